@@ -1,0 +1,1 @@
+"""Hydra configurations that travel with the package."""
