@@ -1,0 +1,28 @@
+"""Entropy estimators H[q(z)]: what keeps latents spread out. Needs torch alone."""
+
+from solo_ldm.entropy.base import EntropyEstimator
+from solo_ldm.entropy.coding_rate import CodingRateEntropy
+from solo_ldm.entropy.kernel import KernelEntropy
+from solo_ldm.entropy.logdet import LogDetEntropy, LogDetExpansionEntropy
+from solo_ldm.entropy.neighbour import NeighbourEntropy
+from solo_ldm.entropy.vicreg import VICRegEntropy
+
+ENTROPIES: dict[str, type[EntropyEstimator]] = {
+    "kernel": KernelEntropy,
+    "neighbour": NeighbourEntropy,
+    "logdet": LogDetEntropy,
+    "logdet_expansion": LogDetExpansionEntropy,
+    "coding_rate": CodingRateEntropy,
+    "vicreg": VICRegEntropy,
+}
+
+__all__ = [
+    "ENTROPIES",
+    "CodingRateEntropy",
+    "EntropyEstimator",
+    "KernelEntropy",
+    "LogDetEntropy",
+    "LogDetExpansionEntropy",
+    "NeighbourEntropy",
+    "VICRegEntropy",
+]

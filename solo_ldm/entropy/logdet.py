@@ -1,0 +1,141 @@
+"""Log-determinant estimates of entropy: that of the Gaussian with the batch's covariance."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from solo_ldm.entropy.base import EntropyEstimator
+from solo_ldm.latents.base import Support, positive
+from solo_ldm.numerics import check_samples, narrow, widen
+
+# Added to the ridge as a share of the trace, so that Cholesky succeeds in float64 on singular
+# covariances of any size; far below the ridge for latents of ordinary scale.
+_RELATIVE_RIDGE = 1e-12
+
+
+class LogDetEntropy(EntropyEstimator):
+    """Entropy of a Gaussian with the batch's covariance, exactly, by Cholesky.
+
+    H = (1/2D) log det(Cov(z) + ε I), Cov with divisor B − 1, D the number of (stacked) features.
+
+    With more features than samples the B×B Gram matrix is factorised instead:
+    log det(XᵀX + ε I_D) = log det(XXᵀ + ε I_B) + (D − B) log ε.
+
+    Args:
+        support: "plane" or "sphere". On the sphere the value is a surrogate: the covariance is
+            taken in the surrounding space.
+        ridge: ε, in squared units of z.
+
+    Raises:
+        ValueError: ε is not above zero; fewer than two samples.
+
+    Source:
+        Mikulasch & Zenke, arXiv 2605.03517; the estimator of CorInfoMax (Ozsoy et al.,
+        arXiv 2209.07999).
+    """
+
+    def __init__(self, support: Support = "plane", ridge: float = 1e-6) -> None:
+        super().__init__(support)
+        self.ridge = positive(ridge, "ridge")
+
+    def marginal(self, z: Tensor) -> Tensor:
+        """Return the entropy of samples (B, D) as a scalar; see the class for the equation."""
+        check_samples(z, self.fewest_samples, "LogDetEntropy", "raise optimizer.batch_size")
+        with torch.autocast(z.device.type, enabled=False):
+            wide = widen(z)
+            centred = (wide - wide.mean(dim=0)) / math.sqrt(z.shape[0] - 1)
+            return narrow(log_det_ridge(centred, self.ridge) / (2.0 * z.shape[1]), z)
+
+    def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
+        """Return D · value + (D/2) log 2πe, less the bias of a Wishart log-determinant.
+
+        The bias, ½ [ Σ_{i=1..D} ψ((B − i)/2) + D log(2 / (B − 1)) ], is that of Gaussian samples
+        and is only defined for B > D; with fewer samples it is left out and the ridge dominates.
+        On the sphere the result is an upper bound in the surrounding space.
+        """
+        stacked = dim * num_views
+        nats = stacked * value + 0.5 * stacked * math.log(2.0 * math.pi * math.e)
+        if num_samples <= stacked:
+            return nats
+        halves = (num_samples - torch.arange(1, stacked + 1, dtype=torch.float64)) / 2.0
+        log_scale = stacked * math.log(2.0 / (num_samples - 1))
+        return nats - 0.5 * (torch.digamma(halves).sum().item() + log_scale)
+
+    def extra_repr(self) -> str:
+        """Show the settings when printed."""
+        return f"support={self.support!r}, ridge={self.ridge}"
+
+
+class LogDetExpansionEntropy(EntropyEstimator):
+    """The log-determinant expanded to second order about the diagonal of the covariance.
+
+    H = (1/2D) [ Σ_d log v_d − ½ Σ_{a≠b} corr_ab² ], v_d = Cov_dd + ε and
+    corr_ab = Cov_ab / √(v_a v_b): variances up, correlations down, no factorisation.
+
+    Args:
+        support: "plane" or "sphere".
+        ridge: ε, in squared units of z.
+
+    Raises:
+        ValueError: ε is not above zero; fewer than two samples.
+
+    Source:
+        Mikulasch & Zenke, arXiv 2605.03517, with the second-order term of
+        log det(I + A) = tr A − ½ tr A² + …; docs/deviations.md says how the authors' code differs.
+    """
+
+    def __init__(self, support: Support = "plane", ridge: float = 1e-6) -> None:
+        super().__init__(support)
+        self.ridge = positive(ridge, "ridge")
+
+    def marginal(self, z: Tensor) -> Tensor:
+        """Return the entropy of samples (B, D) as a scalar; see the class for the equation."""
+        check_samples(
+            z, self.fewest_samples, "LogDetExpansionEntropy", "raise optimizer.batch_size"
+        )
+        with torch.autocast(z.device.type, enabled=False):
+            wide = widen(z)
+            centred = (wide - wide.mean(dim=0)) / math.sqrt(z.shape[0] - 1)
+            variance = centred.square().sum(dim=0)
+            standardised = centred * (variance + self.ridge).rsqrt()
+            diagonal = standardised.square().sum(dim=0)
+            off_diagonal = small_gram(standardised).square().sum() - diagonal.square().sum()
+            log_det = torch.log(variance + self.ridge).sum() - 0.5 * off_diagonal
+            return narrow(log_det / (2.0 * z.shape[1]), z)
+
+    def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
+        """Return D · value + (D/2) log 2πe: the Gaussian entropy, to second order in correlations.
+
+        The spurious correlations of B samples lower it by D(D − 1) / (4 (B − 1)) on average.
+        """
+        stacked = dim * num_views
+        return stacked * value + 0.5 * stacked * math.log(2.0 * math.pi * math.e)
+
+    def extra_repr(self) -> str:
+        """Show the settings when printed."""
+        return f"support={self.support!r}, ridge={self.ridge}"
+
+
+def small_gram(x: Tensor) -> Tensor:
+    """Return XXᵀ or XᵀX of `x` (B, D), whichever is smaller; their non-zero spectra are equal."""
+    return x @ x.T if x.shape[0] < x.shape[1] else x.T @ x
+
+
+def log_det_ridge(x: Tensor, ridge: float) -> Tensor:
+    """Return log det(XᵀX + ε I_D) of `x` (B, D) by Cholesky of the smaller Gram matrix.
+
+    Args:
+        x: (B, D), in statistics precision (see `solo_ldm.numerics.widen`).
+        ridge: ε > 0, in squared units of x. A 1e-12th of the trace is added to it.
+
+    Returns:
+        A scalar, finite for every finite x whose squares are representable.
+    """
+    gram = small_gram(x)
+    size, dim = gram.shape[0], x.shape[1]
+    epsilon = ridge + _RELATIVE_RIDGE * gram.diagonal().sum()
+    factor = torch.linalg.cholesky(gram + epsilon * torch.eye(size, dtype=x.dtype, device=x.device))
+    return 2.0 * factor.diagonal().log().sum() + (dim - size) * torch.log(epsilon)

@@ -1,0 +1,34 @@
+"""What a latent model is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+Support = Literal["plane", "sphere"]
+
+
+class LatentModel(nn.Module, ABC):
+    """A distribution p(z1, z2) that the latents of two views are matched to.
+
+    It says where latents live (`project`) and how well two views of a sample agree (`log_prob`).
+    """
+
+    support: ClassVar[Support]
+
+    @abstractmethod
+    def project(self, h: Tensor) -> Tensor:
+        """Map the projector's outputs (B, D) onto the support of the model."""
+
+    @abstractmethod
+    def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return log p(z1, z2) of each pair (B,), at the training scale of the model."""
+
+
+def positive(value: float, name: str) -> float:
+    """Return `value` as a float, or raise a one-line ValueError if it is not above zero."""
+    if not float(value) > 0.0:
+        raise ValueError(f"{name} must be above 0, got {value}")
+    return float(value)

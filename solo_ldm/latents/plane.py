@@ -1,0 +1,56 @@
+"""The Gaussian latent model on the plane ℝᴰ."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from solo_ldm.latents.base import LatentModel, positive
+from solo_ldm.numerics import check_pair, narrow, widen
+
+
+class GaussianPlane(LatentModel):
+    """Two views differ by isotropic Gaussian noise.
+
+    log p(z1, z2) = −λ · (1/D) Σ_d (z1_d − z2_d)², λ the prediction precision: a Gaussian of
+    variance D / (2λ) in every dimension and a flat prior, constants dropped.
+
+    Args:
+        prediction_precision: λ, dimensionless; 5 in the paper, 12.5 with nearest neighbours.
+
+    Raises:
+        ValueError: λ is not above zero.
+
+    Source:
+        Mikulasch & Zenke, arXiv 2605.03517; the scale is that of the authors' code.
+    """
+
+    support = "plane"
+
+    def __init__(self, prediction_precision: float = 5.0) -> None:
+        super().__init__()
+        self.prediction_precision = positive(prediction_precision, "prediction_precision")
+
+    def project(self, h: Tensor) -> Tensor:
+        """Return `h` (B, D) as it is: every point of the plane is a latent."""
+        return h
+
+    def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return −λ · mean_d (z1 − z2)² for each pair.
+
+        Args:
+            z1: latents of the first view (B, D).
+            z2: latents of the second view (B, D).
+
+        Returns:
+            (B,), in nats up to the constant (D/2) log(λ / (πD)).
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        check_pair(z1, z2)
+        square = (widen(z1) - widen(z2)).square().mean(dim=1)
+        return narrow(-self.prediction_precision * square, z1)
+
+    def extra_repr(self) -> str:
+        """Show the precision when printed."""
+        return f"prediction_precision={self.prediction_precision}"

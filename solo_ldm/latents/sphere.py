@@ -1,0 +1,61 @@
+"""The von Mises–Fisher latent model on the unit sphere Sᴰ⁻¹."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from solo_ldm.latents.base import LatentModel, positive
+from solo_ldm.numerics import check_pair, narrow, widen
+
+# Below this length a vector has no direction; torch.nn.functional.normalize uses the same bound.
+_SHORTEST = 1e-12
+
+
+class VonMisesFisherSphere(LatentModel):
+    """One view is von Mises–Fisher distributed around the other.
+
+    log p(z1, z2) = κ · z1ᵀz2 on the unit sphere, κ the prediction precision (concentration),
+    constants dropped.
+
+    Args:
+        prediction_precision: κ, dimensionless; 5 in the paper, 2.5 for joint entropies on
+            CIFAR-100 and ImageNet-100.
+
+    Raises:
+        ValueError: κ is not above zero.
+
+    Source:
+        Mikulasch & Zenke, arXiv 2605.03517; the scale is that of the authors' code.
+    """
+
+    support = "sphere"
+
+    def __init__(self, prediction_precision: float = 5.0) -> None:
+        super().__init__()
+        self.prediction_precision = positive(prediction_precision, "prediction_precision")
+
+    def project(self, h: Tensor) -> Tensor:
+        """Return h / ‖h‖ for each row of `h` (B, D); zero vectors stay zero."""
+        wide = widen(h)
+        length = wide.norm(dim=1, keepdim=True).clamp_min(_SHORTEST)
+        return narrow(wide / length, h)
+
+    def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return κ · z1ᵀz2 for each pair.
+
+        Args:
+            z1: unit vectors of the first view (B, D).
+            z2: unit vectors of the second view (B, D).
+
+        Returns:
+            (B,), in nats up to the constant log C_D(κ) and the entropy of the uniform prior.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        check_pair(z1, z2)
+        return narrow(self.prediction_precision * (widen(z1) * widen(z2)).sum(dim=1), z1)
+
+    def extra_repr(self) -> str:
+        """Show the precision when printed."""
+        return f"prediction_precision={self.prediction_precision}"

@@ -1,0 +1,102 @@
+"""The one objective of latent distribution matching. Needs torch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, get_args
+
+from torch import Tensor, nn
+
+from solo_ldm.entropy import EntropyEstimator
+from solo_ldm.latents import LatentModel
+
+Over = Literal["joint", "marginal", "pooled"]
+
+
+class LDMTerms(NamedTuple):
+    """The parts of the loss: scalars with gradients, the terms before weighting."""
+
+    loss: Tensor
+    log_prob: Tensor
+    entropy: Tensor
+
+
+class LDMObjective(nn.Module):
+    """loss = −E[log p(z1, z2)] − w · H[q(z)].
+
+    over="joint":     H = H[q(z1, z2)]
+    over="marginal":  H = H[q(z1)] + H[q(z2)], which adds the mutual information I(z1; z2)
+    over="pooled":    H = H of the 2B samples of both views together
+
+    Args:
+        latent: the latent model p.
+        entropy: the entropy estimator H; its support must be that of the latent model.
+        over: which entropy.
+        weight: w ≥ 0.
+
+    Raises:
+        ValueError: an unknown `over`, a negative weight, supports that differ.
+
+    Source:
+        Mikulasch & Zenke, arXiv 2605.03517.
+    """
+
+    def __init__(
+        self,
+        latent: LatentModel,
+        entropy: EntropyEstimator,
+        over: Over = "joint",
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if over not in get_args(Over):
+            raise ValueError(f"over must be one of {get_args(Over)}, got {over!r}")
+        if weight < 0.0:
+            raise ValueError(f"the weight of the entropy must be at least 0, got {weight}")
+        if latent.support != entropy.support:
+            raise ValueError(
+                f"the latent model lives on the {latent.support} but the entropy estimator is for "
+                f"the {entropy.support}: give both the same support"
+            )
+        self.latent = latent
+        self.entropy = entropy
+        self.over: Over = over
+        self.weight = float(weight)
+
+    def forward(
+        self, z1: Tensor, z2: Tensor, predictions: tuple[Tensor, Tensor] | None = None
+    ) -> LDMTerms:
+        """Return the loss and its terms for two views of the same samples.
+
+        Args:
+            z1: latents of the first view (B, D), on the support of the latent model.
+            z2: latents of the second view (B, D).
+            predictions: what a predictor makes of z1 (of z2) about z2 (about z1); the log-density
+                is then the mean of log p(z2 | z1) and log p(z1 | z2).
+
+        Returns:
+            loss, mean log p and H, scalars at the training scale (constants dropped).
+
+        Raises:
+            ValueError: shapes that differ, or fewer samples than the estimator needs.
+        """
+        if predictions is None:
+            log_prob = self.latent.log_prob(z1, z2).mean()
+        else:
+            forth = self.latent.log_prob(predictions[0], z2)
+            back = self.latent.log_prob(predictions[1], z1)
+            log_prob = 0.5 * (forth + back).mean()
+        entropy = self._entropies[self.over](z1, z2)
+        return LDMTerms(-log_prob - self.weight * entropy, log_prob, entropy)
+
+    @property
+    def _entropies(self) -> dict[Over, Callable[[Tensor, Tensor], Tensor]]:
+        return {
+            "joint": self.entropy.joint,
+            "marginal": lambda z1, z2: self.entropy.marginal(z1) + self.entropy.marginal(z2),
+            "pooled": self.entropy.pooled,
+        }
+
+    def extra_repr(self) -> str:
+        """Show the settings when printed."""
+        return f"over={self.over!r}, weight={self.weight}"
