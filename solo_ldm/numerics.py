@@ -48,11 +48,30 @@ def narrow(value: Tensor, like: Tensor) -> Tensor:
     return value.to(torch.float64 if like.dtype == torch.float64 else torch.float32)
 
 
+class _SquaredDistances(torch.autograd.Function):
+    """Pairwise squared distances whose backward pass is one matrix product instead of two."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        # Distances ignore the mean, which would cost digits.
+        centred = x - x.mean(dim=0)
+        ctx.save_for_backward(centred)
+        gram = centred @ centred.T
+        square_norm = gram.diagonal()
+        return (square_norm[:, None] + square_norm[None, :] - 2.0 * gram).clamp_min(0.0)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *grad_outputs: Tensor) -> Tensor:
+        (centred,) = ctx.saved_tensors
+        symmetric = grad_outputs[0] + grad_outputs[0].T
+        return 2.0 * (symmetric.sum(dim=1, keepdim=True) * centred - symmetric @ centred)
+
+
 def squared_distances(x: Tensor) -> Tensor:
     """Pairwise squared Euclidean distances of the rows of `x`, without a B×B×D tensor.
 
-    ‖x_i − x_j‖² = ‖x_i‖² + ‖x_j‖² − 2 x_iᵀx_j, after removing the mean, which distances ignore
-    and which would cost digits.
+    ‖x_i − x_j‖² = ‖x_i‖² + ‖x_j‖² − 2 x_iᵀx_j, differentiable once.
 
     Args:
         x: samples (B, D), already in statistics precision (see `widen`).
@@ -60,10 +79,7 @@ def squared_distances(x: Tensor) -> Tensor:
     Returns:
         (B, B), non-negative, with an exact zero diagonal.
     """
-    centred = x - x.detach().mean(dim=0)
-    gram = centred @ centred.T
-    square_norm = gram.diagonal()
-    return (square_norm[:, None] + square_norm[None, :] - 2.0 * gram).clamp_min(0.0)
+    return _SquaredDistances.apply(x)  # pyright: ignore[reportReturnType]
 
 
 def check_samples(z: Tensor, minimum: int, what: str, mend: str) -> None:

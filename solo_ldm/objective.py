@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from solo_ldm.entropy import EntropyEstimator
 from solo_ldm.latents import LatentModel
+from solo_ldm.numerics import narrow, widen
 
 Over = Literal["joint", "marginal", "pooled"]
 
@@ -80,6 +81,8 @@ class LDMObjective(nn.Module):
         Raises:
             ValueError: shapes that differ, or fewer samples than the estimator needs.
         """
+        # Both terms use z: adding up their gradients in half precision could overflow.
+        z1, z2 = narrow(widen(z1), z1), narrow(widen(z2), z2)
         if predictions is None:
             log_prob = self.latent.log_prob(z1, z2).mean()
         else:

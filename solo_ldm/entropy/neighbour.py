@@ -79,8 +79,10 @@ class NeighbourEntropy(EntropyEstimator):
             apart = (difference != 0).any(dim=1, keepdim=True)
             reach = torch.where(apart, difference, torch.ones_like(difference))
             distance = torch.where(apart[:, 0], reach.norm(p=self.norm, dim=1), 0.0)
-            bound = torch.quantile(distance.detach(), self.clip_quantile)
-            return narrow(torch.log(distance.clamp(max=bound) + _FLOOR).mean(), z)
+            if self.clip_quantile < 1.0:
+                bound = torch.quantile(distance.detach(), self.clip_quantile)
+                distance = distance.clamp(max=bound)
+            return narrow(torch.log(distance + _FLOOR).mean(), z)
 
     @torch.no_grad()
     def _kth_neighbour(self, z: Tensor) -> Tensor:

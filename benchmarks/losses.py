@@ -1,0 +1,98 @@
+"""Time every cell's loss with gradients against a direct pairwise implementation.
+
+    python benchmarks/losses.py [--batch 256] [--dim 2048] [--device cpu]
+
+The peer evaluates the Gaussian kernel for each pair of samples under two nested vmaps, as the
+authors' code does (B×B×D numbers in memory); it is timed in the same run, so that ratios hold on
+noisy machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import get_args
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from solo_ldm.entropy import ENTROPIES
+from solo_ldm.latents import LATENTS
+from solo_ldm.latents.base import Support
+from solo_ldm.objective import LDMObjective
+
+
+def pairwise_kernel_loss(z1: Tensor, z2: Tensor, precision: float = 5.0) -> Tensor:
+    """The Gaussian kernel loss, marginal, from the definition: one density per pair."""
+
+    def density(x: Tensor, centre: Tensor) -> Tensor:
+        return torch.exp(-precision * (x - centre).square().mean())
+
+    over_centres = torch.vmap(density, in_dims=(None, 0))
+    over_pairs = torch.vmap(over_centres, in_dims=(0, None))
+    entropy = sum(
+        -torch.log(over_pairs(z, z).sum(dim=1) + 1e-8).mean() for z in (z1, z2)
+    )
+    return precision * (z1 - z2).square().mean(dim=1).mean() - entropy
+
+
+def milliseconds(
+    loss: Callable[[Tensor, Tensor], Tensor], views: list[Tensor], repeats: int
+) -> float:
+    """Median time of the loss and its gradients, after one warm-up."""
+    times = []
+    for _ in range(repeats + 1):
+        leaves = [view.clone().requires_grad_() for view in views]
+        _wait(views[0].device)
+        start = time.perf_counter()
+        loss(*leaves).backward()
+        _wait(views[0].device)
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times[1:])
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main() -> None:
+    """Print a table of milliseconds per loss with gradients and ratios to the peer."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--dim", type=int, default=2048)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--repeats", type=int, default=10)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    views = [torch.randn(args.batch, args.dim, device=args.device) for _ in range(2)]
+
+    console = Console()
+    console.print(
+        f"batch {args.batch}, dimension {args.dim}, {args.device}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    with console.status("pairwise peer"):
+        peer = milliseconds(pairwise_kernel_loss, views, repeats=3)
+    table = Table("latent", "entropy", "over", "ms", "times faster than pairwise")
+    table.add_row("plane", "kernel, pairwise", "marginal", f"{peer:.1f}", "1")
+    cells = [(s, e, o) for s in get_args(Support) for e in ENTROPIES for o in ("joint", "marginal")]
+    for support, name, over in track(cells, console=console, transient=True):
+        latent = LATENTS[support]()
+        objective = LDMObjective(latent, ENTROPIES[name](support), over)
+
+        def loss(h1: Tensor, h2: Tensor, objective: LDMObjective = objective) -> Tensor:
+            return objective(objective.latent.project(h1), objective.latent.project(h2)).loss
+
+        took = milliseconds(loss, views, args.repeats)
+        table.add_row(support, name, over, f"{took:.1f}", f"{peer / took:.0f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

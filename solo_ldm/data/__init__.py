@@ -1,0 +1,25 @@
+"""Images: where they come from, how their views are drawn, and in which order they are seen."""
+
+from solo_ldm.data.config import (
+    DataConfig,
+    ViewSpec,
+    num_large_crops,
+    num_small_crops,
+    parse_augmentations,
+)
+from solo_ldm.data.datasets import DATASETS, load_source
+from solo_ldm.data.module import ImageDataModule
+from solo_ldm.data.sources import ImageSource, UnreadableImageError
+
+__all__ = [
+    "DATASETS",
+    "DataConfig",
+    "ImageDataModule",
+    "ImageSource",
+    "UnreadableImageError",
+    "ViewSpec",
+    "load_source",
+    "num_large_crops",
+    "num_small_crops",
+    "parse_augmentations",
+]

@@ -1,0 +1,174 @@
+"""The data of a run as one Lightning module, whatever the data set and the backend."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import lightning.pytorch as L  # noqa: N812
+
+from solo_ldm.data import torchvision as torchvision_backend
+from solo_ldm.data.config import (
+    DataConfig,
+    check_data_config,
+    num_large_crops,
+    num_small_crops,
+    parse_augmentations,
+)
+from solo_ldm.data.datasets import load_source
+from solo_ldm.data.sampler import EpochSampler
+from solo_ldm.data.sources import ImageSource
+
+Split = Literal["train", "val"]
+
+
+class ImageDataModule(L.LightningDataModule):
+    """Loaders of augmented views for training and of plain images for evaluation.
+
+    Nothing is read before a loader or a property of the data set is asked for.
+
+    Args:
+        data: what to load.
+        augmentations: the views, as mappings in solo-learn's schema or as `ViewSpec`s.
+        batch_size: images a step of each process.
+        seed: of the order and of the augmentations.
+
+    Raises:
+        ValueError: a wrong configuration.
+    """
+
+    def __init__(
+        self, data: DataConfig, augmentations: Iterable[Any], batch_size: int, seed: int = 0
+    ) -> None:
+        super().__init__()
+        check_data_config(data)
+        if batch_size < 1:
+            raise ValueError(f"optimizer.batch_size: expected at least 1, got {batch_size}")
+        self.data = data
+        self.views = parse_augmentations(augmentations)
+        self.batch_size = batch_size
+        self.seed = seed
+        self._backend = torchvision_backend
+        self._sources: dict[str, ImageSource | None] = {}
+
+    @property
+    def backend(self) -> str:
+        """The name of the library that reads and augments."""
+        return "torchvision"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names; empty when the training images are unlabelled."""
+        return self._train.classes
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes; 0 when the training images are unlabelled."""
+        return len(self.classes)
+
+    @property
+    def num_train_images(self) -> int:
+        """The number of training images, unlabelled ones included."""
+        return len(self._train)
+
+    @property
+    def num_val_images(self) -> int:
+        """The number of validation images; 0 when there is no labelled validation split."""
+        source = self.source("val")
+        return 0 if source is None else len(source)
+
+    @property
+    def num_large_crops(self) -> int:
+        """The number of views of the size of the first."""
+        return num_large_crops(self.views)
+
+    @property
+    def num_small_crops(self) -> int:
+        """The number of views of another size."""
+        return num_small_crops(self.views)
+
+    @property
+    def image_size(self) -> int:
+        """The side of the first view, and of evaluation images, in pixels."""
+        return self.views[0].crop_size
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """The mean of the channels R, G, B that normalises images."""
+        return self.views[0].mean or self._train.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """The deviation of the channels R, G, B that normalises images."""
+        return self.views[0].std or self._train.std
+
+    @property
+    def _train(self) -> ImageSource:
+        source = self.source("train")
+        assert source is not None, "every data set has training images"
+        return source
+
+    def source(self, split: Split) -> ImageSource | None:
+        """Return the images of a split, read once; None without a labelled validation split."""
+        if split not in ("train", "val"):
+            raise ValueError(f"split: expected train or val, got {split!r}")
+        if split not in self._sources:
+            self._sources[split] = load_source(self.data, split)
+        return self._sources[split]
+
+    def prepare_data(self) -> None:
+        """Fetch what is missing, in one process of each machine."""
+        self.source("train")
+        self.source("val")
+
+    def train_dataloader(self) -> Any:
+        """Return batches [indexes (B,), one (B, 3, H, W) float32 tensor a view, targets (B,)].
+
+        Raises:
+            ValueError: fewer training images than one batch.
+        """
+        trainer = self.trainer
+        sampler = EpochSampler(
+            self.num_train_images,
+            self.batch_size,
+            self.seed,
+            num_replicas=1 if trainer is None else trainer.world_size,
+            rank=0 if trainer is None else trainer.global_rank,
+        )
+        return self._backend.train_loader(self._train, self.views, sampler, self.data.num_workers)
+
+    def val_dataloader(self) -> Any:
+        """Return batches [images (B, 3, H, W), targets (B,)]; no loader without such a split."""
+        if self.source("val") is None:
+            return []
+        return self._evaluation_loader("val", persistent=True)
+
+    def evaluation_dataloader(self, split: Split) -> Any:
+        """Return plain images with their labels, in a fixed order, each labelled image once.
+
+        Args:
+            split: train or val.
+
+        Returns:
+            A loader of batches [images (B, 3, H, W), targets (B,)].
+
+        Raises:
+            ValueError: the split has no labelled images.
+        """
+        return self._evaluation_loader(split, persistent=False)
+
+    def _evaluation_loader(self, split: Split, persistent: bool) -> Any:
+        source = self.source(split)
+        if source is None or not len(source.labelled):
+            raise ValueError(
+                f"{self.data.dataset}: the {split} split has no labelled images to evaluate; "
+                f"give class folders (data.train_path, data.val_path) with data.no_labels=false"
+            )
+        return self._backend.evaluation_loader(
+            source,
+            source.labelled,
+            self.image_size,
+            self.mean,
+            self.std,
+            self.batch_size,
+            self.data.num_workers,
+            persistent,
+        )

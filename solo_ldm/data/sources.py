@@ -1,0 +1,210 @@
+"""Image sources: images by index with their labels, from memory or from files.
+
+A source knows nothing of augmentation or of the library that does it.
+"""
+
+import copy
+import os
+import struct
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+IMAGE_SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+class UnreadableImageError(ValueError):
+    """An image file that cannot be decoded; the message names it and the mend."""
+
+    def __init__(self, message: str) -> None:
+        # torch raises a worker's error again with the worker's whole traceback as its message;
+        # the line that a person needs is its end.
+        marker = f"{type(self).__name__}: "
+        super().__init__(message.rpartition(marker)[2].strip())
+
+
+class ImageSource(ABC):
+    """Images by index.
+
+    Args:
+        name: the data set's name.
+        labels: (N,) class numbers, -1 where an image is unlabelled.
+        classes: the class names; empty when nothing is labelled.
+        mean: of the channels R, G, B, in the range [0, 1].
+        std: of the channels R, G, B, in the range [0, 1].
+    """
+
+    def __init__(
+        self,
+        name: str,
+        labels: npt.ArrayLike,
+        classes: Sequence[str],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        self.name = name
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self.classes = tuple(classes)
+        self.mean = mean
+        self.std = std
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def labelled(self) -> npt.NDArray[np.int64]:
+        """The indexes of the labelled images, in order."""
+        return np.flatnonzero(self.labels >= 0)
+
+    @abstractmethod
+    def load(self, index: int) -> Image.Image:
+        """Return image `index` in mode RGB, with 8 bits a channel.
+
+        Raises:
+            UnreadableImageError: its file cannot be decoded.
+        """
+
+    def subset(self, indexes: npt.NDArray[np.int64]) -> "ImageSource":
+        """Return the source of the images at `indexes`, in that order."""
+        chosen = copy.copy(self)
+        chosen.labels = self.labels[indexes]
+        chosen._select(indexes)
+        return chosen
+
+    @abstractmethod
+    def _select(self, indexes: npt.NDArray[np.int64]) -> None:
+        """Keep the images at `indexes` alone; the labels are kept by the caller."""
+
+    def without_labels(self) -> "ImageSource":
+        """Return the source of the same images with every label -1 and no classes."""
+        unlabelled = copy.copy(self)
+        unlabelled.labels = np.full(len(self), -1, dtype=np.int64)
+        unlabelled.classes = ()
+        return unlabelled
+
+
+class ArrayImages(ImageSource):
+    """Images held in memory.
+
+    Args:
+        images: uint8, (N, H, W) gray or (N, H, W, 3) RGB; any strides.
+        name, labels, classes, mean, std: see `ImageSource`.
+    """
+
+    def __init__(
+        self,
+        images: npt.NDArray[np.uint8],
+        name: str,
+        labels: npt.ArrayLike,
+        classes: Sequence[str],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        super().__init__(name, labels, classes, mean, std)
+        if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(self):
+            raise ValueError(
+                f"{name}: expected uint8 images (N, H, W[, 3]) for {len(self)} labels, "
+                f"got {images.dtype} {images.shape}"
+            )
+        self.images = images
+
+    def load(self, index: int) -> Image.Image:
+        """Return image `index` in mode RGB."""
+        pixels = self.images[index]
+        if pixels.ndim == 3:
+            return Image.fromarray(np.ascontiguousarray(pixels))
+        return Image.fromarray(pixels).convert("RGB")
+
+    def _select(self, indexes: npt.NDArray[np.int64]) -> None:
+        self.images = self.images[indexes]
+
+
+class FileImages(ImageSource):
+    """Images in files, decoded when they are loaded.
+
+    Args:
+        paths: of the files.
+        name, labels, classes, mean, std: see `ImageSource`.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        name: str,
+        labels: npt.ArrayLike,
+        classes: Sequence[str],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        super().__init__(name, labels, classes, mean, std)
+        # One array rather than a million strings: worker processes share its memory, as reading
+        # it touches no reference counts inside it.
+        self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+
+    def path(self, index: int) -> str:
+        """Return the path of image `index`."""
+        return os.fsdecode(bytes(self._paths[index]))
+
+    def load(self, index: int) -> Image.Image:
+        """Return image `index` in mode RGB.
+
+        Raises:
+            UnreadableImageError: its file cannot be decoded.
+        """
+        return read_image(self.path(index))
+
+    def _select(self, indexes: npt.NDArray[np.int64]) -> None:
+        self._paths = self._paths[indexes]
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """Decode an image file of any usual mode to RGB with 8 bits a channel.
+
+    Gray becomes three equal channels, 16-bit values are scaled (not clipped), and transparent
+    pixels show a white background.
+
+    Raises:
+        UnreadableImageError: the file is missing, damaged, or holds floating-point pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return _to_rgb(image)
+    except _BROKEN as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreadableImageError(
+            f"{path}: cannot be read as an image ({reason}); repair the file or delete it"
+        ) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        # 65535 / 257 = 255, so that 16 bits map onto 8 exactly.
+        pixels = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return Image.fromarray(((pixels + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        background = Image.new("RGB", image.size, (255, 255, 255))
+        background.paste(image, mask=image.getchannel("A"))
+        return background
+    return image.convert("RGB")

@@ -1,0 +1,168 @@
+"""Features of a data set: what every evaluation protocol starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Features(NamedTuple):
+    """A data set after the backbone.
+
+    Args:
+        features: (N, D) floating point, in the backbone's own unit.
+        labels: (N,) integers from 0, a class each.
+    """
+
+    features: Tensor
+    labels: Tensor
+
+
+def check_features(train_features: Tensor, train_labels: Tensor, test_features: Tensor) -> None:
+    """Check that three tensors can be trained and tested on together.
+
+    Args:
+        train_features: (N, D).
+        train_labels: (N,) integers from 0.
+        test_features: (M, D).
+
+    Raises:
+        ValueError: in one line, for a wrong shape, for labels that are not classes.
+    """
+    for name, features in (("train", train_features), ("test", test_features)):
+        if features.ndim != 2 or 0 in features.shape:
+            raise ValueError(
+                f"{name} features: expected (samples, dimensions), none of them zero, "
+                f"got {tuple(features.shape)}; flatten or pool to one vector per sample"
+            )
+    if train_features.shape[1] != test_features.shape[1]:
+        raise ValueError(
+            f"train and test features: expected equal dimensions, got {train_features.shape[1]} "
+            f"and {test_features.shape[1]}; extract both with the same backbone"
+        )
+    check_labels("train", train_labels, len(train_features))
+
+
+def check_labels(name: str, labels: Tensor, num_samples: int) -> None:
+    """Check that `labels` is one class, counted from 0, for each sample.
+
+    Args:
+        name: what the labels belong to, for the message.
+        labels: (N,) integers from 0.
+        num_samples: N.
+
+    Raises:
+        ValueError: in one line, for a wrong shape or kind, or a negative label.
+    """
+    if labels.shape != (num_samples,):
+        raise ValueError(
+            f"{name} labels: expected one per sample, ({num_samples},), got {tuple(labels.shape)}"
+        )
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(
+            f"{name} labels: expected integers, got {labels.dtype}; number the classes from 0"
+        )
+    num_negative = int((labels < 0).sum())
+    if num_negative:
+        raise ValueError(
+            f"{name} labels: expected classes numbered from 0, got {num_negative} negative; "
+            "leave unlabelled samples out of the evaluation"
+        )
+
+
+def extract_features(
+    backbone: nn.Module,
+    dataloader: Iterable[Sequence[Any]],
+    device: torch.device | str | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Features:
+    """Run a backbone over a data set once, without gradients, in evaluation mode.
+
+    Args:
+        backbone: maps images (B, ...) to features (B, D). Each of its parts is put back into the
+            training or evaluation mode, and on the device, that it came with.
+        dataloader: yields [images (B, ...), targets (B,)].
+        device: where to run; None means where the backbone is.
+        progress: called after each batch with the batches done and, where known, in all.
+
+    Returns:
+        Features in float32 and labels in int64, both on the CPU, in the dataloader's order.
+
+    Raises:
+        ValueError: for an empty dataloader, a batch that is not [images, targets], or a backbone
+            that does not give one vector per image.
+    """
+    home = _device_of(backbone)
+    device = home if device is None else torch.device(device)
+    num_batches = len(dataloader) if hasattr(dataloader, "__len__") else None  # type: ignore[arg-type]
+    modes = {module: module.training for module in backbone.modules()}
+    features, labels = [], []
+    try:
+        backbone.to(device).eval()
+        layout = _memory_format_of(backbone)
+        with torch.inference_mode():
+            for batch in dataloader:
+                images, targets = _unpack(batch)
+                # Images in the layout of the weights spare a copy in every convolution.
+                images = images.to(
+                    device,
+                    non_blocking=True,
+                    memory_format=layout if images.ndim == 4 else torch.preserve_format,
+                )
+                output = backbone(images)
+                _check_output(output, len(images))
+                features.append(output.to("cpu", torch.float32))
+                labels.append(targets.reshape(-1).to("cpu", torch.int64))
+                if progress is not None:
+                    progress(len(features), num_batches)
+    finally:
+        backbone.to(home)
+        # Not backbone.train(mode): parts may have been frozen in evaluation mode one by one.
+        for module, mode in modes.items():
+            module.training = mode
+    if not features:
+        raise ValueError("dataloader: expected at least one batch, got none; is the folder empty?")
+    # Outside inference mode, so that the result is an ordinary tensor that autograd may save.
+    return Features(torch.cat(features), torch.cat(labels))
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    parameter = next(module.parameters(), None)
+    return torch.device("cpu") if parameter is None else parameter.device
+
+
+def _memory_format_of(module: nn.Module) -> torch.memory_format:
+    for weight in module.parameters():
+        # A 1x1 kernel is contiguous in both layouts and says nothing.
+        if weight.ndim == 4 and not weight.is_contiguous():
+            return torch.channels_last
+    return torch.preserve_format
+
+
+def _unpack(batch: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    if not isinstance(batch, (list, tuple)) or len(batch) != 2:
+        got = f"{len(batch)} items" if isinstance(batch, (list, tuple)) else type(batch).__name__
+        raise ValueError(f"batch: expected [images, targets], got {got}")
+    images, targets = batch
+    if not isinstance(images, Tensor) or not isinstance(targets, Tensor):
+        raise ValueError(
+            "batch: expected [images, targets] as tensors, got "
+            f"[{type(images).__name__}, {type(targets).__name__}]; use one view per image"
+        )
+    if targets.numel() != len(images):
+        raise ValueError(
+            f"targets: expected one per image, {len(images)}, got {tuple(targets.shape)}"
+        )
+    return images, targets
+
+
+def _check_output(output: Any, num_images: int) -> None:
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != num_images:
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(
+            f"backbone: expected one vector per image, ({num_images}, dimensions), got {got}; "
+            "pool its output, or pass the part that does"
+        )

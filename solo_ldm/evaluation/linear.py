@@ -1,0 +1,67 @@
+"""Logistic regression on frozen features."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from solo_ldm.evaluation.features import check_features
+
+
+def linear_predict(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    weight_penalty: float = 1e-4,
+    max_iterations: int = 1000,
+) -> Tensor:
+    """Classify by logistic regression on standardised features, trained to convergence.
+
+    With x the features after subtracting the training mean and dividing by the training standard
+    deviation, W and b minimise
+
+        mean_i [ -log softmax(W x_i + b)_{y_i} ] + (weight_penalty / 2) ||W||^2
+
+    Args:
+        train_features: (N, D).
+        train_labels: (N,) integers from 0, at least two classes.
+        test_features: (M, D).
+        weight_penalty: relative to the mean loss of a sample, so that it means the same for any N.
+        max_iterations: the most steps of L-BFGS; scikit-learn warns where they do not suffice.
+
+    Returns:
+        (M, C) log-probabilities in nats, C the largest training label plus one, -inf for classes
+        without a training sample; float64 on the device of `test_features`.
+
+    Raises:
+        ValueError: for shapes that do not fit, or a single class.
+
+    Source: the usual linear probe; L-BFGS as in Radford et al. 2021 (arXiv 2103.00020).
+    """
+    check_features(train_features, train_labels, test_features)
+    labels = train_labels.detach().cpu().numpy()
+    if len(np.unique(labels)) < 2:
+        raise ValueError(
+            f"train labels: expected at least 2 classes, got only class {labels[0]}; "
+            "a classifier needs samples of another one"
+        )
+    scaler = StandardScaler()
+    train = scaler.fit_transform(_to_numpy(train_features))
+    classifier = LogisticRegression(
+        C=1 / (weight_penalty * len(train)), max_iter=max_iterations, tol=1e-4
+    )
+    classifier.fit(train, labels)
+    decision = classifier.decision_function(scaler.transform(_to_numpy(test_features)))
+    if decision.ndim == 1:  # two classes: scikit-learn gives the log-odds of the second alone
+        decision = np.stack([np.zeros_like(decision), decision], axis=1)
+    log_probs = torch.log_softmax(torch.as_tensor(decision, dtype=torch.float64), dim=1)
+    scores = log_probs.new_full((len(log_probs), int(labels.max()) + 1), float("-inf"))
+    scores[:, torch.as_tensor(classifier.classes_, dtype=torch.int64)] = log_probs
+    return scores.to(test_features.device)
+
+
+def _to_numpy(features: Tensor) -> np.ndarray:
+    return features.detach().to("cpu", torch.float64).numpy()

@@ -1,0 +1,1 @@
+"""The host: runs, checkpoints, callbacks and the command that ties them together."""

@@ -1,0 +1,94 @@
+"""What a run computes on: the configured devices where they exist, the CPU where not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Settings for lightning's Trainer, and what was changed to get them.
+
+    Args:
+        accelerator: cuda, mps or cpu.
+        devices: a number of devices, or the indexes of GPUs.
+        strategy: lightning's strategy.
+        precision: lightning's precision.
+        sync_batchnorm: share batch statistics across processes.
+        num_processes: devices × nodes.
+        notices: a line for each setting that could not be had here.
+    """
+
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: str
+    sync_batchnorm: bool
+    num_processes: int
+    notices: tuple[str, ...]
+
+    @property
+    def device(self) -> torch.device:
+        """The device that features are extracted on."""
+        index = self.devices[0] if isinstance(self.devices, list) else 0
+        return torch.device(self.accelerator, index if self.accelerator == "cuda" else None)
+
+
+def resolve_hardware(cfg: DictConfig) -> Hardware:
+    """Turn accelerator, devices, strategy and precision into what this machine has.
+
+    A configuration written for GPUs runs on a machine without: on the CPU, in float32, with a
+    notice.
+
+    Raises:
+        ValueError: `devices` is no number, list or "auto", or more GPUs are asked for than exist.
+    """
+    notices: list[str] = []
+    accelerator = str(cfg.accelerator)
+    wants_gpu = accelerator in ("gpu", "cuda")
+    if accelerator == "auto" or wants_gpu:
+        if torch.cuda.is_available():
+            accelerator = "cuda"
+        elif torch.backends.mps.is_available() and not torch.cuda.is_available():
+            accelerator = "mps"
+        else:
+            accelerator = "cpu"
+            if wants_gpu:
+                notices.append(f"accelerator={cfg.accelerator}: no GPU here, training on the CPU")
+    devices = _devices(cfg.devices, accelerator)
+    count = len(devices) if isinstance(devices, list) else devices
+    precision = str(cfg.precision)
+    precision = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}.get(precision, precision)
+    if accelerator == "cpu" and precision.startswith("16"):
+        notices.append(f"precision={precision} needs a GPU, training in 32-true")
+        precision = "32-true"
+    processes = count * int(cfg.num_nodes)
+    return Hardware(
+        accelerator=accelerator,
+        devices=devices,
+        strategy="auto" if processes == 1 else str(cfg.strategy),
+        precision=precision,
+        # torch's SyncBatchNorm has no CPU implementation.
+        sync_batchnorm=bool(cfg.sync_batchnorm) and processes > 1 and accelerator == "cuda",
+        num_processes=processes,
+        notices=tuple(notices),
+    )
+
+
+def _devices(wanted: Any, accelerator: str) -> int | list[int]:
+    if accelerator != "cuda":
+        if wanted == "auto":
+            return 1
+        return len(wanted) if hasattr(wanted, "__len__") and not isinstance(wanted, str) else int(wanted)
+    available = torch.cuda.device_count()
+    if wanted in ("auto", -1):
+        return available
+    chosen = list(wanted) if hasattr(wanted, "__iter__") and not isinstance(wanted, str) else int(wanted)
+    most = max(chosen) + 1 if isinstance(chosen, list) else chosen
+    if most > available:
+        raise ValueError(f"devices={wanted} asks for {most} GPUs, this machine has {available}")
+    return chosen

@@ -1,0 +1,85 @@
+"""The default logger: metrics.csv, one row an epoch, continued when a run is."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from solo_ldm.files import write_atomically
+
+
+class MetricsCSV(Logger):
+    """Keeps one row per epoch and rewrites the file as a whole, so that it is never torn.
+
+    Args:
+        path: the CSV file; rows already in it are kept by `keep_before`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.rows: dict[int, dict[str, float]] = {}
+
+    @property
+    def name(self) -> str:
+        """Lightning asks for a name."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """The run id."""
+        return self.path.parent.name
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: args.json holds the configuration."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add to the row of the epoch that the metrics name."""
+        epoch = int(metrics.get("epoch", -1))
+        if epoch < 0:
+            return
+        row = self.rows.setdefault(epoch, {"epoch": epoch})
+        row.update({key: float(value) for key, value in metrics.items() if key != "epoch"})
+        if step is not None:
+            row["step"] = step
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write all rows; columns are in the order of their first appearance."""
+        if not self.rows:
+            return
+        columns = list(dict.fromkeys(key for row in self.rows.values() for key in row))
+
+        def write(path: Path) -> None:
+            with path.open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, columns)
+                writer.writeheader()
+                writer.writerows(self.rows[epoch] for epoch in sorted(self.rows))
+
+        write_atomically(self.path, write)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is left."""
+        self.save()
+
+    def keep_before(self, epoch: int) -> None:
+        """Read the rows of an interrupted run that come before the epoch it continues from."""
+        if self.path.exists():
+            with self.path.open(newline="") as stream:
+                for row in csv.DictReader(stream):
+                    values = {key: float(value) for key, value in row.items() if value}
+                    if values["epoch"] < epoch:
+                        values.update(epoch=int(values["epoch"]), step=int(values["step"]))
+                        self.rows[int(values["epoch"])] = values
+
+    def column(self, name: str) -> list[float]:
+        """Return a metric over epochs, NaN where an epoch has none."""
+        return [self.rows[epoch].get(name, float("nan")) for epoch in sorted(self.rows)]

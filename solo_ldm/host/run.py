@@ -1,0 +1,143 @@
+"""Run folders: where a run keeps its files, and which unfinished run to continue."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from solo_ldm.files import write_json
+
+# What may differ between the start of a run and its continuation: it changes where and how fast a
+# run computes and what is reported, not what is trained.
+_NOT_IDENTITY = (
+    "accelerator",
+    "auto_resume",
+    "checkpoint",
+    "evaluation",
+    "name",
+    "resume_from_checkpoint",
+    "tensorboard",
+    "wandb",
+    "data.num_workers",
+    "data.download",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """trained_models/<method>/<run id>/ and the names of what lies in it."""
+
+    path: Path
+
+    @property
+    def args(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "args.json"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to continue from."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best monitored value."""
+        return self.path / "checkpoints" / "best.ckpt"
+
+    @property
+    def backbone(self) -> Path:
+        """The trained backbone with timm's keys."""
+        return self.path / "backbone.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One row an epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def results(self) -> Path:
+        """Scores and provenance; its presence marks the run as finished."""
+        return self.path / "results.json"
+
+    @property
+    def report(self) -> Path:
+        """The picture of the run."""
+        return self.path / "report.png"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended and was evaluated."""
+        return self.results.exists()
+
+
+def choose_run(cfg: DictConfig) -> RunFolder:
+    """Return the folder to train in: an unfinished run of the same configuration, or a new one.
+
+    The run id is the run's name and a digest of what identifies the configuration, numbered when
+    finished runs of it exist. Nothing is written.
+    """
+    content = identity(cfg)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    parent = Path(cfg.checkpoint.dir) / cfg.method
+    stem = f"{cfg.name}-{digest}"
+    number = 1
+    while True:
+        folder = RunFolder(parent / (stem if number == 1 else f"{stem}-{number}"))
+        resumable = cfg.auto_resume.enabled and not folder.finished
+        if not folder.args.exists() or resumable:
+            return folder
+        number += 1
+
+
+def identity(cfg: DictConfig) -> dict[str, Any]:
+    """Return the part of a configuration that decides what a run computes."""
+    content: Any = OmegaConf.to_container(cfg)
+    for key in _NOT_IDENTITY:
+        node, _, leaf = key.rpartition(".")
+        (content.get(node, {}) if node else content).pop(leaf, None)
+    return content
+
+
+def save_args(folder: RunFolder, cfg: DictConfig) -> None:
+    """Write the resolved configuration."""
+    write_json(folder.args, OmegaConf.to_container(cfg))
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint on the CPU, without running code from it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is no checkpoint of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}: check resume_from_checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} cannot be read as a checkpoint ({reason})") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise ValueError(f"{path} holds no state_dict: it is no training checkpoint")
+    return checkpoint
+
+
+def check_fits(module: torch.nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Raise a one-line ValueError unless the checkpoint's weights fit the module's."""
+    own = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    theirs = {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()}
+    differing = [k for k in {**own, **theirs} if own.get(k) != theirs.get(k)]
+    if differing:
+        key = differing[0]
+        raise ValueError(
+            f"{path} is a checkpoint of another architecture: {len(differing)} weights differ, "
+            f"first {key} (expected {own.get(key, 'none')}, got {theirs.get(key, 'none')}); "
+            "set backbone, method and method_kwargs as in the args.json beside it"
+        )

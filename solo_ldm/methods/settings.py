@@ -1,0 +1,151 @@
+"""The method_kwargs of latent distribution matching: checked, completed, turned into parts."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from solo_ldm.entropy import ENTROPIES, EntropyEstimator
+from solo_ldm.latents import LATENTS, Support
+from solo_ldm.objective import LDMObjective
+
+# The authors' names of the cells, as (entropy, over).
+REFERENCE_TYPES = {
+    "dual_sample": ("kernel", "joint"),
+    "single_sample": ("kernel", "marginal"),
+    "dual_knn": ("neighbour", "joint"),
+    "single_knn": ("neighbour", "marginal"),
+    "dual_gauss": ("logdet", "joint"),
+    "single_gauss": ("logdet", "marginal"),
+}
+
+PREDICTORS = ("none", "linear")
+
+
+@dataclass(frozen=True)
+class LDMSettings:
+    """One cell of the grid, complete.
+
+    Args:
+        support: where the latents live.
+        proj_hidden_dim: units of the projector's hidden layer.
+        proj_output_dim: D, dimension of the latents.
+        entropy: a name in `solo_ldm.entropy.ENTROPIES`.
+        over: joint, marginal or pooled.
+        prediction_precision: λ or κ; the paper's for the cell when not given.
+        entropy_weight: factor of the entropy in the loss.
+        predictor: none or linear.
+        entropy_kwargs: the estimator's own settings.
+    """
+
+    support: Support
+    proj_hidden_dim: int
+    proj_output_dim: int
+    entropy: str = "kernel"
+    over: str = "joint"
+    prediction_precision: float = 5.0
+    entropy_weight: float = 1.0
+    predictor: str = "none"
+    entropy_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def build_objective(self) -> LDMObjective:
+        """Build the objective; raises ValueError for a setting out of its range."""
+        return LDMObjective(
+            LATENTS[self.support](self.prediction_precision),  # pyright: ignore[reportCallIssue]
+            ENTROPIES[self.entropy](self.support, **self.entropy_kwargs),
+            over=self.over,  # pyright: ignore[reportArgumentType]
+            weight=self.entropy_weight,
+        )
+
+
+def estimator_keys(entropy: str) -> list[str]:
+    """Return the names of an estimator's own settings."""
+    return [key for key in inspect.signature(ENTROPIES[entropy]).parameters if key != "support"]
+
+
+def known_keys() -> list[str]:
+    """Return every key that method_kwargs may hold, the reference's aliases included."""
+    own = [one.name for one in fields(LDMSettings) if one.name not in ("support", "entropy_kwargs")]
+    estimators = [key for name in ENTROPIES for key in estimator_keys(name)]
+    return list(dict.fromkeys([*own, *estimators, "loss", "recognition_precision"]))
+
+
+def resolve(method_kwargs: Mapping[str, Any], support: Support) -> LDMSettings:
+    """Check method_kwargs and complete them to one cell of the grid.
+
+    A key set to null takes its default: the estimator's own, and for prediction_precision the
+    paper's value for the cell (5; 12.5 with nearest neighbours on the plane). Keys of the other
+    estimators are allowed, so that overriding `entropy` alone switches the cell.
+
+    The reference's keys are understood: loss.type (dual_sample, single_knn, …) stands for entropy
+    and over, loss.entropy_multiplier of marginal types for twice entropy_weight, and
+    recognition_precision for kernel_precision.
+
+    Args:
+        method_kwargs: as in the configuration.
+        support: "plane" (gaussprob) or "sphere" (sphereprob).
+
+    Raises:
+        ValueError: an unknown or missing key, or an unknown choice.
+    """
+    given = {key: value for key, value in method_kwargs.items() if value is not None}
+    for key in given:
+        if key not in known_keys():
+            raise ValueError(f"unknown key method_kwargs.{key}{suggestion(key, known_keys())}")
+    given = _translate_reference(given)
+    for key in ("proj_hidden_dim", "proj_output_dim"):
+        if key not in given:
+            raise ValueError(f"missing key method_kwargs.{key}: set it to a number of units")
+    entropy = _choice(given, "entropy", "kernel", tuple(ENTROPIES))
+    own = set(estimator_keys(entropy))
+    on_the_plane = support == "plane" and entropy == "neighbour"
+    return LDMSettings(
+        support=support,
+        proj_hidden_dim=int(given["proj_hidden_dim"]),
+        proj_output_dim=int(given["proj_output_dim"]),
+        entropy=entropy,
+        over=_choice(given, "over", "joint", ("joint", "marginal", "pooled")),
+        prediction_precision=given.get("prediction_precision", 12.5 if on_the_plane else 5.0),
+        entropy_weight=given.get("entropy_weight", 1.0),
+        predictor=_choice(given, "predictor", "none", PREDICTORS),
+        entropy_kwargs={key: value for key, value in given.items() if key in own},
+    )
+
+
+def _translate_reference(given: dict[str, Any]) -> dict[str, Any]:
+    given = dict(given)
+    if "recognition_precision" in given:
+        given["kernel_precision"] = given.pop("recognition_precision")
+    loss = given.pop("loss", None)
+    if loss is None:
+        return given
+    kind = loss.get("type")
+    if kind not in REFERENCE_TYPES:
+        raise ValueError(
+            f"method_kwargs.loss.type must be one of {sorted(REFERENCE_TYPES)}, got {kind!r}"
+            f"{suggestion(str(kind), list(REFERENCE_TYPES))}"
+        )
+    given["entropy"], given["over"] = REFERENCE_TYPES[kind]
+    if given["over"] == "marginal" and loss.get("entropy_multiplier") is not None:
+        # The reference weighs the mean of the two marginal entropies, we their sum.
+        given["entropy_weight"] = loss["entropy_multiplier"] / 2.0
+    return given
+
+
+def _choice(given: dict[str, Any], key: str, default: str, choices: tuple[str, ...]) -> str:
+    value = given.get(key, default)
+    if value not in choices:
+        raise ValueError(
+            f"method_kwargs.{key} must be one of {', '.join(choices)}; got {value!r}"
+            f"{suggestion(str(value), list(choices))}"
+        )
+    return value
+
+
+def suggestion(name: str, names: list[str]) -> str:
+    """Return ': did you mean …?' when a known name is near, else nothing."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f": did you mean {near[0]}?" if near else ""
