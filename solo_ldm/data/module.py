@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import lightning.pytorch as L  # noqa: N812
+import numpy as np
+import numpy.typing as npt
 
 from solo_ldm.data import torchvision as torchvision_backend
 from solo_ldm.data.config import (
@@ -137,9 +139,10 @@ class ImageDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> Any:
         """Return batches [images (B, 3, H, W), targets (B,)]; no loader without such a split."""
-        if self.source("val") is None:
+        source = self.source("val")
+        if source is None:
             return []
-        return self._evaluation_loader("val", persistent=True)
+        return self._plain_loader(source, source.labelled, persistent=True)
 
     def evaluation_dataloader(self, split: Split) -> Any:
         """Return plain images with their labels, in a fixed order, each labelled image once.
@@ -153,18 +156,30 @@ class ImageDataModule(L.LightningDataModule):
         Raises:
             ValueError: the split has no labelled images.
         """
-        return self._evaluation_loader(split, persistent=False)
-
-    def _evaluation_loader(self, split: Split, persistent: bool) -> Any:
         source = self.source(split)
         if source is None or not len(source.labelled):
             raise ValueError(
                 f"{self.data.dataset}: the {split} split has no labelled images to evaluate; "
                 f"give class folders (data.train_path, data.val_path) with data.no_labels=false"
             )
+        return self._plain_loader(source, source.labelled, persistent=False)
+
+    def sample_dataloader(self, most: int) -> Any:
+        """Return up to `most` plain training images, labelled or not, spread over the set.
+
+        Returns:
+            A loader of batches [images (B, 3, H, W), targets (B,)], the targets -1 if unlabelled.
+        """
+        count = min(most, self.num_train_images)
+        indexes = np.linspace(0, self.num_train_images - 1, count).astype(np.int64)
+        return self._plain_loader(self._train, indexes, persistent=False)
+
+    def _plain_loader(
+        self, source: ImageSource, indexes: npt.NDArray[np.int64], persistent: bool
+    ) -> Any:
         return self._backend.evaluation_loader(
             source,
-            source.labelled,
+            indexes,
             self.image_size,
             self.mean,
             self.std,

@@ -12,7 +12,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from solo_ldm.evaluation.spectrum import diagnose, effective_rank, health
+from solo_ldm.evaluation.spectrum import Health, diagnose, effective_rank, health
+
+
+# Epochs in a row that latents must be ill before a warning: many runs start near a collapse.
+_PATIENCE = 3
 
 
 class NonFiniteLossError(ValueError):
@@ -99,7 +103,8 @@ class WatchHealth(Callback):
     def __init__(self, num_samples: int) -> None:
         self.num_samples = num_samples
         self.kept: deque[tuple[Tensor, Tensor, Tensor]] = deque()
-        self.warned: str | None = None
+        self.previous: Health | None = None
+        self.epochs_ill = 0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the epoch before."""
@@ -132,7 +137,12 @@ class WatchHealth(Callback):
             "feats_effective_rank": effective_rank(feats),
         }
         pl_module.log_dict(metrics, rank_zero_only=True)
-        warning = diagnose(state)
-        if warning is not None and warning != self.warned:
-            rank_zero_warn(f"epoch {trainer.current_epoch}: {warning}", category=CollapseWarning)
-        self.warned = warning
+        sphere = pl_module.objective.latent.support == "sphere"  # pyright: ignore
+        warning = diagnose(state, self.previous, sphere)
+        self.previous = state
+        self.epochs_ill = 0 if warning is None else self.epochs_ill + 1
+        ended = trainer.current_epoch + 1 == trainer.max_epochs
+        if warning is not None and (self.epochs_ill == _PATIENCE or ended):
+            rank_zero_warn(
+                f"epoch {trainer.current_epoch + 1}: {warning}", category=CollapseWarning
+            )

@@ -181,6 +181,7 @@ def _build_trainer(
             "enable_progress_bar": False,
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
+            "limit_val_batches": 1.0 if data.num_val_images else 0,
             # The data module's sampler shards by itself.
             "use_distributed_sampler": False,
             "default_root_dir": folder.path,
@@ -222,6 +223,8 @@ def _without_lightnings_advice() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
+            # lightning 2.6 asks torch 2.15 for a tree type that torch is about to rename.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
             yield
     finally:
         note.setLevel(before)

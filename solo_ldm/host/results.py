@@ -87,7 +87,12 @@ def assess(run: Trained, console: Console) -> tuple[dict[str, Any], Pictured]:
             sets = {}
             for name, backbone in (("trained", run.method.backbone), ("untrained", untrained)):
                 tell(f"features of the {name} backbone")
-                sets[name] = {s: _features(run, backbone, s) for s in ("train", "val")}
+                sets[name] = {
+                    split: extract_features(
+                        backbone, data.evaluation_dataloader(split), run.hardware.device
+                    )
+                    for split in ("train", "val")
+                }
             for protocol in cfg.evaluation.protocols:
                 tell(protocol)
                 scores[protocol] = _score(protocol, sets["trained"], sets["untrained"])
@@ -95,17 +100,14 @@ def assess(run: Trained, console: Console) -> tuple[dict[str, Any], Pictured]:
         else:
             tell("features")
             pictured = Pictured(
-                _features(run, run.method.backbone, "train", _UNLABELLED_SAMPLES),
-                _features(run, untrained, "train", _UNLABELLED_SAMPLES),
+                *(
+                    extract_features(
+                        backbone, data.sample_dataloader(_UNLABELLED_SAMPLES), run.hardware.device
+                    )
+                    for backbone in (run.method.backbone, untrained)
+                )
             )
     return _content(run, scores), pictured
-
-
-def _features(
-    run: Trained, backbone: nn.Module, split: Any, most: int | None = None
-) -> Features:
-    loader = run.data.evaluation_dataloader(split, most)
-    return extract_features(backbone, loader, device=run.hardware.device)
 
 
 def _score(

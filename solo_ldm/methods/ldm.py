@@ -36,6 +36,7 @@ class LDMBody(_Host):
         self.objective = settings.build_objective()
         self.projector = nn.Sequential(
             nn.Linear(self.features_dim, settings.proj_hidden_dim),
+            *([nn.BatchNorm1d(settings.proj_hidden_dim)] if settings.proj_batch_norm else []),
             nn.ReLU(),
             nn.Linear(settings.proj_hidden_dim, settings.proj_output_dim),
         )

@@ -33,6 +33,7 @@ class LDMSettings:
         support: where the latents live.
         proj_hidden_dim: units of the projector's hidden layer.
         proj_output_dim: D, dimension of the latents.
+        proj_batch_norm: normalise the projector's hidden layer; the paper does not.
         entropy: a name in `solo_ldm.entropy.ENTROPIES`.
         over: joint, marginal or pooled.
         prediction_precision: λ or κ; the paper's for the cell when not given.
@@ -44,6 +45,7 @@ class LDMSettings:
     support: Support
     proj_hidden_dim: int
     proj_output_dim: int
+    proj_batch_norm: bool = False
     entropy: str = "kernel"
     over: str = "joint"
     prediction_precision: float = 5.0
@@ -106,6 +108,7 @@ def resolve(method_kwargs: Mapping[str, Any], support: Support) -> LDMSettings:
         support=support,
         proj_hidden_dim=int(given["proj_hidden_dim"]),
         proj_output_dim=int(given["proj_output_dim"]),
+        proj_batch_norm=bool(given.get("proj_batch_norm", False)),
         entropy=entropy,
         over=_choice(given, "over", "joint", ("joint", "marginal", "pooled")),
         prediction_precision=given.get("prediction_precision", 12.5 if on_the_plane else 5.0),

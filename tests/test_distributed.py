@@ -1,0 +1,98 @@
+"""Two processes with different data are one process with the whole batch, for every cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from cells import ALL_CELLS
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from toy import plain, toy_config
+
+from solo_ldm.distributed import gather
+from solo_ldm.methods import METHODS
+
+PROCESSES = 2
+CASES = [(*cell, "none") for cell in ALL_CELLS] + [
+    ("plane", "kernel", "joint", "linear"),
+    ("sphere", "neighbour", "marginal", "linear"),
+]
+
+
+class Loss(nn.Module):
+    """A method's loss of three crops, as a module that can be wrapped for distributed training.
+
+    Batch norm is in evaluation mode: sharing its statistics is torch's business, not ours.
+    """
+
+    def __init__(self, folder: Path, support: str, name: str, over: str, predictor: str) -> None:
+        super().__init__()
+        method = {"plane": "gaussprob", "sphere": "sphereprob"}[support]
+        cfg = plain(toy_config(folder, name=method))
+        cfg["method_kwargs"].update(
+            entropy=name, over=over, predictor=predictor, proj_batch_norm=False
+        )
+        cfg["data"].update(num_classes=0, image_size=16, num_large_crops=2, num_small_crops=1)
+        torch.manual_seed(0)
+        self.method = METHODS[method](OmegaConf.create(cfg)).double().eval()
+
+    def forward(self, crops: list[Tensor]) -> Tensor:
+        large = [self.method(crop)["z"] for crop in crops[:2]]
+        small = [self.method.multicrop_forward(crop)["z"] for crop in crops[2:]]
+        return self.method.match(large + small).loss
+
+
+def crops_of_the_whole_batch() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    sizes = (16, 16, 8)
+    return [
+        torch.randn(2 * 8, 3, size, size, dtype=torch.float64, generator=generator)
+        for size in sizes
+    ]
+
+
+def loss_and_gradients(loss: nn.Module, crops: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    value = loss(crops)
+    value.backward()
+    named = ((name.removeprefix("module."), p) for name, p in loss.named_parameters())
+    return value.detach(), {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
+def train_in_one_of_two_processes(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES
+    )
+    results = []
+    for case in CASES:
+        wrapped = DistributedDataParallel(Loss(folder, *case), find_unused_parameters=False)
+        shard = [crop.chunk(PROCESSES)[rank] for crop in crops_of_the_whole_batch()]
+        results.append(loss_and_gradients(wrapped, shard))
+    torch.save(results, folder / f"rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path):
+    mp.spawn(train_in_one_of_two_processes, args=(tmp_path,), nprocs=PROCESSES)
+    for rank in range(PROCESSES):
+        for case, (value, gradients) in zip(
+            CASES, torch.load(tmp_path / f"rank{rank}.pt"), strict=True
+        ):
+            expected_value, expected = loss_and_gradients(
+                Loss(tmp_path, *case), crops_of_the_whole_batch()
+            )
+            torch.testing.assert_close(value, expected_value, atol=1e-9, rtol=0, msg=str(case))
+            assert gradients.keys() == expected.keys()
+            for name, gradient in expected.items():
+                torch.testing.assert_close(
+                    gradients[name], gradient, atol=1e-9, rtol=1e-9, msg=f"{case} {name}"
+                )
+
+
+def test_without_processes_gathering_changes_nothing():
+    z = torch.randn(3, 2)
+    assert gather(z) is z
