@@ -48,6 +48,8 @@ class ImageDataModule(L.LightningDataModule):
         self.views = parse_augmentations(augmentations)
         self.batch_size = batch_size
         self.seed = seed
+        # Where a resumed run goes on. Lightning lets workers fetch before it names the epoch.
+        self.first_epoch = 0
         self._backend = torchvision_backend
         self._sources: dict[str, ImageSource | None] = {}
 
@@ -135,6 +137,7 @@ class ImageDataModule(L.LightningDataModule):
             num_replicas=1 if trainer is None else trainer.world_size,
             rank=0 if trainer is None else trainer.global_rank,
         )
+        sampler.set_epoch(self.first_epoch)
         return self._backend.train_loader(self._train, self.views, sampler, self.data.num_workers)
 
     def val_dataloader(self) -> Any:

@@ -83,6 +83,7 @@ def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     logger, clock = MetricsCSV(folder.metrics), TrainingClock()
     if resume is not None:
         logger.keep_before(resume.epoch)
+        data.first_epoch = resume.epoch
     _announce(console, cfg, data, hardware, folder, resume)
     with _without_lightnings_advice():
         trainer = _build_trainer(cfg, data, hardware, folder, logger, clock, console)
