@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +38,33 @@ def main(argv: Sequence[str] | None = None) -> None:
 def pretrain_command(argv: Sequence[str] | None = None) -> None:
     """Pretrain as the command line says; errors a user can mend are one line and exit code 2."""
     import hydra
-    from hydra.errors import HydraException
     from omegaconf import DictConfig
-    from omegaconf.errors import OmegaConfBaseException
 
     @hydra.main(version_base="1.3", config_path="pkg://solo_ldm.configs", config_name=None)
     def run(cfg: DictConfig) -> None:
-        from solo_ldm.host.pretrain import pretrain
+        # Errors end here: Hydra would print a line of its own for those that reach it.
+        with _one_line_errors():
+            from solo_ldm.host.schema import complete
 
-        pretrain(cfg)
+            # Checked before the slow imports, so that a misspelt key costs no wait.
+            complete(cfg)
+            from solo_ldm.host.pretrain import pretrain
+
+            pretrain(cfg)
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     sys.argv = [sys.argv[0], *_with_packaged_groups(arguments)]
-    try:
+    with _one_line_errors():
         run()
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
     except (HydraException, OmegaConfBaseException, ValueError, FileNotFoundError) as error:
         if os.environ.get("SOLO_LDM_DEBUG"):
             raise

@@ -27,6 +27,36 @@ _DEFAULT_KWARGS: dict[str, dict[str, Any]] = {
 }
 
 
+def check_optimizer(name: str, kwargs: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Translate an optimiser's arguments from solo-learn's names.
+
+    Args:
+        name: lars, sgd, adam or adamw.
+        kwargs: see `build_optimizer`.
+
+    Returns:
+        The arguments in the optimiser's own names, and whether LARS's exclude_bias_n_norm is on.
+
+    Raises:
+        ValueError: an unknown optimiser or argument.
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer.name must be one of {', '.join(OPTIMIZERS)}; got {name!r}")
+    kwargs, excluded = dict(kwargs), False
+    if name == "lars":
+        excluded = bool(kwargs.pop("exclude_bias_n_norm", False))
+        kwargs = {_LARS_NAMES.get(key, key): value for key, value in kwargs.items()}
+    accepted = [
+        key
+        for key in inspect.signature(OPTIMIZERS[name]).parameters
+        if key not in ("params", "lr", "weight_decay")
+    ]
+    unknown = sorted(set(kwargs) - set(accepted))
+    if unknown:
+        raise ValueError(f"optimizer.kwargs for {name}: unknown {unknown}, accepted {accepted}")
+    return kwargs, excluded
+
+
 def build_optimizer(
     name: str,
     groups: Iterable[dict[str, Any]],
@@ -50,20 +80,8 @@ def build_optimizer(
     Raises:
         ValueError: an unknown optimiser or argument.
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(f"optimizer.name must be one of {sorted(OPTIMIZERS)}, got {name!r}")
-    kwargs = dict(kwargs)
-    if name == "lars":
-        exclude_bias_and_norm |= bool(kwargs.pop("exclude_bias_n_norm", False))
-        kwargs = {_LARS_NAMES.get(key, key): value for key, value in kwargs.items()}
-    accepted = [
-        key
-        for key in inspect.signature(OPTIMIZERS[name]).parameters
-        if key not in ("params", "lr", "weight_decay")
-    ]
-    unknown = sorted(set(kwargs) - set(accepted))
-    if unknown:
-        raise ValueError(f"optimizer.kwargs for {name}: unknown {unknown}, accepted {accepted}")
+    kwargs, excluded = check_optimizer(name, kwargs)
+    exclude_bias_and_norm |= excluded
     prepared = [{**group, "params": list(group["params"])} for group in groups]
     if exclude_bias_and_norm:
         prepared = [part for group in prepared for part in _split_bias_and_norm(group)]

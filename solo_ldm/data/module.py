@@ -130,15 +130,19 @@ class ImageDataModule(L.LightningDataModule):
             ValueError: fewer training images than one batch.
         """
         trainer = self.trainer
-        sampler = EpochSampler(
-            self.num_train_images,
-            self.batch_size,
-            self.seed,
-            num_replicas=1 if trainer is None else trainer.world_size,
-            rank=0 if trainer is None else trainer.global_rank,
-        )
+        world_size, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
+        sampler = self._sampler(world_size, rank)
         sampler.set_epoch(self.first_epoch)
         return self._backend.train_loader(self._train, self.views, sampler, self.data.num_workers)
+
+    def check_batches(self, num_processes: int) -> None:
+        """Raise a ValueError if there are fewer training images than one batch of all processes."""
+        self._sampler(num_processes, rank=0)
+
+    def _sampler(self, num_processes: int, rank: int) -> EpochSampler:
+        return EpochSampler(
+            self.num_train_images, self.batch_size, self.seed, num_replicas=num_processes, rank=rank
+        )
 
     def val_dataloader(self) -> Any:
         """Return batches [images (B, 3, H, W), targets (B,)]; no loader without such a split."""

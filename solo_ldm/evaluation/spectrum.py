@@ -15,9 +15,12 @@ CHUNK_SIZE = 8192
 # A spread this far below the features' own size is what float32 rounds, not what they say.
 ROUNDING = 4 * torch.finfo(torch.float32).eps
 
-# Healthy latents have a standard deviation of about 0.1 to 1 on the plane and 1/sqrt(D) on the
-# sphere, which is 0.02 for D = 2048; a twentieth of that is a point.
-COLLAPSED_STD = 1e-3
+# On the plane two samples at this standard deviation are 2 * 0.05^2 apart per dimension, 0.025 nats
+# of log p at the paper's prediction precision of 5: the model takes them for one.
+COLLAPSED_STD_PLANE = 0.05
+# Spread over the sphere, latents have a standard deviation of 1/sqrt(D), 0.02 for D = 2048; a
+# twentieth of that is a point.
+COLLAPSED_STD_SPHERE = 1e-3
 
 # On the sphere the variance left is 1 - mean cosine: less than 1 % of it is a point.
 COLLAPSED_COSINE = 0.99
@@ -194,7 +197,7 @@ def diagnose(health: Health, previous: Health | None = None, sphere: bool = True
             "prediction, or the learning rate is too high. Lower entropy_weight or optimizer.lr, "
             "or raise prediction_precision."
         )
-    if health.std_mean < COLLAPSED_STD:
+    if health.std_mean < (COLLAPSED_STD_SPHERE if sphere else COLLAPSED_STD_PLANE):
         if previous is not None and health.std_mean > RECOVERY * previous.std_mean:
             return None
         return (

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from solo_ldm.data import ImageDataModule
 from solo_ldm.data.config import DataConfig
+from solo_ldm.evaluation import find_protocol
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.host.checkpoints import AtomicCheckpointIO, KeepLastAndBest
 from solo_ldm.host.guards import EpochSeed, StopAtNonFinite, WatchHealth
@@ -31,6 +32,7 @@ from solo_ldm.host.run import RunFolder, check_fits, choose_run, load_checkpoint
 from solo_ldm.host.schema import complete
 from solo_ldm.methods import METHODS, LDMBody
 from solo_ldm.methods.settings import suggestion
+from solo_ldm.optim import check_optimizer
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     data = ImageDataModule(
         DataConfig(**cfg.data), cfg.augmentations, cfg.optimizer.batch_size, cfg.seed
     )
+    data.check_batches(hardware.num_processes)
+    check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
+    for protocol in cfg.evaluation.protocols:
+        find_protocol(protocol)
     method = METHODS[cfg.method](for_method(cfg, data, hardware))
     folder = choose_run(cfg)
     resume = _checkpoint_to_resume(cfg, folder, method)
