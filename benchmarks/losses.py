@@ -35,9 +35,7 @@ def pairwise_kernel_loss(z1: Tensor, z2: Tensor, precision: float = 5.0) -> Tens
 
     over_centres = torch.vmap(density, in_dims=(None, 0))
     over_pairs = torch.vmap(over_centres, in_dims=(0, None))
-    entropy = sum(
-        -torch.log(over_pairs(z, z).sum(dim=1) + 1e-8).mean() for z in (z1, z2)
-    )
+    entropy = sum(-torch.log(over_pairs(z, z).sum(dim=1) + 1e-8).mean() for z in (z1, z2))
     return precision * (z1 - z2).square().mean(dim=1).mean() - entropy
 
 
@@ -84,7 +82,7 @@ def main() -> None:
     cells = [(s, e, o) for s in get_args(Support) for e in ENTROPIES for o in ("joint", "marginal")]
     for support, name, over in track(cells, console=console, transient=True):
         latent = LATENTS[support]()
-        objective = LDMObjective(latent, ENTROPIES[name](support), over)
+        objective = LDMObjective(latent, ENTROPIES[name](support), over)  # pyright: ignore[reportArgumentType]
 
         def loss(h1: Tensor, h2: Tensor, objective: LDMObjective = objective) -> Tensor:
             return objective(objective.latent.project(h1), objective.latent.project(h2)).loss

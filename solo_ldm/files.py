@@ -18,7 +18,9 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         write: writes the whole file to the path it is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    descriptor, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+    )
     os.close(descriptor)
     temporary = Path(name)
     try:

@@ -62,7 +62,7 @@ class _SquaredDistances(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, *grad_outputs: Tensor) -> Tensor:
+    def backward(ctx, *grad_outputs: Tensor) -> Tensor:  # pyright: ignore
         (centred,) = ctx.saved_tensors
         symmetric = grad_outputs[0] + grad_outputs[0].T
         return 2.0 * (symmetric.sum(dim=1, keepdim=True) * centred - symmetric @ centred)

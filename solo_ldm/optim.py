@@ -141,4 +141,3 @@ def _lambda_lr(
         for group in optimizer.param_groups
     ]
     return LambdaLR(optimizer, factors)
-

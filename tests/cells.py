@@ -29,9 +29,7 @@ ESTIMATORS: dict[str, type[EntropyEstimator]] = {
     "vicreg": VICRegEntropy,
 }
 
-TWELVE = list(
-    itertools.product(SUPPORTS, ("kernel", "neighbour", "logdet"), ("joint", "marginal"))
-)
+TWELVE = list(itertools.product(SUPPORTS, ("kernel", "neighbour", "logdet"), ("joint", "marginal")))
 ALL_CELLS = list(itertools.product(SUPPORTS, ESTIMATORS, ("joint", "marginal", "pooled")))
 
 each_estimator = pytest.mark.parametrize(

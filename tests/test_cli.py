@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hydra import compose, initialize_config_module
 from PIL import Image
 from toy import toy_config
@@ -174,5 +173,3 @@ def test_every_packaged_yaml_composes_and_fits_the_schema(name, data):
     assert cfg.method == name
     assert cfg.data.dataset == data
     assert len(cfg.augmentations) >= 1
-
-

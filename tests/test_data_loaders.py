@@ -1,6 +1,6 @@
 import pickle
 
-import lightning.pytorch as L  # noqa: N812
+import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch

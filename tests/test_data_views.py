@@ -2,7 +2,7 @@ import random
 
 import numpy as np
 import pytest
-import torchvision.transforms.v2.functional as F  # noqa: N812
+import torchvision.transforms.v2.functional as F
 from PIL import Image
 
 from solo_ldm.data.config import (

@@ -58,9 +58,7 @@ def test_marginal_sphere_kernel_is_decoupled_simclr():
         VonMisesFisherSphere(2 / temperature), KernelEntropy("sphere", 1 / temperature), "marginal"
     )(z1, z2).loss
     positives = (z1 * z2).sum(1) / temperature
-    published = [
-        torch.logsumexp(z @ z.T / temperature, dim=1) - positives for z in (z1, z2)
-    ]
+    published = [torch.logsumexp(z @ z.T / temperature, dim=1) - positives for z in (z1, z2)]
     torch.testing.assert_close(loss, sum(published).mean(), atol=1e-12, rtol=0)
 
 

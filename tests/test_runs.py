@@ -46,7 +46,9 @@ def rows(folder: RunFolder) -> list[dict[str, str]]:
 
 
 def test_a_run_leaves_everything_it_promises(tmp_path, capsys):
-    folder = run(tmp_path, "evaluation.protocols=[knn-20,linear-features]", "evaluation.report=true").folder
+    folder = run(
+        tmp_path, "evaluation.protocols=[knn-20,linear-features]", "evaluation.report=true"
+    ).folder
     names = {path.name for path in folder.path.iterdir()}
     assert names == {
         "args.json",

@@ -84,7 +84,9 @@ def load_backbone(path: str | Path) -> nn.Module:
     with safe_open(path, framework="pt") as stored:
         metadata = stored.metadata() or {}
         if "backbone" not in metadata:
-            raise ValueError(f"{path} does not say which backbone it holds: no run of ours wrote it")
+            raise ValueError(
+                f"{path} does not say which backbone it holds: no run of ours wrote it"
+            )
         weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     model = create_backbone(**json.loads(metadata["backbone"]))
     model.load_state_dict(weights)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Literal
 
-import lightning.pytorch as L  # noqa: N812
+import lightning.pytorch as L
 import numpy as np
 import numpy.typing as npt
 

@@ -86,10 +86,7 @@ class NeighbourEntropy(EntropyEstimator):
 
     @torch.no_grad()
     def _kth_neighbour(self, z: Tensor) -> Tensor:
-        if self.norm == 2.0:
-            distances = squared_distances(z)
-        else:
-            distances = torch.cdist(z, z, p=self.norm)
+        distances = squared_distances(z) if self.norm == 2.0 else torch.cdist(z, z, p=self.norm)
         distances.fill_diagonal_(math.inf)
         return distances.topk(self.num_neighbours, dim=1, largest=False).indices[:, -1]
 

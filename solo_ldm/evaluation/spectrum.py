@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 # Samples that are converted to float64 at a time: bounds the copy, not the result.

@@ -8,12 +8,11 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from solo_ldm.evaluation.spectrum import Health, diagnose, effective_rank, health
-
 
 # Epochs in a row that latents must be ill before a warning: many runs start near a collapse.
 _PATIENCE = 3
@@ -80,7 +79,11 @@ class StopAtNonFinite(Callback):
         step, names, values = self.pending
         self.pending = None
         finite = torch.isfinite(values).tolist()
-        bad = [f"{name}={value}" for name, value, ok in zip(names, values.tolist(), finite, strict=True) if not ok]
+        bad = [
+            f"{name}={value}"
+            for name, value, ok in zip(names, values.tolist(), finite, strict=True)
+            if not ok
+        ]
         if bad:
             raise NonFiniteLossError(
                 f"the loss is not finite at step {step} of epoch {trainer.current_epoch}: "

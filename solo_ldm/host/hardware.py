@@ -35,7 +35,7 @@ class Hardware:
     def device(self) -> torch.device:
         """The device that features are extracted on."""
         index = self.devices[0] if isinstance(self.devices, list) else 0
-        return torch.device(self.accelerator, index if self.accelerator == "cuda" else None)
+        return torch.device(f"cuda:{index}" if self.accelerator == "cuda" else self.accelerator)
 
 
 def resolve_hardware(cfg: DictConfig) -> Hardware:
@@ -83,11 +83,17 @@ def _devices(wanted: Any, accelerator: str) -> int | list[int]:
     if accelerator != "cuda":
         if wanted == "auto":
             return 1
-        return len(wanted) if hasattr(wanted, "__len__") and not isinstance(wanted, str) else int(wanted)
+        return (
+            len(wanted)
+            if hasattr(wanted, "__len__") and not isinstance(wanted, str)
+            else int(wanted)
+        )
     available = torch.cuda.device_count()
     if wanted in ("auto", -1):
         return available
-    chosen = list(wanted) if hasattr(wanted, "__iter__") and not isinstance(wanted, str) else int(wanted)
+    chosen = (
+        list(wanted) if hasattr(wanted, "__iter__") and not isinstance(wanted, str) else int(wanted)
+    )
     most = max(chosen) + 1 if isinstance(chosen, list) else chosen
     if most > available:
         raise ValueError(f"devices={wanted} asks for {most} GPUs, this machine has {available}")

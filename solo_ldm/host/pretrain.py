@@ -13,7 +13,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.warnings import PossibleUserWarning
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from safetensors.torch import save_file
@@ -66,7 +67,8 @@ def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
             loss that is not finite.
         FileNotFoundError: in one line: data or a checkpoint that is not there.
     """
-    console = console or Console()
+    # Lightning starts the other processes of a distributed run as this command again.
+    console = console or Console(quiet=_is_helper_process())
     cfg = complete(cfg)
     if cfg.method not in METHODS:
         known = ", ".join(METHODS)
@@ -133,6 +135,10 @@ def for_method(cfg: DictConfig, data: ImageDataModule, hardware: Hardware) -> Di
 class _Resume:
     path: str
     epoch: int
+
+
+def _is_helper_process() -> bool:
+    return getattr(rank_zero_only, "rank", 0) != 0
 
 
 def _checkpoint_to_resume(cfg: DictConfig, folder: RunFolder, method: LDMBody) -> _Resume | None:
@@ -224,9 +230,10 @@ def _extra_loggers(cfg: DictConfig, folder: RunFolder) -> list[Any]:
 @contextmanager
 def _without_lightnings_advice() -> Iterator[None]:
     """Silence lightning's start-up notes and advice on workers; errors and our warnings remain."""
-    note = logging.getLogger("lightning.pytorch")
-    before = note.level
-    note.setLevel(logging.ERROR)
+    notes = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [note.level for note in notes]
+    for note in notes:
+        note.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
@@ -234,7 +241,8 @@ def _without_lightnings_advice() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
             yield
     finally:
-        note.setLevel(before)
+        for note, level in zip(notes, before, strict=True):
+            note.setLevel(level)
 
 
 def _announce(
@@ -252,11 +260,11 @@ def _announce(
     console.print(
         f"[bold]{cfg.method}[/]: {settings.entropy} entropy, {settings.over}, on the "
         f"{settings.support}; {cfg.backbone.name} on {cfg.data.dataset} "
-        f"({data.num_train_images} images, {classes}), {cfg.max_epochs} epochs on {hardware.accelerator}",
+        f"({data.num_train_images} images, {classes}), {cfg.max_epochs} epochs on "
+        f"{hardware.accelerator}",
         soft_wrap=True,
     )
     if resume is not None:
         console.print(f"continuing {resume.path} after epoch {resume.epoch}", soft_wrap=True)
     else:
         console.print(f"writing to {folder.path}", soft_wrap=True)
-

@@ -139,9 +139,11 @@ class ShowProgress(Callback):
             return
         self.last_line = now
         steps = max(1, trainer.global_step - self.first_step)
-        left = (trainer.estimated_stepping_batches - trainer.global_step) * (
-            now - self.started
-        ) / steps
+        left = (
+            (trainer.estimated_stepping_batches - trainer.global_step)
+            * (now - self.started)
+            / steps
+        )
         self.console.print(
             f"epoch {done}/{trainer.max_epochs}  {self._status(trainer)}  {left:.0f} s left",
             highlight=False,

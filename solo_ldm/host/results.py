@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
 from solo_ldm.backbones import create_backbone
 from solo_ldm.data import ImageDataModule
@@ -215,17 +215,16 @@ def print_summary(run: Trained, results: dict[str, Any], console: Console) -> No
     folder = run.folder
     names = [folder.backbone.name, folder.results.name, folder.metrics.name]
     names += [folder.report.name] if folder.report.exists() else []
-    body.add_row("files", f"{folder.path}/: {', '.join(names)}, checkpoints/")
-    other = "sphereprob" if run.cfg.method == "gaussprob" else "gaussprob"
-    nexts = [
-        f"another cell   solo-ldm pretrain --config-name {other} method_kwargs.entropy=neighbour",
-        "your images    solo-ldm pretrain --config-name gaussprob data=custom "
-        "data.train_path=FOLDER",
-        "use the model  solo_ldm.backbones.load_backbone("
-        f'"{folder.backbone}")',
-    ]
-    body.add_row("next", "\n".join(nexts))
+    body.add_row("files", ", ".join([*names, "checkpoints/"]))
     console.print(Panel(body, title=f"{results['method']} on {results['dataset']}", expand=False))
+    other = "sphereprob" if run.cfg.method == "gaussprob" else "gaussprob"
+    for line in (
+        f"in {folder.path}",
+        f"next: solo-ldm pretrain --config-name {other} method_kwargs.entropy=neighbour",
+        "      solo-ldm pretrain --config-name gaussprob data=custom data.train_path=FOLDER",
+        f'      solo_ldm.backbones.load_backbone("{folder.backbone}")  # in Python',
+    ):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 @contextmanager
@@ -233,4 +232,3 @@ def _telling(console: Console) -> Iterator[Any]:
     """Show what is being computed, in place on a terminal."""
     with console.status("evaluating") as status:
         yield lambda what: status.update(f"evaluating: {what}")
-

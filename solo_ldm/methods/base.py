@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -35,7 +35,9 @@ class BaseMethod(pl.LightningModule):
         )
         self.features_dim: int = self.backbone.num_features
         self.num_classes: int = cfg.data.num_classes
-        self.classifier = nn.Linear(self.features_dim, self.num_classes) if self.num_classes else None
+        self.classifier = (
+            nn.Linear(self.features_dim, self.num_classes) if self.num_classes else None
+        )
         self.num_large_crops: int = cfg.data.num_large_crops
         self.num_small_crops: int = cfg.data.num_small_crops
         self.num_crops = self.num_large_crops + self.num_small_crops
@@ -48,8 +50,8 @@ class BaseMethod(pl.LightningModule):
         if cfg.performance.compile:
             self.backbone.compile()
 
-    @staticmethod
-    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
         """Fill in and check what a method needs of the configuration; methods extend it."""
         return cfg
 
@@ -134,7 +136,7 @@ class BaseMethod(pl.LightningModule):
         if len(crops) != self.num_crops:
             raise ValueError(f"{self.num_crops} crops are expected, the batch holds {len(crops)}")
         passes = [self(crop) for crop in crops[: self.num_large_crops]]
-        out = {key: [one[key] for one in passes] for key in passes[0]}
+        out: dict[str, Any] = {key: [one[key] for one in passes] for key in passes[0]}
         for crop in crops[self.num_large_crops :]:
             for key, value in self.multicrop_forward(crop).items():
                 out[key].append(value)
@@ -153,7 +155,9 @@ class BaseMethod(pl.LightningModule):
         count = labelled.sum().clamp_min(1) * len(kept)
         correct = (stacked.argmax(dim=1) == repeated).sum()
         metrics = {"train_class_loss": total / count, "train_acc1": correct / count}
-        self.log_dict(metrics, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(targets))
+        self.log_dict(
+            metrics, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(targets)
+        )
         return total / count
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:

@@ -103,7 +103,9 @@ class LDMBody(_Host):
             "train_log_prob": terms.log_prob.detach(),
             "train_entropy": terms.entropy.detach(),
         }
-        self.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch[0]))
+        self.log_dict(
+            logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch[0])
+        )
         return {
             "loss": terms.loss + class_loss,
             "terms": {**logged, "train_class_loss": class_loss.detach()},

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from solo_ldm.entropy import ENTROPIES, EntropyEstimator
+from solo_ldm.entropy import ENTROPIES
 from solo_ldm.latents import LATENTS, Support
 from solo_ldm.objective import LDMObjective
 
