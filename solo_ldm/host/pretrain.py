@@ -12,9 +12,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from safetensors.torch import save_file

@@ -1,0 +1,111 @@
+"""The documentation is true: every block of the README runs, every module imports."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy import toy_config
+
+import solo_ldm
+from solo_ldm.cli import main
+from solo_ldm.host.pretrain import pretrain
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines()]
+SNIPPETS = [text for kind, text in BLOCKS if kind == "python"]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore::solo_ldm.host.guards.CollapseWarning"),
+]
+
+# What makes a command of the README a matter of seconds: fewer steps on fewer, smaller images.
+SECONDS = [
+    "max_epochs=1",
+    "optimizer.batch_size=64",
+    "evaluation.protocols=[]",
+    "data.num_workers=0",
+    "method_kwargs.proj_hidden_dim=16",
+    "method_kwargs.proj_output_dim=8",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys):
+    words = shlex.split(command)
+    words = words[words.index("run") + 1 :]
+    if words[0] == "pytest":
+        return  # this is it
+    if words[0] == "python":
+        assert (ROOT / words[1]).is_file()
+        words = ["solo-ldm", "pretrain", *words[2:]]
+    assert words[:2] == ["solo-ldm", "pretrain"]
+    images = tmp_path / "my_images"
+    images.mkdir()
+    for number in range(70):
+        pixels = np.random.default_rng(number).integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(images / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    if any("scripts/" in word for word in words):
+        # Needs CIFAR and a GPU: that it composes and fits the schema is shown, not that it trains.
+        main([*words[1:], "--cfg", "job"])
+        assert "proj_output_dim: 2048" in capsys.readouterr().out
+        return
+    small = SECONDS
+    if "data=custom" in words:
+        small = [*SECONDS, "augmentations=cifar", "backbone.name=convnet_small"]
+    main([*words[1:], *small])
+    assert "next:" in capsys.readouterr().out
+
+
+def test_every_snippet_of_the_readme_runs(tmp_path):
+    assert len(SNIPPETS) >= 2
+    outcome = pretrain(toy_config(tmp_path))
+    assert outcome is not None
+    for snippet in SNIPPETS:
+        path = "trained_models/gaussprob/RUN/backbone.safetensors"
+        exec(compile(snippet.replace(path, str(outcome.folder.backbone)), "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize(
+    "name", re.findall(r"`(test_\w+)`", (ROOT / "docs/deviations.md").read_text())
+)
+def test_every_test_that_the_deviations_name_exists(name):
+    assert any(f"def {name}(" in path.read_text() for path in Path(__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)]+)\)", README))
+def test_every_picture_and_page_of_the_readme_exists(target):
+    assert (ROOT / target).is_file()
+
+
+@pytest.mark.parametrize(
+    "name", [module.name for module in pkgutil.walk_packages(solo_ldm.__path__, "solo_ldm.")]
+)
+def test_every_module_imports_and_says_what_it_is(name):
+    assert importlib.import_module(name).__doc__
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "scripts").rglob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_script_yaml_fits_the_schema(path):
+    from hydra import compose, initialize_config_dir
+
+    from solo_ldm.host.schema import complete
+    from solo_ldm.methods import METHODS
+
+    with initialize_config_dir(str(path.parent), version_base="1.3"):
+        cfg = compose(path.stem, overrides=["hydra.searchpath=[pkg://solo_ldm.configs]"])
+    cfg = complete(cfg)
+    METHODS[cfg.method].settings(cfg)
