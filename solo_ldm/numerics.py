@@ -43,6 +43,13 @@ def widen(x: Tensor) -> Tensor:
     return x if x.dtype == dtype else _Widen.apply(x, dtype)  # pyright: ignore[reportReturnType]
 
 
+def at_least_single(x: Tensor) -> Tensor:
+    """Return `x` in float32 if it is narrower, so that gradients of several uses add up safely."""
+    if x.dtype in (torch.float32, torch.float64):
+        return x
+    return _Widen.apply(x, torch.float32)  # pyright: ignore[reportReturnType]
+
+
 def narrow(value: Tensor, like: Tensor) -> Tensor:
     """Cast a statistic back: to float32 for inputs of at most 32 bits, else to the input's type."""
     return value.to(torch.float64 if like.dtype == torch.float64 else torch.float32)

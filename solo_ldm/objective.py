@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from solo_ldm.entropy import EntropyEstimator
 from solo_ldm.latents import LatentModel
-from solo_ldm.numerics import narrow, widen
+from solo_ldm.numerics import at_least_single
 
 Over = Literal["joint", "marginal", "pooled"]
 
@@ -82,7 +82,7 @@ class LDMObjective(nn.Module):
             ValueError: shapes that differ, or fewer samples than the estimator needs.
         """
         # Both terms use z: adding up their gradients in half precision could overflow.
-        z1, z2 = narrow(widen(z1), z1), narrow(widen(z2), z2)
+        z1, z2 = at_least_single(z1), at_least_single(z2)
         if predictions is None:
             log_prob = self.latent.log_prob(z1, z2).mean()
         else:
