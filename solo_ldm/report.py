@@ -16,6 +16,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 from sklearn.manifold import TSNE
 
+from solo_ldm.files import write_atomically
+
 SIZE_INCHES = (16.0, 10.0)
 DOTS_PER_INCH = 100
 
@@ -49,7 +51,7 @@ class ReportData:
             each one number an epoch (NaN where not measured), in the scale of the objective.
         spectra: eigenvalues (D,) of the features' covariance, by name; "trained" and "untrained"
             have colours of their own.
-        features: (M, D) of the validation split.
+        features: (M, D) of the validation images, or of training images without labels.
         labels: (M,) integers from 0, or None.
         classes: the names of the classes, in the order of their numbers.
         scores: "top1" and, if measured, "untrained_top1" as shares, 0 to 1, by protocol.
@@ -99,14 +101,8 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     _draw_view(figure.add_subplot(bottom[:2]), features, labels, data.classes)
     _draw_scores(figure.add_subplot(bottom[2]), data.scores, labels)
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder: a rename is atomic only within one file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        figure.savefig(temporary, format="png", metadata={"Title": data.title})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    metadata = {"Title": data.title}
+    write_atomically(path, lambda to: figure.savefig(to, format="png", metadata=metadata))
     return path
 
 
@@ -202,9 +198,7 @@ def _draw_losses(axes: Axes, epochs: np.ndarray, history: Mapping[str, Sequence[
 def _draw_health(
     panels: Sequence[Axes], epochs: np.ndarray, history: Mapping[str, Sequence[float]]
 ) -> None:
-    _title(
-        panels[0], "Health of the latents", "a collapse pulls the first two to 0 or the last to 1"
-    )
+    _title(panels[0], "Health of the latents", "first two near 0, or the last near 1: collapse")
     measures = (
         ("effective_rank", "effective rank"),
         ("std", "standard deviation"),
@@ -261,7 +255,7 @@ def _draw_view(
         finite = np.isfinite(features).all(axis=1)
         features, labels = features[finite], labels if labels is None else labels[finite]
     if features is None or len(features) < 2:
-        _title(axes, "Features of the validation images", "")
+        _title(axes, "Features", "")
         _say(axes, "There are no finite features to show.")
         return
     num_all = len(features)
@@ -270,7 +264,8 @@ def _draw_view(
         features, labels = features[chosen], labels if labels is None else labels[chosen]
     points, method = _project(features)
     count = f"{len(points)} of {num_all}" if num_all > len(points) else f"all {num_all}"
-    _title(axes, "Features of the validation images", f"{method} of {count} samples")
+    split = "training images" if labels is None else "validation images"
+    _title(axes, "Features", f"{method} of {count} {split}")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color(GRID)
     axes.margins(0.03)
@@ -334,11 +329,11 @@ def _draw_scores(
             else "No protocol was run.",
         )
         return
-    note = "share of the validation samples classified right"
+    note = "top-1 on the validation images"
     if labels is not None and len(labels):
         commonest = np.bincount(labels).max() / len(labels)
         axes.axvline(commonest, color=INK, linewidth=1, linestyle=":", zorder=3)
-        note += f"  (dotted: the commonest class, {commonest:.0%})"
+        note += f"  (dotted: commonest class, {commonest:.0%})"
     _title(axes, "Scores", note)
     bars = (("top1", "trained", BLUE, -0.2), ("untrained_top1", "untrained", "#c3c7cc", 0.2))
     for key, label, colour, offset in bars:
@@ -354,7 +349,8 @@ def _draw_scores(
     for row, name in enumerate(scores):
         axes.annotate(
             _shorten(name, 40), (0, row - 0.42), (0, 2), textcoords="offset points",
-            size=11, weight="bold", color=INK,
+            size=11, weight="bold", color=INK, zorder=4,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )  # fmt: skip
     _style(axes, grid="x")
     axes.spines["left"].set_visible(False)
