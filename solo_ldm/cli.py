@@ -53,6 +53,9 @@ def pretrain_command(argv: Sequence[str] | None = None) -> None:
             pretrain(cfg)
 
     arguments = list(sys.argv[1:] if argv is None else argv)
+    flags = {argument.partition("=")[0] for argument in arguments}
+    if not flags & {"--config-name", "-cn", "--help", "-h", "--hydra-help", "--version"}:
+        _leave("give --config-name: gaussprob, sphereprob or a YAML of yours with --config-path")
     sys.argv = [sys.argv[0], *_with_packaged_groups(arguments)]
     with _one_line_errors():
         run()

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_module
 from PIL import Image
 from toy import toy_config
 
 import solo_ldm.configs
 from solo_ldm.cli import main, pretrain_command
+from solo_ldm.data import DataConfig, ImageDataModule
 from solo_ldm.host.pretrain import pretrain
 from solo_ldm.host.schema import complete
+from solo_ldm.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 PACKAGED = Path(solo_ldm.configs.__file__).parent
@@ -153,6 +156,10 @@ def test_the_installed_command_and_the_script_do_the_same(tmp_path, capsys):
     assert "method: gaussprob" in script.stdout
 
 
+def test_a_command_without_a_config_says_which_there_are(capsys):
+    assert "--config-name: gaussprob, sphereprob" in refusal(capsys, "max_epochs=3")
+
+
 def test_unknown_command_is_one_line(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["pretrian"])
@@ -166,10 +173,15 @@ DATA = [path.stem for path in (PACKAGED / "data").glob("*.yaml")]
 
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("name", PRIMARY)
-def test_every_packaged_yaml_composes_and_fits_the_schema(name, data):
+def test_every_packaged_yaml_instantiates(name, data):
     overrides = [f"data={data}", "data.train_path=somewhere"]
     with initialize_config_module("solo_ldm.configs", version_base="1.3"):
         cfg = complete(compose(name, overrides=overrides))
     assert cfg.method == name
     assert cfg.data.dataset == data
-    assert len(cfg.augmentations) >= 1
+    module = ImageDataModule(DataConfig(**cfg.data), cfg.augmentations, cfg.optimizer.batch_size)
+    for key in ("num_large_crops", "num_small_crops", "image_size"):
+        cfg.data[key] = getattr(module, key)
+    cfg.data.num_classes = 10
+    images = torch.randn(2, 3, module.image_size, module.image_size)
+    assert torch.isfinite(METHODS[name](cfg)(images)["z"]).all()

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cells import ESTIMATORS, SUPPORTS, each_cell, objective
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from solo_ldm.entropy import KernelEntropy, NeighbourEntropy, VICRegEntropy
 from solo_ldm.latents import LATENTS, GaussianPlane, VonMisesFisherSphere
@@ -189,3 +190,29 @@ def test_importing_the_objective_needs_torch_alone():
         "assert not loaded & {'lightning', 'hydra', 'omegaconf', 'timm', 'sklearn', 'torchvision'}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remember the size of the largest tensor that any operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for made in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(made, torch.Tensor):
+                self.elements = max(self.elements, made.numel())
+        return out
+
+
+@each_cell
+def test_no_step_makes_a_tensor_of_pairs_times_dimensions(support, name, over):
+    batch, dim = 48, 40
+    cell = objective(support, name, over)
+    leaves = [torch.randn(batch, dim, requires_grad=True) for _ in range(2)]
+    with LargestTensor() as largest:
+        cell(*(cell.latent.project(h) for h in leaves)).loss.backward()
+    # Two views stacked along features, or all pairs of the pooled samples.
+    assert largest.elements <= max(2 * batch * dim, (2 * batch) ** 2, (2 * dim) ** 2)
