@@ -169,6 +169,9 @@ def main() -> None:
     args = parser.parse_args()
     console = Console()
     fixed = ["checkpoint.dir=trained_models/cells", "evaluation.report=false"]
+    if args.jobs > 1:
+        # The cores are taken; and loaders would start their workers by spawning, seconds each.
+        fixed.append("data.num_workers=0")
     results = train(args.seeds, args.jobs, [*fixed, *args.overrides], console)
     text = table(results)
     console.print(text, soft_wrap=True, highlight=False, markup=False)

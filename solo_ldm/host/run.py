@@ -124,8 +124,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} cannot be read as a checkpoint ({reason})") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise ValueError(f"{path} holds no state_dict: it is no training checkpoint")
+    if not isinstance(checkpoint, dict) or not {"state_dict", "loops"} <= checkpoint.keys():
+        raise ValueError(f"{path} is no training checkpoint: it holds no state_dict and loops")
     return checkpoint
 
 
