@@ -23,10 +23,7 @@ from solo_ldm.methods import METHODS
 ROOT = Path(__file__).parents[1]
 PACKAGED = Path(solo_ldm.configs.__file__).parent
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-    pytest.mark.filterwarnings("ignore::solo_ldm.host.guards.CollapseWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.host.guards.CollapseWarning")
 
 SMALL = [
     "max_epochs=1",

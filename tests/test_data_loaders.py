@@ -176,11 +176,8 @@ def test_an_unreadable_training_image_is_one_clear_line(tmp_path, num_workers):
     assert "\n" not in str(caught.value)
 
 
-def quiet(test):
-    """Ignore Lightning's advice on workers, and its use of what torch deprecates."""
-    for message in ("ignore:.*does not have many workers", "ignore:.*LeafSpec"):
-        test = pytest.mark.filterwarnings(message)(test)
-    return test
+# Lightning's advice on loaders does not concern what these tests show.
+quiet = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
 class Recorder(L.LightningModule):

@@ -13,7 +13,6 @@ from solo_ldm.host.pretrain import pretrain
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
     pytest.mark.filterwarnings("ignore::solo_ldm.host.guards.CollapseWarning"),
 ]
 

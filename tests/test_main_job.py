@@ -8,10 +8,7 @@ from hydra import compose, initialize_config_module
 
 from solo_ldm.host.pretrain import pretrain
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 def train(name: str, *overrides: str) -> dict:
