@@ -146,7 +146,7 @@ def picture(results: dict[tuple[str, ...], list[Any]], path: Path) -> None:
         everything = [run for runs in results.values() for run in runs]
         base = statistics.mean(r["results"][protocol]["untrained_top1"] for r in everything)
         axis.axvline(100 * base, color="#6b6f76", linestyle="--", linewidth=1.2)
-        axis.text(100 * base, -0.62, "untrained ", ha="right", va="center", color="#6b6f76")
+        axis.text(100 * base, -0.62, " untrained", ha="left", va="center", color="#6b6f76")
         axis.set_title(protocol, loc="left", weight="bold")
         axis.set_xlabel("top-1 on held-out digits (%)")
         axis.grid(axis="x", color="#e3e5e8")
@@ -155,7 +155,7 @@ def picture(results: dict[tuple[str, ...], list[Any]], path: Path) -> None:
         axis.set_ylim(5.6, -0.9)
     names = [f"{METHODS[m]}, {e}" for m, e in itertools.product(METHODS, ENTROPIES)]
     axes[0].set_yticks(range(len(names)), names)
-    axes[0].legend(title="entropy over", frameon=False, loc="lower left")
+    axes[0].legend(title="entropy over", frameon=False, loc="lower left", bbox_to_anchor=(0.08, 0))
     figure.savefig(path)
 
 
