@@ -40,7 +40,7 @@ def pretrain_command(argv: Sequence[str] | None = None) -> None:
     import hydra
     from omegaconf import DictConfig
 
-    @hydra.main(version_base="1.3", config_path="pkg://solo_ldm.configs", config_name=None)
+    @hydra.main(version_base="1.3", config_path="configs", config_name=None)
     def run(cfg: DictConfig) -> None:
         # Errors end here: Hydra would print a line of its own for those that reach it.
         with _one_line_errors():
