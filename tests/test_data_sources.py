@@ -185,7 +185,7 @@ def test_every_usual_mode_becomes_rgb(tmp_path, mode):
         if mode == "I;16"
         else image.convert(mode)
     )
-    path = tmp_path / f"image.{'tif' if mode in ('CMYK', 'YCbCr') else 'png'}"
+    path = tmp_path / f"image.{ {'CMYK': 'tif', 'YCbCr': 'jpg'}.get(mode, 'png') }"
     image.save(path)
     loaded = read_image(path)
     assert (loaded.mode, loaded.size) == ("RGB", (5, 4))
