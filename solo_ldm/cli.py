@@ -28,10 +28,12 @@ SOLO_LDM_DEBUG=1 shows the trace of an error."""
 def main(argv: Sequence[str] | None = None) -> None:
     """Run `solo-ldm COMMAND …`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        sys.exit(_USAGE if not arguments else print(_USAGE))
-    if arguments[0] != "pretrain":
-        _leave(f"unknown command {arguments[0]!r}: expected pretrain (see solo-ldm --help)")
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(_USAGE)
+        return
+    command = arguments[0] if arguments else "none"
+    if command != "pretrain":
+        _leave(f"unknown command {command}: expected pretrain (see solo-ldm --help)")
     pretrain_command(arguments[1:])
 
 

@@ -93,12 +93,14 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     figure.text(0.04, 0.957, title, size=19, weight="bold", color=INK, va="center")
     sides = {"left": 0.045, "right": 0.975, "wspace": 0.22}
     top = figure.add_gridspec(1, 3, top=0.865, bottom=0.56, **sides)
-    bottom = figure.add_gridspec(1, 3, top=0.435, bottom=0.06, **sides)
+    # The view, room for the names of its classes, and the scores.
+    widths = {"width_ratios": (11, 2.2, 6), "wspace": 0.03}
+    bottom = figure.add_gridspec(1, 3, top=0.435, bottom=0.06, **{**sides, **widths})
     health = top[1].subgridspec(3, 1, hspace=0.3)
     _draw_losses(figure.add_subplot(top[0]), epochs, data.history)
     _draw_health([figure.add_subplot(health[row]) for row in range(3)], epochs, data.history)
     _draw_spectra(figure.add_subplot(top[2]), data.spectra)
-    _draw_view(figure.add_subplot(bottom[:2]), features, labels, data.classes)
+    _draw_view(figure.add_subplot(bottom[0]), features, labels, data.classes)
     _draw_scores(figure.add_subplot(bottom[2]), data.scores, labels)
 
     metadata = {"Title": data.title}
@@ -192,7 +194,10 @@ def _draw_losses(axes: Axes, epochs: np.ndarray, history: Mapping[str, Sequence[
         return
     _style(axes)
     axes.set_xlabel("epoch", color=MUTED)
-    axes.legend(frameon=False, fontsize=10, labelcolor=INK, handlelength=2.4)
+    # Headroom: a legend among three curves hides one of them sooner or later.
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.35 * (high - low))
+    axes.legend(frameon=False, fontsize=10, labelcolor=INK, handlelength=2.4, loc="upper right")
 
 
 def _draw_health(
@@ -297,7 +302,7 @@ def _draw_view(
     )  # fmt: skip
     # Set afterwards: matplotlib leaves out entries that start with an underscore.
     for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_text(_shorten(name, 20))
+        text.set_text(_shorten(name, 17))
 
 
 def _project(features: np.ndarray) -> tuple[np.ndarray, str]:
