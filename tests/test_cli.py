@@ -15,7 +15,8 @@ from toy import toy_config
 
 import solo_ldm.configs
 from solo_ldm.cli import main, pretrain_command
-from solo_ldm.data import DataConfig, ImageDataModule
+from solo_ldm.data import DataConfig
+from solo_ldm.data.module import ImageDataModule
 from solo_ldm.host.pretrain import pretrain
 from solo_ldm.host.schema import complete
 from solo_ldm.methods import METHODS

@@ -7,7 +7,8 @@ import torch
 import yaml
 from PIL import Image
 
-from solo_ldm.data import DataConfig, ImageDataModule, UnreadableImageError
+from solo_ldm.data import DataConfig, UnreadableImageError
+from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sampler import EpochSampler
 
 VIEWS = yaml.safe_load(

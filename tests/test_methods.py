@@ -10,7 +10,7 @@ from toy import plain, toy_config
 
 from solo_ldm.latents import LATENTS
 from solo_ldm.methods import METHODS, LDMBody
-from solo_ldm.methods.settings import REFERENCE_TYPES, resolve
+from solo_ldm.settings import REFERENCE_TYPES, resolve
 
 SIZES = {"proj_hidden_dim": 8, "proj_output_dim": 4}
 

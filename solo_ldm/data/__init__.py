@@ -1,4 +1,8 @@
-"""Images: where they come from, how their views are drawn, and in which order they are seen."""
+"""Images: where they come from, how their views are drawn, and in which order they are seen.
+
+`solo_ldm.data.module` holds the Lightning data module; it is not imported here, because importing
+Lightning takes seconds and the configuration is checked before.
+"""
 
 from solo_ldm.data.config import (
     DataConfig,
@@ -8,13 +12,11 @@ from solo_ldm.data.config import (
     parse_augmentations,
 )
 from solo_ldm.data.datasets import DATASETS, load_source
-from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sources import ImageSource, UnreadableImageError
 
 __all__ = [
     "DATASETS",
     "DataConfig",
-    "ImageDataModule",
     "ImageSource",
     "UnreadableImageError",
     "ViewSpec",

@@ -19,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from safetensors.torch import save_file
 
-from solo_ldm.data import ImageDataModule
 from solo_ldm.data.config import DataConfig
+from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation import find_protocol
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.host.checkpoints import AtomicCheckpointIO, KeepLastAndBest
@@ -32,8 +32,8 @@ from solo_ldm.host.results import Trained, assess, print_summary, write_picture
 from solo_ldm.host.run import RunFolder, check_fits, choose_run, load_checkpoint, save_args
 from solo_ldm.host.schema import complete
 from solo_ldm.methods import METHODS, LDMBody
-from solo_ldm.methods.settings import suggestion
 from solo_ldm.optim import check_optimizer
+from solo_ldm.settings import suggestion
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import Tensor
 
 from solo_ldm.backbones import create_backbone
-from solo_ldm.data import ImageDataModule
+from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation import Features, covariance_spectrum, evaluate, extract_features
 from solo_ldm.host.hardware import Hardware
 from solo_ldm.host.logger import MetricsCSV

@@ -186,13 +186,11 @@ def assert_choice(cfg: DictConfig | ListConfig, key: str, choices: tuple[str, ..
 
 def nearest_key(key: str) -> str:
     """Return ': did you mean …?' for the schema's key nearest to `key`, or nothing."""
-    near = difflib.get_close_matches(key, _all_keys(), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(key, _all_keys(key), n=1, cutoff=0.6)
     return f": did you mean {near[0]}?" if near else ""
 
 
-def _all_keys() -> list[str]:
-    from solo_ldm.methods.settings import known_keys
-
+def _all_keys(wanted: str) -> list[str]:
     def walk(node: Any, prefix: str) -> list[str]:
         if not isinstance(node, DictConfig):
             return []
@@ -200,8 +198,12 @@ def _all_keys() -> list[str]:
         children = (walk(node._get_node(key), f"{prefix}{key}.") for key in node)
         return keys + [key for child in children for key in child]
 
-    schema = walk(OmegaConf.structured(RunConfig), "")
-    return schema + [f"method_kwargs.{key}" for key in known_keys()]
+    if not wanted.startswith("method_kwargs."):
+        return walk(OmegaConf.structured(RunConfig), "")
+    # Imported when needed: it imports torch, which takes seconds.
+    from solo_ldm.settings import known_keys
+
+    return [f"method_kwargs.{key}" for key in known_keys()]
 
 
 def _one_line(error: OmegaConfBaseException) -> str:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from solo_ldm.distributed import gather
 from solo_ldm.latents import Support
-from solo_ldm.methods.settings import LDMSettings, resolve
 from solo_ldm.objective import LDMTerms
+from solo_ldm.settings import LDMSettings, resolve
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -49,7 +49,7 @@ class LDMBody(_Host):
         """Return the cell of the grid that a configuration names.
 
         Raises:
-            ValueError: see `solo_ldm.methods.settings.resolve`.
+            ValueError: see `solo_ldm.settings.resolve`.
         """
         return resolve(cfg.method_kwargs, cls.support)
 
