@@ -180,7 +180,7 @@ def main() -> None:
         readme = ROOT / "README.md"
         before, _, rest = readme.read_text().partition(START)
         after = rest.partition(END)[2]
-        readme.write_text(f"{before}{START}\n{text}\n{END}{after}")
+        readme.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}")
         console.print("wrote README.md and docs/cells.png")
 
 
