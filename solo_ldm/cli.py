@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 # Hydra reports errors by itself and leaves with its own code unless it is told to raise them.
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+
+_NAMING_FLAGS = {"--config-name", "-cn", "--help", "-h", "--hydra-help", "--version"}
 
 _USAGE = """\
 solo-ldm pretrain --config-name NAME [--config-path FOLDER] [key=value ...]
@@ -32,35 +34,65 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(_USAGE)
         return
     command = arguments[0] if arguments else "none"
-    if command != "pretrain":
-        _leave(f"unknown command {command}: expected pretrain (see solo-ldm --help)")
-    pretrain_command(arguments[1:])
+    if command not in COMMANDS:
+        _leave(f"unknown command {command}: expected {', '.join(COMMANDS)} (see solo-ldm --help)")
+    COMMANDS[command](arguments[1:])
 
 
 def pretrain_command(argv: Sequence[str] | None = None) -> None:
     """Pretrain as the command line says; errors a user can mend are one line and exit code 2."""
+
+    def check(cfg: Any) -> None:
+        from solo_ldm.host.schema import complete
+
+        complete(cfg)
+
+    def work(cfg: Any) -> None:
+        from solo_ldm.host.pretrain import pretrain
+
+        pretrain(cfg)
+
+    _run_with_hydra(
+        argv, check, work, "gaussprob, sphereprob or a YAML of yours with --config-path"
+    )
+
+
+def _run_with_hydra(
+    argv: Sequence[str] | None,
+    check: Callable[[Any], None],
+    work: Callable[[Any], None],
+    names: str,
+    default_name: str | None = None,
+) -> None:
+    """Compose the configuration that the command line names, check it, and work with it.
+
+    Args:
+        argv: the arguments; None means the process's own.
+        check: called first; it imports little, so that a misspelt key costs no wait.
+        work: what the command does.
+        names: what --config-name may be, for the message when it is missing.
+        default_name: the configuration used without --config-name.
+    """
     import hydra
     from omegaconf import DictConfig
 
-    @hydra.main(version_base="1.3", config_path="configs", config_name=None)
+    @hydra.main(version_base="1.3", config_path="configs", config_name=default_name)
     def run(cfg: DictConfig) -> None:
         # Errors end here: Hydra would print a line of its own for those that reach it.
         with _one_line_errors():
-            from solo_ldm.host.schema import complete
-
-            # Checked before the slow imports, so that a misspelt key costs no wait.
-            complete(cfg)
-            from solo_ldm.host.pretrain import pretrain
-
-            pretrain(cfg)
+            check(cfg)
+            work(cfg)
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     flags = {argument.partition("=")[0] for argument in arguments}
-    if not flags & {"--config-name", "-cn", "--help", "-h", "--hydra-help", "--version"}:
-        _leave("give --config-name: gaussprob, sphereprob or a YAML of yours with --config-path")
+    if default_name is None and not flags & _NAMING_FLAGS:
+        _leave(f"give --config-name: {names}")
     sys.argv = [sys.argv[0], *_with_packaged_groups(arguments)]
     with _one_line_errors():
         run()
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"pretrain": pretrain_command}
 
 
 @contextmanager

@@ -152,14 +152,7 @@ def complete(cfg: DictConfig) -> DictConfig:
     Raises:
         ValueError: one line naming the key that is unknown, missing or of the wrong type.
     """
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), defaults(), cfg)
-        OmegaConf.resolve(merged)
-    except OmegaConfBaseException as error:
-        raise ValueError(_one_line(error)) from None
-    missing = sorted(OmegaConf.missing_keys(merged))
-    if missing:
-        raise ValueError(f"missing key {missing[0]}: set it in the YAML or on the command line")
+    merged = merge(cfg, RunConfig, "host.yaml")
     assert_choice(merged, "scheduler.name", ("warmup_cosine", "step", "none"))
     assert_choice(merged, "scheduler.interval", ("step", "epoch"))
     for key in ("max_epochs", "optimizer.batch_size", "accumulate_grad_batches"):
@@ -170,9 +163,34 @@ def complete(cfg: DictConfig) -> DictConfig:
     return plain  # pyright: ignore[reportReturnType]
 
 
-def defaults() -> DictConfig:
-    """Return the defaults of configs/host.yaml, without Hydra's own nodes."""
-    text = (files("solo_ldm.configs") / "host.yaml").read_text()
+def merge(cfg: DictConfig, schema: type, defaults_file: str) -> DictConfig:
+    """Lay a configuration over a file of defaults, and both over a schema.
+
+    Args:
+        cfg: what Hydra composed.
+        schema: a dataclass of the keys and their types.
+        defaults_file: a file of solo_ldm.configs that sets every key that has a default.
+
+    Returns:
+        The whole configuration, interpolations resolved.
+
+    Raises:
+        ValueError: one line naming the key that is unknown, missing or of the wrong type.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), defaults(defaults_file), cfg)
+        OmegaConf.resolve(merged)
+    except OmegaConfBaseException as error:
+        raise ValueError(_one_line(error, schema)) from None
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        raise ValueError(f"missing key {missing[0]}: set it in the YAML or on the command line")
+    return merged  # pyright: ignore[reportReturnType]
+
+
+def defaults(name: str = "host.yaml") -> DictConfig:
+    """Return the defaults of a file of solo_ldm.configs, without Hydra's own nodes."""
+    text = (files("solo_ldm.configs") / name).read_text()
     cfg = OmegaConf.create(text)
     return OmegaConf.masked_copy(cfg, [k for k in cfg if k not in ("defaults", "hydra")])  # pyright: ignore
 
@@ -184,13 +202,13 @@ def assert_choice(cfg: DictConfig | ListConfig, key: str, choices: tuple[str, ..
         raise ValueError(f"{key} must be one of {', '.join(choices)}; got {value!r}")
 
 
-def nearest_key(key: str) -> str:
+def nearest_key(key: str, schema: type = RunConfig) -> str:
     """Return ': did you mean …?' for the schema's key nearest to `key`, or nothing."""
-    near = difflib.get_close_matches(key, _all_keys(key), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(key, _all_keys(key, schema), n=1, cutoff=0.6)
     return f": did you mean {near[0]}?" if near else ""
 
 
-def _all_keys(wanted: str) -> list[str]:
+def _all_keys(wanted: str, schema: type) -> list[str]:
     def walk(node: Any, prefix: str) -> list[str]:
         if not isinstance(node, DictConfig):
             return []
@@ -199,15 +217,15 @@ def _all_keys(wanted: str) -> list[str]:
         return keys + [key for child in children for key in child]
 
     if not wanted.startswith("method_kwargs."):
-        return walk(OmegaConf.structured(RunConfig), "")
+        return walk(OmegaConf.structured(schema), "")
     # Imported when needed: it imports torch, which takes seconds.
     from solo_ldm.settings import known_keys
 
     return [f"method_kwargs.{key}" for key in known_keys()]
 
 
-def _one_line(error: OmegaConfBaseException) -> str:
+def _one_line(error: OmegaConfBaseException, schema: type) -> str:
     key = error.full_key or ""
     if isinstance(error, (ConfigKeyError, ConfigAttributeError)):
-        return f"unknown key {key}{nearest_key(key)}"
+        return f"unknown key {key}{nearest_key(key, schema)}"
     return f"{key}: {str(error).splitlines()[0]}"
