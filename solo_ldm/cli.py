@@ -1,7 +1,8 @@
-"""The commands: `solo-ldm pretrain …`, and the same as main_pretrain.py."""
+"""The commands: `solo-ldm pretrain …` and its fellows, and the same as main_pretrain.py etc."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -17,12 +18,20 @@ _NAMING_FLAGS = {"--config-name", "-cn", "--help", "-h", "--hydra-help", "--vers
 
 _USAGE = """\
 solo-ldm pretrain --config-name NAME [--config-path FOLDER] [key=value ...]
+solo-ldm knn    pretrained_feature_extractor=WEIGHTS [data=NAME] [key=value ...]
+solo-ldm linear pretrained_feature_extractor=WEIGHTS [data=NAME] [key=value ...]
+solo-ldm export WEIGHTS PATH [--dtype float16] [--backbone NAME]
 
   --config-name NAME    gaussprob, sphereprob, or a YAML in FOLDER
   --config-path FOLDER  a folder of your own YAMLs; they may build on the packaged groups
   key=value             override a key, e.g. method_kwargs.entropy=neighbour data=cifar10
   --cfg job             print the configuration and leave
   --help                what Hydra can do besides
+
+  WEIGHTS  a run's folder, a checkpoint (also solo-learn's), a .safetensors file, timm:NAME
+  knn      scores the features by nearest neighbours; its keys are in configs/knn.yaml
+  linear   scores them by a linear classifier, or trains on; its keys are in configs/linear.yaml
+  export   writes the backbone to PATH, a .safetensors file with timm's keys
 
 SOLO_LDM_DEBUG=1 shows the trace of an error."""
 
@@ -52,15 +61,82 @@ def pretrain_command(argv: Sequence[str] | None = None) -> None:
 
         pretrain(cfg)
 
-    _run_with_hydra(
-        argv, check, work, "gaussprob, sphereprob or a YAML of yours with --config-path"
+    def schema() -> type:
+        from solo_ldm.host.schema import RunConfig
+
+        return RunConfig
+
+    names = "gaussprob, sphereprob or a YAML of yours with --config-path"
+    _run_with_hydra(argv, check, work, schema, names)
+
+
+def knn_command(argv: Sequence[str] | None = None) -> None:
+    """Score weights by nearest neighbours as the command line says."""
+
+    def check(cfg: Any) -> None:
+        from solo_ldm.host.knn_schema import complete_knn
+
+        complete_knn(cfg)
+
+    def work(cfg: Any) -> None:
+        from solo_ldm.host.knn import knn
+
+        knn(cfg)
+
+    def schema() -> type:
+        from solo_ldm.host.knn_schema import KnnKeys
+
+        return KnnKeys
+
+    _run_with_hydra(argv, check, work, schema, "knn or a YAML of yours", default_name="knn")
+
+
+def linear_command(argv: Sequence[str] | None = None) -> None:
+    """Score weights by a linear classifier, or train on, as the command line says."""
+
+    def check(cfg: Any) -> None:
+        from solo_ldm.host.linear_schema import complete_linear
+
+        complete_linear(cfg)
+
+    def work(cfg: Any) -> None:
+        from solo_ldm.host.linear import linear
+
+        linear(cfg)
+
+    def schema() -> type:
+        from solo_ldm.host.linear_schema import LinearConfig
+
+        return LinearConfig
+
+    _run_with_hydra(argv, check, work, schema, "linear or a YAML of yours", default_name="linear")
+
+
+def export_command(argv: Sequence[str] | None = None) -> None:
+    """Write a backbone as safetensors as the command line says."""
+    parser = argparse.ArgumentParser(
+        "solo-ldm export", description="Write a backbone as a safetensors file with timm's keys."
     )
+    parser.add_argument(
+        "weights", metavar="WEIGHTS", help="a run's folder, a checkpoint, a file, timm:NAME"
+    )
+    parser.add_argument("path", metavar="PATH", help="the file to write, ends in .safetensors")
+    parser.add_argument("--dtype", help="float32, float16 or bfloat16; as it is if not given")
+    parser.add_argument("--backbone", metavar="NAME", help="where the checkpoint does not say it")
+    given = parser.parse_args(argv)
+    with _one_line_errors():
+        from solo_ldm.export import export_backbone
+
+        path = export_backbone(given.weights, given.path, given.dtype, backbone_name=given.backbone)
+    print(f"wrote {path}")
+    print(f'next: solo_ldm.backbones.load_backbone("{path}")  # in Python')
 
 
 def _run_with_hydra(
     argv: Sequence[str] | None,
     check: Callable[[Any], None],
     work: Callable[[Any], None],
+    schema: Callable[[], type],
     names: str,
     default_name: str | None = None,
 ) -> None:
@@ -70,6 +146,7 @@ def _run_with_hydra(
         argv: the arguments; None means the process's own.
         check: called first; it imports little, so that a misspelt key costs no wait.
         work: what the command does.
+        schema: gives the dataclass of the command's keys, when one is misspelt.
         names: what --config-name may be, for the message when it is missing.
         default_name: the configuration used without --config-name.
     """
@@ -79,7 +156,7 @@ def _run_with_hydra(
     @hydra.main(version_base="1.3", config_path="configs", config_name=default_name)
     def run(cfg: DictConfig) -> None:
         # Errors end here: Hydra would print a line of its own for those that reach it.
-        with _one_line_errors():
+        with _one_line_errors(schema):
             check(cfg)
             work(cfg)
 
@@ -88,15 +165,20 @@ def _run_with_hydra(
     if default_name is None and not flags & _NAMING_FLAGS:
         _leave(f"give --config-name: {names}")
     sys.argv = [sys.argv[0], *_with_packaged_groups(arguments)]
-    with _one_line_errors():
+    with _one_line_errors(schema):
         run()
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"pretrain": pretrain_command}
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "pretrain": pretrain_command,
+    "knn": knn_command,
+    "linear": linear_command,
+    "export": export_command,
+}
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _one_line_errors(schema: Callable[[], type] | None = None) -> Iterator[None]:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -105,7 +187,7 @@ def _one_line_errors() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException, ValueError, FileNotFoundError) as error:
         if os.environ.get("SOLO_LDM_DEBUG"):
             raise
-        _leave(one_line(error))
+        _leave(one_line(error, schema))
 
 
 def _with_packaged_groups(arguments: list[str]) -> list[str]:
@@ -126,11 +208,15 @@ def _with_packaged_groups(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException, schema: Callable[[], type] | None = None) -> str:
     """Say in one line what an error says in several.
 
     An error from a loader's worker process arrives with its trace as text; its last line is the
     message. Hydra's errors list choices on lines of their own.
+
+    Args:
+        error: what was raised.
+        schema: gives the dataclass of the keys that an unknown key is compared with.
     """
     text = str(error).strip()
     if "Original Traceback" in text:
@@ -141,7 +227,10 @@ def one_line(error: BaseException) -> str:
         from solo_ldm.host.schema import nearest_key
 
         key = override.group(1)
-        return f"unknown key {key}{nearest_key(key)}"
+        nearest = nearest_key(key, schema()) if schema else ""
+        if nearest.endswith(f" {key}?"):  # a mapping that is open, which Hydra wants a + for
+            return f"{key} cannot be replaced: set its keys one by one, +{key}.KEY=VALUE"
+        return f"unknown key {key}{nearest}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines) if lines else type(error).__name__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -89,22 +90,30 @@ def test_bad_input_is_one_line_and_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unreadable_image_among_good_ones_is_named(capsys, tmp_path):
+@pytest.mark.parametrize("form", ["auto", "torchvision"])
+def test_an_unreadable_image_among_good_ones_is_skipped_named_and_counted(capsys, tmp_path, form):
     images = tmp_path / "images"
     images.mkdir()
     for number in range(80):
         pixels = np.random.default_rng(number).integers(0, 255, (24, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(images / f"{number:03}.png")
-    broken = images / "040.png"
+        Image.fromarray(pixels).save(images / f"{number:03}.jpg")
+    broken = images / "040.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
-    for workers in (0, 1):
-        message = refusal(
-            capsys,
-            *("--config-name", "gaussprob", "data=custom", f"data.train_path={images}"),
+    main(
+        [
+            *("pretrain", "--config-name", "gaussprob", "data=custom", f"data.train_path={images}"),
             *(f"checkpoint.dir={tmp_path / 'runs'}", "backbone.name=convnet_small"),
-            *("augmentations=cifar", *SMALL, "data.fraction=-1", f"data.num_workers={workers}"),
-        )
-        assert str(broken) in message
+            *("augmentations=cifar", *SMALL, "data.fraction=-1", f"data.format={form}"),
+            "optimizer.batch_size=40",
+        ]
+    )
+    shown = capsys.readouterr().out
+    assert "1 image could not be read" in shown
+    assert str(broken) in shown
+    (results,) = (tmp_path / "runs").rglob("results.json")
+    assert json.loads(results.read_text())["unreadable_images"] == {
+        "train": {"count": 1, "files": [str(broken)]}
+    }
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(capsys, tmp_path):

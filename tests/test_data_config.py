@@ -128,7 +128,7 @@ def test_a_wrong_augmentation_is_one_clear_line(views, words):
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"format": "dali"}, "not supported yet"),
+        ({"device": "tpu"}, "data.device"),
         ({"format": "torchvison"}, "torchvision"),
         ({"fraction": 1.5}, "data.fraction"),
         ({"fraction": 0.0}, "data.fraction"),

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
 
-from solo_ldm.data import DataConfig, UnreadableImageError
+from solo_ldm.data import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sampler import EpochSampler
 
@@ -56,7 +55,8 @@ def test_the_module_describes_its_data():
     assert data.classes == tuple("0123456789")
     assert (data.num_classes, data.num_train_images, data.num_val_images) == (10, 1438, 359)
     assert (data.num_large_crops, data.num_small_crops, data.image_size) == (2, 1, 12)
-    assert data.backend == "torchvision"
+    assert data.backend.startswith("torchvision ")
+    assert data.backend.endswith(" (cpu)")
     assert data.mean == pytest.approx((0.3053,) * 3)
 
 
@@ -90,13 +90,13 @@ def test_epoch_changes_the_views_and_resume_repeats_them():
 
 def test_an_image_has_the_same_views_in_one_epoch_and_others_in_the_next():
     dataset = module().train_dataloader().dataset
-    keys = [(epoch, index) for epoch in (0, 1) for index in range(20)]
-    _, (first, *_), _ = dataset.__getitems__(keys)
-    same = [torch.equal(here, there) for here, there in zip(first[:20], first[20:], strict=True)]
+    indexes = range(20)
+    first, second = (dataset.__getitems__([(epoch, i) for i in indexes])[1][0] for epoch in (0, 1))
+    same = [torch.equal(here, there) for here, there in zip(first, second, strict=True)]
     assert sum(same) <= 1  # a small image has few crops, so two may coincide
     index, views, _ = dataset[(1, 7)]
     assert index == 7
-    assert torch.equal(views[0], first[27])
+    assert torch.equal(views[0], second[7])
 
 
 def test_the_seed_changes_order_and_views():
@@ -162,19 +162,6 @@ def test_datasets_reach_spawned_workers():
 def test_more_workers_than_processors_are_capped_quietly():
     loader = module(num_workers=1000).train_dataloader()
     assert 0 < loader.num_workers < 1000
-
-
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_an_unreadable_training_image_is_one_clear_line(tmp_path, num_workers):
-    for index in range(4):
-        Image.new("RGB", (8, 8)).save(tmp_path / f"{index}.png")
-    (tmp_path / "2.png").write_bytes(b"broken")
-    data = module(
-        4, dataset="custom", train_path=str(tmp_path), num_workers=num_workers, fraction=-1
-    )
-    with pytest.raises(UnreadableImageError, match=r"2\.png") as caught:
-        list(data.train_dataloader())
-    assert "\n" not in str(caught.value)
 
 
 # Lightning's advice on loaders does not concern what these tests show.

@@ -8,7 +8,7 @@ from PIL import Image
 
 from solo_ldm.data import DataConfig, ImageSource, UnreadableImageError, load_source
 from solo_ldm.data.datasets import stratified_indexes
-from solo_ldm.data.sources import read_image
+from solo_ldm.data.sources import ArrayImages, read_image
 
 
 def save(path, colour=(10, 20, 30), size=(8, 6)):
@@ -82,7 +82,7 @@ def test_class_folders_are_read_in_sorted_order(tmp_path):
     make_classes(tmp_path, ("bee", "ant"))
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "ant" / ".hidden.png").write_text("not an image")
-    (tmp_path / "empty").mkdir()
+    (tmp_path / ".cache").mkdir()
     source = load(dataset="custom", train_path=str(tmp_path), val_fraction=0.0)
     assert source.classes == ("ant", "bee")
     assert source.labels.tolist() == [0] * 4 + [1] * 4
@@ -108,15 +108,83 @@ def test_custom_val_path_is_used_whole(tmp_path):
     assert (len(load(**config)), len(load("val", **config))) == (8, 4)
 
 
-@pytest.mark.parametrize("layout", ["{}.png", "all/{}.png", "a/b/{}.png"])
-def test_folders_without_classes_are_unlabelled(tmp_path, layout):
-    for index in range(3):
-        save(tmp_path / layout.format(index))
+@pytest.mark.parametrize("layout", ["{}.png", "{}.png none", "{}.png more/{}.png"])
+def test_loose_images_are_unlabelled(tmp_path, layout):
+    (tmp_path / "none").mkdir()
+    names = [name.format(number) for number in range(3) for name in layout.split()]
+    for name in names:
+        if name != "none":
+            save(tmp_path / name)
+    names = [name for name in names if name != "none"]
     config = DataConfig(dataset="custom", train_path=str(tmp_path))
     source = load_source(config, "train")
     assert source is not None
-    assert (len(source), source.classes, source.labels.tolist()) == (3, (), [-1] * 3)
+    assert (len(source), source.classes, source.labels.tolist()) == (
+        len(names),
+        (),
+        [-1] * len(names),
+    )
     assert load_source(config, "val") is None
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("layout", ["ant/{}.png", "ant/deeper/{}.png"])
+def test_a_single_class_is_refused_unless_labels_are_not_wanted(tmp_path, layout, split):
+    for index in range(3):
+        save(tmp_path / layout.format(index))
+    with pytest.raises(ValueError, match=r"the one class ant.*no_labels=true") as caught:
+        load(split, dataset="custom", train_path=str(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert len(load(dataset="custom", train_path=str(tmp_path), no_labels=True)) == 3
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("Train", "test", "val"), ("train",)])
+def test_splits_are_not_taken_for_classes(tmp_path, names):
+    for name in names:
+        make_classes(tmp_path / name)
+    with pytest.raises(ValueError, match="look like splits; give the folder of the training"):
+        load(dataset="custom", train_path=str(tmp_path))
+    val = tmp_path / names[-1]
+    config = {"train_path": str(tmp_path / names[0]), "val_path": str(val)}
+    assert load("val", dataset="custom", **config).classes == ("ant", "bee")
+
+
+def test_an_own_set_needs_a_path():
+    with pytest.raises(ValueError, match=r"data\.train_path: missing"):
+        load(dataset="image_folder", train_path=None)
+
+
+@pytest.mark.parametrize("place", ["train", "val"])
+def test_a_class_without_images_is_named(tmp_path, place):
+    paths = {name: make_classes(tmp_path / name) for name in ("train", "val")}
+    (paths[place] / "wasp").mkdir()
+    (paths[place] / "wasp" / "notes.txt").write_text("no image")
+    config = {f"{name}_path": str(path) for name, path in paths.items()}
+    message = rf"data\.{place}_path: no images in 1 class folders of .*wasp.*remove"
+    with pytest.raises(ValueError, match=message) as caught:
+        load(place, dataset="custom", **config)
+    assert "\n" not in str(caught.value)
+    (paths[place] / "wasp").rename(paths[place] / ".wasp")
+    assert load(place, dataset="custom", **config).classes == ("ant", "bee")
+
+
+def test_a_fraction_of_unlabelled_images_is_taken(tmp_path):
+    for index in range(10):
+        save(tmp_path / f"{index}.png")
+    config = {"dataset": "custom", "train_path": str(tmp_path)}
+    half, most = load(**config, fraction=0.5), load(**config, fraction=0.9)
+    assert (len(half), len(most)) == (5, 9)
+    names = [{source.path(index) for index in range(len(source))} for source in (half, most)]
+    assert names[0] < names[1]
+
+
+def test_image_folder_is_another_name_of_custom(tmp_path):
+    path = str(make_classes(tmp_path))
+    for split in ("train", "val"):
+        one = load(split, dataset="custom", train_path=path, val_fraction=0.5)
+        other = load(split, dataset="image_folder", train_path=path, val_fraction=0.5)
+        assert [one.path(index) for index in range(4)] == [other.path(index) for index in range(4)]
+        assert np.array_equal(one.labels, other.labels)
 
 
 def test_no_labels_reads_every_image_below_the_folder(tmp_path):
@@ -190,6 +258,44 @@ def test_every_usual_mode_becomes_rgb(tmp_path, mode):
     loaded = read_image(path)
     assert (loaded.mode, loaded.size) == ("RGB", (5, 4))
     assert np.asarray(loaded).min() >= 254
+
+
+def test_cmyk_is_ink_and_a_palette_its_colours(tmp_path):
+    Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save(tmp_path / "cyan.jpg", quality=100)
+    cyan = np.asarray(read_image(tmp_path / "cyan.jpg"))[0, 0].astype(int)
+    assert np.abs(cyan - [0, 255, 255]).max() <= 3
+    palette = Image.new("P", (1, 2))
+    palette.putpalette([9, 8, 7, 200, 100, 50])
+    palette.putdata([1, 0])
+    palette.save(tmp_path / "palette.png")
+    assert np.asarray(read_image(tmp_path / "palette.png"))[:, 0].tolist() == [
+        [200, 100, 50],
+        [9, 8, 7],
+    ]
+
+
+def test_half_transparent_pixels_are_mixed_with_white(tmp_path):
+    Image.new("RGBA", (1, 1), (0, 100, 200, 51)).save(tmp_path / "rgba.png")
+    assert np.asarray(read_image(tmp_path / "rgba.png"))[0, 0].tolist() == [204, 224, 244]
+    Image.new("LA", (1, 1), (0, 51)).save(tmp_path / "la.png")
+    assert np.asarray(read_image(tmp_path / "la.png"))[0, 0].tolist() == [204] * 3
+
+
+def test_gray_is_three_equal_channels_and_one_bit_black_or_white(tmp_path):
+    Image.new("L", (1, 1), 77).save(tmp_path / "gray.png")
+    assert np.asarray(read_image(tmp_path / "gray.png"))[0, 0].tolist() == [77] * 3
+    bits = Image.new("1", (2, 1))
+    bits.putdata([0, 1])
+    bits.save(tmp_path / "bits.png")
+    assert np.asarray(read_image(tmp_path / "bits.png"))[0].tolist() == [[0] * 3, [255] * 3]
+
+
+def test_arrays_know_their_sizes():
+    images = ArrayImages(np.zeros((4, 6, 9, 3), np.uint8), "a", [0] * 4, ["x"], (0,) * 3, (1,) * 3)
+    widths, heights = images.sizes(np.array([2, 0]))
+    assert (widths.tolist(), heights.tolist()) == ([9, 9], [6, 6])
+    assert widths.dtype == heights.dtype == np.int32
+    assert images.load(0).size == (9, 6)
 
 
 def test_transparent_pixels_show_white(tmp_path):

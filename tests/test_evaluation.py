@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
-from torch import nn
+from torch import Tensor, nn
 
 from solo_ldm.evaluation import (
     PROTOCOLS,
@@ -22,7 +23,9 @@ from solo_ldm.evaluation import (
     effective_rank,
     evaluate,
     extract_features,
+    find_protocol,
     health,
+    knn_grid,
     knn_predict,
     linear_predict,
     top_k_accuracy,
@@ -36,23 +39,148 @@ def digits() -> tuple[Features, Features]:
     return Features(pixels[:1200], labels[:1200]), Features(pixels[1200:], labels[1200:])
 
 
-def test_knn_equals_scikit_learns_weighted_vote(digits):
+def cosine_weights(distance: np.ndarray) -> np.ndarray:
+    return np.exp((1 - distance) / 0.07)
+
+
+def inverse_distance(distance: np.ndarray) -> np.ndarray:
+    return 1 / (distance + 1e-5)
+
+
+# A k-d tree subtracts before it squares, as we do: no rounding where a test sample is a copy.
+THEIRS = {
+    "cosine": {"weights": cosine_weights, "metric": "cosine", "algorithm": "brute"},
+    "euclidean": {"weights": inverse_distance, "metric": "euclidean", "algorithm": "kd_tree"},
+}
+
+
+def without_ties(data: Features) -> Tensor:
+    """Move pixels, which are small integers, so that no two distances are equal."""
+    return data.features.double() + 0.01 * torch.rand(data.features.shape, dtype=torch.float64)
+
+
+def compare_with_scikit_learn(ours: Tensor, theirs: KNeighborsClassifier, test: np.ndarray) -> None:
+    votes = theirs.predict_proba(test)
+    np.testing.assert_allclose(ours, votes, atol=1e-9)
+    np.testing.assert_array_equal(ours.argmax(dim=1), votes.argmax(axis=1))
+    np.testing.assert_array_equal(ours.argmax(dim=1), theirs.predict(test))
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+@pytest.mark.parametrize("k", [1, 5, 20, 200])
+def test_knn_equals_scikit_learns_weighted_vote(digits, distance, k):
     train, test = digits
+    inputs = without_ties(train), train.labels, without_ties(test)
+    theirs = KNeighborsClassifier(k, **THEIRS[distance]).fit(inputs[0], train.labels)
+    ours = knn_predict(*inputs, num_neighbours=k, distance=distance)
+    compare_with_scikit_learn(ours, theirs, inputs[2].numpy())
 
-    def weights(distance: np.ndarray) -> np.ndarray:
-        return np.exp((1 - distance) / 0.07)
 
-    theirs = KNeighborsClassifier(20, weights=weights, metric="cosine", algorithm="brute")
-    theirs.fit(train.features.double(), train.labels)
-    expected = theirs.predict_proba(test.features.double())
-    ours = knn_predict(train.features.double(), train.labels, test.features.double())
-    np.testing.assert_allclose(ours, expected, atol=1e-9)
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_knn_equals_scikit_learns_among_copies(digits, distance):
+    """Copies share a label, so that it does not matter which of them votes."""
+    train, test = digits
+    features = without_ties(train).repeat(3, 1)
+    labels = train.labels.repeat(3)
+    queries = torch.cat([without_ties(test), features[:50]])
+    theirs = KNeighborsClassifier(20, **THEIRS[distance]).fit(features, labels)
+    ours = knn_predict(features, labels, queries, distance=distance)
+    compare_with_scikit_learn(ours, theirs, queries.numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_of_equally_near_samples_the_one_with_the_lower_index_is_nearer(dtype):
+    """On a grid of points ties are the rule; scikit-learn is told the rule by a tiny offset."""
+    train = torch.randint(0, 4, (300, 3)).to(dtype)
+    labels = torch.randint(0, 5, (300,))
+    test = torch.randint(0, 4, (200, 3)).to(dtype)
+    squared = (test[:, None] - train).square().sum(dim=2).double()
+    ordered = squared + 1e-6 * torch.arange(300)
+
+    def weights(ordered: np.ndarray) -> np.ndarray:
+        return inverse_distance(np.sqrt(np.floor(ordered + 1e-9)))
+
+    theirs = KNeighborsClassifier(7, weights=weights, metric="precomputed")
+    theirs.fit(torch.zeros(300, 300), labels)
+    ours = knn_predict(train, labels, test, num_neighbours=7, distance="euclidean")
+    tolerance = 1e-9 if dtype == torch.float64 else 1e-6
+    np.testing.assert_allclose(ours, theirs.predict_proba(ordered), atol=tolerance)
+    ambiguous = (squared <= squared.sort(dim=1).values[:, 6:7]).sum(dim=1) > 7
+    assert ambiguous.float().mean() > 0.5
+
+
+def test_a_grid_equals_its_settings_one_by_one(digits):
+    train, test = digits
+    votes = list(knn_grid(train, test, [20, 1, 200], [0.07, 0.5], ["euclidean", "cosine"]))
+    settings = [(vote.distance, vote.num_neighbours, vote.temperature) for vote in votes]
+    assert settings == [
+        *(("euclidean", k, None) for k in (20, 1, 200)),
+        *(("cosine", k, temperature) for k in (20, 1, 200) for temperature in (0.07, 0.5)),
+    ]
+    for vote in votes:
+        alone = knn_predict(
+            *train,
+            test.features,
+            num_neighbours=vote.num_neighbours,
+            temperature=vote.temperature or 1.0,
+            distance=vote.distance,
+        )
+        torch.testing.assert_close(vote.probabilities, alone, atol=1e-6, rtol=0)
+        assert torch.equal(vote.probabilities.argmax(dim=1), alone.argmax(dim=1))
+
+
+def test_a_wrong_grid_is_one_line_before_anything_is_computed(digits):
+    for arguments, message in (
+        (([0], [0.07], ["cosine"]), "num_neighbours"),
+        (([1201], [0.07], ["cosine"]), "1 to 1200"),
+        (([5], [0.0], ["cosine"]), "temperature"),
+        (([5], [0.07], ["manhattan"]), "cosine or euclidean"),
+        (([], [0.07], ["cosine"]), "at least one"),
+        (([5], [], ["cosine"]), "temperature: expected at least one"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            knn_grid(*digits, *arguments)
+        assert "\n" not in str(caught.value)
 
 
 def test_knn_does_not_depend_on_the_chunk_size(digits):
     train, test = digits
     whole = knn_predict(*train, test.features)
     torch.testing.assert_close(knn_predict(*train, test.features, chunk_size=7), whole)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_score_carries_all_that_it_depends_on(digits, protocol):
+    preprocessing = {"image_size": 8, "backend": "none"}
+    score = evaluate(
+        protocol, *digits, epoch=3, feature_layer="pixels", preprocessing=preprocessing
+    )
+    stored = json.loads(json.dumps(score.as_dict()))
+    assert stored["protocol"] == protocol
+    assert (stored["epoch"], stored["feature_layer"]) == (3, "pixels")
+    assert stored["preprocessing"] == preprocessing
+    assert stored["interval"][0] < stored["top1"] < stored["interval"][1]
+    assert np.trace(stored["confusion"]) == round(stored["top1"] * stored["num_test"])
+    assert len(stored["per_class"]) == 10
+    assert 0 < stored["ece"] < 0.2
+
+
+def test_a_confusion_of_many_classes_is_not_stored():
+    labels = torch.arange(101)
+    features = torch.eye(101)
+    score = evaluate("knn-20", Features(features, labels), Features(features, labels))
+    assert len(score.confusion) == 101
+    assert score.as_dict()["confusion"] is None
+    assert score.top1 == 1
+
+
+def test_protocols_that_train_a_network_say_where_they_run(digits):
+    for name in ("linear-offline", "finetune"):
+        with pytest.raises(ValueError, match=f"{name}, which trains.*main_linear"):
+            find_protocol(name)
+    assert find_protocol("linear-online").name == "linear-online"
+    with pytest.raises(ValueError, match="main_linear"):
+        evaluate("linear-online", *digits)
 
 
 def test_linear_features_is_scikit_learns_logistic_regression(digits):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from solo_ldm.backbones.small import ConvNetSmall
 
@@ -29,10 +30,23 @@ SOLO_LEARN_NAMES = {
     "swin_large": "swin_large_patch4_window7_224",
 }
 
-__all__ = ["SMALL_IMAGE", "SOLO_LEARN_NAMES", "ConvNetSmall", "create_backbone", "load_backbone"]
+# What the first convolution of a ResNet is; None chooses small or large by the image size.
+STEMS = ("small", "large", "solo-learn")
+
+__all__ = [
+    "SMALL_IMAGE",
+    "SOLO_LEARN_NAMES",
+    "STEMS",
+    "ConvNetSmall",
+    "create_backbone",
+    "load_backbone",
+    "load_weights",
+]
 
 
-def create_backbone(name: str, image_size: int, **kwargs: Any) -> nn.Module:
+def create_backbone(
+    name: str, image_size: int, stem: str | None = None, **kwargs: Any
+) -> nn.Module:
     """Build a backbone that maps images (B, 3, H, W) to features (B, num_features).
 
     ResNets get a 3×3 stride-1 stem and no pooling for images of at most 64 pixels (He et al.,
@@ -41,6 +55,8 @@ def create_backbone(name: str, image_size: int, **kwargs: Any) -> nn.Module:
     Args:
         name: a timm model name, or one of solo-learn's.
         image_size: side of the images in pixels.
+        stem: of ResNets: small (3×3), large (timm's own), or solo-learn (3×3 with a padding of 2,
+            which its weights for CIFAR were trained with); None chooses by the image size.
         **kwargs: passed to timm.create_model.
 
     Returns:
@@ -49,6 +65,8 @@ def create_backbone(name: str, image_size: int, **kwargs: Any) -> nn.Module:
     Raises:
         ValueError: an unknown name, or arguments that the model does not take.
     """
+    if stem is not None and stem not in STEMS:
+        raise ValueError(f"backbone stem: expected one of {', '.join(STEMS)}, got {stem!r}")
     timm_name = SOLO_LEARN_NAMES.get(name, name)
     if not timm.is_model(timm_name):
         near = difflib.get_close_matches(timm_name, [*timm.list_models(), *SOLO_LEARN_NAMES], n=3)
@@ -60,8 +78,10 @@ def create_backbone(name: str, image_size: int, **kwargs: Any) -> nn.Module:
         model = timm.create_model(timm_name, num_classes=0, **kwargs)
     except (TypeError, AssertionError) as error:
         raise ValueError(f"backbone {name} cannot be built with {kwargs}: {error}") from error
-    if timm_name.startswith("resnet") and image_size <= SMALL_IMAGE:
-        _use_small_stem(model, timm_name)
+    if stem is None:
+        stem = "small" if image_size <= SMALL_IMAGE else "large"
+    if timm_name.startswith("resnet") and stem != "large":
+        _use_small_stem(model, padding=2 if stem == "solo-learn" else 1)
     return model
 
 
@@ -89,15 +109,41 @@ def load_backbone(path: str | Path) -> nn.Module:
             )
         weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     model = create_backbone(**json.loads(metadata["backbone"]))
-    model.load_state_dict(weights)
+    load_weights(model, weights, path)
     return model.eval()
 
 
-def _use_small_stem(model: nn.Module, name: str) -> None:
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
+    """Load weights into a network that has each of them and no other.
+
+    Args:
+        model: the network.
+        weights: by the model's keys.
+        source: where they are from, for the message.
+
+    Raises:
+        ValueError: one line that names the first keys that differ.
+    """
+    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    given = {key: tuple(value.shape) for key, value in weights.items()}
+    differing = [key for key in {**wanted, **given} if wanted.get(key) != given.get(key)]
+    if differing:
+        named = ", ".join(
+            f"{key} (expected {wanted.get(key, 'none')}, got {given.get(key, 'none')})"
+            for key in differing[:3]
+        )
+        raise ValueError(
+            f"{source} holds another network: {len(differing)} of {len(wanted)} weights differ, "
+            f"first {named}; set backbone.name and backbone.kwargs as it was trained"
+        )
+    model.load_state_dict(dict(weights))
+
+
+def _use_small_stem(model: nn.Module, padding: int) -> None:
     stem = getattr(model, "conv1", None)
     if not isinstance(stem, nn.Conv2d):
         return  # timm's "d" variants have a deep stem of 3×3 convolutions already
-    small = nn.Conv2d(stem.in_channels, stem.out_channels, 3, stride=1, padding=1, bias=False)
+    small = nn.Conv2d(stem.in_channels, stem.out_channels, 3, stride=1, padding=padding, bias=False)
     nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")
     model.conv1 = small
     model.maxpool = nn.Identity()

@@ -10,6 +10,7 @@ from typing import Any, Optional
 from omegaconf import MISSING, ListConfig, OmegaConf
 
 FORMATS = ("auto", "torchvision", "image_folder", "dali")
+DEVICES = ("auto", "cpu", "gpu")
 _INFINITY = float("inf")
 
 
@@ -22,9 +23,10 @@ class DataConfig:
         train_path: folder of the data set, or of the training images of a custom set.
         val_path: folder of the validation images of a custom set. Named sets (cifar10, ...) keep
             both splits under `train_path` and ignore it.
-        format: which backend reads and augments: auto, torchvision (or image_folder, solo-learn's
-            name for it).
-        num_workers: loader processes; 0 loads in the main process.
+        format: which backend reads and augments: auto, dali, torchvision (or image_folder,
+            solo-learn's name for it).
+        device: where DALI decodes and augments: auto (where the model is), cpu or gpu.
+        num_workers: loader processes, or DALI's threads; 0 loads in the main process.
         no_labels: treat the images as unlabelled.
         fraction: share of the training images used, in (0, 1]; -1 means all.
         val_fraction: share held out for validation where a labelled set has no split of its own.
@@ -36,6 +38,7 @@ class DataConfig:
     train_path: Optional[str] = "./datasets"  # noqa: UP045
     val_path: Optional[str] = None  # noqa: UP045
     format: str = "auto"
+    device: str = "auto"
     num_workers: int = 2
     no_labels: bool = False
     fraction: float = -1.0
@@ -49,12 +52,10 @@ def check_data_config(config: DataConfig) -> None:
     Raises:
         ValueError: an unknown format, or a number out of its range.
     """
-    if config.format == "dali":
-        raise ValueError(
-            "data.format: dali is not supported yet; set data.format=auto (torchvision)"
-        )
     if config.format not in FORMATS:
         raise ValueError(unknown_name("data.format", config.format, FORMATS))
+    if config.device not in DEVICES:
+        raise ValueError(unknown_name("data.device", config.device, DEVICES))
     if config.fraction != -1 and not 0 < config.fraction <= 1:
         raise ValueError(
             f"data.fraction: expected a share in (0, 1], or -1 for all, got {config.fraction}"

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from solo_ldm.data.config import DataConfig, check_data_config, unknown_name
-from solo_ldm.data.folders import load_folder
-from solo_ldm.data.sources import ArrayImages, ImageSource
+from solo_ldm.data.custom import read_custom
+from solo_ldm.data.folders import Listing
+from solo_ldm.data.imagenet import read_imagenet, read_tiny_imagenet
+from solo_ldm.data.sources import ArrayImages, FileImages, ImageSource
 
 Split = Literal["train", "val"]
 # Splits are part of a data set, so they do not follow the seed of a run.
@@ -143,9 +145,19 @@ def _read_stl10(name: str, config: DataConfig, split: Split) -> ImageSource:
     return _arrays(name, data.data.transpose(0, 2, 3, 1), data.labels, data.classes)
 
 
-def _read_folder(name: str, config: DataConfig, split: Split) -> ImageSource | None:
-    info = DATASETS[name]
-    return load_folder(name, config, split, info.mean, info.std)
+def _files(
+    read: Callable[[str, DataConfig, Split], Listing | None],
+) -> Callable[[str, DataConfig, Split], ImageSource | None]:
+    """Make a reader of a data set out of one that finds its files."""
+
+    def source(name: str, config: DataConfig, split: Split) -> ImageSource | None:
+        found = read(name, config, split)
+        if found is None:
+            return None
+        info = DATASETS[name]
+        return FileImages(found.paths, name, found.labels, found.classes, info.mean, info.std)
+
+    return source
 
 
 def _arrays(name: str, images: npt.NDArray[np.uint8], labels: Any, classes: Any) -> ArrayImages:
@@ -170,7 +182,7 @@ def _torchvision_dataset(kind: str, config: DataConfig, layout: str, **arguments
     except (RuntimeError, OSError) as error:
         if not config.download:
             raise FileNotFoundError(_not_found(kind, root, layout)) from error
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileNotFoundError(
             f"{kind} could not be fetched to {root.resolve()} ({reason}); check the connection, "
             f"or put {layout} there"
@@ -184,11 +196,13 @@ def _not_found(kind: str, root: Path, layout: str) -> str:
     )
 
 
-_FOLDER = DatasetInfo(
-    _read_folder,
-    (0.485, 0.456, 0.406),
-    (0.229, 0.224, 0.225),
-    holds_out=lambda config: config.val_path is None,
+# ImageNet's, which are those of photographs well enough.
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_OWN = DatasetInfo(
+    _files(read_custom), *_IMAGENET, holds_out=lambda config: config.val_path is None
+)
+_FULL = DatasetInfo(
+    _files(read_imagenet), *_IMAGENET, holds_out=lambda config: config.val_path is None
 )
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -201,7 +215,12 @@ DATASETS: dict[str, DatasetInfo] = {
     "cifar100": DatasetInfo(_read_cifar, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "svhn": DatasetInfo(_read_svhn, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
     "stl10": DatasetInfo(_read_stl10, (0.4914, 0.4823, 0.4466), (0.247, 0.243, 0.261)),
-    "imagenet": _FOLDER,
-    "imagenet100": _FOLDER,
-    "custom": _FOLDER,
+    "imagenet": _FULL,
+    "imagenet100": _FULL,
+    # As commonly used for this set, which publishes none.
+    "tiny_imagenet": DatasetInfo(
+        _files(read_tiny_imagenet), (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)
+    ),
+    "custom": _OWN,
+    "image_folder": _OWN,
 }

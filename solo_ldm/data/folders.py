@@ -1,147 +1,139 @@
-"""Folders of images: class folders, or any tree of unlabelled files."""
+"""Folders of images: their class folders, and the files below them."""
 
 import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from solo_ldm.data.config import DataConfig
-from solo_ldm.data.sources import IMAGE_SUFFIXES, FileImages
+from solo_ldm.data.sources import IMAGE_SUFFIXES
 
 
-def load_folder(
-    name: str,
-    config: DataConfig,
-    split: Literal["train", "val"],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> FileImages | None:
-    """Read the images of a custom set.
-
-    Two or more folders with images in them are classes, in the order of their names; anything
-    else is unlabelled. Hidden files and files of other kinds are ignored.
+@dataclass(frozen=True)
+class Listing:
+    """Image files with their labels; none of them has been opened.
 
     Args:
-        name: the data set's name.
-        config: `train_path`, `val_path` and `no_labels` are used.
-        split: `val` without `val_path` returns the training images, of which the caller keeps the
-            held-out share.
-        mean: see `ImageSource`.
-        std: see `ImageSource`.
+        paths: of the files.
+        labels: class numbers, -1 where an image is unlabelled.
+        classes: the class names; empty when nothing is labelled.
+    """
 
-    Returns:
-        The source, or None for a validation split of unlabelled images.
+    paths: list[str]
+    labels: list[int]
+    classes: tuple[str, ...]
+
+
+def check_same_classes(
+    train: Sequence[str], val: Sequence[str], where: str = "data.val_path"
+) -> None:
+    """Raise a ValueError in one line if the classes of the splits differ."""
+    if list(train) != list(val):
+        raise ValueError(
+            f"{where}: its classes differ from those of data.train_path "
+            f"({_difference(train, val)}); both need the same classes"
+        )
+
+
+def labelled(folder: Path, classes: Sequence[str], key: str, below: str = "") -> Listing:
+    """Find the images of the class folders `classes` of a folder, labelled in that order.
+
+    Args:
+        folder: that holds the class folders.
+        classes: their names.
+        key: of the configuration, for the message.
+        below: the folder inside every class folder where its images are.
 
     Raises:
-        FileNotFoundError: a folder is missing.
-        ValueError: no images, images beside class folders, or validation classes that differ from
-            the training classes.
+        ValueError: a class has no images.
     """
-    if config.train_path is None:
-        raise ValueError(f"data.train_path: missing; {name} images are read from that folder")
-    if split == "val" and config.val_path is not None:
-        train_classes = _classes(_folder(config.train_path, "train_path"))
-        if not train_classes:
-            return None
-        folder = _folder(config.val_path, "val_path")
-        val_classes = _classes(folder)
-        if val_classes != train_classes:
-            raise ValueError(
-                f"data.val_path: its classes differ from those of data.train_path "
-                f"({_difference(train_classes, val_classes)}); both need the same class folders"
-            )
-        return _labelled(name, folder, val_classes, mean, std)
-    folder = _folder(config.train_path, "train_path")
-    classes = [] if config.no_labels else _classes(folder)
-    if classes:
-        return _labelled(name, folder, classes, mean, std)
-    if split == "val":
-        return None
-    paths = _images_below(folder)
-    if not paths:
-        raise ValueError(_empty(folder))
-    return FileImages(paths, name, [-1] * len(paths), (), mean, std)
-
-
-def _folder(path: str, key: str) -> Path:
-    folder = Path(os.path.expanduser(path))
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"data.{key}: {folder.resolve()} is not a folder; expected a folder of images, "
-            f"with one folder a class if they are labelled"
-        )
-    return folder
-
-
-def _labelled(
-    name: str,
-    folder: Path,
-    classes: list[str],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> FileImages:
     paths: list[str] = []
     labels: list[int] = []
+    empty: list[str] = []
     for number, label in enumerate(classes):
-        found = _images_below(folder / label)
+        found = images_below(folder / label / below)
         paths += found
         labels += [number] * len(found)
-    return FileImages(paths, name, labels, classes, mean, std)
+        if not found:
+            empty.append(label)
+    _check_filled(folder, empty, key)
+    return Listing(paths, labels, tuple(classes))
 
 
-def _classes(folder: Path) -> list[str]:
-    """The names of the class folders, sorted; none when the folder is unlabelled."""
-    entries = sorted(_visible(folder), key=lambda entry: entry.name)
-    classes = [entry.name for entry in entries if entry.is_dir() and _any_image(entry.path)]
-    if len(classes) < 2:
+def class_folders(folder: Path, key: str) -> list[str]:
+    """Return the names of a folder's class folders, sorted; none if its images are unlabelled.
+
+    Args:
+        folder: to look into.
+        key: of the configuration, for the message.
+
+    Raises:
+        ValueError: a class has no images, or images lie beside two or more class folders.
+    """
+    names, loose = contents(folder)
+    filled = [name for name in names if next(_images(folder / name), None)]
+    if len(filled) < 2 and loose:
         return []
-    loose = [entry.name for entry in entries if entry.is_file() and _is_image(entry.name)]
-    if loose:
+    if filled:
+        _check_filled(folder, [name for name in names if name not in set(filled)], key)
+    if filled and loose:
         raise ValueError(
-            f"{folder}: {len(loose)} images (such as {loose[0]}) lie beside {len(classes)} class "
+            f"{folder}: {len(loose)} images (such as {loose[0]}) lie beside {len(filled)} class "
             f"folders; move them into a class, or set data.no_labels=true"
         )
-    return classes
+    return filled
 
 
-def _visible(folder: str | Path) -> list[os.DirEntry[str]]:
+def contents(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the names of a folder's folders and of the images beside them, both sorted."""
+    folders: list[str] = []
+    images: list[str] = []
     with os.scandir(folder) as entries:
-        return [entry for entry in entries if not entry.name.startswith(".")]
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry.name)
+            elif is_image(entry.name):
+                images.append(entry.name)
+    return sorted(folders), sorted(images)
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Whether a file's name ends as an image's does."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def _any_image(folder: str) -> bool:
-    entries = _visible(folder)
-    return any(entry.is_file() and _is_image(entry.name) for entry in entries) or any(
-        entry.is_dir() and _any_image(entry.path) for entry in entries
-    )
+def images_below(folder: Path) -> list[str]:
+    """Return the paths of all images under a folder, sorted by their parts."""
+    return list(_images(folder))
 
 
-def _images_below(folder: Path) -> list[str]:
-    """The paths of all images under a folder, sorted by their parts."""
-    paths: list[str] = []
+def _images(folder: Path) -> Iterator[str]:
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths += [
-            os.path.join(place, name)
-            for name in sorted(files)
-            if _is_image(name) and not name.startswith(".")
-        ]
-    return paths
+        for name in sorted(files):
+            if is_image(name) and not name.startswith("."):
+                yield os.path.join(place, name)
 
 
-def _empty(folder: Path) -> str:
-    suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-    return f"{folder.resolve()}: no images here; expected files that end in one of {suffixes}"
+def _check_filled(folder: Path, empty: Sequence[str], key: str) -> None:
+    if empty:
+        raise ValueError(
+            f"{key}: no images in {len(empty)} class folders of {folder} ({some(empty)}); add "
+            f"images, or remove the folders (those whose name starts with a dot are ignored)"
+        )
 
 
-def _difference(train: list[str], val: list[str]) -> str:
+def _difference(train: Sequence[str], val: Sequence[str]) -> str:
     parts = []
     for here, others, text in ((train, val, "only in train"), (val, train, "only in val")):
-        names = [name for name in here if name not in others]
+        names = [name for name in here if name not in set(others)]
         if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            parts.append(f"{text}: {', '.join(names[:3])}{more}")
+            parts.append(f"{text}: {some(names)}")
     return "; ".join(parts)
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first three names and the number of the others, for a message."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -6,8 +6,9 @@ from typing import Any, Literal
 import lightning.pytorch as L
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from solo_ldm.data import torchvision as torchvision_backend
+from solo_ldm.data.backends import Backend, choose_backend
 from solo_ldm.data.config import (
     DataConfig,
     check_data_config,
@@ -18,6 +19,7 @@ from solo_ldm.data.config import (
 from solo_ldm.data.datasets import load_source
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.data.sources import ImageSource
+from solo_ldm.data.unreadable import Unreadable
 
 Split = Literal["train", "val"]
 
@@ -32,13 +34,19 @@ class ImageDataModule(L.LightningDataModule):
         augmentations: the views, as mappings in solo-learn's schema or as `ViewSpec`s.
         batch_size: images a step of each process.
         seed: of the order and of the augmentations.
+        device: that the model trains on; None means the trainer's, or the CPU without a trainer.
 
     Raises:
         ValueError: a wrong configuration.
     """
 
     def __init__(
-        self, data: DataConfig, augmentations: Iterable[Any], batch_size: int, seed: int = 0
+        self,
+        data: DataConfig,
+        augmentations: Iterable[Any],
+        batch_size: int,
+        seed: int = 0,
+        device: torch.device | None = None,
     ) -> None:
         super().__init__()
         check_data_config(data)
@@ -50,13 +58,40 @@ class ImageDataModule(L.LightningDataModule):
         self.seed = seed
         # Where a resumed run goes on. Lightning lets workers fetch before it names the epoch.
         self.first_epoch = 0
-        self._backend = torchvision_backend
+        self._device = device
+        self._backends: dict[torch.device, Backend] = {}
         self._sources: dict[str, ImageSource | None] = {}
+        self._unreadable: dict[ImageSource, Unreadable] = {}
 
     @property
     def backend(self) -> str:
-        """The name of the library that reads and augments."""
-        return "torchvision"
+        """The library that reads and augments, its version and where it does."""
+        return self._backend.name
+
+    @property
+    def _backend(self) -> Backend:
+        device = torch.device("cpu") if self._device is None else self._device
+        if self.trainer is not None:
+            device = self.trainer.strategy.root_device
+        if device not in self._backends:
+            self._backends[device] = choose_backend(self.data, self._train, device)
+        return self._backends[device]
+
+    def unreadable(self) -> dict[str, list[str]]:
+        """Return the names of the images found unreadable so far, by split."""
+        sources = {split: source for split, source in self._sources.items() if source is not None}
+        found = {split: self._unreadable_of(source).names() for split, source in sources.items()}
+        return {split: names for split, names in found.items() if names}
+
+    def share_unreadable(self) -> dict[str, list[str]]:
+        """Tell all processes what each has found, and return `unreadable`. All must call it."""
+        for source in self._sources.values():
+            if source is not None:
+                self._unreadable_of(source).share()
+        return self.unreadable()
+
+    def _unreadable_of(self, source: ImageSource) -> Unreadable:
+        return self._unreadable.setdefault(source, Unreadable(source))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -133,7 +168,15 @@ class ImageDataModule(L.LightningDataModule):
         world_size, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
         sampler = self._sampler(world_size, rank)
         sampler.set_epoch(self.first_epoch)
-        return self._backend.train_loader(self._train, self.views, sampler, self.data.num_workers)
+        backend = self._backend
+        return backend.loaders.train_loader(
+            self._train,
+            self.views,
+            sampler,
+            self.data.num_workers,
+            unreadable=self._unreadable_of(self._train),
+            **backend.arguments,
+        )
 
     def check_batches(self, num_processes: int) -> None:
         """Raise a ValueError if there are fewer training images than one batch of all processes."""
@@ -184,7 +227,8 @@ class ImageDataModule(L.LightningDataModule):
     def _plain_loader(
         self, source: ImageSource, indexes: npt.NDArray[np.int64], persistent: bool
     ) -> Any:
-        return self._backend.evaluation_loader(
+        backend = self._backend
+        return backend.loaders.evaluation_loader(
             source,
             indexes,
             self.image_size,
@@ -193,4 +237,6 @@ class ImageDataModule(L.LightningDataModule):
             self.batch_size,
             self.data.num_workers,
             persistent,
+            unreadable=self._unreadable_of(source),
+            **backend.arguments,
         )

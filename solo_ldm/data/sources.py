@@ -18,7 +18,8 @@ from PIL import Image
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-_BROKEN = (
+# What Pillow raises for a file that it cannot read.
+BROKEN_FILE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -131,6 +132,14 @@ class ArrayImages(ImageSource):
             return Image.fromarray(np.ascontiguousarray(pixels))
         return Image.fromarray(pixels).convert("RGB")
 
+    def sizes(
+        self, indexes: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return the widths and the heights in pixels of the images at `indexes`."""
+        height, width = self.images.shape[1:3]
+        count = len(indexes)
+        return np.full(count, width, dtype=np.int32), np.full(count, height, dtype=np.int32)
+
     def _select(self, indexes: npt.NDArray[np.int64]) -> None:
         self.images = self.images[indexes]
 
@@ -186,7 +195,7 @@ def read_image(path: str | Path) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             return _to_rgb(image)
-    except _BROKEN as error:
+    except BROKEN_FILE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableImageError(
             f"{path}: cannot be read as an image ({reason}); repair the file or delete it"

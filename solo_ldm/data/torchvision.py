@@ -1,37 +1,30 @@
-"""The torchvision backend: loaders of a source's images, augmented as its specification says.
+"""The torchvision backend: images decoded and cropped by Pillow, in worker processes.
 
 Every sample's augmentation is a function of (seed, epoch, index) alone.
 """
 
+import gc
 import os
-import random
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from solo_ldm.data.config import ViewSpec
+from solo_ldm.data.draws import draw_view
+from solo_ldm.data.photometric import Normalise, render
 from solo_ldm.data.sampler import EpochSampler, SampleKey
-from solo_ldm.data.sources import ImageSource
-from solo_ldm.data.transforms import ViewTransform, evaluation_view
+from solo_ldm.data.sources import ImageSource, UnreadableImageError
+from solo_ldm.data.transforms import crop_view, evaluation_view
+from solo_ldm.data.unreadable import Unreadable
 
-
-class _Normalise:
-    """Turn uint8 pixels (B, H, W, 3) into normalised float32 images (B, 3, H, W)."""
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        deviation = torch.tensor(std).view(3, 1, 1)
-        self._scale = 1 / (255 * deviation)
-        self._shift = -torch.tensor(mean).view(3, 1, 1) / deviation
-
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        images = images.to(torch.float32, memory_format=torch.contiguous_format)
-        return images.mul_(self._scale).add_(self._shift)
+# Decoded images held at a time; the rest of a batch waits in its files.
+_DECODED = 64
 
 
 class MultiViewImages(Dataset[Any]):
@@ -41,18 +34,23 @@ class MultiViewImages(Dataset[Any]):
         source: of the images.
         views: how each view is drawn.
         seed: of the run; with the epoch and the index it decides every augmentation.
+        unreadable: where images that cannot be read are noted; the next one stands in for each.
     """
 
-    def __init__(self, source: ImageSource, views: Sequence[ViewSpec], seed: int) -> None:
+    def __init__(
+        self,
+        source: ImageSource,
+        views: Sequence[ViewSpec],
+        seed: int,
+        unreadable: Unreadable | None = None,
+    ) -> None:
         self._source = source
         self._seed = seed
-        self._transforms = [ViewTransform(view) for view in views for _ in range(view.num_crops)]
+        self._views = [view for view in views for _ in range(view.num_crops)]
         self._normalise = [
-            _Normalise(view.mean or source.mean, view.std or source.std)
-            for view in views
-            for _ in range(view.num_crops)
+            Normalise(view.mean or source.mean, view.std or source.std) for view in self._views
         ]
-        self._sizes = [view.crop_size for view in views for _ in range(view.num_crops)]
+        self._unreadable = unreadable or Unreadable(source)
 
     def __len__(self) -> int:
         return len(self._source)
@@ -67,27 +65,51 @@ class MultiViewImages(Dataset[Any]):
 
         A bare index stands for epoch 0: Lightning's `overfit_batches` replaces the sampler.
         """
-        generator = random.Random()
-        pixels = [np.empty((len(keys), size, size, 3), np.uint8) for size in self._sizes]
+        pairs = [(0, key) if isinstance(key, int) else key for key in keys]
+        sizes = [view.crop_size for view in self._views]
+        pixels = [np.empty((len(keys), size, size, 3), np.uint8) for size in sizes]
+        views = [torch.empty((len(keys), 3, size, size)) for size in sizes]
         indexes = np.empty(len(keys), np.int64)
-        for row, key in enumerate(keys):
-            epoch, index = (0, key) if isinstance(key, int) else key
-            generator.seed(_sample_seed(self._seed, epoch, index))
-            image = self._source.load(index)
-            for view, transform in zip(pixels, self._transforms, strict=True):
-                view[row] = np.asarray(transform(image, generator))
-            indexes[row] = index
-        views = [normalise(view) for normalise, view in zip(self._normalise, pixels, strict=True)]
+        for start in range(0, len(keys), _DECODED):
+            rows = slice(start, min(start + _DECODED, len(keys)))
+            loaded = [self._load(index) for _, index in pairs[rows]]
+            indexes[rows] = [index for index, _ in loaded]
+            images = [image for _, image in loaded]
+            self._draw(pairs[rows], images, rows, pixels, views)
         return [torch.from_numpy(indexes), views, torch.from_numpy(self._source.labels[indexes])]
 
+    def _draw(
+        self,
+        pairs: Sequence[SampleKey],
+        images: Sequence[Image.Image],
+        rows: slice,
+        pixels: Sequence[npt.NDArray[np.uint8]],
+        views: Sequence[Tensor],
+    ) -> None:
+        """Draw every view of some images of a batch."""
+        widths, heights = zip(*(image.size for image in images), strict=True)
+        samples = [index for _, index in pairs]
+        for number, view in enumerate(self._views):
+            # Keys of one batch are of one epoch.
+            drawn = draw_view(view, number, self._seed, pairs[0][0], samples, widths, heights)
+            for row, image in enumerate(images):
+                crop = crop_view(image, drawn, row, view.crop_size, view.rrc.enabled)
+                pixels[number][rows.start + row] = np.asarray(crop)
+            part = torch.from_numpy(pixels[number][rows])
+            views[number][rows] = render(part, drawn, self._normalise[number])
 
-def _sample_seed(seed: int, epoch: int, index: int) -> int:
-    # One integer with room for each: Python's generator mixes all of its bits.
-    return (seed % 2**64) << 96 | epoch << 64 | index
+    def _load(self, index: int) -> tuple[int, Image.Image]:
+        """Load an image, or the next one that can be read."""
+        while True:
+            try:
+                return index, self._source.load(index)
+            except UnreadableImageError:
+                self._unreadable.mark(index)
+                index = self._unreadable.stand_in(index)
 
 
 class EvaluationImages(Dataset[Any]):
-    """Images of a source without augmentation.
+    """Images of a source without augmentation; those that cannot be read are left out.
 
     Args:
         source: of the images.
@@ -95,6 +117,7 @@ class EvaluationImages(Dataset[Any]):
         crop_size: in pixels.
         mean: of the channels.
         std: of the channels.
+        unreadable: where images that cannot be read are noted.
     """
 
     def __init__(
@@ -104,11 +127,13 @@ class EvaluationImages(Dataset[Any]):
         crop_size: int,
         mean: Sequence[float],
         std: Sequence[float],
+        unreadable: Unreadable | None = None,
     ) -> None:
         self._source = source
         self._indexes = indexes
         self._crop_size = crop_size
-        self._normalise = _Normalise(mean, std)
+        self._normalise = Normalise(mean, std)
+        self._unreadable = unreadable or Unreadable(source)
 
     def __len__(self) -> int:
         return len(self._indexes)
@@ -120,16 +145,28 @@ class EvaluationImages(Dataset[Any]):
 
     def __getitems__(self, positions: Sequence[int]) -> list[Tensor]:
         """Return the batch [images, targets]."""
-        indexes = self._indexes[np.asarray(positions)]
         size = self._crop_size
-        pixels = np.empty((len(indexes), size, size, 3), np.uint8)
-        for row, index in enumerate(indexes):
-            pixels[row] = np.asarray(evaluation_view(self._source.load(int(index)), size))
-        return [self._normalise(pixels), torch.from_numpy(self._source.labels[indexes])]
+        pixels, labels = [], []
+        for index in self._indexes[np.asarray(positions)].tolist():
+            try:
+                image = self._source.load(index)
+            except UnreadableImageError:
+                self._unreadable.mark(index)
+                continue
+            pixels.append(np.asarray(evaluation_view(image, size)))
+            labels.append(self._source.labels[index])
+        batch = np.stack(pixels) if pixels else np.empty((0, size, size, 3), np.uint8)
+        images = torch.from_numpy(batch).permute(0, 3, 1, 2)
+        images = images.to(torch.float32, memory_format=torch.contiguous_format)
+        return [self._normalise(images), torch.tensor(labels, dtype=torch.int64)]
 
 
 def train_loader(
-    source: ImageSource, views: Sequence[ViewSpec], sampler: EpochSampler, num_workers: int
+    source: ImageSource,
+    views: Sequence[ViewSpec],
+    sampler: EpochSampler,
+    num_workers: int,
+    unreadable: Unreadable | None = None,
 ) -> DataLoader[Any]:
     """Return the loader of batches [indexes (B,), one (B, 3, H, W) tensor a view, targets (B,)].
 
@@ -138,8 +175,9 @@ def train_loader(
         views: how each view is drawn.
         sampler: decides which images make each batch; its seed is the augmentations' too.
         num_workers: processes.
+        unreadable: where images that cannot be read are noted.
     """
-    dataset = MultiViewImages(source, views, sampler.seed)
+    dataset = MultiViewImages(source, views, sampler.seed, unreadable)
     return _loader(
         dataset, sampler.batch_size, num_workers, persistent=True, sampler=sampler, drop_last=True
     )
@@ -154,6 +192,7 @@ def evaluation_loader(
     batch_size: int,
     num_workers: int,
     persistent: bool = False,
+    unreadable: Unreadable | None = None,
 ) -> DataLoader[Any]:
     """Return the loader of batches [images (B, 3, H, W), targets (B,)] in the order of `indexes`.
 
@@ -166,8 +205,9 @@ def evaluation_loader(
         batch_size: the last batch may be smaller.
         num_workers: processes.
         persistent: keep the processes between passes.
+        unreadable: where images that cannot be read are noted; they are left out.
     """
-    dataset = EvaluationImages(source, indexes, crop_size, mean, std)
+    dataset = EvaluationImages(source, indexes, crop_size, mean, std, unreadable)
     return _loader(dataset, batch_size, num_workers, persistent)
 
 
@@ -182,10 +222,16 @@ def _loader(
         collate_fn=_whole_batch,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=persistent and num_workers > 0,
+        worker_init_fn=_leave_the_parents_objects,
         # A loader draws a number for its workers; from its own generator it leaves the run's alone.
         generator=torch.Generator(),
         **arguments,
     )
+
+
+def _leave_the_parents_objects(worker: int) -> None:
+    # Collected in a forked process, an object with threads would wait for threads of the parent.
+    gc.freeze()
 
 
 def _whole_batch(batch: Any) -> Any:

@@ -1,15 +1,25 @@
 """Evaluation of features: named protocols with labels, and health without them."""
 
 from solo_ldm.evaluation.features import Features, extract_features
-from solo_ldm.evaluation.knn import knn_predict
+from solo_ldm.evaluation.knn import DISTANCES, Distance, KnnVote, knn_grid, knn_predict
 from solo_ldm.evaluation.linear import linear_predict
+from solo_ldm.evaluation.metrics import (
+    Assessment,
+    assess_predictions,
+    pad_classes,
+    top_k_accuracy,
+    wilson_interval,
+)
 from solo_ldm.evaluation.protocols import (
+    FEATURE_LAYER,
+    ONLINE,
     PROTOCOLS,
     Protocol,
     Score,
+    check_samples,
     evaluate,
     find_protocol,
-    top_k_accuracy,
+    score_of,
 )
 from solo_ldm.evaluation.spectrum import (
     Health,
@@ -20,11 +30,19 @@ from solo_ldm.evaluation.spectrum import (
 )
 
 __all__ = [
+    "DISTANCES",
+    "FEATURE_LAYER",
+    "ONLINE",
     "PROTOCOLS",
+    "Assessment",
+    "Distance",
     "Features",
     "Health",
+    "KnnVote",
     "Protocol",
     "Score",
+    "assess_predictions",
+    "check_samples",
     "covariance_spectrum",
     "diagnose",
     "effective_rank",
@@ -32,7 +50,11 @@ __all__ = [
     "extract_features",
     "find_protocol",
     "health",
+    "knn_grid",
     "knn_predict",
     "linear_predict",
+    "pad_classes",
+    "score_of",
     "top_k_accuracy",
+    "wilson_interval",
 ]

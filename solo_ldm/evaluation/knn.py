@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_ldm.evaluation.features import check_features
+from solo_ldm.evaluation.features import Features, check_features
+
+Distance = Literal["cosine", "euclidean"]
+DISTANCES: tuple[Distance, ...] = ("cosine", "euclidean")
 
 # 64 MiB of float32: large enough to keep the matrix product busy, small enough for a laptop.
 MAX_SIMILARITIES = 2**24
+
+# Added to a Euclidean distance before its inverse is taken: a copy of a training sample has a
+# large weight, not an infinite one. solo-learn's value.
+DISTANCE_OFFSET = 1e-5
+
+
+class KnnVote(NamedTuple):
+    """The votes of one setting of `knn_grid`.
+
+    Args:
+        distance: cosine or euclidean.
+        num_neighbours: k, the samples that voted.
+        temperature: T of the weights; None for the Euclidean distance, which has none.
+        probabilities: (M, C) shares of the vote, rows sum to one.
+    """
+
+    distance: Distance
+    num_neighbours: int
+    temperature: float | None
+    probabilities: Tensor
 
 
 def knn_predict(
@@ -19,66 +45,201 @@ def knn_predict(
     num_neighbours: int = 20,
     temperature: float = 0.07,
     chunk_size: int | None = None,
+    distance: Distance = "cosine",
 ) -> Tensor:
-    """Classify by a vote of the nearest training samples, weighted by their similarity.
+    """Classify by a vote of the nearest training samples, weighted by their nearness.
 
-    With s_ij the cosine similarity of test sample i and training sample j, and N_k(i) the k
-    training samples that are most similar to i,
+    With w_ij the weight of training sample j for test sample i, and N_k(i) the k training samples
+    that are nearest to i,
 
-        score(i, c) = sum_{j in N_k(i), y_j = c} exp(s_ij / T) / sum_{j in N_k(i)} exp(s_ij / T)
+        score(i, c) = sum_{j in N_k(i), y_j = c} w_ij / sum_{j in N_k(i)} w_ij
+
+        cosine:     w_ij = exp(s_ij / T),        s_ij the cosine similarity
+        euclidean:  w_ij = 1 / (d_ij + 1e-5),    d_ij = ||x_i - x_j||
+
+    Of training samples that are equally near, the one with the lower index is the nearer.
 
     Args:
         train_features: (N, D). The computation runs on their device.
         train_labels: (N,) integers from 0.
         test_features: (M, D).
         num_neighbours: k, the samples that vote.
-        temperature: T, in units of cosine similarity.
+        temperature: T, in units of cosine similarity; of no effect on the Euclidean distance.
         chunk_size: test samples at a time; None means as many as keep the similarities in 64 MiB.
+        distance: cosine or euclidean.
 
     Returns:
         (M, C) shares of the vote, rows sum to one, C the largest training label plus one; on the
-        device of `test_features`.
+        device of `test_features`. They are read as probabilities, though nothing has fitted them
+        to be: with cosine weights the temperature decides how sure they look.
 
     Raises:
-        ValueError: for shapes that do not fit, more neighbours than samples, or a temperature or
-            chunk size that is not positive.
+        ValueError: for shapes that do not fit, more neighbours than samples, an unknown distance,
+            or a temperature or chunk size that is not positive.
 
-    Source: Wu, Xiong, Yu and Lin 2018, section 3.4 (arXiv 1805.01978). They do not divide by the
-    sum over the neighbours; dividing changes no rank and cannot overflow.
+    Source: cosine, Wu, Xiong, Yu and Lin 2018, section 3.4 (arXiv 1805.01978); they do not divide
+    by the sum over the neighbours, which changes no rank and cannot overflow. Euclidean, the
+    weights of solo-learn's WeightedKNNClassifier; without the offset, Dudani 1976.
     """
     check_features(train_features, train_labels, test_features)
-    num_train = len(train_features)
-    if not 1 <= num_neighbours <= num_train:
-        raise ValueError(
-            f"num_neighbours: expected 1 to {num_train}, the training samples, "
-            f"got {num_neighbours}; lower it, or use more training samples"
-        )
-    if not temperature > 0:
-        raise ValueError(f"temperature: expected a positive number, got {temperature}")
+    _check_settings(len(train_features), [num_neighbours], [temperature], [distance])
+    values, labels = _nearest(
+        train_features, train_labels, test_features, num_neighbours, distance, chunk_size
+    )
+    votes = _vote(values, labels, int(train_labels.max()) + 1, distance, temperature)
+    return votes.to(test_features.device)
+
+
+def knn_grid(
+    train: Features,
+    test: Features,
+    num_neighbours: Sequence[int],
+    temperatures: Sequence[float],
+    distances: Sequence[Distance] = DISTANCES,
+    chunk_size: int | None = None,
+) -> Iterator[KnnVote]:
+    """Classify as `knn_predict` does under every setting, finding the neighbours only once.
+
+    Args:
+        train: features (N, D) and labels (N,). The computation runs on their device.
+        test: features (M, D); the labels are not looked at.
+        num_neighbours: values of k.
+        temperatures: values of T, for the cosine distance alone.
+        distances: cosine, euclidean or both.
+        chunk_size: as of `knn_predict`.
+
+    Returns:
+        An iterator over the settings: by distance, then k, then temperature, each in the order
+        given, repeated ones once.
+
+    Raises:
+        ValueError: as `knn_predict`, before anything is computed.
+    """
+    check_features(train.features, train.labels, test.features)
+    _check_settings(len(train.features), num_neighbours, temperatures, distances)
+    return _votes(train, test, num_neighbours, temperatures, distances, chunk_size)
+
+
+def _votes(
+    train: Features,
+    test: Features,
+    num_neighbours: Sequence[int],
+    temperatures: Sequence[float],
+    distances: Sequence[Distance],
+    chunk_size: int | None,
+) -> Iterator[KnnVote]:
+    most, num_classes = max(num_neighbours), int(train.labels.max()) + 1
+    for distance in dict.fromkeys(distances):
+        values, labels = _nearest(*train, test.features, most, distance, chunk_size)
+        for k in dict.fromkeys(num_neighbours):
+            scales = dict.fromkeys(temperatures) if distance == "cosine" else (None,)
+            for temperature in scales:
+                votes = _vote(values[:, :k], labels[:, :k], num_classes, distance, temperature)
+                yield KnnVote(distance, k, temperature, votes.to(test.features.device))
+
+
+def _check_settings(
+    num_train: int,
+    num_neighbours: Sequence[int],
+    temperatures: Sequence[float],
+    distances: Sequence[str],
+) -> None:
+    for distance in distances:
+        if distance not in DISTANCES:
+            raise ValueError(f"distance: expected {' or '.join(DISTANCES)}, got {distance!r}")
+    for k in num_neighbours:
+        if not 1 <= k <= num_train:
+            raise ValueError(
+                f"num_neighbours: expected 1 to {num_train}, the training samples, "
+                f"got {k}; lower it, or use more training samples"
+            )
+    for temperature in temperatures:
+        if not temperature > 0:
+            raise ValueError(f"temperature: expected a positive number, got {temperature}")
+    needed = {"num_neighbours": num_neighbours, "distance": distances}
+    if "cosine" in distances:
+        needed["temperature"] = temperatures
+    for name, values in needed.items():
+        if not len(values):
+            raise ValueError(f"{name}: expected at least one value, got none")
+
+
+def _nearest(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    count: int,
+    distance: Distance,
+    chunk_size: int | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the similarities or distances (M, count) of the neighbours, and their labels."""
     if chunk_size is None:
-        chunk_size = max(1, MAX_SIMILARITIES // num_train)
+        chunk_size = max(1, MAX_SIMILARITIES // len(train_features))
     elif chunk_size < 1:
         raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
-
-    train = _prepare(train_features)
-    labels = train_labels.to(train.device, torch.int64)
-    num_classes = int(labels.max()) + 1
-    scores = []
+    train = _prepare(train_features, distance)
+    # Subtracted from 2 x^T y it orders by the squared distance: ||y||^2 is the same for all.
+    offset = train.square().sum(dim=1) / 2 if distance == "euclidean" else None
+    all_labels = train_labels.to(train.device, torch.int64)
+    values, labels = [], []
     for chunk in test_features.split(chunk_size):
-        similarity = _similarity(_prepare(chunk.to(train.device)).to(train.dtype), train)
-        similarity, neighbours = similarity.topk(num_neighbours, dim=1)
-        weights = torch.softmax(similarity / temperature, dim=1)
-        votes = weights.new_zeros(len(chunk), num_classes)
-        scores.append(votes.scatter_add_(1, labels[neighbours], weights).to(test_features.device))
-    return torch.cat(scores)
+        test = _prepare(chunk.to(train.device), distance).to(train.dtype)
+        nearness = test @ train.T
+        if offset is not None:
+            nearness -= offset
+        neighbours = _highest(nearness, count)
+        if distance == "cosine":
+            value = nearness.gather(1, neighbours)
+        else:
+            # Afresh from the difference: as a difference of squares a small distance is rounding.
+            value = _distances(test, train, neighbours)
+            value, order = value.sort(dim=1, stable=True)
+            neighbours = neighbours.gather(1, order)
+        values.append(value)
+        labels.append(all_labels[neighbours])
+    return torch.cat(values), torch.cat(labels)
 
 
-# The two functions below are all that another distance replaces.
-def _prepare(features: Tensor) -> Tensor:
+def _prepare(features: Tensor, distance: Distance) -> Tensor:
     if features.dtype not in (torch.float32, torch.float64):
         features = features.float()
-    return F.normalize(features.detach(), dim=1)
+    features = features.detach()
+    return F.normalize(features, dim=1) if distance == "cosine" else features
 
 
-def _similarity(test: Tensor, train: Tensor) -> Tensor:
-    return test @ train.T
+def _highest(nearness: Tensor, count: int) -> Tensor:
+    """Return the indexes of the highest values of each row, in order; of equals, the lower first.
+
+    torch.topk leaves the order of equals to the device, and which of them it takes.
+    """
+    value, index = nearness.topk(count, dim=1)
+    ambiguous = (nearness >= value[:, -1:]).sum(dim=1) > count
+    if ambiguous.any():
+        ranking = nearness[ambiguous].sort(dim=1, descending=True, stable=True).indices
+        index[ambiguous] = ranking[:, :count]
+    index = index.sort(dim=1).values
+    order = nearness.gather(1, index).sort(dim=1, descending=True, stable=True).indices
+    return index.gather(1, order)
+
+
+def _distances(test: Tensor, train: Tensor, neighbours: Tensor) -> Tensor:
+    num_dims = train.shape[1]
+    rows = max(1, MAX_SIMILARITIES // (neighbours.shape[1] * num_dims))
+    parts = zip(test.split(rows), neighbours.split(rows), strict=True)
+    return torch.cat([(train[near] - some[:, None]).norm(dim=2) for some, near in parts])
+
+
+def _vote(
+    values: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    distance: Distance,
+    temperature: float | None,
+) -> Tensor:
+    if distance == "cosine":
+        assert temperature is not None, "cosine weights have a temperature"
+        weights = torch.softmax(values / temperature, dim=1)
+    else:
+        weights = 1 / (values + DISTANCE_OFFSET)
+        weights = weights / weights.sum(dim=1, keepdim=True)
+    return weights.new_zeros(len(values), num_classes).scatter_add_(1, labels, weights)

@@ -72,18 +72,28 @@ class TrainingClock(Callback):
 
 
 class ShowProgress(Callback):
-    """One bar for the whole run: epoch, loss, online accuracy, images per second, time left.
+    """One bar for the whole run: epoch, loss, accuracy, images per second, time left.
 
     Where the output is no terminal (a log file, a cluster job), a line every ten seconds instead.
 
     Args:
         console: where to print.
         clock: counts the images.
+        loss: name of the logged loss.
+        accuracy: what the logged val_acc1 is the accuracy of.
     """
 
-    def __init__(self, console: Console, clock: TrainingClock) -> None:
+    def __init__(
+        self,
+        console: Console,
+        clock: TrainingClock,
+        loss: str = "train_ldm_loss",
+        accuracy: str = "online top-1",
+    ) -> None:
         self.console = console
         self.clock = clock
+        self.loss = loss
+        self.accuracy = accuracy
         self.progress: Progress | None = None
         self.last_line = 0.0
 
@@ -154,10 +164,10 @@ class ShowProgress(Callback):
         shown = trainer.callback_metrics
         rate = (self.clock.images - self.images_before) / (time.perf_counter() - self.started)
         parts = [f"{rate:.0f} images/s"]
-        if "train_ldm_loss" in shown:
-            parts.insert(0, f"loss {float(shown['train_ldm_loss']):.3f}")
+        if self.loss in shown:
+            parts.insert(0, f"loss {float(shown[self.loss]):.3f}")
         if "val_acc1" in shown:
-            parts.insert(1, f"online top-1 {100 * float(shown['val_acc1']):.1f}%")
+            parts.insert(1, f"{self.accuracy} {100 * float(shown['val_acc1']):.1f}%")
         return "  ".join(parts)
 
     def _close(self) -> None:

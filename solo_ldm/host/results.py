@@ -1,22 +1,31 @@
-"""After training: scores against the untrained backbone, results.json, report.png, summary."""
+"""After training: scores against the untrained backbone, results.json, report.png."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 from solo_ldm.backbones import create_backbone
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.evaluation import Features, covariance_spectrum, evaluate, extract_features
+from solo_ldm.evaluation import (
+    ONLINE,
+    Features,
+    Score,
+    assess_predictions,
+    covariance_spectrum,
+    evaluate,
+    extract_features,
+    score_of,
+)
 from solo_ldm.host.hardware import Hardware
 from solo_ldm.host.logger import MetricsCSV
 from solo_ldm.host.progress import TrainingClock
@@ -27,6 +36,15 @@ from solo_ldm.report import ReportData, write_report
 
 # Samples of the spectrum and of the picture where there are no labels to score.
 _UNLABELLED_SAMPLES = 2048
+
+# What `solo_ldm.data` does to an image of a test set.
+_EVALUATION_VIEW = (
+    "the whole image where it is square and of at most 64 pixels or the size itself, else the "
+    "centre after resizing the shorter side to 256/224 of the size"
+)
+
+# Unreadable images that results name; all are counted.
+_NAMED_FILES = 20
 
 _TERMS = ("train_ldm_loss", "train_log_prob", "train_entropy")
 _HEALTH = (
@@ -95,7 +113,7 @@ def assess(run: Trained, console: Console) -> tuple[dict[str, Any], Pictured]:
                 }
             for protocol in cfg.evaluation.protocols:
                 tell(protocol)
-                scores[protocol] = _score(protocol, sets["trained"], sets["untrained"])
+                scores[protocol] = _score(protocol, run, sets["trained"], sets["untrained"])
             pictured = Pictured(sets["trained"]["val"], sets["untrained"]["val"])
         else:
             tell("features")
@@ -110,20 +128,74 @@ def assess(run: Trained, console: Console) -> tuple[dict[str, Any], Pictured]:
     return _content(run, scores), pictured
 
 
-def _score(
-    protocol: str, trained: dict[str, Features], untrained: dict[str, Features]
-) -> dict[str, Any]:
-    score = evaluate(protocol, trained["train"], trained["val"])
-    baseline = evaluate(protocol, untrained["train"], untrained["val"])
+def preprocessing_of(data: ImageDataModule) -> dict[str, Any]:
+    """Say how images of a test set became inputs, for the record of a score."""
     return {
-        "top1": score.top1,
-        "top5": score.top5,
-        "untrained_top1": baseline.top1,
-        "num_train": score.num_train,
-        "num_test": score.num_test,
-        "settings": score.settings,
-        "seconds": score.seconds,
+        "image_size": data.image_size,
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "view": _EVALUATION_VIEW,
+        "backend": data.backend,
     }
+
+
+def score_online(
+    classifier: nn.Module,
+    test: Features,
+    *,
+    num_train: int,
+    epoch: int | None,
+    preprocessing: dict[str, Any],
+) -> Score:
+    """Score the classifier that was trained beside the backbone (protocol linear-online).
+
+    Args:
+        classifier: maps features (M, F) to logits (M, C).
+        test: features (M, F) and labels (M,) of the test split.
+        num_train: images that it was trained on.
+        epoch: epochs that it was trained for.
+        preprocessing: of the test images.
+    """
+    start = time.perf_counter()
+    weight = next(classifier.parameters())
+    with torch.inference_mode():
+        logits = classifier(test.features.to(weight.device, weight.dtype)).cpu().double()
+    seconds = time.perf_counter() - start
+    return score_of(
+        assess_predictions(logits.softmax(dim=1), test.labels),
+        protocol=ONLINE.name,
+        settings=dict(ONLINE.settings),
+        num_train=num_train,
+        seconds=seconds,
+        epoch=epoch,
+        preprocessing=preprocessing,
+    )
+
+
+def _score(
+    protocol: str,
+    run: Trained,
+    trained: dict[str, Features],
+    untrained: dict[str, Features],
+) -> dict[str, Any]:
+    """Return a score for results.json, beside that of the untrained backbone where it has one."""
+    epoch, preprocessing = run.cfg.max_epochs, preprocessing_of(run.data)
+    if protocol == ONLINE.name:
+        assert run.method.classifier is not None, "labelled images come with a classifier"
+        score = score_online(
+            run.method.classifier,
+            trained["val"],
+            num_train=run.data.num_train_images,
+            epoch=epoch,
+            preprocessing=preprocessing,
+        )
+        # Its classifier was trained on the trained features.
+        return {**score.as_dict(), "untrained_top1": None}
+    score = evaluate(
+        protocol, trained["train"], trained["val"], epoch=epoch, preprocessing=preprocessing
+    )
+    baseline = evaluate(protocol, untrained["train"], untrained["val"])
+    return {**score.as_dict(), "untrained_top1": baseline.top1}
 
 
 def _content(run: Trained, scores: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +212,10 @@ def _content(run: Trained, scores: dict[str, Any]) -> dict[str, Any]:
         "num_val_images": data.num_val_images,
         "num_classes": data.num_classes,
         "data_backend": data.backend,
+        "unreadable_images": {
+            split: {"count": len(names), "files": names[:_NAMED_FILES]}
+            for split, names in data.unreadable().items()
+        },
         "image_size": data.image_size,
         "backbone": cfg.backbone.name,
         "epochs": cfg.max_epochs,
@@ -191,40 +267,6 @@ def write_picture(run: Trained, results: dict[str, Any], pictured: Pictured) -> 
             scores=results["results"],
         ),
     )
-
-
-def print_summary(run: Trained, results: dict[str, Any], console: Console) -> None:
-    """Say what was made, how good it is, where it is and what to do next."""
-    body = Table.grid(padding=(0, 2))
-    body.add_column(style="bold")
-    body.add_column()
-    seconds = results["seconds"]
-    body.add_row(
-        "trained",
-        f"{results['epochs']} epochs in {seconds:.0f} s, "
-        f"{results['images_per_second']:.0f} images/s",
-    )
-    for protocol, score in results["results"].items():
-        body.add_row(
-            protocol,
-            f"[bold green]{score['top1']:.4f}[/] top-1 "
-            f"(untrained {score['untrained_top1']:.4f}; {score['num_test']} test images)",
-        )
-    if not results["results"]:
-        body.add_row("scores", "none: the data has no labelled validation images")
-    folder = run.folder
-    names = [folder.backbone.name, folder.results.name, folder.metrics.name]
-    names += [folder.report.name] if folder.report.exists() else []
-    body.add_row("files", ", ".join([*names, "checkpoints/"]))
-    console.print(Panel(body, title=f"{results['method']} on {results['dataset']}", expand=False))
-    other = "sphereprob" if run.cfg.method == "gaussprob" else "gaussprob"
-    for line in (
-        f"in {folder.path}",
-        f"next: solo-ldm pretrain --config-name {other} method_kwargs.entropy=neighbour",
-        "      solo-ldm pretrain --config-name gaussprob data=custom data.train_path=FOLDER",
-        f'      solo_ldm.backbones.load_backbone("{folder.backbone}")  # in Python',
-    ):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 @contextmanager

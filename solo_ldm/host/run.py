@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,16 @@ class RunFolder:
         return self.path / "backbone.safetensors"
 
     @property
+    def classifier(self) -> Path:
+        """The trained classifier of a linear run."""
+        return self.path / "classifier.safetensors"
+
+    @property
+    def confusion(self) -> Path:
+        """The picture of a linear run: which classes are taken for which."""
+        return self.path / "confusion.png"
+
+    @property
     def metrics(self) -> Path:
         """One row an epoch."""
         return self.path / "metrics.csv"
@@ -76,15 +87,38 @@ class RunFolder:
         return self.results.exists()
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind.
+
+    Args:
+        folder: where its files are.
+        results: the content of results.json.
+    """
+
+    folder: RunFolder
+    results: dict[str, Any]
+
+
 def choose_run(cfg: DictConfig) -> RunFolder:
     """Return the folder to train in: an unfinished run of the same configuration, or a new one.
 
     The run id is the run's name and a digest of what identifies the configuration, numbered when
     finished runs of it exist. Nothing is written.
     """
-    content = identity(cfg)
+    return choose_folder(cfg, cfg.method, identity(cfg))
+
+
+def choose_folder(cfg: DictConfig, kind: str, content: dict[str, Any]) -> RunFolder:
+    """Return the folder of a run that `content` identifies; see `choose_run`.
+
+    Args:
+        cfg: holds name, checkpoint.dir and auto_resume.enabled.
+        kind: the folder in checkpoint.dir: the method, or what is done in place of one.
+        content: decides what the run computes; JSON.
+    """
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-    parent = Path(cfg.checkpoint.dir) / cfg.method
+    parent = Path(cfg.checkpoint.dir) / kind
     stem = f"{cfg.name}-{digest}"
     number = 1
     while True:
@@ -95,10 +129,15 @@ def choose_run(cfg: DictConfig) -> RunFolder:
         number += 1
 
 
-def identity(cfg: DictConfig) -> dict[str, Any]:
-    """Return the part of a configuration that decides what a run computes."""
+def identity(cfg: DictConfig, besides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the part of a configuration that decides what a run computes.
+
+    Args:
+        cfg: the completed configuration.
+        besides: further keys that do not decide it.
+    """
     content: Any = OmegaConf.to_container(cfg)
-    for key in _NOT_IDENTITY:
+    for key in (*_NOT_IDENTITY, *besides):
         node, _, leaf = key.rpartition(".")
         (content.get(node, {}) if node else content).pop(leaf, None)
     return content

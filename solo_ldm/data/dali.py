@@ -1,0 +1,365 @@
+"""The DALI backend: images read, decoded and cropped by DALI, on a CPU or on a GPU.
+
+DALI does what it is best at: it reads and decodes files and cuts and resizes their crops in
+threads of its own, ahead of the training step. The draws come from `solo_ldm.data.draws` and the
+colours from `solo_ldm.data.photometric`, so both backends show the same views of an image, and a
+batch is a function of (seed, epoch, step) alone: a resumed run has nothing to restore.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from solo_ldm.data.config import ViewSpec
+from solo_ldm.data.dali_graph import Crop, Inputs, build_pipeline, to_torch
+from solo_ldm.data.dali_sources import Feed, feed_for
+from solo_ldm.data.draws import ViewParameters, draw_view
+from solo_ldm.data.photometric import Normalise, render
+from solo_ldm.data.sampler import EpochSampler
+from solo_ldm.data.sources import ImageSource
+from solo_ldm.data.transforms import evaluation_box
+from solo_ldm.data.unreadable import Unreadable
+
+# Batches under way at a time: one is trained on while the next is decoded.
+_PREFETCH = 2
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One batch: what was asked for, what stands for it, and what the pipeline is fed."""
+
+    asked: Any
+    indexes: npt.NDArray[np.int64]
+    inputs: Inputs
+    parameters: list[ViewParameters]
+
+
+class _Loader:
+    """Batches of a pipeline in the order they are asked for; subclasses say what is asked.
+
+    A file that cannot be decoded breaks a DALI pipeline for good. The batches under way are then
+    searched for it, it is noted, and they are fed again to a new pipeline.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        crops: Sequence[Crop],
+        batch_size: int,
+        num_threads: int,
+        device: torch.device,
+    ) -> None:
+        self._feed = feed
+        self._crops = list(crops)
+        self.batch_size = batch_size
+        self._num_threads = num_threads
+        self._device = device
+        self._idle: Any = None
+
+    def _prepare(self, asked: Any) -> _Job:
+        raise NotImplementedError
+
+    def _finish(self, job: _Job, crops: list[Tensor]) -> list[Any]:
+        raise NotImplementedError
+
+    def _batches(self, wanted: Iterable[Any]) -> Iterator[list[Any]]:
+        run, self._idle = self._idle or self._build(), None
+        queue = run.queue
+        queue.start(wanted, self._prepare)
+        try:
+            while True:
+                try:
+                    outputs = run.pipeline.run()
+                except StopIteration:
+                    break
+                except RuntimeError as error:
+                    run = None
+                    self._feed.find_unreadable([job.indexes for job in queue.under_way], error)
+                    run = self._build()
+                    again = [job.asked for job in queue.under_way]
+                    run.queue.start(itertools.chain(again, queue.wanted), self._prepare)
+                    queue = run.queue
+                    continue
+                crops = [to_torch(output, self._device) for output in outputs]
+                yield self._finish(queue.under_way.popleft(), crops)
+        except Exception:
+            run = None
+            raise
+        finally:
+            # Whoever stops early leaves batches behind that the next epoch must not see.
+            if run is not None:
+                run.drain()
+                self._idle = run
+
+    def _build(self) -> _Run:
+        queue = _Queue()
+        pipeline = build_pipeline(
+            self._feed.kind,
+            self._crops,
+            self.batch_size,
+            self._num_threads,
+            self._device,
+            _PREFETCH,
+            queue.take,
+        )
+        return _Run(pipeline, queue)
+
+
+class _Queue:
+    """What a pipeline still has to be fed, and the batches that are under way in it.
+
+    It must not refer to the pipeline, nor for longer than an epoch to whoever does: a cycle of
+    references would leave the pipeline to the garbage collector, and if that runs in a forked
+    loader process, it waits forever for threads that live in the parent alone.
+    """
+
+    def __init__(self) -> None:
+        self.under_way: deque[_Job] = deque()
+        self.stop()
+
+    def start(self, wanted: Iterable[Any], prepare: Callable[[Any], _Job]) -> None:
+        self.wanted: Iterator[Any] = iter(wanted)
+        self._prepare: Callable[[Any], _Job] | None = prepare
+
+    def stop(self) -> None:
+        self.wanted, self._prepare = iter(()), None
+
+    def take(self) -> Inputs:
+        """Return the inputs of the next batch; raise StopIteration after the last."""
+        while True:
+            asked = next(self.wanted)
+            assert self._prepare is not None, "nothing is wanted of a queue that was stopped"
+            job = self._prepare(asked)
+            if len(job.indexes):
+                self.under_way.append(job)
+                return job.inputs
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A pipeline and its queue."""
+
+    pipeline: Any
+    queue: _Queue
+
+    def drain(self) -> None:
+        """Take out and drop what is under way."""
+        self.queue.stop()
+        try:
+            while True:
+                self.pipeline.run()
+        except StopIteration:
+            self.pipeline.reset()
+        self.queue.under_way.clear()
+
+
+class TrainLoader(_Loader):
+    """Batches [indexes (B,), one (B, 3, H, W) float32 tensor a view, targets (B,)].
+
+    Args:
+        source: of the images.
+        views: how each view is drawn.
+        sampler: which images make each batch of this process.
+        feed: the images as the pipeline takes them.
+        num_threads: of DALI.
+        device: where images are decoded, cropped and augmented.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        views: Sequence[ViewSpec],
+        sampler: EpochSampler,
+        feed: Feed,
+        num_threads: int,
+        device: torch.device,
+    ) -> None:
+        self._views = [view for view in views for _ in range(view.num_crops)]
+        crops = [
+            Crop(view.crop_size, cut_first=view.rrc.enabled, affine=view.affine.prob > 0)
+            for view in self._views
+        ]
+        super().__init__(feed, crops, sampler.batch_size, num_threads, device)
+        self.sampler = sampler
+        self._source = source
+        self._normalise = [
+            Normalise(view.mean or source.mean, view.std or source.std) for view in self._views
+        ]
+
+    def __len__(self) -> int:
+        return self.sampler.num_steps
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        """Yield the batches of the epoch that the sampler was last set to."""
+        keys = list(self.sampler)
+        size = self.batch_size
+        return self._batches(keys[start : start + size] for start in range(0, len(keys), size))
+
+    def _prepare(self, asked: Any) -> _Job:
+        epoch, samples = asked[0][0], np.array([index for _, index in asked], dtype=np.int64)
+        indexes = self._feed.readable(samples)
+        widths, heights = self._feed.sizes(indexes)
+        parameters = [
+            draw_view(view, number, self.sampler.seed, epoch, samples, widths, heights)
+            for number, view in enumerate(self._views)
+        ]
+        inputs = self._feed.inputs(indexes, [drawn.box for drawn in parameters], self._crops)
+        for number, drawn in enumerate(parameters):
+            if drawn.affine is not None:
+                matrix = drawn.affine.astype(np.float32).reshape(-1, 2, 3)
+                inputs[f"affine{number}"] = matrix
+        return _Job(asked, indexes, inputs, parameters)
+
+    def _finish(self, job: _Job, crops: list[Tensor]) -> list[Any]:
+        work = zip(crops, job.parameters, self._normalise, strict=True)
+        with _one_thread():
+            views = [render(crop, drawn, normalise) for crop, drawn, normalise in work]
+        targets = torch.from_numpy(self._source.labels[job.indexes])
+        return [torch.from_numpy(job.indexes), views, targets]
+
+
+class EvaluationLoader(_Loader):
+    """Batches [images (B, 3, H, W), targets (B,)] without augmentation, in a fixed order.
+
+    Images that cannot be read are left out.
+
+    Args:
+        source: of the images.
+        indexes: of the images used, in order.
+        crop_size: in pixels.
+        normalise: applied to the crops.
+        batch_size: the last batch may be smaller.
+        feed: the images as the pipeline takes them.
+        num_threads: of DALI.
+        device: where images are decoded and cropped.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        indexes: npt.NDArray[np.int64],
+        crop_size: int,
+        normalise: Normalise,
+        batch_size: int,
+        feed: Feed,
+        num_threads: int,
+        device: torch.device,
+    ) -> None:
+        crops = [Crop(crop_size, cut_first=False, affine=False)]
+        super().__init__(feed, crops, batch_size, num_threads, device)
+        self._labels = source.labels
+        self._indexes = indexes
+        self._crop_size = crop_size
+        self._normalise = normalise
+
+    def __len__(self) -> int:
+        return -(-len(self._indexes) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        """Yield every image once."""
+        size = self.batch_size
+        starts = range(0, len(self._indexes), size)
+        return self._batches(self._indexes[start : start + size] for start in starts)
+
+    def _prepare(self, asked: Any) -> _Job:
+        indexes = self._feed.readable(asked, replace=False)
+        widths, heights = self._feed.sizes(indexes)
+        boxes = [
+            evaluation_box(int(width), int(height), self._crop_size)
+            for width, height in zip(widths, heights, strict=True)
+        ]
+        box = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+        box[:, 2:] -= box[:, :2]
+        return _Job(asked, indexes, self._feed.inputs(indexes, [box], self._crops), [])
+
+    def _finish(self, job: _Job, crops: list[Tensor]) -> list[Any]:
+        images = crops[0].permute(0, 3, 1, 2)
+        images = images.to(torch.float32, memory_format=torch.contiguous_format)
+        return [self._normalise(images), torch.from_numpy(self._labels[job.indexes])]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep tensor operations to this thread: the other cores are DALI's, decoding ahead.
+
+    Threads that wait for one another among busy ones cost more than they save.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def train_loader(
+    source: ImageSource,
+    views: Sequence[ViewSpec],
+    sampler: EpochSampler,
+    num_workers: int,
+    unreadable: Unreadable | None = None,
+    device: torch.device | None = None,
+) -> TrainLoader:
+    """Return the loader of batches [indexes (B,), one (B, 3, H, W) tensor a view, targets (B,)].
+
+    Args:
+        source: of the images.
+        views: how each view is drawn.
+        sampler: decides which images make each batch; its seed is the augmentations' too.
+        num_workers: threads.
+        unreadable: where images that cannot be read are noted.
+        device: where images are decoded and augmented; None means the CPU.
+    """
+    feed = feed_for(source, unreadable or Unreadable(source))
+    device = device or torch.device("cpu")
+    return TrainLoader(source, views, sampler, feed, max(1, num_workers), device)
+
+
+def evaluation_loader(
+    source: ImageSource,
+    indexes: npt.NDArray[np.int64],
+    crop_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    batch_size: int,
+    num_workers: int,
+    persistent: bool = False,
+    unreadable: Unreadable | None = None,
+    device: torch.device | None = None,
+) -> EvaluationLoader:
+    """Return the loader of batches [images (B, 3, H, W), targets (B,)] in the order of `indexes`.
+
+    Args:
+        source: of the images.
+        indexes: of the images used.
+        crop_size: in pixels.
+        mean: of the channels.
+        std: of the channels.
+        batch_size: the last batch may be smaller.
+        num_workers: threads.
+        persistent: has no effect here: threads are kept in any case.
+        unreadable: where images that cannot be read are noted; they are left out.
+        device: where images are decoded; None means the CPU.
+    """
+    feed = feed_for(source, unreadable or Unreadable(source))
+    device = device or torch.device("cpu")
+    return EvaluationLoader(
+        source,
+        indexes,
+        crop_size,
+        Normalise(mean, std),
+        batch_size,
+        feed,
+        max(1, num_workers),
+        device,
+    )

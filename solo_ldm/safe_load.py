@@ -1,0 +1,89 @@
+"""Checkpoints of others, read without running code from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+
+class Inert:
+    """Stands in a checkpoint for an object of a class that is not loaded: it holds, and does not.
+
+    Args:
+        *arguments: what the object was to be made of; dropped.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a torch checkpoint on the CPU: tensors and plain values as they are, the rest inert.
+
+    torch's weights-only reader refuses a file for one object of a class that it does not know, as
+    the configuration in a solo-learn checkpoint. Here each such class is replaced by `Inert`, so
+    that the tensors can be read and nothing of the file runs.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The content.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: in one line: no checkpoint, or no mapping.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}: check the path")
+    try:
+        unknown = get_unsafe_globals_in_checkpoint(str(path))
+    except (ValueError, RuntimeError):
+        unknown = []  # a file of before torch 1.6, without a list; or no checkpoint, as told below
+    try:
+        with safe_globals([(Inert, name) for name in unknown]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, pickle and zip all have errors of their own
+        raise ValueError(f"{path} cannot be read as a checkpoint ({_reason(error)})") from None
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} is no checkpoint: expected a mapping with state_dict, "
+            f"got {type(content).__name__}"
+        )
+    return content
+
+
+def plain(value: Any) -> Any:
+    """Return what an OmegaConf container or node held before it became `Inert`, as plain values.
+
+    Args:
+        value: anything out of a checkpoint.
+
+    Returns:
+        The value as mappings, lists and scalars; None for an object of any other class.
+    """
+    if isinstance(value, Inert):
+        state = value.state if isinstance(value.state, dict) else {}
+        # OmegaConf keeps a container's children in _content and a scalar in _val.
+        return plain(state.get("_content", state.get("_val")))
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    # torch begins with advice to load the file without its protection; the reason comes later.
+    text = text.partition("WeightsUnpickler error:")[2] or text
+    lines = [line.strip() for line in text.splitlines()]
+    told = [line for line in lines if line and not line.startswith("Weights only load failed")]
+    return told[0] if told else type(error).__name__
