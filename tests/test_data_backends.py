@@ -321,13 +321,12 @@ def test_auto_takes_torchvision_where_dali_is_missing(photographs, monkeypatch):
 
 
 @needs_dali
-def test_auto_takes_dali_for_files_on_a_cpu_and_for_everything_on_a_gpu(photographs, tmp_path):
-    files = module("auto", train_path=str(photographs))
-    assert files.backend.startswith("dali ")
-    assert files.backend.endswith("(cpu)")
-    arrays = module("auto", dataset="digits")
-    assert arrays.backend.startswith("torchvision ")
-    source = arrays.source("train")
+def test_auto_takes_dali_where_it_fits_on_the_device_of_the_model(photographs, tmp_path):
+    for values in ({"train_path": str(photographs)}, {"dataset": "digits"}):
+        data = module("auto", **values)
+        assert data.backend.startswith("dali ")
+        assert data.backend.endswith("(cpu)")
+    source = data.source("train")
     assert source is not None
     on_gpu = choose_backend(DataConfig(dataset="digits"), source, torch.device("cuda", 1))
     assert (on_gpu.library, on_gpu.device) == ("dali", torch.device("cuda", 1))

@@ -7,8 +7,11 @@ import torch
 import yaml
 
 from solo_ldm.data import DataConfig
+from solo_ldm.data.backends import dali_installed
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sampler import EpochSampler
+
+needs_dali = pytest.mark.skipif(not dali_installed(), reason="DALI is not installed (Linux only)")
 
 VIEWS = yaml.safe_load(
     """
@@ -20,7 +23,10 @@ VIEWS = yaml.safe_load(
 
 
 def module(batch_size=64, seed=0, **values):
-    values = {"dataset": "digits", "num_workers": 0, "fraction": 0.2, **values}
+    values = {
+        **{"dataset": "digits", "format": "torchvision", "num_workers": 0, "fraction": 0.2},
+        **values,
+    }
     return ImageDataModule(DataConfig(**values), VIEWS, batch_size, seed)
 
 
@@ -206,10 +212,11 @@ def fit(root, max_epochs, checkpoint=None, **values):
 
 
 @quiet
-def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(tmp_path):
-    whole = fit(tmp_path, 3, num_workers=2)
-    fit(tmp_path, 1)
-    resumed = fit(tmp_path, 3, checkpoint=tmp_path / "1.ckpt")
+@pytest.mark.parametrize("form", ["torchvision", pytest.param("dali", marks=needs_dali)])
+def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(tmp_path, form):
+    whole = fit(tmp_path, 3, num_workers=2, format=form)
+    fit(tmp_path, 1, format=form)
+    resumed = fit(tmp_path, 3, checkpoint=tmp_path / "1.ckpt", format=form)
     assert sorted(whole) == [0, 1, 2]
     assert resumed == {epoch: whole[epoch] for epoch in (1, 2)}
     assert whole[0] != whole[1]

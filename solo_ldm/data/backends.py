@@ -48,8 +48,7 @@ class Backend:
 def choose_backend(data: DataConfig, source: ImageSource, device: torch.device) -> Backend:
     """Choose the backend that a configuration, a source and a machine allow.
 
-    `auto` takes DALI on a GPU, and on a CPU for files; images in memory need no decoding, and
-    worker processes crop those faster on a CPU.
+    `auto` takes DALI where it is installed and can read most of the images by itself.
 
     Args:
         data: `format` and `device` are used.
@@ -70,8 +69,7 @@ def choose_backend(data: DataConfig, source: ImageSource, device: torch.device) 
                 "pip install 'solo-ldm[dali]' (Linux), or set data.format=torchvision"
             )
         return _dali(where)
-    fits = gpu or isinstance(source, FileImages)
-    if data.format == "auto" and fits and dali_installed() and _mostly_plain(source):
+    if data.format == "auto" and dali_installed() and _mostly_plain(source):
         return _dali(where)
     import torchvision
 

@@ -201,9 +201,11 @@ class TrainLoader(_Loader):
 
     def __iter__(self) -> Iterator[list[Any]]:
         """Yield the batches of the epoch that the sampler was last set to."""
+        # The epoch is asked for with the first batch: Lightning makes its iterator before it names
+        # the epoch of a resumed run.
         keys = list(self.sampler)
         size = self.batch_size
-        return self._batches(keys[start : start + size] for start in range(0, len(keys), size))
+        yield from self._batches(keys[start : start + size] for start in range(0, len(keys), size))
 
     def _prepare(self, asked: Any) -> _Job:
         epoch, samples = asked[0][0], np.array([index for _, index in asked], dtype=np.int64)
