@@ -36,33 +36,53 @@ SECONDS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> str:
+    """The folder of a run, in place of the README's trained_models/gaussprob/RUN."""
+    outcome = pretrain(toy_config(tmp_path_factory.mktemp("trained")))
+    assert outcome is not None
+    return str(outcome.folder.path)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys):
-    words = shlex.split(command)
+def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys, trained):
+    words = shlex.split(command.replace("trained_models/gaussprob/RUN", trained))
     words = words[words.index("run") + 1 :]
     if words[0] == "pytest":
         return  # this is it
     if words[0] == "python":
         assert (ROOT / words[1]).is_file()
         words = ["solo-ldm", "pretrain", *words[2:]]
-    assert words[:2] == ["solo-ldm", "pretrain"]
-    images = tmp_path / "my_images"
-    images.mkdir()
-    for number in range(70):
-        pixels = np.random.default_rng(number).integers(0, 255, (24, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(images / f"{number}.png")
+    assert words[0] == "solo-ldm"
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
-    if any("scripts/" in word for word in words):
-        # Needs CIFAR and a GPU: that it composes and fits the schema is shown, not that it trains.
-        main([*words[1:], "--cfg", "job"])
-        assert "proj_output_dim: 2048" in capsys.readouterr().out
+    if words[1] == "export":
+        main(words[1:])
+        assert (tmp_path / words[-1]).is_file()
         return
-    small = SECONDS
-    if "data=custom" in words:
-        small = [*SECONDS, "augmentations=cifar", "backbone.name=convnet_small"]
+    small = []
+    if words[1] == "linear" and "protocol=linear-features" not in words:
+        small = ["max_epochs=1"]
+    if words[1] == "pretrain":
+        small = SECONDS
+        (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+        if any("scripts/" in word for word in words):
+            # Needs CIFAR and a GPU: that it composes and fits is shown, not that it trains.
+            main([*words[1:], "--cfg", "job"])
+            assert "proj_output_dim: 2048" in capsys.readouterr().out
+            return
+        if "data=image_folder" in words:
+            write_images(tmp_path / "my_images")
+            small = [*SECONDS, "augmentations=cifar", "backbone.name=convnet_small"]
     main([*words[1:], *small])
     assert "next:" in capsys.readouterr().out
+
+
+def write_images(folder: Path) -> None:
+    """Write 70 flat, unlabelled images."""
+    folder.mkdir()
+    for number in range(70):
+        pixels = np.random.default_rng(number).integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
 
 
 def test_every_snippet_of_the_readme_runs(tmp_path):

@@ -20,9 +20,10 @@ class DataConfig:
 
     Args:
         dataset: a name of `solo_ldm.data.DATASETS`.
-        train_path: folder of the data set, or of the training images of a custom set.
-        val_path: folder of the validation images of a custom set. Named sets (cifar10, ...) keep
-            both splits under `train_path` and ignore it.
+        train_path: folder of the data set, or of the training images of a custom set, or a text
+            file that lists them with their labels.
+        val_path: the same for the validation images of a custom set and of ImageNet. Other named
+            sets (cifar10, ...) keep both splits under `train_path` and ignore it.
         format: which backend reads and augments: auto, dali, torchvision (or image_folder,
             solo-learn's name for it).
         device: where DALI decodes and augments: auto (where the model is), cpu or gpu.

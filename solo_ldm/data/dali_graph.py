@@ -11,7 +11,7 @@ import numpy.typing as npt
 import nvidia.dali.fn
 import nvidia.dali.types
 import torch
-from nvidia.dali import Pipeline
+from nvidia.dali.pipeline import Pipeline
 from torch import Tensor
 
 # DALI makes its operators and constants when it is imported, out of a type checker's sight.

@@ -22,6 +22,8 @@ from solo_ldm.data.sources import ImageSource
 from solo_ldm.data.unreadable import Unreadable
 
 Split = Literal["train", "val"]
+# Unreadable images that results name; all are counted.
+_NAMED_FILES = 20
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -82,6 +84,13 @@ class ImageDataModule(L.LightningDataModule):
         sources = {split: source for split, source in self._sources.items() if source is not None}
         found = {split: self._unreadable_of(source).names() for split, source in sources.items()}
         return {split: names for split, names in found.items() if names}
+
+    def unreadable_summary(self) -> dict[str, dict[str, Any]]:
+        """Return for the record how many images of each split could not be read, and some names."""
+        return {
+            split: {"count": len(names), "files": names[:_NAMED_FILES]}
+            for split, names in self.unreadable().items()
+        }
 
     def share_unreadable(self) -> dict[str, list[str]]:
         """Tell all processes what each has found, and return `unreadable`. All must call it."""
@@ -152,6 +161,12 @@ class ImageDataModule(L.LightningDataModule):
         if split not in self._sources:
             self._sources[split] = load_source(self.data, split)
         return self._sources[split]
+
+    def keep(self, split: Split, indexes: npt.NDArray[np.int64]) -> None:
+        """Use the images of a split at `indexes` alone, in that order, from now on."""
+        source = self.source(split)
+        if source is not None:
+            self._sources[split] = source.subset(indexes)
 
     def prepare_data(self) -> None:
         """Fetch what is missing, in one process of each machine."""

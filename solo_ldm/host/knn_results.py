@@ -80,6 +80,7 @@ def content_of(run: KnnEvaluation, scores: list[Score], seconds: float) -> dict[
         "classes": list(data.classes),
         "num_train_images": run.num_train,
         "num_val_images": data.num_val_images,
+        "unreadable_images": data.unreadable_summary(),
         "seed": run.cfg.seed,
         "hardware": hardware_name(run.hardware),
         "versions": versions(),

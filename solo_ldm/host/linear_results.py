@@ -34,6 +34,7 @@ def content_of(run: Evaluation, score: Score) -> dict[str, Any]:
         "backbone": pretrained.backbone_name,
         "pretrain_method": pretrained.method or cfg.pretrain_method,
         "data_backend": data.backend,
+        "unreadable_images": data.unreadable_summary(),
         "hardware": hardware_name(run.hardware),
         "precision": run.hardware.precision if cfg.protocol in TRAINED else "32-true",
         "versions": versions(),

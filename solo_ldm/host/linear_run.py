@@ -6,8 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -80,7 +78,7 @@ def load_images(
     data = ImageDataModule(DataConfig(**chosen), [view], batch_size, seed, device)
     source = data.source("train")
     if source is not None and 0 < len(source.labelled) < len(source):
-        keep_training_images(data, source.labelled)
+        data.keep("train", source.labelled)
     return data
 
 
@@ -92,13 +90,6 @@ def fitting_batch_size(num_images: int) -> int:
     """
     steps = max(num_images // STEPS_OF_AN_EPOCH, SMALLEST_BATCH)
     return min(LARGEST_BATCH, 1 << (steps.bit_length() - 1))
-
-
-def keep_training_images(data: ImageDataModule, indexes: npt.NDArray[np.int64]) -> None:
-    """Leave the training images at `indexes` alone in the data."""
-    source = data.source("train")
-    if source is not None:
-        data._sources["train"] = source.subset(indexes)
 
 
 def weights_digest(*parts: nn.Module) -> str:

@@ -28,7 +28,6 @@ from solo_ldm.host.linear_results import content_of
 from solo_ldm.host.linear_run import (
     Evaluation,
     extract,
-    keep_training_images,
     load_images,
     predict,
     preprocessing,
@@ -156,8 +155,8 @@ def _hold_out(run: Evaluation) -> Evaluation:
             f"optimizer.lr: several rates need {1 / HELD_OUT:.0f} or more training images, some "
             f"of which choose among them, got {len(labels)}; give one rate"
         )
-    keep_training_images(data, chosen)
-    keep_training_images(run.data, np.setdiff1d(np.arange(len(labels)), chosen))
+    data.keep("train", chosen)
+    run.data.keep("train", np.setdiff1d(np.arange(len(labels)), chosen))
     return replace(run, data=data)
 
 

@@ -43,9 +43,6 @@ _EVALUATION_VIEW = (
     "centre after resizing the shorter side to 256/224 of the size"
 )
 
-# Unreadable images that results name; all are counted.
-_NAMED_FILES = 20
-
 _TERMS = ("train_ldm_loss", "train_log_prob", "train_entropy")
 _HEALTH = (
     "z_std",
@@ -212,10 +209,7 @@ def _content(run: Trained, scores: dict[str, Any]) -> dict[str, Any]:
         "num_val_images": data.num_val_images,
         "num_classes": data.num_classes,
         "data_backend": data.backend,
-        "unreadable_images": {
-            split: {"count": len(names), "files": names[:_NAMED_FILES]}
-            for split, names in data.unreadable().items()
-        },
+        "unreadable_images": data.unreadable_summary(),
         "image_size": data.image_size,
         "backbone": cfg.backbone.name,
         "epochs": cfg.max_epochs,

@@ -25,6 +25,7 @@ _NOT_IDENTITY = (
     "resume_from_checkpoint",
     "tensorboard",
     "wandb",
+    "data.device",
     "data.num_workers",
     "data.download",
 )
