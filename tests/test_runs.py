@@ -15,13 +15,17 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from sklearn.datasets import load_sample_images
 from toy import toy_config
 
 from solo_ldm.backbones import load_backbone
+from solo_ldm.data.backends import dali_installed
 from solo_ldm.files import write_atomically
 from solo_ldm.host.guards import CollapseWarning, NonFiniteLossError
 from solo_ldm.host.pretrain import Outcome, pretrain
 from solo_ldm.host.run import RunFolder
+
+needs_dali = pytest.mark.skipif(not dali_installed(), reason="DALI is not installed (Linux only)")
 
 # Toy runs are too short to leave a collapse.
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.host.guards.CollapseWarning")
@@ -107,19 +111,37 @@ pretrain(toy_config(Path(sys.argv[2]), *sys.argv[4:]))
 """
 
 
-def test_killed_in_an_epoch_and_started_again_gives_the_same_weights_bit_for_bit(tmp_path):
-    whole = run(tmp_path / "whole", *RANDOM_NETWORK).folder
+def write_photographs(folder: Path) -> None:
+    """Write 160 JPEG patches of two photographs in class folders; one file is cut off."""
+    for name, photograph in zip(("china", "flower"), load_sample_images().images, strict=True):
+        (folder / name).mkdir(parents=True)
+        for number in range(160):
+            top, left = 2 * number, 3 * number
+            patch = Image.fromarray(photograph[top : top + 40, left : left + 32])
+            patch.save(folder / name / f"{number:03}.jpg")
+    broken = folder / "china" / "007.jpg"
+    broken.write_bytes(broken.read_bytes()[:300])
+
+
+@pytest.mark.parametrize("form", ["torchvision", pytest.param("dali", marks=needs_dali)])
+def test_killed_in_an_epoch_and_started_again_gives_the_same_weights_bit_for_bit(tmp_path, form):
+    overrides = [*RANDOM_NETWORK, f"data.format={form}"]
+    if form == "dali":
+        write_photographs(tmp_path / "photographs")
+        overrides += [f"data.train_path={tmp_path / 'photographs'}", "data.fraction=-1"]
+        overrides += ["data.dataset=custom", "data.num_workers=2"]
+    whole = run(tmp_path / "whole", *overrides).folder
     # 4 steps an epoch: step 10 is in the middle of the third.
     command = [sys.executable, "-c", KILLED, str(Path(__file__).parent)]
     killed = subprocess.run(
-        [*command, str(tmp_path / "killed"), "10", *RANDOM_NETWORK], capture_output=True, text=True
+        [*command, str(tmp_path / "killed"), "10", *overrides], capture_output=True, text=True
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     unfinished = RunFolder(next((tmp_path / "killed" / "gaussprob").iterdir()))
     assert not unfinished.finished
     assert unfinished.last.exists()
 
-    resumed = run(tmp_path / "killed", *RANDOM_NETWORK).folder
+    resumed = run(tmp_path / "killed", *overrides).folder
 
     assert resumed.path == unfinished.path
     expected, actual = backbone_weights(whole), backbone_weights(resumed)
@@ -132,6 +154,8 @@ def test_killed_in_an_epoch_and_started_again_gives_the_same_weights_bit_for_bit
     for index, state in optimizers[0].items():
         assert all(torch.equal(state[key], optimizers[1][index][key]) for key in state)
     assert rows(whole) == rows(resumed)
+    unreadable = json.loads(resumed.results.read_text())["unreadable_images"]
+    assert unreadable.get("train", {"count": 0})["count"] == (1 if form == "dali" else 0)
 
 
 def test_a_finished_run_is_not_touched_by_the_same_command(tmp_path):

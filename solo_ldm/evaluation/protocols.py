@@ -59,7 +59,7 @@ PROTOCOLS: dict[str, Protocol] = {
             name="linear-features",
             description="logistic regression on standardised features of unaugmented images",
             predict=linear_predict,
-            settings={"weight_penalty": 1e-4, "max_iterations": 1000},
+            settings={"weight_penalty": 3.16, "max_iterations": 1000},
             to_probabilities=torch.exp,  # of log-probabilities
         ),
     )

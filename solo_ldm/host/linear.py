@@ -22,11 +22,11 @@ from solo_ldm.host.linear_run import (
     fitting_batch_size,
     load_images,
     predict,
-    preprocessing,
     weights_digest,
 )
 from solo_ldm.host.linear_schema import PROTOCOLS, TRAINED, complete_linear
 from solo_ldm.host.linear_training import train_seeds
+from solo_ldm.host.results import preprocessing_of
 from solo_ldm.host.run import Outcome, choose_folder, identity, save_args
 from solo_ldm.host.trainer import is_helper_process
 from solo_ldm.optim import check_optimizer
@@ -134,7 +134,7 @@ def _score(run: Evaluation, console: Console) -> dict[str, Any]:
     about: dict[str, Any] = {
         "epoch": pretrained.epoch,
         "feature_layer": pretrained.feature_layer,
-        "preprocessing": preprocessing(run.data),
+        "preprocessing": preprocessing_of(run.data),
     }
     start = time.perf_counter()
     test = extract(run, pretrained.backbone, "val", console)

@@ -129,15 +129,3 @@ def predict(classifier: nn.Module, features: Features) -> Tensor:
     """Return the probabilities (M, C) that a classifier on the CPU gives, in float64."""
     with torch.no_grad():
         return torch.softmax(classifier(features.features).double(), dim=1)
-
-
-def preprocessing(data: ImageDataModule) -> dict[str, Any]:
-    """Return how images become inputs in evaluation, for the record."""
-    return {
-        "image_size": data.image_size,
-        "mean": list(data.mean),
-        "std": list(data.std),
-        "view": "the whole image up to 64 pixels a side, else the centre after resizing the "
-        "shorter side to image_size · 256 / 224",
-        "backend": data.backend,
-    }

@@ -23,17 +23,17 @@ from solo_ldm.evaluation import assess_predictions, score_of
 from solo_ldm.export import write_backbone
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.host.checkpoints import KeepLastAndBest
-from solo_ldm.host.guards import EpochSeed, StopAtNonFinite
+from solo_ldm.host.guards import EpochSeed, NoteUnreadable, StopAtNonFinite
 from solo_ldm.host.linear_results import content_of
 from solo_ldm.host.linear_run import (
     Evaluation,
     extract,
     load_images,
     predict,
-    preprocessing,
 )
 from solo_ldm.host.logger import MetricsCSV
 from solo_ldm.host.progress import ShowProgress, TrainingClock
+from solo_ldm.host.results import preprocessing_of
 from solo_ldm.host.run import RunFolder, save_args
 from solo_ldm.host.trainer import (
     build_trainer,
@@ -104,6 +104,7 @@ def train(run: Evaluation, console: Console) -> dict[str, Any] | None:
     callbacks: list[Callback] = [
         EpochSeed(cfg.seed),
         StopAtNonFinite(),
+        NoteUnreadable(data, console),
         clock,
         ShowProgress(console, clock, loss="train_class_loss", accuracy="top-1"),
     ]
@@ -132,7 +133,7 @@ def train(run: Evaluation, console: Console) -> dict[str, Any] | None:
         seconds=clock.seconds,
         epoch=run.pretrained.epoch,
         feature_layer=run.pretrained.feature_layer,
-        preprocessing=preprocessing(data),
+        preprocessing=preprocessing_of(data),
     )
     _save_weights(run, classifier, model.backbone if model.finetune else None)
     return content_of(run, score)

@@ -187,7 +187,7 @@ class LinearModel(pl.LightningModule):
         if self.mix is not None:
             images, wanted = self.mix(images, targets)
         logits = [one.float() for one in self(images)["logits"]]
-        # Images without a label, such as unreadable ones, cost nothing.
+        # Images without a label cost nothing.
         count = (targets >= 0).sum().clamp_min(1)
         losses = torch.stack([self._total_loss(one, wanted) for one in logits]) / count
         correct = torch.stack([(one.argmax(dim=1) == targets).sum() for one in logits]) / count
