@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from cells import each_cell, objective
+from PIL import Image
+from sklearn.datasets import load_sample_images
 from toy import toy_config
 
+from solo_ldm.data.backends import dali_installed
+from solo_ldm.data.config import DataConfig, parse_augmentations
+from solo_ldm.data.datasets import load_source
+from solo_ldm.data.draws import draw_view
+from solo_ldm.data.photometric import Normalise, render
+from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.host.pretrain import pretrain
 
 pytestmark = [
@@ -46,3 +57,92 @@ def test_a_run_trains_on_the_gpu(tmp_path, name, overrides):
     outcome = pretrain(toy_config(tmp_path, "accelerator=gpu", *overrides, name=name))
     assert outcome is not None
     assert math.isfinite(outcome.results["final_terms"]["ldm_loss"])
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+JITTER = {"prob": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
+EVERY_OPERATOR = {
+    "crop_size": 32,
+    "num_crops": 2,
+    "rrc": {"crop_min_scale": 0.2},
+    "color_jitter": JITTER,
+    "affine": {"prob": 0.3, "degrees": 20},
+    "grayscale": {"prob": 0.2},
+    "gaussian_blur": {"prob": 0.5},
+    "solarization": {"prob": 0.2},
+    "equalization": {"prob": 0.1},
+    "horizontal_flip": {"prob": 0.5},
+}
+needs_dali = pytest.mark.skipif(not dali_installed(), reason="DALI is not installed")
+
+
+def write_patches(folder: Path, count: int, side: int) -> Path:
+    generator = np.random.default_rng(0)
+    for name, photograph in zip(("china", "flower"), load_sample_images().images, strict=True):
+        (folder / name).mkdir(parents=True)
+        for number in range(count // 2):
+            top = generator.integers(0, photograph.shape[0] - side)
+            left = generator.integers(0, photograph.shape[1] - side)
+            patch = Image.fromarray(photograph[top : top + side, left : left + side])
+            patch.save(folder / name / f"{number:05}.jpg", quality=95)
+    return folder
+
+
+def batches(folder: Path, view: dict, device: str, batch_size: int = 64, threads: int = 4):
+    from solo_ldm.data.dali import train_loader
+
+    config = DataConfig(dataset="custom", train_path=str(folder), val_fraction=0.0)
+    source = load_source(config, "train")
+    assert source is not None
+    sampler = EpochSampler(len(source), batch_size, seed=0)
+    views = parse_augmentations([view])
+    return train_loader(source, views, sampler, threads, device=torch.device(device))
+
+
+def test_colours_on_the_gpu_are_those_on_the_cpu():
+    view = parse_augmentations([{**EVERY_OPERATOR, "equalization": {"prob": 0}}])[0]
+    pixels = torch.randint(0, 256, (64, 32, 32, 3), dtype=torch.uint8)
+    drawn = draw_view(view, 0, 0, 0, np.arange(64), [32] * 64, [32] * 64)
+    normalise = Normalise((0.0,) * 3, (1 / 255,) * 3)
+    cpu = render(pixels, drawn, normalise)
+    gpu = render(pixels.cuda(), drawn, normalise).cpu()
+    # A CPU takes the batch in chunks, whose blurs are as wide as the widest of each.
+    assert (cpu - gpu).abs().quantile(0.99) < 1
+
+
+@needs_dali
+@pytest.mark.parametrize("without", [(), ("affine",)], ids=["whole images", "windows"])
+def test_dali_on_the_gpu_gives_the_views_of_the_cpu(tmp_path, without):
+    folder = write_patches(tmp_path / "patches", 128, 48)
+    chance = {name: {"prob": 0} for name in ("equalization", *without)}
+    view = {**EVERY_OPERATOR, **chance, "mean": [0] * 3, "std": [1 / 255] * 3}
+    for cpu, gpu in zip(*(batches(folder, view, where) for where in ("cpu", "cuda")), strict=True):
+        assert torch.equal(cpu[0], gpu[0])
+        for one, other in zip(cpu[1], gpu[1], strict=True):
+            assert other.is_cuda
+            # nvJPEG and libjpeg differ by a few levels where chroma is enlarged.
+            assert (one - other.cpu()).abs().mean() < 4
+
+
+@needs_dali
+def test_dali_on_the_gpu_feeds_20000_source_images_a_second(tmp_path):
+    folder = write_patches(tmp_path / "patches", 16384, 32)
+    view = {key: EVERY_OPERATOR[key] for key in EVERY_OPERATOR if key not in ("affine",)}
+    view |= {"gaussian_blur": {"prob": 0}, "equalization": {"prob": 0}}
+    loader = batches(folder, view, "cuda", batch_size=512, threads=12)
+    list(loader)  # headers are read once
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    count = sum(len(indexes) for indexes, _, _ in loader)
+    torch.cuda.synchronize()
+    assert count / (time.perf_counter() - start) > 20_000
+
+
+@needs_dali
+def test_a_run_reads_its_files_by_dali_on_the_gpu(tmp_path):
+    folder = write_patches(tmp_path / "patches", 256, 32)
+    overrides = ("data.dataset=custom", f"data.train_path={folder}", "data.fraction=-1")
+    outcome = pretrain(toy_config(tmp_path / "runs", "accelerator=gpu", *overrides))
+    assert outcome is not None
+    assert outcome.results["data_backend"].endswith("(gpu)")

@@ -149,7 +149,7 @@ def _affine(images: Any, matrix: Any) -> Any:
 
     DALI's own fill value blends into the border instead.
     """
-    inside = fn.full_like(images, 1)
+    inside = fn.cast(images >= 0, dtype=types.UINT8)  # ones, on whatever device
     nearest = {"interp_type": types.INTERP_NN, "fill_value": 0.0}
     return fn.warp_affine(images, matrix=matrix) * fn.warp_affine(inside, matrix=matrix, **nearest)
 
