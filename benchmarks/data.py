@@ -18,6 +18,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,18 @@ from rich.progress import Progress
 from rich.table import Table
 from sklearn.datasets import load_sample_images
 
+from solo_ldm import __version__
 from solo_ldm.data.backends import dali_installed
 from solo_ldm.data.config import DataConfig, ViewSpec, parse_augmentations
 from solo_ldm.data.datasets import load_source
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.data.sources import ArrayImages, ImageSource
+from solo_ldm.host.provenance import cpu_name
+
+README = Path(__file__).parents[1] / "README.md"
+START, END = "<!-- data: made by benchmarks/data.py -->", "<!-- /data -->"
+PEER = "solo-learn, files"
+HEADING = ["data path", "source images a second", "lowest", "highest", "times solo-learn"]
 
 
 def main() -> None:
@@ -48,6 +56,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of a path in each round")
     parser.add_argument("--solo-learn", type=Path, help="a checkout of solo-learn")
+    parser.add_argument("--write", action="store_true", help="update README.md")
     args = parser.parse_args()
 
     console = Console()
@@ -62,21 +71,45 @@ def main() -> None:
         paths = our_paths(source, views, args)
         theirs = solo_learns(images, augmentations, args)
         if theirs is not None:
-            paths["solo-learn, files"] = theirs
+            paths[PEER] = theirs
         speeds = measure(paths, args.rounds, args.seconds, console)
-    peer = speeds.get("solo-learn, files")
-    table = Table("data path", "images/s", "lowest", "highest", "times solo-learn")
-    for name, rounds in sorted(speeds.items(), key=lambda item: -statistics.median(item[1])):
-        middle = statistics.median(rounds)
-        times = f"{middle / statistics.median(peer):.1f}" if peer else "not installed"
-        table.add_row(name, f"{middle:,.0f}", f"{min(rounds):,.0f}", f"{max(rounds):,.0f}", times)
-    console.print(
-        f"{len(source)} images of {images if args.images else 'patches'}, "
+    about = (
+        f"{len(source):,} images ({args.images.name if args.images else 'patches'}), "
         f"{sum(view.num_crops for view in views)} views ({args.augmentations}), "
-        f"batch {args.batch}, {args.workers} workers, {torch.get_num_threads()} cores",
-        soft_wrap=True,
+        f"batch {args.batch}, {args.workers} workers; {hardware(torch.cuda.is_available())}, "
+        f"solo_ldm {__version__}, torch {torch.__version__}, {date.today()}"
     )
+    rows = [row(name, rounds, speeds.get(PEER)) for name, rounds in by_speed(speeds)]
+    table = Table(*HEADING)
+    for cells in rows:
+        table.add_row(*cells)
     console.print(table)
+    console.print(about, soft_wrap=True)
+    if args.write:
+        lines = [HEADING, ["---"] * len(HEADING), *rows]
+        text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        before, _, rest = README.read_text().partition(START)
+        after = rest.partition(END)[2]
+        README.write_text(f"{before}{START}\n\n{text}\n\nMedian of turns. {about}.\n\n{END}{after}")
+        console.print("wrote README.md")
+
+
+def by_speed(speeds: dict[str, list[float]]) -> list[tuple[str, list[float]]]:
+    """Return the paths and their speeds, fastest first."""
+    return sorted(speeds.items(), key=lambda item: -statistics.median(item[1]))
+
+
+def row(name: str, rounds: list[float], peer: list[float] | None) -> list[str]:
+    """Return a row of the table."""
+    middle = statistics.median(rounds)
+    times = f"{middle / statistics.median(peer):.1f}" if peer else "not installed"
+    return [name, *(f"{speed:,.0f}" for speed in (middle, min(rounds), max(rounds))), times]
+
+
+def hardware(gpu: bool) -> str:
+    """Name the processor and, where there is one, the GPU."""
+    names = [f"{torch.get_num_threads()} cores of {cpu_name()}"]
+    return " and ".join([*names, torch.cuda.get_device_name(0)] if gpu else names)
 
 
 def write_patches(folder: Path, side: int, count: int = 8192) -> Path:

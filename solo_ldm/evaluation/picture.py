@@ -68,7 +68,7 @@ def write_confusion(
     figure.text(0.03, 0.962, _name(title, 120), size=18, weight="bold", color=INK, va="center")
     figure.text(
         0.03, 0.917, f"top-1 {correct / total:.2%} of {total} test images "
-        f"(95 % interval {low:.2%} to {high:.2%})", size=13, color=MUTED, va="center",
+        f"(95% interval {low:.2%} to {high:.2%})", size=13, color=MUTED, va="center",
     )  # fmt: skip
     _draw_matrix(figure, figure.add_axes((0.115, 0.155, 0.355, 0.66)), counts, shares, names)
     _draw_classes(figure.add_axes((0.665, 0.115, 0.265, 0.70)), shares, totals, names)

@@ -46,10 +46,7 @@ def content_of(run: Evaluation, score: Score) -> dict[str, Any]:
 def write_picture(run: Evaluation, results: dict[str, Any]) -> None:
     """Write confusion.png, where there are few enough classes to see."""
     if results["confusion"] is not None:
-        title = (
-            f"{run.cfg.protocol} of {results['backbone']} on {results['dataset']}: "
-            f"top-1 {100 * results['top1']:.1f} %"
-        )
+        title = f"{run.cfg.protocol} of {results['backbone']} on {results['dataset']}"
         write_confusion(run.folder.confusion, results["confusion"], results["classes"], title)
 
 

@@ -22,10 +22,11 @@ def hardware_name(hardware: Hardware) -> str:
         return f"{hardware.num_processes} × {torch.cuda.get_device_name(hardware.device)}"
     if hardware.accelerator == "mps":
         return f"{platform.machine()} GPU (mps)"
-    return f"{_cpu_name()}, {os.cpu_count()} cores"
+    return f"{cpu_name()}, {os.cpu_count()} cores"
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Return the model of the processor, as far as the system says."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
