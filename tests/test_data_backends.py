@@ -187,6 +187,20 @@ def test_an_epoch_left_early_leaves_nothing_to_the_next(photographs):
 
 
 @needs_dali
+def test_an_epoch_left_before_an_unreadable_image_ends_quietly(tmp_path, photographs):
+    with_broken(tmp_path / "images", photographs)
+    loader = module(
+        *("dali", VIEWS, 4), train_path=str(tmp_path / "images"), val_fraction=0
+    ).train_dataloader()
+    for steps in range(1, len(loader)):
+        begun = iter(loader)
+        for _ in range(steps):
+            next(begun)
+        begun.close()
+    assert sum(len(indexes) for indexes, _, _ in loader) == 40
+
+
+@needs_dali
 def test_two_dali_processes_see_disjoint_shards_that_cover_the_set(photographs):
     from solo_ldm.data.dali import train_loader
     from solo_ldm.data.sampler import EpochSampler

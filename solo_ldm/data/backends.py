@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -84,6 +85,13 @@ _CPU = torch.device("cpu")
 def dali_installed() -> bool:
     """Say whether DALI can be imported."""
     return importlib.util.find_spec("nvidia.dali") is not None
+
+
+def usable_cpus() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _dali(device: torch.device) -> Backend:

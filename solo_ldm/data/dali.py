@@ -9,6 +9,7 @@ batch is a function of (seed, epoch, step) alone: a resumed run has nothing to r
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from solo_ldm.data.backends import usable_cpus
 from solo_ldm.data.config import ViewSpec
 from solo_ldm.data.dali_graph import Crop, Inputs, build_pipeline, to_torch
 from solo_ldm.data.dali_sources import Feed, feed_for
@@ -44,7 +46,7 @@ class _Job:
     parameters: list[ViewParameters]
 
 
-class _Loader:
+class _Loader(ABC):
     """Batches of a pipeline in the order they are asked for; subclasses say what is asked.
 
     A file that cannot be decoded breaks a DALI pipeline for good. The batches under way are then
@@ -66,11 +68,13 @@ class _Loader:
         self._device = device
         self._idle: Any = None
 
+    @abstractmethod
     def _prepare(self, asked: Any) -> _Job:
-        raise NotImplementedError
+        """Return the job of a batch that is asked for; without indexes if nothing is readable."""
 
+    @abstractmethod
     def _finish(self, job: _Job, crops: list[Tensor]) -> list[Any]:
-        raise NotImplementedError
+        """Make the batch of the crops that came out."""
 
     def _batches(self, wanted: Iterable[Any]) -> Iterator[list[Any]]:
         run, self._idle = self._idle or self._build(), None
@@ -97,8 +101,7 @@ class _Loader:
             raise
         finally:
             # Whoever stops early leaves batches behind that the next epoch must not see.
-            if run is not None:
-                run.drain()
+            if run is not None and run.drain():
                 self._idle = run
 
     def _build(self) -> _Run:
@@ -152,15 +155,18 @@ class _Run:
     pipeline: Any
     queue: _Queue
 
-    def drain(self) -> None:
-        """Take out and drop what is under way."""
+    def drain(self) -> bool:
+        """Take out and drop what is under way; return whether the pipeline can be used again."""
         self.queue.stop()
         try:
             while True:
                 self.pipeline.run()
         except StopIteration:
             self.pipeline.reset()
+        except RuntimeError:
+            return False  # a file that cannot be read; whoever asks for its batch will be told
         self.queue.under_way.clear()
+        return True
 
 
 class TrainLoader(_Loader):
@@ -304,6 +310,10 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _threads(num_workers: int) -> int:
+    return max(1, min(num_workers, usable_cpus()))
+
+
 def train_loader(
     source: ImageSource,
     views: Sequence[ViewSpec],
@@ -324,7 +334,7 @@ def train_loader(
     """
     feed = feed_for(source, unreadable or Unreadable(source))
     device = device or torch.device("cpu")
-    return TrainLoader(source, views, sampler, feed, max(1, num_workers), device)
+    return TrainLoader(source, views, sampler, feed, _threads(num_workers), device)
 
 
 def evaluation_loader(
@@ -362,6 +372,6 @@ def evaluation_loader(
         Normalise(mean, std),
         batch_size,
         feed,
-        max(1, num_workers),
+        _threads(num_workers),
         device,
     )

@@ -4,7 +4,6 @@ Every sample's augmentation is a function of (seed, epoch, index) alone.
 """
 
 import gc
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from solo_ldm.data.backends import usable_cpus
 from solo_ldm.data.config import ViewSpec
 from solo_ldm.data.draws import draw_view
 from solo_ldm.data.photometric import Normalise, render
@@ -214,7 +214,7 @@ def evaluation_loader(
 def _loader(
     dataset: Dataset[Any], batch_size: int, num_workers: int, persistent: bool, **arguments: Any
 ) -> DataLoader[Any]:
-    num_workers = min(num_workers, _num_cpus())
+    num_workers = min(num_workers, usable_cpus())
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -236,9 +236,3 @@ def _leave_the_parents_objects(worker: int) -> None:
 
 def _whole_batch(batch: Any) -> Any:
     return batch
-
-
-def _num_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

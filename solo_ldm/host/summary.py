@@ -41,14 +41,18 @@ def print_summary(run: Trained, results: dict[str, Any], console: Console) -> No
     body.add_row("files", ", ".join([*names, "checkpoints/"]))
     console.print(Panel(body, title=f"{results['method']} on {results['dataset']}", expand=False))
     other = "sphereprob" if run.cfg.method == "gaussprob" else "gaussprob"
-    for line in (
-        f"in {folder.path}",
-        f"next: solo-ldm linear pretrained_feature_extractor={folder.path}  # or solo-ldm knn",
-        f"      solo-ldm pretrain --config-name {other} method_kwargs.entropy=neighbour",
-        "      solo-ldm pretrain --config-name gaussprob data=image_folder data.train_path=FOLDER",
-        f'      solo_ldm.backbones.load_backbone("{folder.backbone}")  # in Python',
-    ):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    follow_ups = [
+        f"solo-ldm pretrain --config-name {other} method_kwargs.entropy=neighbour",
+        "solo-ldm pretrain --config-name gaussprob data=image_folder data.train_path=FOLDER",
+        f'solo_ldm.backbones.load_backbone("{folder.backbone}")  # in Python',
+    ]
+    if results["results"]:
+        evaluate = f"solo-ldm linear pretrained_feature_extractor={folder.path}"
+        follow_ups.insert(0, f"{evaluate}  # or solo-ldm knn")
+    console.print(f"in {folder.path}", soft_wrap=True, highlight=False, markup=False)
+    for number, line in enumerate(follow_ups):
+        start = "next: " if number == 0 else "      "
+        console.print(start + line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _qualified(score: dict[str, Any]) -> str:
