@@ -1,0 +1,1 @@
+"""Predictive self-supervised learning of time series: latents that a filter can predict."""

@@ -1,0 +1,116 @@
+"""Samples of the model, and of its states given observations; differentiable in the parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from predictive.filtering.inference import run_backward, run_forward
+from predictive.filtering.preparation import is_parallel, prepare
+from predictive.filtering.recursions import affine, cholesky, from_columns, to_columns
+from predictive.filtering.types import Method, StateSpaceModel
+from solo_ldm.numerics import narrow
+
+
+def sample_model(
+    model: StateSpaceModel,
+    num_samples: int,
+    num_steps: int,
+    generator: torch.Generator | None = None,
+    method: Method = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Draw states and observations.
+
+    h_t = A_t (h_{t−1} − b) + b + Q^½ ε,  z_t = D h_t + c + R^½ ε',  h_0 ~ N(m_0, P_0).
+
+    Args:
+        model: see `StateSpaceModel`.
+        num_samples: B.
+        num_steps: T.
+        generator: source of randomness, on the model's device.
+        method: as in `kalman_filter`.
+
+    Returns:
+        States (B, T, n) and observations (B, T, m), in the type of the transition.
+
+    Raises:
+        ValueError: as `kalman_filter`; fewer than one sample or step.
+    """
+    if num_samples < 1 or num_steps < 1:
+        raise ValueError(
+            f"sample_model expects at least one sample and one step, got {num_samples} and "
+            f"{num_steps}: raise num_samples or num_steps"
+        )
+    like = model.transition
+    with torch.autocast(like.device.type, enabled=False):
+        p = prepare(model, num_samples, num_steps)
+        groups = p.transition.shape[0]
+
+        def normal(factor: Tensor, steps: int) -> Tensor:
+            shape = (num_samples, steps, factor.shape[-1])
+            draw = torch.randn(shape, generator=generator, dtype=p.drift.dtype, device=like.device)
+            return factor @ to_columns(draw, groups)
+
+        initial = p.initial_mean + normal(cholesky(p.initial_covariance)[:, None], 1)[:, 0]
+        shift = p.drift + normal(cholesky(p.process), num_steps)
+        states = affine(p.transition, shift, initial, is_parallel(method, p.transition))
+        noise = normal(cholesky(p.observation), num_steps)
+        observations = p.observation_matrix @ states + p.observation_offset + noise
+        return (
+            narrow(from_columns(states, num_samples), like),
+            narrow(from_columns(observations, num_samples), like),
+        )
+
+
+def sample_posterior(
+    model: StateSpaceModel,
+    observations: Tensor,
+    num_draws: int,
+    mask: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    method: Method = "auto",
+) -> Tensor:
+    """Draw whole paths of states given all observations, from the last state backward.
+
+    h_T ~ p(h_T | z_≤T),  h_t ~ p(h_t | h_{t+1}, z_≤t) = N(h_t + J_t (h_{t+1} − h⁻_{t+1}), E_t),
+    E_t = (I − J_t A) P_t (I − J_t A)ᵀ + J_t Q J_tᵀ.
+
+    Args:
+        model: see `StateSpaceModel`.
+        observations: z, (B, T, m).
+        num_draws: S, paths for each sample.
+        mask: as in `kalman_filter`.
+        generator: source of randomness, on the device of the observations.
+        method: as in `kalman_filter`.
+
+    Returns:
+        (S, B, T, n).
+
+    Raises:
+        ValueError: as `kalman_filter`; fewer than one draw.
+
+    Source:
+        Frühwirth-Schnatter, J. Time Series Analysis 15, 1994; Carter & Kohn, Biometrika 81, 1994.
+    """
+    if num_draws < 1:
+        raise ValueError(
+            f"sample_posterior expects at least one draw, got {num_draws}: raise num_draws"
+        )
+    with torch.autocast(observations.device.type, enabled=False):
+        forward = run_forward(model, observations, mask, method)
+        back = run_backward(forward)
+        groups, steps, n, columns = forward.mean.shape
+        noise = torch.randn(
+            (groups, steps, n, columns, num_draws),
+            generator=generator,
+            dtype=forward.mean.dtype,
+            device=observations.device,
+        ).flatten(-2)
+        last = forward.mean[:, -1].repeat_interleave(num_draws, dim=-1)
+        last = last + cholesky(forward.covariance[:, -1]) @ noise[:, -1]
+        shift = back.shift.repeat_interleave(num_draws, dim=-1)
+        shift = shift + cholesky(back.covariance) @ noise[:, :-1]
+        paths = affine(back.gain.flip(1), shift.flip(1), last, forward.parallel).flip(1)
+        paths = torch.cat([paths, last[:, None]], dim=1).unflatten(-1, (columns, num_draws))
+        # (G, T, n, K, S) -> (S, G, K, T, n): one of G and K is 1, and the other B.
+        return narrow(paths.permute(4, 0, 3, 1, 2).flatten(1, 2), observations)
