@@ -221,16 +221,11 @@ class TrainLoader(_Loader):
             draw_view(view, number, self.sampler.seed, epoch, samples, widths, heights)
             for number, view in enumerate(self._views)
         ]
-        boxes = [drawn.box * drawn.enlargement[:, None] for drawn in parameters]
-        inputs = self._feed.inputs(indexes, boxes, self._crops)
+        inputs = self._feed.inputs(indexes, [drawn.box for drawn in parameters], self._crops)
         for number, drawn in enumerate(parameters):
             if drawn.affine is not None:
-                scale = drawn.enlargement[:, None]
-                matrix = drawn.affine.copy()
-                matrix[:, [2, 5]] *= scale
-                inputs[f"affine{number}"] = matrix.astype(np.float32).reshape(-1, 2, 3)
-                sides = np.stack([heights, widths], axis=1) * scale
-                inputs[f"enlarged{number}"] = sides.astype(np.float32)
+                matrix = drawn.affine.astype(np.float32).reshape(-1, 2, 3)
+                inputs[f"affine{number}"] = matrix
         return _Job(asked, indexes, inputs, parameters)
 
     def _finish(self, job: _Job, crops: list[Tensor]) -> list[Any]:

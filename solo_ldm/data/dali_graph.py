@@ -63,9 +63,7 @@ def build_pipeline(
         prefetch: batches under way at a time.
         source: returns the inputs of the next batch by name: those of
             `solo_ldm.data.dali_sources.Feed.inputs` and, for crop n with an affine map,
-            `enlarged<n>` (B, 2), height and width in pixels that images are resized to before it,
-            and `affine<n>` (B, 2, 3), output to source in those pixels. Raises StopIteration after
-            the last.
+            `affine<n>` (B, 2, 3), output to source in pixels. Raises StopIteration after the last.
     """
     gpu = device.type == "cuda"
     specs = _input_specs(kind, crops)
@@ -109,7 +107,6 @@ def _input_specs(kind: Kind, crops: Sequence[Crop]) -> dict[str, tuple[int, Any]
             return specs
     for number, crop in enumerate(crops):
         if crop.affine:
-            specs[f"enlarged{number}"] = (1, types.FLOAT)
             specs[f"affine{number}"] = (2, types.FLOAT)
         if crop.cut_first:
             specs[f"start{number}"] = specs[f"shape{number}"] = (1, types.INT32)
@@ -136,10 +133,8 @@ def _images(inputs: dict[str, Any], gpu: bool) -> Any:
 
 
 def _crop(images: Any, number: int, crop: Crop, inputs: dict[str, Any]) -> Any:
-    cubic = {"interp_type": types.INTERP_CUBIC, "antialias": True}
-    how = {"size": [crop.size, crop.size], **cubic}
+    how = {"size": [crop.size, crop.size], "interp_type": types.INTERP_CUBIC, "antialias": True}
     if crop.affine:
-        images = fn.resize(images, size=inputs[f"enlarged{number}"], **cubic)
         images = _affine(images, inputs[f"affine{number}"])
     start = inputs.get(f"start{number}")
     if crop.cut_first:

@@ -25,8 +25,6 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 # Uniform numbers that a view takes, in the order of `_Uniforms`.
 _TRIES = 10
-# Images of half this side or less are enlarged before an affine map.
-_SMALL = 32
 _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 
@@ -40,8 +38,6 @@ class ViewParameters:
             whole numbers for a random crop.
         affine: (B, 6) the matrix (a, b, c, d, e, f) that maps a point (x, y) of the output to the
             point (a x + b y + c, d x + e y + f) of the source; None where the view has no affine.
-        enlargement: (B,) whole factors by which images are enlarged before the affine map, as a
-            bilinear map of a few pixels blurs them.
         order: (B, 4) which adjustment of the colour jitter comes first, second, ...; -1 for none.
         factors: (B, 4) brightness, contrast, saturation (factors) and hue (turns).
         grayscale: (B,) whether.
@@ -53,7 +49,6 @@ class ViewParameters:
 
     box: Floats
     affine: Floats | None
-    enlargement: Ints
     order: Ints
     factors: Floats
     grayscale: Bools
@@ -87,14 +82,13 @@ def draw_view(
     draws = _Uniforms(seed, epoch, view, np.asarray(samples, dtype=np.uint64))
     # Every number is drawn whether it is used or not, so that switching one operator off or
     # changing its range leaves the draws of the others as they are.
-    applied, affine = _affine(spec.affine, draws, width, height)
+    affine = _affine(spec.affine, draws, width, height)
     crop = _random_crop(spec.rrc, draws, width, height)
     order, factors = _jitter(spec.color_jitter, draws)
     blur = spec.gaussian_blur
     return ViewParameters(
         box=crop if spec.rrc.enabled else centre_box(width, height, spec.crop_size),
         affine=affine if spec.affine.prob > 0 else None,
-        enlargement=np.where(applied, enlargement(width, height), 1),
         order=order,
         factors=factors,
         grayscale=draws.chance(spec.grayscale.prob),
@@ -186,18 +180,8 @@ def _random_crop(spec: CropSpec, draws: _Uniforms, width: Floats, height: Floats
     return np.stack([left, top, w, h], axis=1)
 
 
-def enlargement(width: Floats, height: Floats) -> Ints:
-    """Return the factors that bring the sides of small images to about 32 pixels, (B,)."""
-    return np.maximum(1, _SMALL // np.maximum(width, height)).astype(np.int64)
-
-
-def _affine(
-    spec: AffineSpec, draws: _Uniforms, width: Floats, height: Floats
-) -> tuple[Bools, Floats]:
-    """Draw rotation, shift, scale and shear about the centre, and for which images.
-
-    Returns:
-        (B,) whether it is applied, and (B, 6) the output-to-source map.
+def _affine(spec: AffineSpec, draws: _Uniforms, width: Floats, height: Floats) -> Floats:
+    """Draw rotation, shift, scale and shear about the centre; return the output-to-source map.
 
     A point p of the source goes to  c + t + s R(angle) S(shear) (p - c),  with c the centre, as in
     torchvision's affine; its inverse is what both renderers need. Shifts need not be whole pixels,
@@ -220,7 +204,7 @@ def _affine(
     back_x, back_y = centre_x + shift_x, centre_y + shift_y
     matrix[:, 2] = centre_x - matrix[:, 0] * back_x - matrix[:, 1] * back_y
     matrix[:, 5] = centre_y - matrix[:, 3] * back_x - matrix[:, 4] * back_y
-    return applied, np.where(applied[:, None], matrix, np.array([1.0, 0, 0, 0, 1, 0]))
+    return np.where(applied[:, None], matrix, np.array([1.0, 0, 0, 0, 1, 0]))
 
 
 def _jitter(spec: ColorJitterSpec, draws: _Uniforms) -> tuple[Ints, Floats]:

@@ -7,7 +7,6 @@ do on small images.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from solo_ldm.data.draws import ViewParameters, centre_box
@@ -29,10 +28,14 @@ def crop_view(
         random_crop: whether the box is a random crop, which is cut out before it is resized; the
             centre is cut out after resizing the whole image.
     """
-    scale = int(parameters.enlargement[row])
     if parameters.affine is not None:
-        image = _affine(image, parameters.affine[row], scale)
-    left, top, width, height = (scale * parameters.box[row]).tolist()
+        image = image.transform(
+            image.size,
+            Image.Transform.AFFINE,
+            tuple(parameters.affine[row].tolist()),
+            Image.Resampling.BILINEAR,
+        )
+    left, top, width, height = parameters.box[row].tolist()
     if random_crop:
         image = image.crop((int(left), int(top), int(left + width), int(top + height)))
         return image.resize((size, size), Image.Resampling.BICUBIC)
@@ -40,15 +43,6 @@ def crop_view(
         return image
     box = (left, top, left + width, top + height)
     return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
-
-
-def _affine(image: Image.Image, matrix: npt.NDArray[np.float64], scale: int) -> Image.Image:
-    width, height = image.size
-    if scale > 1:
-        image = image.resize((scale * width, scale * height), Image.Resampling.BICUBIC)
-        matrix = matrix * np.array([1, 1, scale, 1, 1, scale])
-    data = tuple(matrix.tolist())
-    return image.transform(image.size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
 
 
 def evaluation_box(width: int, height: int, crop_size: int) -> tuple[float, float, float, float]:
