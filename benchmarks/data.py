@@ -50,6 +50,7 @@ def main() -> None:
     """Print a table of source images a second by data path."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--images", type=Path, help="class folders of images")
+    parser.add_argument("--name", default=None, help="of those images, for the table")
     parser.add_argument("--augmentations", default="cifar", help="a file of configs/augmentations")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2, help="processes, or threads of DALI")
@@ -74,7 +75,7 @@ def main() -> None:
             paths[PEER] = theirs
         speeds = measure(paths, args.rounds, args.seconds, console)
     about = (
-        f"{len(source):,} images ({args.images.name if args.images else 'patches'}), "
+        f"{len(source):,} images ({args.name or args.images or 'patches of photographs'}), "
         f"{sum(view.num_crops for view in views)} views ({args.augmentations}), "
         f"batch {args.batch}, {args.workers} workers; {hardware(torch.cuda.is_available())}, "
         f"solo_ldm {__version__}, torch {torch.__version__}, {date.today()}"
