@@ -97,6 +97,38 @@ def _split_bias_and_norm(group: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**group, "params": matrices}, {**group, **plain, "params": vectors}]
 
 
+def with_schedule(
+    optimizer: Optimizer,
+    schedule: Any,
+    max_epochs: int,
+    num_steps: Callable[[], float],
+    scale: float = 1.0,
+) -> Any:
+    """Return what Lightning's configure_optimizers returns: an optimiser with its schedule.
+
+    Args:
+        optimizer: whose rates are scheduled.
+        schedule: the configuration's `scheduler`.
+        max_epochs: of the training.
+        num_steps: returns the steps of the whole training; asked only where it matters.
+        scale: multiplies warmup_start_lr and min_lr.
+    """
+    if schedule.name == "none":
+        return optimizer
+    if schedule.name == "step":
+        scheduler = step_decay(optimizer, list(schedule.lr_decay_steps or []))
+        return [optimizer], [{"scheduler": scheduler, "interval": "epoch"}]
+    per_unit = num_steps() / max_epochs if schedule.interval == "step" else 1.0
+    scheduler = warmup_cosine(
+        optimizer,
+        warmup_steps=schedule.warmup_epochs * per_unit,
+        total_steps=max_epochs * per_unit,
+        warmup_start_lr=schedule.warmup_start_lr * scale,
+        min_lr=schedule.min_lr * scale,
+    )
+    return [optimizer], [{"scheduler": scheduler, "interval": schedule.interval}]
+
+
 def warmup_cosine(
     optimizer: Optimizer,
     warmup_steps: float,

@@ -1,5 +1,7 @@
 """DALI and torchvision: the same views of the same images in the same order."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -332,6 +334,12 @@ def test_auto_takes_torchvision_where_dali_is_missing(photographs, monkeypatch):
     assert module("auto", train_path=str(photographs)).backend.startswith("torchvision ")
     with pytest.raises(ValueError, match=r"not installed; pip install 'solo-ldm\[dali\]'"):
         _ = module("dali", train_path=str(photographs)).backend
+
+
+def test_a_machine_without_any_package_of_nvidias_has_no_dali(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nvidia", None)  # what an import of it finds
+    monkeypatch.delitem(sys.modules, "nvidia.dali", raising=False)
+    assert dali_installed.__wrapped__() is False
 
 
 @needs_dali

@@ -84,7 +84,10 @@ _CPU = torch.device("cpu")
 @cache
 def dali_installed() -> bool:
     """Say whether DALI can be imported."""
-    return importlib.util.find_spec("nvidia.dali") is not None
+    try:
+        return importlib.util.find_spec("nvidia.dali") is not None
+    except ModuleNotFoundError:  # not even the namespace that CUDA builds of torch bring
+        return False
 
 
 def usable_cpus() -> int:

@@ -23,10 +23,11 @@ Bools = npt.NDArray[np.bool_]
 # The adjustments of a colour jitter, as `ViewParameters.order` numbers them.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
-# Uniform numbers that a view takes, in the order of `_Uniforms`.
+# Of a random crop, before it falls back to the centre.
 _TRIES = 10
-_MASK = 2**64 - 1
+# The increment and the word of SplitMix64.
 _GOLDEN = 0x9E3779B97F4A7C15
+_MASK = 2**64 - 1
 
 
 @dataclass(frozen=True)

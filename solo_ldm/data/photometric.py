@@ -1,15 +1,15 @@
 """The operators on colours, blur and flip, for a batch of images of one size at once.
 
-One tensor operation for a whole batch costs a hundredth of a call per image, which is what DALI's
-and Pillow's operators are on small images, and it runs where the images are. Values are floats in
-[0, 255], clamped after each adjustment as torchvision does; what torchvision rounds to whole
-numbers in between is not rounded.
+One tensor operation for a whole batch costs far less than a call for each image, which is what
+DALI's and Pillow's operators are on small images, and it runs where the images are. Values are
+floats in [0, 255], clamped after each adjustment as torchvision does; what torchvision rounds to
+whole numbers in between is not rounded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -85,7 +85,9 @@ def _adjust(images: Tensor, parameters: ViewParameters, start: int) -> Tensor:
     return images
 
 
-def _at(images: Tensor, chosen: np.ndarray, operator, *arguments: Tensor) -> None:
+def _at(
+    images: Tensor, chosen: np.ndarray, operator: Callable[..., Tensor], *arguments: Tensor
+) -> None:
     """Apply an operator to the chosen images, in place."""
     if len(chosen) == len(images):
         images.copy_(operator(images, *arguments))

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_ldm.backbones import create_backbone
-from solo_ldm.optim import build_optimizer, step_decay, warmup_cosine
+from solo_ldm.optim import build_optimizer, with_schedule
 
 
 class BaseMethod(pl.LightningModule):
@@ -81,23 +81,14 @@ class BaseMethod(pl.LightningModule):
             exclude_bias_and_norm=cfg.optimizer.exclude_bias_n_norm_wd,
             kwargs=dict(cfg.optimizer.kwargs),
         )
-        schedule = cfg.scheduler
-        if schedule.name == "none":
-            return optimizer
-        if schedule.name == "step":
-            scheduler = step_decay(optimizer, list(schedule.lr_decay_steps or []))
-            return [optimizer], [{"scheduler": scheduler, "interval": "epoch"}]
-        steps = float(self.trainer.estimated_stepping_batches)
-        per_unit = steps / cfg.max_epochs if schedule.interval == "step" else 1.0
-        scale = cfg.accumulate_grad_batches
-        scheduler = warmup_cosine(
+        return with_schedule(
             optimizer,
-            warmup_steps=schedule.warmup_epochs * per_unit,
-            total_steps=cfg.max_epochs * per_unit,
-            warmup_start_lr=schedule.warmup_start_lr * scale,
-            min_lr=schedule.min_lr * scale,
+            cfg.scheduler,
+            cfg.max_epochs,
+            # Lightning makes the loaders to count them.
+            lambda: float(self.trainer.estimated_stepping_batches),
+            scale=cfg.accumulate_grad_batches,
         )
-        return [optimizer], [{"scheduler": scheduler, "interval": schedule.interval}]
 
     def forward(self, X: Tensor) -> dict[str, Any]:  # noqa: N803
         """Return {"feats": (B, F), "logits": (B, classes)} of images (B, 3, H, W).

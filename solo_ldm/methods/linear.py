@@ -14,7 +14,7 @@ from timm.data.mixup import Mixup
 from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 
-from solo_ldm.optim import build_optimizer, step_decay, warmup_cosine
+from solo_ldm.optim import build_optimizer, with_schedule
 
 
 class Classifier(nn.Sequential):
@@ -119,22 +119,13 @@ class LinearModel(pl.LightningModule):
             exclude_bias_and_norm=cfg.optimizer.exclude_bias_n_norm_wd,
             kwargs=dict(cfg.optimizer.kwargs),
         )
-        schedule = cfg.scheduler
-        if schedule.name == "none":
-            return optimizer
-        if schedule.name == "step":
-            scheduler = step_decay(optimizer, list(schedule.lr_decay_steps))
-            return [optimizer], [{"scheduler": scheduler, "interval": "epoch"}]
-        steps = float(self.trainer.estimated_stepping_batches)
-        per_unit = steps / cfg.max_epochs if schedule.interval == "step" else 1.0
-        scheduler = warmup_cosine(
+        return with_schedule(
             optimizer,
-            warmup_steps=schedule.warmup_epochs * per_unit,
-            total_steps=cfg.max_epochs * per_unit,
-            warmup_start_lr=schedule.warmup_start_lr,
-            min_lr=schedule.min_lr,
+            cfg.scheduler,
+            cfg.max_epochs,
+            # Lightning makes the loaders to count them.
+            lambda: float(self.trainer.estimated_stepping_batches),
         )
-        return [optimizer], [{"scheduler": scheduler, "interval": schedule.interval}]
 
     def _backbone_groups(self) -> list[dict[str, Any]]:
         settings = self.cfg.optimizer
