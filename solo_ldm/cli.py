@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,16 @@ os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
 _NAMING_FLAGS = {"--config-name", "-cn", "--help", "-h", "--hydra-help", "--version"}
 
+# Other packages add commands of theirs under this name in their metadata; predictive does.
+_COMMAND_GROUP = "solo_ldm.commands"
+
 _USAGE = """\
 solo-ldm pretrain --config-name NAME [--config-path FOLDER] [key=value ...]
 solo-ldm knn    pretrained_feature_extractor=WEIGHTS [data=NAME] [key=value ...]
 solo-ldm linear pretrained_feature_extractor=WEIGHTS [data=NAME] [key=value ...]
 solo-ldm export WEIGHTS PATH [--dtype float16] [--backbone NAME]
+solo-ldm predictive --config-name NAME [key=value ...]
+solo-ldm decode     --config-name NAME [key=value ...]
 
   --config-name NAME    gaussprob, sphereprob, or a YAML in FOLDER
   --config-path FOLDER  a folder of your own YAMLs; they may build on the packaged groups
@@ -32,6 +38,8 @@ solo-ldm export WEIGHTS PATH [--dtype float16] [--backbone NAME]
   knn      scores the features by nearest neighbours; its keys are in configs/knn.yaml
   linear   scores them by a linear classifier, or trains on; its keys are in configs/linear.yaml
   export   writes the backbone to PATH, a .safetensors file with timm's keys
+  predictive  trains a predictor of time series: figure8, nonlinear_system, place_cells, recording
+  decode      the same over all folds of a recording: position from latents against from spikes
 
 SOLO_LDM_DEBUG=1 shows the trace of an error."""
 
@@ -43,9 +51,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(_USAGE)
         return
     command = arguments[0] if arguments else "none"
-    if command not in COMMANDS:
-        _leave(f"unknown command {command}: expected {', '.join(COMMANDS)} (see solo-ldm --help)")
-    COMMANDS[command](arguments[1:])
+    if command in COMMANDS:
+        COMMANDS[command](arguments[1:])
+        return
+    others = {point.name: point for point in entry_points(group=_COMMAND_GROUP)}
+    if command not in others:
+        known = ", ".join([*COMMANDS, *sorted(others)])
+        _leave(f"unknown command {command}: expected {known} (see solo-ldm --help)")
+    others[command].load()(arguments[1:])
 
 
 def pretrain_command(argv: Sequence[str] | None = None) -> None:
@@ -67,7 +80,7 @@ def pretrain_command(argv: Sequence[str] | None = None) -> None:
         return RunConfig
 
     names = "gaussprob, sphereprob or a YAML of yours with --config-path"
-    _run_with_hydra(argv, check, work, schema, names)
+    run_with_hydra(argv, check, work, schema, names)
 
 
 def knn_command(argv: Sequence[str] | None = None) -> None:
@@ -88,7 +101,7 @@ def knn_command(argv: Sequence[str] | None = None) -> None:
 
         return KnnKeys
 
-    _run_with_hydra(argv, check, work, schema, "knn or a YAML of yours", default_name="knn")
+    run_with_hydra(argv, check, work, schema, "knn or a YAML of yours", default_name="knn")
 
 
 def linear_command(argv: Sequence[str] | None = None) -> None:
@@ -109,7 +122,7 @@ def linear_command(argv: Sequence[str] | None = None) -> None:
 
         return LinearConfig
 
-    _run_with_hydra(argv, check, work, schema, "linear or a YAML of yours", default_name="linear")
+    run_with_hydra(argv, check, work, schema, "linear or a YAML of yours", default_name="linear")
 
 
 def export_command(argv: Sequence[str] | None = None) -> None:
@@ -124,7 +137,7 @@ def export_command(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtype", help="float32, float16 or bfloat16; as it is if not given")
     parser.add_argument("--backbone", metavar="NAME", help="where the checkpoint does not say it")
     given = parser.parse_args(argv)
-    with _one_line_errors():
+    with one_line_errors():
         from solo_ldm.export import export_backbone
 
         path = export_backbone(given.weights, given.path, given.dtype, backbone_name=given.backbone)
@@ -132,13 +145,14 @@ def export_command(argv: Sequence[str] | None = None) -> None:
     print(f'next: solo_ldm.backbones.load_backbone("{path}")  # in Python')
 
 
-def _run_with_hydra(
+def run_with_hydra(
     argv: Sequence[str] | None,
     check: Callable[[Any], None],
     work: Callable[[Any], None],
     schema: Callable[[], type],
     names: str,
     default_name: str | None = None,
+    package: str = "solo_ldm.configs",
 ) -> None:
     """Compose the configuration that the command line names, check it, and work with it.
 
@@ -149,14 +163,15 @@ def _run_with_hydra(
         schema: gives the dataclass of the command's keys, when one is misspelt.
         names: what --config-name may be, for the message when it is missing.
         default_name: the configuration used without --config-name.
+        package: where the packaged configurations lie.
     """
     import hydra
     from omegaconf import DictConfig
 
-    @hydra.main(version_base="1.3", config_path="configs", config_name=default_name)
+    @hydra.main(version_base="1.3", config_path=f"pkg://{package}", config_name=default_name)
     def run(cfg: DictConfig) -> None:
         # Errors end here: Hydra would print a line of its own for those that reach it.
-        with _one_line_errors(schema):
+        with one_line_errors(schema):
             check(cfg)
             work(cfg)
 
@@ -164,8 +179,8 @@ def _run_with_hydra(
     flags = {argument.partition("=")[0] for argument in arguments}
     if default_name is None and not flags & _NAMING_FLAGS:
         _leave(f"give --config-name: {names}")
-    sys.argv = [sys.argv[0], *_with_packaged_groups(arguments)]
-    with _one_line_errors(schema):
+    sys.argv = [sys.argv[0], *_with_packaged_groups(arguments, package)]
+    with one_line_errors(schema):
         run()
 
 
@@ -178,7 +193,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 @contextmanager
-def _one_line_errors(schema: Callable[[], type] | None = None) -> Iterator[None]:
+def one_line_errors(schema: Callable[[], type] | None = None) -> Iterator[None]:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -190,7 +205,7 @@ def _one_line_errors(schema: Callable[[], type] | None = None) -> Iterator[None]
         _leave(one_line(error, schema))
 
 
-def _with_packaged_groups(arguments: list[str]) -> list[str]:
+def _with_packaged_groups(arguments: list[str], package: str) -> list[str]:
     """Make a --config-path absolute and let its YAMLs use the packaged groups.
 
     Hydra would take the path relative to this file rather than to where the user is.
@@ -204,7 +219,7 @@ def _with_packaged_groups(arguments: list[str]) -> list[str]:
             arguments[i] = f"{flag}={Path(value).resolve()}"
         elif i + 1 < len(arguments):
             arguments[i + 1] = str(Path(arguments[i + 1]).resolve())
-        return [*arguments, "hydra.searchpath=[pkg://solo_ldm.configs]"]
+        return [*arguments, f"hydra.searchpath=[pkg://{package}]"]
     return arguments
 
 

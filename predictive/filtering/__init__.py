@@ -20,7 +20,7 @@ from predictive.filtering.inference import (
     predict_observations,
 )
 from predictive.filtering.sampling import sample_model, sample_posterior
-from predictive.filtering.steps import condition, predict
+from predictive.filtering.steps import condition, filter_step, predict
 from predictive.filtering.types import (
     FilterPosterior,
     Full,
@@ -41,6 +41,7 @@ __all__ = [
     "SmootherPosterior",
     "StateSpaceModel",
     "condition",
+    "filter_step",
     "kalman_filter",
     "kalman_smoother",
     "log_density",

@@ -1,14 +1,15 @@
-"""The covariance recursion of the Kalman filter, in Joseph's form on Cholesky factors.
+"""The covariance recursion of the Kalman filter in Joseph's form, without a graph.
 
     P⁻ = A P Aᵀ + Q,   S = D P⁻ Dᵀ + R,   K = P⁻ Dᵀ S⁻¹
     P' = (I − K D) P⁻ (I − K D)ᵀ + K R Kᵀ
 
-Every line is a sum of squares, so nothing is subtracted from a covariance. And since K minimises
-the last line, its derivative with respect to K is zero: the adjoint of the recursion is that of a
-linear one with the gains held fixed.
+K minimises the last line. An error of K, or of a difference that the line takes, is therefore of
+second order in P', which keeps its digits where P⁻ − K S Kᵀ loses them.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,11 +17,66 @@ from torch import Tensor
 from predictive.filtering.recursions import (
     Elements,
     associative_scan,
-    backward_in_time,
     cholesky,
-    lyapunov_values,
     previous,
+    ridge,
+    symmetric,
 )
+
+
+class Recursion(NamedTuple):
+    """Parameters of the recursion, (T or 1, G or 1, …), and P_0, (G, n, n)."""
+
+    transition: Tensor  # A, (…, n, n)
+    process: Tensor  # Q, (…, n, n)
+    matrix: Tensor  # D, (…, m, n)
+    noise: Tensor  # R, (…, m, m)
+    initial: Tensor
+    known: Tensor | None  # what was observed, booleans (…, m)
+
+
+class Covariances(NamedTuple):
+    """What the recursion finds, (T, G, …)."""
+
+    filtered: Tensor  # P, (…, n, n)
+    predicted: Tensor  # P⁻, (…, n, n)
+    innovation: Tensor  # S, with the missing dimensions, (…, m, m)
+    gain: Tensor  # K, with columns of zero for the missing dimensions, (…, n, m)
+
+
+def hide(covariance: Tensor, known: Tensor | None) -> Tensor:
+    """Return a covariance with the missing dimensions made independent, of variance one.
+
+    They then add nothing to the log-determinant nor, with residuals of zero, to the distance.
+    """
+    if known is None:
+        return covariance
+    both = known[..., :, None] & known[..., None, :]
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    return torch.where(both, covariance, identity)
+
+
+def fold(matrix: Tensor) -> Tensor:
+    """Return a matrix (1, 1, …) that all steps and groups share as a plain one.
+
+    A product with it is then one large product rather than many small ones.
+    """
+    return matrix[0, 0] if matrix.shape[:2] == (1, 1) else matrix
+
+
+def left(matrix: Tensor, x: Tensor) -> Tensor:
+    """Return M X as (Xᵀ Mᵀ)ᵀ, which is one large product where M is a plain matrix."""
+    return (x.mT @ matrix.mT).mT
+
+
+def congruence(matrix: Tensor, x: Tensor) -> Tensor:
+    """Return M X Mᵀ of a symmetric X."""
+    return (x @ matrix.mT).mT @ matrix.mT
+
+
+def complement(gain: Tensor, d: Tensor) -> Tensor:
+    """Return I − K D (…, n, n)."""
+    return torch.eye(d.shape[-1], dtype=d.dtype, device=d.device) - gain @ d
 
 
 def kalman_gain(predicted: Tensor, d: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,11 +84,6 @@ def kalman_gain(predicted: Tensor, d: Tensor, r: Tensor) -> tuple[Tensor, Tensor
     projected = d @ predicted
     factor = cholesky(projected @ d.mT + r)
     return torch.cholesky_solve(projected, factor).mT, factor
-
-
-def complement(gain: Tensor, d: Tensor) -> Tensor:
-    """Return I − K D (…, n, n)."""
-    return torch.eye(d.shape[-1], dtype=d.dtype, device=d.device) - gain @ d
 
 
 def joseph(predicted: Tensor, d: Tensor, r: Tensor) -> Tensor:
@@ -62,120 +113,80 @@ def _combine(first: Elements, second: Elements) -> Elements:
 def _double(element: Elements, steps: int) -> Elements:
     """Return the prefixes of `steps` equal elements in log₂ T combinations, not 2 log₂ T."""
     prefix = element
-    while (length := prefix[0].shape[1]) < steps:
-        last = tuple(x[:, -1:] for x in prefix)
-        more = _combine(last, tuple(x[:, : steps - length] for x in prefix))
-        prefix = tuple(torch.cat(pair, dim=1) for pair in zip(prefix, more, strict=True))
+    while (length := len(prefix[0])) < steps:
+        last = tuple(x[-1:] for x in prefix)
+        more = _combine(last, tuple(x[: steps - length] for x in prefix))
+        prefix = tuple(torch.cat(pair) for pair in zip(prefix, more, strict=True))
     return prefix
 
 
-def _scan(a: Tensor, q: Tensor, d: Tensor, r: Tensor, initial: Tensor, uniform: bool) -> Tensor:
+def _scan(p: Recursion, steps: int) -> Tensor:
     """Filtered covariances by an associative scan.
 
     Element t is p(h_t | h_{t−1}, z_t) = N(A h_{t−1} + …, C) and the information J about h_{t−1} in
     z_t. The means are left to an affine scan, which then knows the gains.
     """
-    if uniform:
-        steps = a.shape[1]
-        a1, q1, d1, r1 = (x[:, :1] for x in (a, q, d, r))
-    else:
-        steps, (a1, q1, d1, r1) = 0, (a, q, d, r)
+    groups = len(p.initial)
+    d, r = p.matrix, hide(p.noise, p.known)
+    if p.known is not None:
+        d = torch.where(p.known[..., None], d, 0.0)
+    lengths = {len(x) for x in (p.transition, p.process, d, r)}
+    distinct = max(lengths)  # one where the recursion is the same at every step
+    a1, q1, d1, r1 = (x.expand(distinct, groups, -1, -1) for x in (p.transition, p.process, d, r))
     gain, factor = kalman_gain(q1, d1, r1)
     whitened = torch.linalg.solve_triangular(factor, d1 @ a1, upper=False)
     element = (complement(gain, d1) @ a1, joseph(q1, d1, r1), whitened.mT @ whitened)
-    prefix = _double(element, steps) if uniform else associative_scan(_combine, element)
-    start = initial[:, None]
+    prefix = _double(element, steps) if distinct == 1 else associative_scan(_combine, element)
+    start = p.initial[None]
     scanned = _combine((torch.zeros_like(start), start, torch.zeros_like(start)), prefix)[1]
     # One step of the recursion from each covariance: it contracts what rounding the scan made.
-    before = previous(initial, scanned)
-    return joseph(a @ before @ a.mT + q, d, r)
+    before = previous(p.initial, scanned)
+    return joseph(a1 @ before @ a1.mT + q1, d1, r1)
 
 
-def _loop(a: Tensor, q: Tensor, d: Tensor, r: Tensor, initial: Tensor) -> Tensor:
-    covariance, values = initial, []
-    for a_t, q_t, d_t, r_t in zip(*(x.unbind(1) for x in (a, q, d, r)), strict=True):
-        covariance = joseph(torch.baddbmm(q_t, a_t @ covariance, a_t.mT), d_t, r_t)
-        values.append(covariance)
-    return torch.stack(values, dim=1)
+def scanned_covariances(p: Recursion, steps: int) -> Covariances:
+    """Run the recursion over T steps in 2 log₂ T combinations; see `Covariances`."""
+    filtered = symmetric(_scan(p, steps))
+    a, d = fold(p.transition), fold(p.matrix)
+    predicted = congruence(a, previous(p.initial, filtered)) + p.process
+    projected = predicted @ d.mT
+    innovation = projected.mT @ d.mT + p.noise
+    if p.known is not None:
+        projected = torch.where(p.known[..., None, :], projected, 0.0)
+    factor = cholesky(hide(innovation, p.known))
+    gain = torch.cholesky_solve(projected.mT, factor).mT
+    return Covariances(filtered, predicted, innovation, gain)
 
 
-class _FilteredCovariances(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx,
-        a: Tensor,
-        q: Tensor,
-        d: Tensor,
-        r: Tensor,
-        initial: Tensor,
-        uniform: bool,
-        parallel: bool,
-    ) -> Tensor:
-        values = _scan(a, q, d, r, initial, uniform) if parallel else _loop(a, q, d, r, initial)
-        values = (values + values.mT) / 2.0
-        ctx.save_for_backward(a, q, d, r, initial, values)
-        ctx.parallel = parallel
-        return values
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        a, q, d, r, initial, values = ctx.saved_tensors
-        gradient = (grad_outputs[0] + grad_outputs[0].mT) / 2.0
-        before = previous(initial, values)
-        moved = a @ before
-        predicted = moved @ a.mT + q
-        gain, _ = kalman_gain(predicted, d, r)
-        kept = complement(gain, d)
-        adjoint = lyapunov_values(
-            backward_in_time(kept @ a), gradient.flip(1), torch.zeros_like(initial), ctx.parallel
-        ).flip(1)
-        kept_adjoint = adjoint @ kept
-        grad_q = kept.mT @ kept_adjoint
-        return (
-            2.0 * grad_q @ moved,
-            grad_q,
-            -2.0 * gain.mT @ kept_adjoint @ predicted,
-            gain.mT @ adjoint @ gain,
-            a[:, 0].mT @ grad_q[:, 0] @ a[:, 0],
-            None,
-            None,
-        )
-
-
-def filtered_covariances(
-    transition: Tensor,
-    process_covariance: Tensor,
-    observation_matrix: Tensor,
-    observation_covariance: Tensor,
-    initial: Tensor,
-    uniform: bool,
-    parallel: bool,
-) -> Tensor:
-    """Return P_t of p(h_t | z_≤t), t = 1 … T, for G groups.
-
-    Args:
-        transition: (G, T, n, n).
-        process_covariance: (G, T, n, n).
-        observation_matrix: (G, T, m, n), with rows of zero where nothing was observed.
-        observation_covariance: (G, T, m, m).
-        initial: P_0, (G, n, n).
-        uniform: the four sequences are constant; a scan then takes half the combinations.
-        parallel: by associative scans, forward and backward, rather than by loops.
-
-    Returns:
-        (G, T, n, n), symmetric.
-
-    Source:
-        Kalman 1960; Särkkä, Bayesian Filtering and Smoothing, 2013; Särkkä & García-Fernández,
-        IEEE Trans. Automatic Control 66, 2021, arXiv 1905.13002.
-    """
-    return _FilteredCovariances.apply(  # pyright: ignore[reportReturnType]
-        transition,
-        process_covariance,
-        observation_matrix,
-        observation_covariance,
-        initial,
-        uniform,
-        parallel,
+def looped_covariances(p: Recursion, steps: int) -> Covariances:
+    """Run the recursion step by step, in as few calls as possible; see `Covariances`."""
+    (groups, n, _), m = p.initial.shape, p.matrix.shape[-2]
+    found = Covariances(
+        *(p.initial.new_empty(steps, groups, *x) for x in ((n, n), (n, n), (m, m), (n, m)))
     )
+    jitter = ridge(found.innovation)
+    parameters = [_per_step(x, steps) for x in (p.transition, p.process, p.matrix, p.noise)]
+    known = [None] * steps if p.known is None else p.known.unbind()
+    covariance = p.initial
+    for a, q, d, r, seen, filtered, predicted, innovation, gain in zip(
+        *parameters, known, *(x.unbind() for x in found), strict=True
+    ):
+        torch.add((covariance @ a.mT).mT @ a.mT, q, out=predicted)
+        projected = predicted @ d.mT
+        torch.add(projected.mT @ d.mT, r, out=innovation)
+        visible = projected if seen is None else torch.where(seen[..., None, :], projected, 0.0)
+        factor = torch.linalg.cholesky_ex(hide(innovation, seen) * jitter).L
+        gain.copy_(torch.cholesky_solve(visible.mT, factor).mT)
+        # Joseph's form from P⁻ (I − K D)ᵀ, whose transpose is P⁻ − K D P⁻:
+        # (I − K D) P⁻ − [(I − K D) P⁻ Dᵀ − K R] Kᵀ, where the bracket is rounding alone.
+        kept = torch.baddbmm(predicted, gain, projected.mT, alpha=-1.0)
+        rounding = torch.baddbmm(kept @ d.mT, gain, r.expand(groups, m, m), alpha=-1.0)
+        covariance = torch.baddbmm(kept, rounding, gain.mT, alpha=-1.0)
+        covariance = torch.lerp(covariance, covariance.mT, 0.5, out=filtered)
+    return found
+
+
+def _per_step(x: Tensor, steps: int) -> list[Tensor]:
+    """Return a parameter at each step, as a plain matrix where all groups share it."""
+    shared = x[:, 0] if x.shape[1] == 1 else x
+    return [shared[0]] * steps if len(x) == 1 else list(shared.unbind())

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from predictive.filtering.covariances import complement, filtered_covariances, kalman_gain
+from predictive.filtering.covariances import Recursion, complement, hide
+from predictive.filtering.passes import Filtered, filter_pass
 from predictive.filtering.preparation import Data, Prepared, is_parallel, prepare_data
-from predictive.filtering.recursions import affine, cholesky, from_columns, lyapunov, previous
+from predictive.filtering.recursions import affine, cholesky, from_columns, lyapunov, symmetric
 from predictive.filtering.types import (
     FilterPosterior,
     Gaussian,
@@ -23,24 +24,20 @@ from solo_ldm.numerics import narrow
 
 
 class Forward(NamedTuple):
-    """A filter's results in statistics precision: means as columns, covariances as groups."""
+    """A model in statistics precision, and what the filter finds with it."""
 
     model: Prepared
     data: Data
     parallel: bool
-    mean: Tensor  # (G, T, n, K)
-    covariance: Tensor  # (G, T, n, n)
-    predicted_mean: Tensor
-    predicted_covariance: Tensor
-    innovation_factor: Tensor  # of D P⁻ Dᵀ + R with missing dimensions hidden, (G, T, m, m)
+    filtered: Filtered
 
 
 class Backward(NamedTuple):
     """h_t given h_{t+1} and z_≤t, t = 1 … T − 1: N(J h_{t+1} + shift, E)."""
 
-    gain: Tensor  # J, (G, T − 1, n, n)
-    shift: Tensor  # (G, T − 1, n, K)
-    covariance: Tensor  # E, (G, T − 1, n, n)
+    gain: Tensor  # J, (T − 1, G, n, n)
+    shift: Tensor  # (T − 1, G, n, K)
+    covariance: Tensor  # E, (T − 1, G, n, n)
 
 
 def kalman_filter(
@@ -105,14 +102,14 @@ def kalman_smoother(
     """
     with torch.autocast(observations.device.type, enabled=False):
         forward = run_forward(model, observations, mask, method)
-        back = run_backward(forward)
-        gain, parallel = back.gain.flip(1), forward.parallel
-        mean, covariance = forward.mean[:, -1], forward.covariance[:, -1]
-        means = affine(gain, back.shift.flip(1), mean, parallel).flip(1)
-        covariances = lyapunov(gain, back.covariance.flip(1), covariance, parallel).flip(1)
+        back, filtered = run_backward(forward), forward.filtered
+        gain, parallel = back.gain.flip(0), forward.parallel
+        mean, covariance = filtered.mean[-1], filtered.covariance[-1]
+        means = affine(gain, back.shift.flip(0), mean, parallel).flip(0)
+        covariances = lyapunov(gain, back.covariance.flip(0), covariance, parallel).flip(0)
         states = gaussian(
-            torch.cat([means, mean[:, None]], dim=1),
-            torch.cat([covariances, covariance[:, None]], dim=1),
+            torch.cat([means, mean[None]]),
+            torch.cat([covariances, covariance[None]]),
             forward.model.samples,
             observations,
         )
@@ -145,79 +142,68 @@ def log_likelihood(
 def run_forward(
     model: StateSpaceModel, observations: Tensor, mask: Tensor | None, method: Method
 ) -> Forward:
-    """Filter in statistics precision: covariances first, then all gains at once, then means."""
+    """Check and filter in statistics precision."""
     p, data = prepare_data(model, observations, mask)
-    parallel = is_parallel(method, p.transition)
-    d, r = data.observation_matrix, data.observation
-    covariance = filtered_covariances(
+    parallel = is_parallel(method, len(p.initial_mean), observations.device)
+    recursion = Recursion(
         p.transition,
         p.process,
-        d,
-        r,
+        p.observation_matrix,
+        p.observation,
         p.initial_covariance,
-        uniform=p.uniform,
-        parallel=parallel,
+        data.known,
     )
-    before = previous(p.initial_covariance, covariance)
-    predicted_covariance = p.transition @ before @ p.transition.mT + p.process
-    gain, factor = kalman_gain(predicted_covariance, d, r)
-    kept = complement(gain, d)
-    # The gain has columns of zero for what is missing, so the offset there is of no account.
-    shift = kept @ p.drift + gain @ (data.values - p.observation_offset)
-    mean = affine(kept @ p.transition, shift, p.initial_mean, parallel)
-    predicted_mean = p.transition @ previous(p.initial_mean, mean) + p.drift
-    return Forward(
-        p, data, parallel, mean, covariance, predicted_mean, predicted_covariance, factor
-    )
+    target = data.values - p.observation_offset
+    filtered = filter_pass(recursion, p.drift, target, p.initial_mean, parallel)
+    return Forward(p, data, parallel, filtered)
 
 
 def run_backward(forward: Forward) -> Backward:
     """Return the conditionals of each state given the next one."""
-    a, process = forward.model.transition[:, 1:], forward.model.process[:, 1:]
-    covariance = forward.covariance[:, :-1]
-    factor = cholesky(forward.predicted_covariance[:, 1:])
+    a, process = (
+        x.expand(forward.model.steps, -1, -1, -1)[1:]
+        for x in (forward.model.transition, forward.model.process)
+    )
+    filtered = forward.filtered
+    covariance = filtered.covariance[:-1]
+    factor = cholesky(filtered.predicted_covariance[1:])
     gain = torch.cholesky_solve(a @ covariance, factor).mT
     kept = complement(gain, a)
-    shift = forward.mean[:, :-1] - gain @ forward.predicted_mean[:, 1:]
+    shift = filtered.mean[:-1] - gain @ filtered.predicted_mean[1:]
     return Backward(gain, shift, kept @ covariance @ kept.mT + gain @ process @ gain.mT)
 
 
 def gaussian(mean: Tensor, covariance: Tensor, samples: int, like: Tensor) -> Gaussian:
     """Return columns of means and groups of covariances as a Gaussian in the type of `like`."""
-    factor = cholesky((covariance + covariance.mT) / 2.0)
-    return Gaussian(narrow(from_columns(mean, samples), like), narrow(factor, like))
+    return _gaussian(mean, cholesky(symmetric(covariance)), samples, like)
 
 
-def _predicted_values(forward: Forward) -> Tensor:
-    p = forward.model
-    return p.observation_matrix @ forward.predicted_mean + p.observation_offset
+def _gaussian(mean: Tensor, factor: Tensor, samples: int, like: Tensor) -> Gaussian:
+    return Gaussian(narrow(from_columns(mean, samples), like), narrow(factor.transpose(0, 1), like))
 
 
 def _log_likelihood(forward: Forward) -> Tensor:
-    data = forward.data
-    residual = data.values - _predicted_values(forward)
+    data, filtered = forward.data, forward.filtered
+    residual = data.values - filtered.projected_mean - forward.model.observation_offset
     if data.known is not None:
-        residual = torch.where(data.known, residual, 0.0)
-    density = normal_log_density(residual, forward.innovation_factor)
+        residual = torch.where(data.known[..., None], residual, 0.0)
+    density = normal_log_density(residual, cholesky(hide(filtered.innovation, data.known)))
     constant = 0.5 * math.log(2.0 * math.pi) * data.num_observed
     return from_columns(density, forward.model.samples)[..., 0] - constant
 
 
 def _predictions(forward: Forward, like: Tensor) -> Gaussian:
-    p, factor = forward.model, forward.innovation_factor
-    if forward.data.known is not None:
-        spread = p.observation_matrix @ forward.predicted_covariance
-        factor = cholesky(spread @ p.observation_matrix.mT + p.observation)
-    mean = from_columns(_predicted_values(forward), p.samples)
-    return Gaussian(narrow(mean, like), narrow(factor, like))
+    p, filtered = forward.model, forward.filtered
+    mean = filtered.projected_mean + p.observation_offset
+    return _gaussian(mean, cholesky(filtered.innovation), p.samples, like)
 
 
 def _filter_posterior(forward: Forward, like: Tensor) -> FilterPosterior:
-    samples = forward.model.samples
+    samples, filtered = forward.model.samples, forward.filtered
     return FilterPosterior(
-        states=gaussian(forward.mean, forward.covariance, samples, like),
+        states=gaussian(filtered.mean, filtered.covariance, samples, like),
         predicted_states=gaussian(
-            forward.predicted_mean, forward.predicted_covariance, samples, like
+            filtered.predicted_mean, filtered.predicted_covariance, samples, like
         ),
         predictions=_predictions(forward, like),
         log_likelihood=narrow(_log_likelihood(forward), like),

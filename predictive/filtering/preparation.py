@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from predictive.filtering.recursions import to_columns
-from predictive.filtering.types import Full, Method, Noise, StateSpaceModel, check_mask, hide
+from predictive.filtering.types import Full, Method, Noise, StateSpaceModel, check_mask
 from solo_ldm.numerics import widen
 
 # Rounding of float32 products leaves this much asymmetry in what was meant to be symmetric.
@@ -16,35 +16,36 @@ _ASYMMETRY = 1e-4
 
 
 class Prepared(NamedTuple):
-    """A model over T steps and B = G · K samples, in statistics precision."""
+    """A model over T steps and B = G · K samples, in statistics precision.
 
-    transition: Tensor  # (G, T, n, n)
-    drift: Tensor  # b − A b, (G, T, n, K)
-    process: Tensor  # Q, (G, T, n, n)
-    observation_matrix: Tensor  # (G, T, m, n)
-    observation_offset: Tensor  # (G, T, m, K)
-    observation: Tensor  # R, (G, T, m, m)
-    initial_mean: Tensor  # (G, n, K)
-    initial_covariance: Tensor  # (G, n, n)
-    uniform: bool  # transition, matrix and noises are the same at every step, and none is missing
+    What steps, groups or columns share has a size of one there: it is broadcast, never repeated.
+    """
+
+    transition: Tensor  # (T, G, n, n)
+    drift: Tensor  # b − A b, (T, G, n, K)
+    process: Tensor  # Q, (T, G, n, n)
+    observation_matrix: Tensor  # (T, G, m, n)
+    observation_offset: Tensor  # (T, G, m, K)
+    observation: Tensor  # R, (T, G, m, m)
+    initial_mean: Tensor  # (G, n, K), of full size
+    initial_covariance: Tensor  # (G, n, n), of full size
     samples: int
+    steps: int
 
 
 class Data(NamedTuple):
-    """Observations with the missing ones replaced by zero, and the model that explains them."""
+    """Observations with the missing ones replaced by zero."""
 
-    values: Tensor  # (G, T, m, K)
+    values: Tensor  # (T, G, m, K)
     num_observed: Tensor | int  # dimensions, (B or 1, T)
-    observation_matrix: Tensor  # D with rows of zero where missing
-    observation: Tensor  # R with missing dimensions independent of the others
-    known: Tensor | None  # (G or 1, T, m, 1)
+    known: Tensor | None  # (T, G or 1, m)
 
 
-def is_parallel(method: Method, transition: Tensor) -> bool:
+def is_parallel(method: Method, groups: int, device: torch.device) -> bool:
     """Choose scans or loops, or raise a one-line ValueError for an unknown method.
 
-    Recursions of their own for many samples, (G, T, n, n), keep a CPU busy in a loop as well, and
-    a scan has several times their arithmetic. One recursion alone is bound by the number of calls.
+    Recursions of their own for many samples keep a CPU busy in a loop as well, and a scan has
+    several times their arithmetic. One recursion alone is bound by the number of calls.
     """
     if method not in get_args(Method):
         raise ValueError(
@@ -52,7 +53,7 @@ def is_parallel(method: Method, transition: Tensor) -> bool:
             "leave it out for the faster one"
         )
     if method == "auto":
-        return transition.device.type != "cpu" or transition.shape[0] == 1
+        return device.type != "cpu" or groups == 1
     return method == "parallel"
 
 
@@ -96,19 +97,18 @@ def prepare(
     separate = [x.shape[0] for x in (a, d, q, r, covariance)]
     separate += [1 if known is None else known.shape[0]]
     groups, columns = (samples, 1) if max(separate) > 1 else (1, samples)
-    uniform = known is None and all(x.shape[1] == 1 for x in (a, d, q, r))
-    point = to_columns(b, groups)
+    point, a = to_columns(b, groups), a.transpose(0, 1)
     return Prepared(
-        transition=a.expand(groups, steps, n, n),
-        drift=(point - a @ point).expand(groups, steps, n, columns),
-        process=q.expand(groups, steps, n, n),
-        observation_matrix=d.expand(groups, steps, m, n),
-        observation_offset=to_columns(c, groups).expand(groups, steps, m, columns),
-        observation=r.expand(groups, steps, m, m),
-        initial_mean=to_columns(mean[:, None], groups)[:, 0].expand(groups, n, columns),
+        transition=a,
+        drift=point - a @ point,
+        process=q.transpose(0, 1),
+        observation_matrix=d.transpose(0, 1),
+        observation_offset=to_columns(c, groups),
+        observation=r.transpose(0, 1),
+        initial_mean=to_columns(mean[:, None], groups)[0].expand(groups, n, columns),
         initial_covariance=covariance.expand(groups, n, n),
-        uniform=uniform,
         samples=samples,
+        steps=steps,
     )
 
 
@@ -137,20 +137,11 @@ def prepare_data(
             "mark missing values as false in the mask"
         )
     model_ = prepare(model, shape[0], shape[1], known)
-    groups = model_.transition.shape[0]
-    values = to_columns(widen(values), groups)
+    values = to_columns(widen(values), len(model_.initial_mean))
     if known is None:
-        data = Data(values, shape[2], model_.observation_matrix, model_.observation, None)
-        return model_, data
-    rows = known[..., None]
-    return model_, Data(
-        values=values,
-        # A count in integers times a float would be of single precision.
-        num_observed=known.sum(dim=-1, dtype=values.dtype),
-        observation_matrix=torch.where(rows, model_.observation_matrix, 0.0),
-        observation=hide(model_.observation, known),
-        known=rows,
-    )
+        return model_, Data(values, shape[2], None)
+    # A count in integers times a float would be of single precision.
+    return model_, Data(values, known.sum(dim=-1, dtype=values.dtype), known.transpose(0, 1))
 
 
 def _sequence(value: Tensor, core: tuple[int, ...], name: str, samples: int, steps: int) -> Tensor:

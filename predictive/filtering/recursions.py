@@ -1,12 +1,13 @@
 """Linear recursions and associative scans, differentiable, by a loop or in parallel.
 
-Tensors here are (G, T, …): G groups with a recursion of their own. Samples that share one
-are the K columns of a matrix (G, T, n, K), so that B = G · K with either G or K equal to one.
+Tensors here are (T, G, …): T steps of G groups with a recursion of their own, time first so that
+the loops write to memory in order. Samples that share a recursion are the K columns of a matrix
+(T, G, n, K), so that B = G · K with either G or K equal to one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -18,21 +19,35 @@ Elements = tuple[Tensor, ...]
 _ROUNDINGS = 4.0
 
 
+def rounding_share(covariance: Tensor) -> float:
+    """Return the share of each variance that is added before a factorisation."""
+    return _ROUNDINGS * covariance.shape[-1] * torch.finfo(covariance.dtype).eps
+
+
+def ridge(covariance: Tensor) -> Tensor:
+    """Return what covariances (…, d, d) are multiplied by, entry by entry, to be factorised."""
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    return 1.0 + rounding_share(covariance) * identity
+
+
 def cholesky(covariance: Tensor) -> Tensor:
     """Return the Cholesky factor (…, d, d) of covariances that are singular but for rounding."""
-    share = _ROUNDINGS * covariance.shape[-1] * torch.finfo(covariance.dtype).eps
-    ridge = torch.diag_embed(share * covariance.diagonal(dim1=-2, dim2=-1))
-    return torch.linalg.cholesky(covariance + ridge)
+    return torch.linalg.cholesky(covariance * ridge(covariance))
+
+
+def symmetric(x: Tensor) -> Tensor:
+    """Return (X + Xᵀ) / 2 of matrices (…, d, d)."""
+    return torch.lerp(x, x.mT, 0.5)
 
 
 def to_columns(x: Tensor, groups: int) -> Tensor:
-    """Return samples (B or 1, T, d) as columns (G, T, d, K)."""
-    return x[..., None] if groups > 1 else x.permute(1, 2, 0)[None]
+    """Return samples (B or 1, T, d) as columns (T, G, d, K)."""
+    return x.transpose(0, 1)[..., None] if groups > 1 else x.permute(1, 2, 0)[:, None]
 
 
 def from_columns(columns: Tensor, samples: int) -> Tensor:
-    """Return columns (G, T, d, K) as samples (B, T, d)."""
-    x = columns[..., 0] if columns.shape[0] > 1 else columns[0].permute(2, 0, 1)
+    """Return columns (T, G, d, K) as samples (B, T, d)."""
+    x = columns[..., 0].transpose(0, 1) if columns.shape[1] > 1 else columns[:, 0].permute(2, 0, 1)
     return x.expand(samples, -1, -1)
 
 
@@ -41,7 +56,7 @@ def associative_scan(combine: Callable[[Elements, Elements], Elements], e: Eleme
 
     Args:
         combine: (earlier, later) -> their composition, on batches of elements.
-        e: tensors (G, T, …).
+        e: tensors (T, …).
 
     Returns:
         Tensors of the same shapes.
@@ -49,56 +64,72 @@ def associative_scan(combine: Callable[[Elements, Elements], Elements], e: Eleme
     Source:
         Särkkä & García-Fernández, arXiv 1905.13002; Blelloch, CMU-CS-90-190, 1990.
     """
-    steps = e[0].shape[1]
+    steps = len(e[0])
     if steps < 2:
         return e
-    earlier, later = (tuple(x[:, start : steps - steps % 2 : 2] for x in e) for start in (0, 1))
+    earlier, later = (tuple(x[start : steps - steps % 2 : 2] for x in e) for start in (0, 1))
     # Prefixes of the pairs are those that end at every second step, …
     ends = associative_scan(combine, combine(earlier, later))
-    rest = tuple(x[:, 2::2] for x in e)
+    rest = tuple(x[2::2] for x in e)
     # … and one more element each gives the steps between.
-    between = combine(tuple(x[:, : rest[0].shape[1]] for x in ends), rest) if steps > 2 else rest
+    between = combine(tuple(x[: len(rest[0])] for x in ends), rest) if steps > 2 else rest
     prefixes = []
     for first, odd, even in zip(e, between, ends, strict=True):
-        prefix = even.new_empty(even.shape[0], steps, *even.shape[2:])
-        prefix[:, 1::2] = even
-        prefix[:, :1] = first[:, :1]
-        prefix[:, 2::2] = odd
+        prefix = even.new_empty(steps, *even.shape[1:])
+        prefix[1::2] = even
+        prefix[:1] = first[:1]
+        prefix[2::2] = odd
         prefixes.append(prefix)
     return tuple(prefixes)
 
 
 def previous(initial: Tensor, sequence: Tensor) -> Tensor:
     """Return x_0, …, x_{T−1} from x_0 and x_1, …, x_T."""
-    return torch.cat([initial[:, None].expand_as(sequence[:, :1]), sequence[:, :-1]], dim=1)
+    return torch.cat([initial.expand_as(sequence[:1]), sequence[:-1]])
 
 
-def _affine_values(f: Tensor, g: Tensor, x: Tensor, parallel: bool) -> Tensor:
+def affine_values(f: Tensor, g: Tensor, x: Tensor, parallel: bool, reverse: bool = False) -> Tensor:
+    """Return x_t = F_t x_{t−1} + g_t without a graph; see `affine`.
+
+    In reverse, x_t = F_t x_{t+1} + g_t from the last step to the first.
+    """
+    if parallel and reverse:
+        return affine_values(f.flip(0), g.flip(0), x, parallel).flip(0)
     if parallel:
-        g = torch.cat([g[:, :1] + f[:, :1] @ x[:, None], g[:, 1:]], dim=1)
+        g = torch.cat([g[:1] + f[:1] @ x, g[1:]])
         return associative_scan(lambda a, b: (b[0] @ a[0], b[0] @ a[1] + b[1]), (f, g))[1]
-    values = []
-    for step, add in zip(f.unbind(1), g.unbind(1), strict=True):
-        x = torch.baddbmm(add, step, x)
-        values.append(x)
-    return torch.stack(values, dim=1)
+    values = torch.empty_like(g, memory_format=torch.contiguous_format)
+    for step, add, value in _in_order(reverse, f, g, values):
+        x = torch.baddbmm(add, step, x, out=value)
+    return values
 
 
-def lyapunov_values(f: Tensor, e: Tensor, x: Tensor, parallel: bool) -> Tensor:
-    """Return X_t = F_t X_{t−1} F_tᵀ + E_t without a graph; see `lyapunov`."""
+def lyapunov_values(
+    f: Tensor, e: Tensor, x: Tensor, parallel: bool, reverse: bool = False
+) -> Tensor:
+    """Return X_t = F_t X_{t−1} F_tᵀ + E_t without a graph; see `lyapunov`.
+
+    In reverse, X_t = F_t X_{t+1} F_tᵀ + E_t from the last step to the first.
+    """
+    if parallel and reverse:
+        return lyapunov_values(f.flip(0), e.flip(0), x, parallel).flip(0)
     if parallel:
-        e = torch.cat([e[:, :1] + f[:, :1] @ x[:, None] @ f[:, :1].mT, e[:, 1:]], dim=1)
+        e = torch.cat([e[:1] + f[:1] @ x @ f[:1].mT, e[1:]])
         return associative_scan(lambda a, b: (b[0] @ a[0], b[0] @ a[1] @ b[0].mT + b[1]), (f, e))[1]
-    values = []
-    for step, add in zip(f.unbind(1), e.unbind(1), strict=True):
-        x = torch.baddbmm(add, step @ x, step.mT)
-        values.append(x)
-    return torch.stack(values, dim=1)
+    values = torch.empty_like(e, memory_format=torch.contiguous_format)
+    for step, add, value in _in_order(reverse, f, e, values):
+        x = torch.baddbmm(add, torch.bmm(step, x), step.mT, out=value)
+    return values
 
 
-def backward_in_time(f: Tensor) -> Tensor:
-    """Return F_{t+1}ᵀ, with zero after the last step, in reversed order: the adjoint recursion."""
-    return torch.cat([f[:, 1:], torch.zeros_like(f[:, :1])], dim=1).mT.flip(1)
+def _in_order(reverse: bool, *sequences: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    steps = zip(*(x.unbind() for x in sequences), strict=True)
+    return reversed(list(steps)) if reverse else steps
+
+
+def _next(f: Tensor) -> Tensor:
+    """Return F_2ᵀ, …, F_Tᵀ and zero: the recursion of the adjoints, in reverse."""
+    return torch.cat([f[1:], torch.zeros_like(f[:1])]).mT
 
 
 class _Affine(torch.autograd.Function):
@@ -106,7 +137,7 @@ class _Affine(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, f: Tensor, g: Tensor, initial: Tensor, parallel: bool) -> Tensor:
-        x = _affine_values(f, g, initial, parallel)
+        x = affine_values(f, g, initial, parallel)
         ctx.save_for_backward(f, initial, x)
         ctx.parallel = parallel
         return x
@@ -116,10 +147,9 @@ class _Affine(torch.autograd.Function):
     def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         f, initial, x = ctx.saved_tensors
         (gradient,) = grad_outputs
-        adjoint = _affine_values(
-            backward_in_time(f), gradient.flip(1), torch.zeros_like(initial), ctx.parallel
-        ).flip(1)
-        return adjoint @ previous(initial, x).mT, adjoint, f[:, 0].mT @ adjoint[:, 0], None
+        start = torch.zeros_like(initial)
+        adjoint = affine_values(_next(f), gradient, start, ctx.parallel, reverse=True)
+        return adjoint @ previous(initial, x).mT, adjoint, f[0].mT @ adjoint[0], None
 
 
 class _Lyapunov(torch.autograd.Function):
@@ -137,39 +167,38 @@ class _Lyapunov(torch.autograd.Function):
     def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         f, initial, x = ctx.saved_tensors
         (gradient,) = grad_outputs
-        adjoint = lyapunov_values(
-            backward_in_time(f), gradient.flip(1), torch.zeros_like(initial), ctx.parallel
-        ).flip(1)
+        start = torch.zeros_like(initial)
+        adjoint = lyapunov_values(_next(f), gradient, start, ctx.parallel, reverse=True)
         before = previous(initial, x)
         grad_f = adjoint @ f @ before.mT + adjoint.mT @ f @ before
-        return grad_f, adjoint, f[:, 0].mT @ adjoint[:, 0] @ f[:, 0], None
+        return grad_f, adjoint, f[0].mT @ adjoint[0] @ f[0], None
 
 
 def affine(f: Tensor, g: Tensor, initial: Tensor, parallel: bool) -> Tensor:
     """Return x_t = F_t x_{t−1} + g_t, t = 1 … T, of columns.
 
     Args:
-        f: (G, T, n, n).
-        g: (G, T, n, K).
+        f: (T, G, n, n).
+        g: (T, G, n, K).
         initial: x_0, (G, n, K).
         parallel: by an associative scan rather than a loop.
 
     Returns:
-        (G, T, n, K).
+        (T, G, n, K).
     """
-    return _Affine.apply(f, g, initial, parallel) if f.shape[1] else g  # pyright: ignore
+    return _Affine.apply(f, g, initial, parallel) if len(f) else g  # pyright: ignore
 
 
 def lyapunov(f: Tensor, e: Tensor, initial: Tensor, parallel: bool) -> Tensor:
     """Return X_t = F_t X_{t−1} F_tᵀ + E_t, t = 1 … T: a sum of squares, so never indefinite.
 
     Args:
-        f: (G, T, n, n).
-        e: (G, T, n, n), symmetric.
+        f: (T, G, n, n).
+        e: (T, G, n, n), symmetric.
         initial: X_0, (G, n, n), symmetric.
         parallel: by an associative scan rather than a loop.
 
     Returns:
-        (G, T, n, n).
+        (T, G, n, n).
     """
-    return _Lyapunov.apply(f, e, initial, parallel) if f.shape[1] else e  # pyright: ignore
+    return _Lyapunov.apply(f, e, initial, parallel) if len(f) else e  # pyright: ignore

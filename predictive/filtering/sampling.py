@@ -44,16 +44,18 @@ def sample_model(
     like = model.transition
     with torch.autocast(like.device.type, enabled=False):
         p = prepare(model, num_samples, num_steps)
-        groups = p.transition.shape[0]
+        groups, n, _ = p.initial_mean.shape
 
         def normal(factor: Tensor, steps: int) -> Tensor:
             shape = (num_samples, steps, factor.shape[-1])
             draw = torch.randn(shape, generator=generator, dtype=p.drift.dtype, device=like.device)
             return factor @ to_columns(draw, groups)
 
-        initial = p.initial_mean + normal(cholesky(p.initial_covariance)[:, None], 1)[:, 0]
+        initial = p.initial_mean + normal(cholesky(p.initial_covariance), 1)[0]
         shift = p.drift + normal(cholesky(p.process), num_steps)
-        states = affine(p.transition, shift, initial, is_parallel(method, p.transition))
+        transition = p.transition.expand(num_steps, groups, n, n)
+        parallel = is_parallel(method, groups, like.device)
+        states = affine(transition, shift, initial, parallel)
         noise = normal(cholesky(p.observation), num_steps)
         observations = p.observation_matrix @ states + p.observation_offset + noise
         return (
@@ -98,19 +100,18 @@ def sample_posterior(
         )
     with torch.autocast(observations.device.type, enabled=False):
         forward = run_forward(model, observations, mask, method)
-        back = run_backward(forward)
-        groups, steps, n, columns = forward.mean.shape
+        back, filtered = run_backward(forward), forward.filtered
         noise = torch.randn(
-            (groups, steps, n, columns, num_draws),
+            (*filtered.mean.shape, num_draws),
             generator=generator,
-            dtype=forward.mean.dtype,
+            dtype=filtered.mean.dtype,
             device=observations.device,
         ).flatten(-2)
-        last = forward.mean[:, -1].repeat_interleave(num_draws, dim=-1)
-        last = last + cholesky(forward.covariance[:, -1]) @ noise[:, -1]
+        last = filtered.mean[-1].repeat_interleave(num_draws, dim=-1)
+        last = last + cholesky(filtered.covariance[-1]) @ noise[-1]
         shift = back.shift.repeat_interleave(num_draws, dim=-1)
-        shift = shift + cholesky(back.covariance) @ noise[:, :-1]
-        paths = affine(back.gain.flip(1), shift.flip(1), last, forward.parallel).flip(1)
-        paths = torch.cat([paths, last[:, None]], dim=1).unflatten(-1, (columns, num_draws))
-        # (G, T, n, K, S) -> (S, G, K, T, n): one of G and K is 1, and the other B.
-        return narrow(paths.permute(4, 0, 3, 1, 2).flatten(1, 2), observations)
+        shift = shift + cholesky(back.covariance) @ noise[:-1]
+        paths = affine(back.gain.flip(0), shift.flip(0), last, forward.parallel).flip(0)
+        paths = torch.cat([paths, last[None]]).unflatten(-1, (-1, num_draws))
+        # (T, G, n, K, S) -> (S, G, K, T, n): one of G and K is 1, and the other B.
+        return narrow(paths.permute(4, 1, 3, 0, 2).flatten(1, 2), observations)

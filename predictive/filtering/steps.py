@@ -1,13 +1,16 @@
-"""One step at a time, for noises that depend on what the filter has found so far."""
+"""One step at a time, for noises that depend on what the filter has found so far.
+
+A loop of `filter_step` over time leaves two nodes a step in the graph, and those of its noises.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from predictive.filtering.covariances import complement, kalman_gain
 from predictive.filtering.recursions import cholesky
-from predictive.filtering.types import Full, Gaussian, Noise, hide
+from predictive.filtering.types import Gaussian, Noise
+from predictive.filtering.updates import conditioned, predicted
 from solo_ldm.numerics import narrow, widen
 
 
@@ -28,10 +31,8 @@ def predict(belief: Gaussian, transition: Tensor, offset: Tensor, process_noise:
         Mean (…, n) and factor (…, n, n).
     """
     with torch.autocast(belief.mean.device.type, enabled=False):
-        a, b, factor = widen(transition), widen(offset), widen(belief.factor)
-        mean = _times(a, widen(belief.mean) - b) + b
-        moved = a @ factor
-        return _narrowed(mean, moved @ moved.mT + _covariance(process_noise), belief.mean)
+        mean, covariance = predicted(belief, transition, offset, process_noise)
+        return Gaussian(narrow(mean, belief.mean), narrow(cholesky(covariance), belief.mean))
 
 
 def condition(
@@ -60,33 +61,58 @@ def condition(
         The belief, (…, n), and the prediction, (…, m).
     """
     with torch.autocast(belief.mean.device.type, enabled=False):
-        d, r, factor = widen(observation_matrix), _covariance(observation_noise), belief.factor
-        mean, covariance = widen(belief.mean), widen(factor) @ widen(factor).mT
-        predicted = _times(d, mean)
-        if observation_offset is not None:
-            predicted = predicted + widen(observation_offset)
-        prediction = _narrowed(predicted, d @ covariance @ d.mT + r, belief.mean)
-        if mask is None:
-            residual = widen(observation) - predicted
-        else:
-            observed = widen(torch.where(mask, observation, 0.0))
-            residual = torch.where(mask, observed - predicted, 0.0)
-            d, r = torch.where(mask[..., None], d, 0.0), hide(r, mask)
-        gain, _ = kalman_gain(covariance, d, r)
-        kept = complement(gain, d)
-        covariance = kept @ covariance @ kept.mT + gain @ r @ gain.mT
-        return _narrowed(mean + _times(gain, residual), covariance, belief.mean), prediction
+        factor = widen(belief.factor)
+        return conditioned(
+            belief.mean,
+            factor @ factor.mT,
+            observation,
+            observation_matrix,
+            observation_noise,
+            observation_offset,
+            mask,
+            belief.mean,
+        )
 
 
-def _times(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector[..., None])[..., 0]
+def filter_step(
+    belief: Gaussian,
+    observation: Tensor,
+    transition: Tensor,
+    offset: Tensor,
+    observation_matrix: Tensor,
+    process_noise: Noise,
+    observation_noise: Noise,
+    observation_offset: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> tuple[Gaussian, Gaussian]:
+    """Return what `predict` and then `condition` return, faster.
 
+    The covariance between the two is not factorised.
 
-def _covariance(noise: Noise) -> Tensor:
-    if isinstance(noise, Full):
-        return widen(noise.covariance)
-    return torch.diag_embed(widen(noise))
+    Args:
+        belief: about the state before, mean (…, n) and factor (…, n, n).
+        observation: z, (…, m); missing values may be NaN.
+        transition: A, (…, n, n).
+        offset: b, (…, n).
+        observation_matrix: D, (…, m, n).
+        process_noise: Q, variances (…, n) or `Full` (…, n, n).
+        observation_noise: R, variances (…, m) or `Full` (…, m, m).
+        observation_offset: c, (…, m); zero if left out.
+        mask: true where observed, (…, m).
 
-
-def _narrowed(mean: Tensor, covariance: Tensor, like: Tensor) -> Gaussian:
-    return Gaussian(narrow(mean, like), narrow(cholesky(covariance), like))
+    Returns:
+        The belief about the state after the observation, (…, n), and the observation's prediction,
+        (…, m).
+    """
+    with torch.autocast(belief.mean.device.type, enabled=False):
+        mean, covariance = predicted(belief, transition, offset, process_noise)
+        return conditioned(
+            mean,
+            covariance,
+            observation,
+            observation_matrix,
+            observation_noise,
+            observation_offset,
+            mask,
+            belief.mean,
+        )

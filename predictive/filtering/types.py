@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from predictive.filtering.covariances import hide
 from predictive.filtering.recursions import cholesky, from_columns, to_columns
 from solo_ldm.numerics import narrow, widen
 
@@ -159,25 +160,16 @@ def log_density(values: Tensor, gaussian: Gaussian, mask: Tensor | None = None) 
             factor = cholesky(hide(factor @ factor.mT, known))
         residual = to_columns(difference, factor.shape[0])
         count = values.shape[2] if known is None else known.sum(dim=-1, dtype=factor.dtype)
-        density = from_columns(normal_log_density(residual, factor), samples)[..., 0]
+        density = normal_log_density(residual, factor.transpose(0, 1))
+        density = from_columns(density, samples)[..., 0]
         return narrow(density - 0.5 * count * math.log(2.0 * math.pi), values)
 
 
 def normal_log_density(residual: Tensor, factor: Tensor) -> Tensor:
-    """Return −½ [ log det L Lᵀ + ‖L⁻¹ r‖² ] of columns r (G, T, d, K), as (G, T, 1, K)."""
+    """Return −½ [ log det L Lᵀ + ‖L⁻¹ r‖² ] of columns r (T, G, d, K), as (T, G, 1, K)."""
     whitened = torch.linalg.solve_triangular(factor, residual, upper=False)
     log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
     return -0.5 * (whitened.square().sum(dim=-2, keepdim=True) + log_det[..., None, None])
-
-
-def hide(covariance: Tensor, known: Tensor) -> Tensor:
-    """Return a covariance with the missing dimensions made independent, of variance one.
-
-    They then add nothing to the log-determinant nor, with residuals of zero, to the distance.
-    """
-    both = known[..., :, None] & known[..., None, :]
-    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    return torch.where(both, covariance, identity)
 
 
 def check_mask(mask: Tensor, values: Tensor) -> Tensor:

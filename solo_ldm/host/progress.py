@@ -81,6 +81,7 @@ class ShowProgress(Callback):
         clock: counts the images.
         loss: name of the logged loss.
         accuracy: what the logged val_acc1 is the accuracy of.
+        unit: what the clock counts.
     """
 
     def __init__(
@@ -89,11 +90,13 @@ class ShowProgress(Callback):
         clock: TrainingClock,
         loss: str = "train_ldm_loss",
         accuracy: str = "online top-1",
+        unit: str = "images",
     ) -> None:
         self.console = console
         self.clock = clock
         self.loss = loss
         self.accuracy = accuracy
+        self.unit = unit
         self.progress: Progress | None = None
         self.last_line = 0.0
 
@@ -163,7 +166,7 @@ class ShowProgress(Callback):
     def _status(self, trainer: pl.Trainer) -> str:
         shown = trainer.callback_metrics
         rate = (self.clock.images - self.images_before) / (time.perf_counter() - self.started)
-        parts = [f"{rate:.0f} images/s"]
+        parts = [f"{rate:.0f} {self.unit}/s"]
         if self.loss in shown:
             parts.insert(0, f"loss {float(shown[self.loss]):.3f}")
         if "val_acc1" in shown:

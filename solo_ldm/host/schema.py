@@ -163,13 +163,16 @@ def complete(cfg: DictConfig) -> DictConfig:
     return plain  # pyright: ignore[reportReturnType]
 
 
-def merge(cfg: DictConfig, schema: type, defaults_file: str) -> DictConfig:
+def merge(
+    cfg: DictConfig, schema: type, defaults_file: str, package: str = "solo_ldm.configs"
+) -> DictConfig:
     """Lay a configuration over a file of defaults, and both over a schema.
 
     Args:
         cfg: what Hydra composed.
         schema: a dataclass of the keys and their types.
-        defaults_file: a file of solo_ldm.configs that sets every key that has a default.
+        defaults_file: a file of the package that sets every key that has a default.
+        package: where the file lies.
 
     Returns:
         The whole configuration, interpolations resolved.
@@ -178,7 +181,7 @@ def merge(cfg: DictConfig, schema: type, defaults_file: str) -> DictConfig:
         ValueError: one line naming the key that is unknown, missing or of the wrong type.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), defaults(defaults_file), cfg)
+        merged = OmegaConf.merge(OmegaConf.structured(schema), defaults(defaults_file, package), cfg)
         OmegaConf.resolve(merged)
     except OmegaConfBaseException as error:
         raise ValueError(_one_line(error, schema)) from None
@@ -188,9 +191,9 @@ def merge(cfg: DictConfig, schema: type, defaults_file: str) -> DictConfig:
     return merged  # pyright: ignore[reportReturnType]
 
 
-def defaults(name: str = "host.yaml") -> DictConfig:
-    """Return the defaults of a file of solo_ldm.configs, without Hydra's own nodes."""
-    text = (files("solo_ldm.configs") / name).read_text()
+def defaults(name: str = "host.yaml", package: str = "solo_ldm.configs") -> DictConfig:
+    """Return the defaults of a file of a package, without Hydra's own nodes."""
+    text = (files(package) / name).read_text()
     cfg = OmegaConf.create(text)
     return OmegaConf.masked_copy(cfg, [k for k in cfg if k not in ("defaults", "hydra")])  # pyright: ignore
 

@@ -1,0 +1,231 @@
+"""Time one training step through the Kalman filter against the authors' way of computing it.
+
+    python benchmarks/kalman.py [--reference CHECKOUT] [--rounds 5] [--device cpu]
+
+A step is the filter, the stop-gradient loss −Σ_t log p(z_t | z_<t) and its gradients with respect
+to transition, offset, noises and observations. The direct peer loops over time in float32 with a
+covariance for every sample and inverts every matrix, as the authors' code does; --reference times
+that code itself, with latents in place of its encoder. Peers take turns, so that ratios hold on
+noisy machines, and the losses are printed, since all compute the same model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from torch import Tensor
+
+from predictive.filtering import StateSpaceModel, log_density, predict_observations
+from solo_ldm.host.provenance import cpu_name
+
+SIZES = ((8, 100, 5, 10), (64, 400, 8, 16))  # batch, steps, latents, states
+DIRECT, REFERENCE = "direct, step by step", "the authors' code"
+
+
+class Leaves(NamedTuple):
+    """What gradients are taken with respect to."""
+
+    observations: Tensor  # (B, T, m)
+    transition: Tensor  # (n, n)
+    offset: Tensor  # (n,)
+    log_process: Tensor  # log-variances, (n,)
+    log_noise: Tensor  # (m,)
+    log_noises: Tensor  # the same, of every sample and step, (B, T, m)
+
+
+def random_leaves(
+    batch: int, steps: int, latents: int, states: int, device: torch.device
+) -> Leaves:
+    """Return leaves of a stable model with noises of variance one."""
+    values = Leaves(
+        torch.randn(batch, steps, latents),
+        0.9 * torch.linalg.qr(torch.randn(states, states)).Q,
+        0.1 * torch.randn(states),
+        torch.zeros(states),
+        torch.zeros(latents),
+        torch.zeros(batch, steps, latents),
+    )
+    return Leaves(*(x.to(device).requires_grad_() for x in values))
+
+
+def filter_loss(leaves: Leaves, log_noise: Tensor) -> Tensor:
+    """Return the loss with our filter; the noise is common to the samples, or not."""
+    z, states, latents = leaves.observations, len(leaves.offset), leaves.observations.shape[2]
+    model = StateSpaceModel(
+        z.new_zeros(states),
+        torch.eye(states, device=z.device),
+        leaves.transition,
+        leaves.offset,
+        torch.eye(latents, states, device=z.device),
+        leaves.log_process.exp(),
+        log_noise.exp(),
+    )
+    return -log_density(z.detach(), predict_observations(model, z)).sum(dim=1).mean()
+
+
+def direct_loss(leaves: Leaves) -> Tensor:
+    """Return the loss from the textbook's equations, one step and one covariance at a time."""
+    z, a = leaves.observations, leaves.transition
+    (batch, steps, latents), states = z.shape, len(leaves.offset)
+    identity = torch.eye(states, device=z.device).expand(batch, -1, -1)
+    d = torch.eye(latents, states, device=z.device).expand(batch, -1, -1)
+    a = a.expand(batch, -1, -1)
+    mean, covariance = z.new_zeros(batch, states), identity
+    loss = z.new_zeros(batch)
+    for t in range(steps):
+        process = torch.diag_embed(leaves.log_process.exp().expand(batch, -1))
+        noise = torch.diag_embed(leaves.log_noise.exp().expand(batch, -1))
+        mean = (a @ (mean - leaves.offset)[..., None])[..., 0] + leaves.offset
+        covariance = a @ covariance @ a.mT + process
+        innovation = d @ covariance @ d.mT + noise
+        predicted = (d @ mean[..., None])[..., 0]
+        gain = covariance @ d.mT @ torch.inverse(innovation)
+        residual = (z[:, t].detach() - predicted)[..., None]
+        distance = residual.mT @ torch.inverse(innovation) @ residual
+        log_det = torch.logdet(innovation) + latents * math.log(2 * math.pi)
+        loss = loss + 0.5 * (distance[..., 0, 0] + log_det)
+        mean = mean + (gain @ (z[:, t] - predicted)[..., None])[..., 0]
+        covariance = (identity - gain @ d) @ covariance
+    return loss.mean()
+
+
+def load_reference(checkout: Path) -> tuple[Any, Callable[..., Tensor]]:
+    """Return the authors' encoder and loss, without the imports of their package as a whole.
+
+    Raises:
+        FileNotFoundError: the checkout has no predictive-models/probssl.
+    """
+    root = checkout / "predictive-models" / "probssl"
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"--reference expects a checkout with predictive-models/probssl, got {checkout}: "
+            "clone fmi-basel/latent_distribution_matching"
+        )
+    for name in ("", ".methods", ".losses", ".losses.ssl", ".utils", ".backbones"):
+        package = ModuleType(f"probssl{name}")
+        package.__path__ = [str(root.joinpath(*name.split(".")))]
+        sys.modules[package.__name__] = package
+    # What the encoder's module imports and the encoder does not use.
+    for name, attributes in {
+        "methods.base": ("BaseMethod",),
+        "utils.misc": ("omegaconf_select", "get_padded_view"),
+        "losses.ssl.procrusteSSL": (
+            "procusteSSL_loss_func",
+            "stopgrad_entropy_term",
+            "kl_entropy_term",
+        ),
+    }.items():
+        stub = ModuleType(f"probssl.{name}")
+        stub.__dict__.update(dict.fromkeys(attributes, object))
+        sys.modules[stub.__name__] = stub
+    encoder = importlib.import_module("probssl.methods.kalmanSSL").KalmanSSLEncoder
+    return encoder, importlib.import_module("probssl.losses.ssl.kalmanSSL").kalmanSSL_loss_func
+
+
+def reference_loss(
+    leaves: Leaves, encoder_class: Any, loss_function: Callable[..., Tensor]
+) -> Callable[[], Tensor]:
+    """Return the loss of the authors' code with our parameters and latents."""
+    z, states = leaves.observations, len(leaves.offset)
+    steps, latents = z.shape[1:]
+    encoder = encoder_class(latents, latents, states).to(z.device)
+    encoder.F_inf = torch.nn.Identity()
+    encoder.A, encoder.b_z = map(torch.nn.Parameter, (leaves.transition, leaves.offset))
+    # Its logarithms of variances are zero, as ours, and so is that of their common scale.
+    torch.nn.init.zeros_(encoder.joint_sigma_scaling)
+
+    def loss() -> Tensor:
+        found = encoder(z.clone())  # it writes into its latents
+        names = ("inferences", "predictions", "inferences_covariances", "prediction_covariances")
+        constant = 0.5 * steps * latents * math.log(2 * math.pi)  # which the authors drop
+        return loss_function(*(found[name] for name in names)) + constant
+
+    return loss
+
+
+def measure(
+    peers: dict[str, Callable[[], Tensor]], rounds: int, seconds: float, progress: Progress
+) -> dict[str, tuple[float, float]]:
+    """Return the median milliseconds and the loss of each peer."""
+    times: dict[str, list[float]] = {name: [] for name in peers}
+    losses: dict[str, float] = {}
+    task = progress.add_task("", total=rounds * len(peers))
+    for _ in range(rounds):
+        for name, loss in peers.items():
+            progress.update(task, description=name, advance=1)
+            if name not in losses:
+                losses[name] = _step(loss, [])  # not timed: the first is slower
+            spent = 0.0
+            while spent < seconds:
+                _step(loss, times[name])
+                spent += 1e-3 * times[name][-1]
+    return {name: (statistics.median(times[name]), losses[name]) for name in peers}
+
+
+def _step(loss: Callable[[], Tensor], times: list[float]) -> float:
+    _wait()
+    start = time.perf_counter()
+    value = loss()
+    value.backward()
+    _wait()
+    times.append(1e3 * (time.perf_counter() - start))
+    return value.item()
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Print a table of milliseconds a training step and ratios to the direct peer."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--reference", type=Path, help="a checkout of the authors' code")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.3, help="of a peer in each round")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    reference = None if args.reference is None else load_reference(args.reference)
+
+    console = Console()
+    device = torch.device(args.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    console.print(f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    heading = ["batch", "steps", "latents", "states", "filter", "loss", "ms"]
+    table = Table(*heading, f"times faster than {DIRECT}", f"than {REFERENCE}")
+    with Progress(console=console, transient=True) as progress:
+        for size in SIZES:
+            leaves = random_leaves(*size, device)
+            peers: dict[str, Callable[[], Tensor]] = {
+                "ours, common noise": lambda x=leaves: filter_loss(x, x.log_noise),
+                "ours, a noise a sample and step": lambda x=leaves: filter_loss(x, x.log_noises),
+                DIRECT: lambda x=leaves: direct_loss(x),
+            }
+            if reference is not None:
+                peers[REFERENCE] = reference_loss(leaves, *reference)
+            found = measure(peers, args.rounds, args.seconds, progress)
+            for peer, (took, loss) in found.items():
+                ratios = [
+                    f"{found[other][0] / took:.1f}" if other in found else "not timed"
+                    for other in (DIRECT, REFERENCE)
+                ]
+                table.add_row(*map(str, size), peer, f"{loss:.3f}", f"{took:.1f}", *ratios)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

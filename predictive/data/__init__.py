@@ -1,0 +1,1 @@
+"""Time series: simulated ones, recordings, and how they are cut and split."""

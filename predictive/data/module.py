@@ -1,0 +1,132 @@
+"""Batches of windows for training, and of whole held-out sequences for validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from predictive.data.sequences import Sequences, TimeSeriesData
+from solo_ldm.data.sampler import EpochSampler
+
+
+class Batch(NamedTuple):
+    """Sequences that are filtered together.
+
+    Args:
+        inputs: (B, T, F); zero where there is none.
+        known: true where an input was observed, (B, T): neither padding nor missing.
+        missing: whether an input is missing before the end of its sequence; a filter must then be
+            told where. Padding at the end needs no telling: nothing comes after it.
+        targets: (B, T, k) each, NaN where unknown.
+    """
+
+    inputs: Tensor
+    known: Tensor
+    missing: bool
+    targets: dict[str, Tensor]
+
+
+# Held-out sequences filtered at a time.
+_VALIDATION_BATCH = 64
+
+
+class SequenceModule(pl.LightningDataModule):
+    """Batches of windows for training and of whole held-out sequences for validation.
+
+    The whole set lies in memory, and a batch is one indexing operation: there are no worker
+    processes to wait for. The order is a function of (seed, epoch), the same for any number of
+    processes.
+
+    Args:
+        data: the data set.
+        window: bins of a training window; None trains on whole sequences.
+        stride: bins between the starts of windows; None takes the window's length.
+        batch_size: windows of a step, of each process.
+        seed: of the run.
+
+    Raises:
+        ValueError: windows longer than every sequence, or fewer windows than a batch.
+    """
+
+    def __init__(
+        self,
+        data: TimeSeriesData,
+        window: int | None,
+        stride: int | None,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.data = data
+        self.windows = data.train.windows(window, stride)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.first_epoch = 0
+
+    def check_batches(self, num_processes: int) -> None:
+        """Raise a ValueError if there are fewer windows than one batch of all processes."""
+        needed = self.batch_size * num_processes
+        if len(self.windows) < needed:
+            raise ValueError(
+                f"{len(self.windows)} training windows do not fill a batch of {needed}: lower "
+                f"optimizer.batch_size to {max(1, len(self.windows) // num_processes)} or less, "
+                "or shorten data.window or data.stride"
+            )
+
+    def train_dataloader(self) -> SequenceLoader:
+        """Return batches of windows, in a new order each epoch."""
+        trainer = self.trainer
+        world_size, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
+        sampler = EpochSampler(len(self.windows), self.batch_size, self.seed, world_size, rank)
+        sampler.set_epoch(self.first_epoch)
+        return SequenceLoader(self.windows, self.batch_size, sampler)
+
+    def val_dataloader(self) -> SequenceLoader:
+        """Return the held-out sequences, whole and in order."""
+        return SequenceLoader(self.data.held_out, _VALIDATION_BATCH)
+
+
+class SequenceLoader:
+    """Iterates over batches of sequences; Lightning tells its sampler the epoch.
+
+    Args:
+        sequences: to draw from.
+        batch_size: sequences of a batch.
+        sampler: gives their order; None for that of the sequences.
+    """
+
+    def __init__(
+        self, sequences: Sequences, batch_size: int, sampler: EpochSampler | None = None
+    ) -> None:
+        self.sequences = sequences
+        self.batch_size = batch_size
+        self.sampler = sampler
+        # Lightning looks whether a loader that has a sampler has one of these.
+        self.batch_sampler = None
+
+    def __len__(self) -> int:
+        """The number of batches of an epoch."""
+        count = len(self.sequences if self.sampler is None else self.sampler)
+        return -(-count // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of the epoch last named; the order is drawn when the first is asked."""
+        if self.sampler is None:
+            order = list(range(len(self.sequences)))
+        else:
+            order = [index for _, index in self.sampler]
+        for start in range(0, len(order), self.batch_size):
+            yield as_batch(self.sequences.select(order[start : start + self.batch_size]))
+
+
+def as_batch(sequences: Sequences) -> Batch:
+    """Return sequences as a batch; inputs that are not finite count as missing."""
+    finite = torch.isfinite(sequences.inputs).all(dim=-1)
+    mask = sequences.mask
+    missing = bool((mask & ~finite).any())
+    inputs = torch.nan_to_num(sequences.inputs, 0.0, 0.0, 0.0) if missing else sequences.inputs
+    return Batch(inputs, mask & finite, missing, dict(sequences.targets))

@@ -1,0 +1,182 @@
+"""What a data set is here: sequences of time bins, padded to one length, and windows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+InputKind = Literal["frames", "spikes", "signals"]
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Consecutive time bins without a gap.
+
+    Args:
+        inputs: what is observed, (T, F), float32.
+        targets: what is known beside it, (T, k) each, float32, NaN where unknown.
+        start_seconds: time at which the first bin starts.
+    """
+
+    inputs: Tensor
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+    start_seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Sequences of time bins, each without a gap, padded at their ends to the longest.
+
+    Args:
+        inputs: (N, T, F), float32; zero where padded.
+        lengths: bins that each sequence has, (N,), int64.
+        targets: (N, T, k) each, float32; NaN where unknown or padded. Never seen by the loss.
+        start_seconds: time at which each sequence starts, (N,), float64.
+        step_seconds: duration of a bin.
+    """
+
+    inputs: Tensor
+    lengths: Tensor
+    targets: Mapping[str, Tensor]
+    start_seconds: Tensor
+    step_seconds: float = 1.0
+
+    def __len__(self) -> int:
+        """The number of sequences."""
+        return self.inputs.shape[0]
+
+    @property
+    def mask(self) -> Tensor:
+        """True where there is a bin, false where there is padding, (N, T)."""
+        return torch.arange(self.inputs.shape[1]) < self.lengths[:, None]
+
+    @property
+    def seconds(self) -> Tensor:
+        """Time of the centre of each bin, (N, T), float64."""
+        steps = torch.arange(self.inputs.shape[1], dtype=torch.float64) + 0.5
+        return self.start_seconds[:, None] + steps * self.step_seconds
+
+    def select(self, index: Tensor | Sequence[int] | slice) -> Sequences:
+        """Return some of the sequences."""
+        if not isinstance(index, slice):
+            index = torch.as_tensor(index, dtype=torch.int64)
+        return Sequences(
+            self.inputs[index],
+            self.lengths[index],
+            {name: values[index] for name, values in self.targets.items()},
+            self.start_seconds[index],
+            self.step_seconds,
+        )
+
+    def windows(self, length: int | None, stride: int | None = None) -> Sequences:
+        """Cut the sequences into windows of equal length; none reaches over an end of a sequence.
+
+        The bins at the end of a sequence that no stride reaches get a window that ends with it.
+
+        Args:
+            length: bins of a window; None returns the sequences themselves.
+            stride: bins between the starts of windows; None takes the length.
+
+        Raises:
+            ValueError: no sequence is as long as a window.
+        """
+        if length is None:
+            return self
+        stride = stride or length
+        if length < 2 or stride < 1:
+            raise ValueError(
+                f"a window needs at least 2 bins and a stride of 1, got {length} and {stride}"
+            )
+        pairs = [
+            (i, start)
+            for i, n in enumerate(self.lengths.tolist())
+            for start in _starts(n, length, stride)
+        ]
+        if not pairs:
+            longest = int(self.lengths.max()) if len(self) else 0
+            raise ValueError(
+                f"a window of {length} bins is longer than the longest of {len(self)} sequences "
+                f"without a gap ({longest} bins of {self.step_seconds:g} s): lower data.window"
+            )
+        which, first = torch.tensor(pairs, dtype=torch.int64).unbind(dim=1)
+        bins = first[:, None] + torch.arange(length)
+        return Sequences(
+            self.inputs[which[:, None], bins],
+            torch.full((len(pairs),), length, dtype=torch.int64),
+            {name: values[which[:, None], bins] for name, values in self.targets.items()},
+            self.start_seconds[which] + first * self.step_seconds,
+            self.step_seconds,
+        )
+
+
+def _starts(num_bins: int, length: int, stride: int) -> list[int]:
+    if num_bins < length:
+        return []
+    starts = list(range(0, num_bins - length + 1, stride))
+    last = num_bins - length
+    return starts if starts[-1] == last else [*starts, last]
+
+
+def pad(segments: Sequence[Segment], step_seconds: float = 1.0) -> Sequences:
+    """Lay segments of any lengths beside each other, padded at their ends.
+
+    Args:
+        segments: at least one, all with the same features and targets.
+        step_seconds: duration of a bin.
+
+    Raises:
+        ValueError: no segments, or segments with different features or targets.
+    """
+    if not segments:
+        raise ValueError("no segments of data: at least one is needed")
+    shapes = {
+        (s.inputs.shape[1], *((name, v.shape[1]) for name, v in sorted(s.targets.items())))
+        for s in segments
+    }
+    if len(shapes) > 1:
+        raise ValueError(
+            f"all segments need the same features and targets, got {sorted(shapes, key=str)}: "
+            "give sessions with different cells to runs of their own"
+        )
+
+    def padded(values: Sequence[Tensor], filling: float) -> Tensor:
+        return torch.nn.utils.rnn.pad_sequence(
+            list(values), batch_first=True, padding_value=filling
+        )
+
+    return Sequences(
+        padded([s.inputs for s in segments], 0.0),
+        torch.tensor([len(s.inputs) for s in segments], dtype=torch.int64),
+        {
+            name: padded([s.targets[name] for s in segments], float("nan"))
+            for name in segments[0].targets
+        },
+        torch.tensor([s.start_seconds for s in segments], dtype=torch.float64),
+        step_seconds,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class TimeSeriesData:
+    """A data set, split into what is trained on and what is held out.
+
+    Args:
+        train: trained on, without its targets.
+        held_out: never trained on.
+        kind: "frames" (videos, the features are the pixels), "spikes" (counts per bin) or
+            "signals".
+        frame_shape: rows and columns of a frame; None for other kinds.
+        units: unit of each target, for pictures; "" where it has none.
+        description: a line for the console and for titles.
+    """
+
+    train: Sequences
+    held_out: Sequences
+    kind: InputKind
+    frame_shape: tuple[int, int] | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""

@@ -1,0 +1,103 @@
+"""A method's latents and states over whole sequences, and bins of them as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from predictive.data.module import as_batch
+from predictive.data.sequences import Sequences
+from predictive.method import PredictiveMethod
+
+# Values of a covariance held at a time, over sequences, bins and state dimensions.
+_MOST_VALUES = 50_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """What a method makes of sequences, on the CPU, detached.
+
+    Args:
+        sequences: what was filtered.
+        latents: f(x), (N, T, m).
+        predicted_mean: of z_t given z_<t, (N, T, m).
+        predicted_variance: the same, with the observation noise.
+        states: (N, T, n).
+        state_factor: Cholesky factors of the states' covariances, (N or 1, T, n, n), or None.
+        observation_noise: variances, (N or 1, T or 1, m), or None.
+    """
+
+    sequences: Sequences
+    latents: Tensor
+    predicted_mean: Tensor
+    predicted_variance: Tensor
+    states: Tensor
+    state_factor: Tensor | None
+    observation_noise: Tensor | None
+
+    @property
+    def known(self) -> Tensor:
+        """True where there is a bin, (N, T)."""
+        return self.sequences.mask
+
+    def rows(self, values: Tensor) -> Tensor:
+        """Return values (N or 1, T or 1, …) of the bins that exist as rows (M, …)."""
+        samples, steps = self.known.shape
+        return values.expand(samples, steps, *values.shape[2:])[self.known]
+
+    def groups(self) -> Tensor:
+        """Return the number of its sequence for each row, (M,)."""
+        samples, steps = self.known.shape
+        return torch.arange(samples)[:, None].expand(samples, steps)[self.known]
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """Lay rows (M, k) out over sequences again, (N, T, k), NaN where there is no bin."""
+        laid = torch.full((*self.known.shape, rows.shape[1]), torch.nan, dtype=rows.dtype)
+        laid[self.known] = rows
+        return laid
+
+
+@torch.no_grad()
+def filter_sequences(
+    method: PredictiveMethod, sequences: Sequences, device: torch.device
+) -> Filtered:
+    """Run a method over whole sequences, some at a time.
+
+    Args:
+        method: left in evaluation mode, on the device.
+        sequences: to filter.
+        device: what to compute on.
+    """
+    method.eval().to(device)
+    steps, dim = sequences.inputs.shape[1], method.predictor.state_dim
+    at_once = max(1, min(256, _MOST_VALUES // (steps * dim**2)))
+    parts: list[dict[str, Tensor | None]] = []
+    for start in range(0, len(sequences), at_once):
+        batch = as_batch(sequences.select(slice(start, start + at_once)))
+        moved = batch._replace(inputs=batch.inputs.to(device), known=batch.known.to(device))
+        forecast = method.forecast(moved)
+        found: Mapping[str, Tensor | None] = {
+            "latents": forecast.latents,
+            "predicted_mean": forecast.predictions.mean,
+            "predicted_variance": forecast.predictions.variance.expand_as(forecast.latents),
+            "states": forecast.states,
+            "state_factor": forecast.state_factor,
+            "observation_noise": forecast.observation_noise,
+        }
+        parts.append({name: None if v is None else v.cpu() for name, v in found.items()})
+    merged = {}
+    for name in parts[0]:
+        values = [part[name] for part in parts]
+        tensors = [value for value in values if value is not None]
+        if not tensors:
+            merged[name] = None
+        elif tensors[0].shape[0] == 1 and len(sequences) > 1:
+            # Common to all samples.
+            merged[name] = tensors[0]
+        else:
+            merged[name] = torch.cat(tensors)
+    assert set(merged) == {f.name for f in fields(Filtered)} - {"sequences"}
+    return Filtered(sequences=sequences, **merged)  # pyright: ignore[reportArgumentType]

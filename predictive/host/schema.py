@@ -1,0 +1,145 @@
+"""The schema of a predictive run's configuration: which keys there are, and of what type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from solo_ldm.host.schema import (
+    AutoResumeConfig,
+    CheckpointConfig,
+    SchedulerConfig,
+    TensorboardConfig,
+    WandbConfig,
+    assert_choice,
+    merge,
+)
+
+# Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
+# ruff: noqa: UP045
+
+PACKAGE = "predictive.configs"
+
+
+@dataclass
+class PredictiveOptimizer:
+    """optimizer.*."""
+
+    name: str = MISSING
+    batch_size: int = MISSING
+    lr: float = MISSING
+    weight_decay: float = MISSING
+    multipliers: dict[str, float] = field(default_factory=dict)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class PredictiveEvaluation:
+    """evaluation.*."""
+
+    targets: Optional[list[str]] = None
+    kinds: list[str] = MISSING
+    smoothing_seconds: list[float] = MISSING
+    identify: Optional[str] = None
+    compare_gradients_every: int = MISSING
+    report: bool = MISSING
+
+
+@dataclass
+class PredictiveConfig:
+    """A whole configuration. The defaults are in configs/host.yaml."""
+
+    name: str = MISSING
+    method: str = MISSING
+    seed: int = MISSING
+    data: dict[str, Any] = field(default_factory=dict)
+    encoder: dict[str, Any] = field(default_factory=dict)
+    predictor: dict[str, Any] = field(default_factory=dict)
+    objective: dict[str, Any] = field(default_factory=dict)
+    decoders: dict[str, Any] = field(default_factory=dict)
+    optimizer: PredictiveOptimizer = field(default_factory=PredictiveOptimizer)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    max_epochs: int = MISSING
+    accelerator: str = MISSING
+    devices: Any = MISSING
+    num_nodes: int = MISSING
+    strategy: str = MISSING
+    precision: Any = MISSING
+    sync_batchnorm: bool = MISSING
+    accumulate_grad_batches: int = MISSING
+    trainer: dict[str, Any] = field(default_factory=dict)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    auto_resume: AutoResumeConfig = field(default_factory=AutoResumeConfig)
+    resume_from_checkpoint: Optional[str] = None
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+    tensorboard: TensorboardConfig = field(default_factory=TensorboardConfig)
+    evaluation: PredictiveEvaluation = field(default_factory=PredictiveEvaluation)
+
+
+def complete_predictive(cfg: DictConfig) -> DictConfig:
+    """Check a configuration against the schema and fill in the defaults of configs/host.yaml.
+
+    Args:
+        cfg: what Hydra composed; keys may be missing where host.yaml has a default.
+
+    Returns:
+        The whole configuration, interpolations resolved.
+
+    Raises:
+        ValueError: one line naming the key that is unknown, missing or of the wrong type.
+    """
+    merged = merge(cfg, PredictiveConfig, "host.yaml", PACKAGE)
+    assert_choice(merged, "scheduler.name", ("warmup_cosine", "step", "none"))
+    assert_choice(merged, "scheduler.interval", ("step", "epoch"))
+    for key in ("max_epochs", "optimizer.batch_size", "accumulate_grad_batches"):
+        if OmegaConf.select(merged, key) < 1:
+            raise ValueError(f"{key} must be at least 1, got {OmegaConf.select(merged, key)}")
+    for kind in merged.evaluation.kinds:
+        if kind not in ("linear", "mlp"):
+            raise ValueError(f"evaluation.kinds takes linear and mlp, got {kind!r}")
+    check_parts(merged)
+    plain = OmegaConf.create(OmegaConf.to_container(merged))
+    return plain  # pyright: ignore[reportReturnType]
+
+
+def check_parts(cfg: DictConfig) -> None:
+    """Check the keys that are arguments of the parts they name.
+
+    Raises:
+        ValueError: one line: an unknown part, an unknown or missing key, a value of another type.
+    """
+    # Imported when needed: they import torch, which takes seconds.
+    from predictive.data.registry import DATASETS
+    from predictive.encoder import Encoder
+    from predictive.host.arguments import check_arguments
+    from predictive.objective import PredictiveObjective
+    from predictive.online_decoders import DecoderConfig
+    from predictive.predictors import PREDICTORS
+
+    assert_choice(cfg, "method", tuple(PREDICTORS))
+    assert_choice(cfg, "data.dataset", tuple(DATASETS))
+    settings = {name: plain(cfg[name]) for name in ("data", "encoder", "predictor", "objective")}
+    dataset = settings["data"].pop("dataset")
+    for key in ("window", "stride"):
+        value = settings["data"].pop(key, None)
+        if value is not None and not isinstance(value, int):
+            raise ValueError(f"data.{key} expects a whole number of bins or null, got {value!r}")
+    check_arguments("data", settings["data"], DATASETS[dataset], ["seed"])
+    standardise = settings["encoder"].pop("standardise", True)
+    if not isinstance(standardise, bool):
+        raise ValueError(f"encoder.standardise expects true or false, got {standardise!r}")
+    check_arguments("encoder", settings["encoder"], Encoder, ["input_dim", "latent_dim"])
+    check_arguments("predictor", settings["predictor"], PREDICTORS[cfg.method], ["input_dim"])
+    check_arguments("objective", settings["objective"], PredictiveObjective)
+    for name, decoder in plain(cfg.decoders).items():
+        if not isinstance(decoder, dict):
+            raise ValueError(f"decoders.{name} expects a mapping such as {{source: states}}")
+        check_arguments(f"decoders.{name}", decoder, DecoderConfig)
+
+
+def plain(node: Any) -> dict[str, Any]:
+    """Return a part of a configuration as a dict."""
+    container: Any = OmegaConf.to_container(node) if OmegaConf.is_config(node) else dict(node)
+    return container

@@ -1,0 +1,277 @@
+"""The Kalman filter as a predictor that learns its own model."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from predictive.filtering import (
+    Gaussian,
+    StateSpaceModel,
+    condition,
+    kalman_filter,
+    predict,
+)
+from predictive.predictors.forecast import Forecast
+from predictive.predictors.noises import InputNoise, InputVarianceNoise, PastNoise, StateNoise
+
+ObservationNoise = Literal["constant", "input", "input_variance", "state"]
+ProcessNoise = Literal["constant", "errors", "observations_and_predictions"]
+InitialState = Literal["fixed", "learned"]
+
+
+class KalmanPredictor(nn.Module):
+    """Predict latents by a linear-Gaussian model of which transition and noises are learned.
+
+    h_t = A (h_{t−1} − b) + b + N(0, s Q_t),  z_t = D h_t + N(0, s R_t),  h_0 ~ N(m_0, P_0).
+
+    D is the first m rows of the identity, or, with fewer states than latents, the first n columns.
+    A is stable by parametrisation: A = M · min(1, r / ρ(M)) with spectral radius ρ and a learned
+    matrix M, so that no state grows by more than the factor r a step. Q and R are diagonal, s is a
+    learned scalar.
+
+    Args:
+        latent_dim: m, dimension of the latents.
+        state_dim: n, dimension of the state; the latents' by default.
+        input_dim: F, features of an observation; needed for noise that depends on the input.
+        observation_noise: R. "constant": one, as the encoder and s set the scale of the latents;
+            "input": an MLP of x_t; "input_variance": the variance of x_t's features (see
+            `VarianceNetwork`); "state": an MLP of the predicted state.
+        process_noise: Q. "constant": learned; "errors": plus an MLP of the last `num_records`
+            errors z − ẑ; "observations_and_predictions": plus an MLP of the last z and ẑ.
+        initial_state: "fixed", m_0 = 0 and P_0 = I, or "learned".
+        noise_hidden_dim: units of the networks behind "input" and "state"; those of the process
+            noise have 20.
+        num_records: steps that the process noise looks back.
+        max_radius: r; above one the state may grow for a while, as an unforced oscillation that
+            is about to be corrected does.
+
+    Raises:
+        ValueError: an unknown kind of noise, a size below one, no input_dim where it is needed.
+
+    Source:
+        Mikulasch & Zenke, arXiv 2605.03517 and their code; docs/deviations.md has the differences.
+    """
+
+    observation_matrix: Tensor
+
+    def __init__(
+        self,
+        latent_dim: int,
+        state_dim: int | None = None,
+        input_dim: int | None = None,
+        observation_noise: ObservationNoise = "constant",
+        process_noise: ProcessNoise = "constant",
+        initial_state: InitialState = "fixed",
+        noise_hidden_dim: int = 100,
+        num_records: int = 10,
+        max_radius: float = 1.02,
+    ) -> None:
+        super().__init__()
+        state_dim = latent_dim if state_dim is None else state_dim
+        for name, value, kinds in (
+            ("observation_noise", observation_noise, ObservationNoise),
+            ("process_noise", process_noise, ProcessNoise),
+            ("initial_state", initial_state, InitialState),
+        ):
+            if value not in get_args(kinds):
+                raise ValueError(
+                    f"{name} must be one of {', '.join(get_args(kinds))}; got {value!r}"
+                )
+        for name, size in (
+            ("latent_dim", latent_dim),
+            ("state_dim", state_dim),
+            ("num_records", num_records),
+            ("noise_hidden_dim", noise_hidden_dim),
+        ):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        if max_radius <= 0.0:
+            raise ValueError(f"max_radius must be above zero, got {max_radius}")
+        if observation_noise.startswith("input") and input_dim is None:
+            raise ValueError(f"observation_noise={observation_noise} needs input_dim")
+        self.latent_dim, self.state_dim = latent_dim, state_dim
+        self.observation_noise: ObservationNoise = observation_noise
+        self.process_noise: ProcessNoise = process_noise
+        self.max_radius = float(max_radius)
+
+        matrix = torch.eye(state_dim) + 0.1 * torch.randn(state_dim, state_dim)
+        self.matrix = nn.Parameter(matrix / (1.1 * _spectral_radius(matrix)))
+        self.offset = nn.Parameter(torch.zeros(state_dim))
+        self.log_process_noise = nn.Parameter(torch.zeros(state_dim))
+        self.log_joint_scale = nn.Parameter(torch.ones(()))
+        learned = initial_state == "learned"
+        self.initial_mean = nn.Parameter(torch.zeros(state_dim), requires_grad=learned)
+        self.initial_log_variance = nn.Parameter(torch.zeros(state_dim), requires_grad=learned)
+        self.register_buffer("observation_matrix", torch.eye(latent_dim, state_dim))
+
+        self.observation_network: nn.Module | None = None
+        if observation_noise == "input":
+            self.observation_network = InputNoise(input_dim or 0, latent_dim, noise_hidden_dim)
+        elif observation_noise == "input_variance":
+            self.observation_network = InputVarianceNoise(input_dim or 0, latent_dim)
+        elif observation_noise == "state":
+            self.observation_network = StateNoise(state_dim, latent_dim, noise_hidden_dim)
+        self.process_network: PastNoise | None = None
+        if process_noise != "constant":
+            record_dim = latent_dim if process_noise == "errors" else 2 * latent_dim
+            self.process_network = PastNoise(record_dim, num_records, state_dim, hidden_dim=20)
+
+    @property
+    def transition(self) -> Tensor:
+        """A, (n, n), with spectral radius of at most `max_radius`."""
+        radius = _spectral_radius(self.matrix.detach())
+        return self.matrix * (self.max_radius / radius).clamp(max=1.0)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return parameters by the part whose learning rate they have."""
+        groups = {
+            "filter": [
+                self.matrix,
+                self.offset,
+                self.log_process_noise,
+                self.log_joint_scale,
+                self.initial_mean,
+                self.initial_log_variance,
+            ]
+        }
+        if self.observation_network is not None:
+            groups["observation_noise"] = list(self.observation_network.parameters())
+        if self.process_network is not None:
+            groups["process_noise"] = list(self.process_network.parameters())
+        return {
+            name: [p for p in parameters if p.requires_grad] for name, parameters in groups.items()
+        }
+
+    def forward(self, latents: Tensor, inputs: Tensor, mask: Tensor | None = None) -> Forecast:
+        """Filter sequences of latents.
+
+        Args:
+            latents: z, (B, T, m).
+            inputs: x, (B, T, F); read by noise that depends on it.
+            mask: true where there is an observation, (B, T) or (B, T, m); None for all.
+
+        Returns:
+            Predictions, filtered states and noises; what is masked is predicted too.
+        """
+        if self.observation_noise == "state" or self.process_noise != "constant":
+            return self._step_by_step(latents, inputs, mask)
+        model = self.model(inputs)
+        posterior = kalman_filter(model, latents, mask)
+        return Forecast(
+            latents=latents,
+            predictions=posterior.predictions,
+            states=posterior.states.mean,
+            state_factor=posterior.states.factor,
+            observation_noise=_as_variances(model.observation_noise),
+            process_noise=_as_variances(model.process_noise),
+        )
+
+    def model(self, inputs: Tensor) -> StateSpaceModel:
+        """Return the state-space model of sequences whose noises can be told from the inputs.
+
+        Args:
+            inputs: x, (B, T, F).
+
+        Raises:
+            ValueError: the noises depend on what the filter finds.
+        """
+        if self.observation_noise == "state" or self.process_noise != "constant":
+            raise ValueError(
+                f"observation_noise={self.observation_noise} and process_noise="
+                f"{self.process_noise} depend on what the filter finds: no model holds beforehand"
+            )
+        scale = self.log_joint_scale.exp()
+        if self.observation_network is None:
+            observation = scale.expand(self.latent_dim)
+        else:
+            observation = scale * self.observation_network(inputs)
+        return StateSpaceModel(
+            initial_mean=self.initial_mean,
+            initial_covariance=self.initial_log_variance.exp().diag(),
+            transition=self.transition,
+            offset=self.offset,
+            observation_matrix=self.observation_matrix,
+            process_noise=scale * self.log_process_noise.exp(),
+            observation_noise=observation,
+        )
+
+    def _step_by_step(self, latents: Tensor, inputs: Tensor, mask: Tensor | None) -> Forecast:
+        """Filter where the noise of a step depends on what was found in the steps before."""
+        samples, steps, _ = latents.shape
+        a, scale = self.transition, self.log_joint_scale.exp()
+        belief = Gaussian(
+            self.initial_mean.expand(samples, -1),
+            (0.5 * self.initial_log_variance).exp().diag().expand(samples, -1, -1),
+        )
+        constant = self.log_process_noise.exp()
+        from_inputs = None
+        if self.observation_network is not None and self.observation_noise != "state":
+            from_inputs = self.observation_network(inputs)
+        known = None if mask is None else (mask if mask.ndim == 3 else mask[..., None])
+        records = None
+        if self.process_network is not None:
+            records = self.process_network.start(samples, latents)
+        found: list[tuple[Tensor, ...]] = []
+        for t in range(steps):
+            q = constant.expand(samples, -1)
+            if self.process_network is not None and records is not None:
+                q = q + self.process_network(records)
+            predicted = predict(belief, a, self.offset, scale * q)
+            if from_inputs is not None:
+                r = from_inputs[:, t]
+            elif self.observation_network is not None:
+                r = self.observation_network(predicted.mean)
+            else:
+                r = latents.new_ones(samples, self.latent_dim)
+            seen = None if known is None else known[:, t].expand(samples, self.latent_dim)
+            belief, prediction = condition(
+                predicted, latents[:, t], self.observation_matrix, scale * r, mask=seen
+            )
+            if self.process_network is not None and records is not None:
+                z = (
+                    latents[:, t]
+                    if seen is None
+                    else torch.where(seen, latents[:, t], prediction.mean)
+                )
+                if self.process_noise == "errors":
+                    record = z - prediction.mean
+                else:
+                    record = torch.cat([z, prediction.mean], dim=1)
+                records = self.process_network.remember(records, record)
+            found.append(
+                (
+                    prediction.mean,
+                    prediction.factor,
+                    belief.mean,
+                    belief.factor,
+                    scale * r,
+                    scale * q,
+                )
+            )
+        stacked = [torch.stack(values, dim=1) for values in zip(*found, strict=True)]
+        predicted_mean, predicted_factor, states, state_factor, r, q = stacked
+        return Forecast(
+            latents, Gaussian(predicted_mean, predicted_factor), states, state_factor, r, q
+        )
+
+    def extra_repr(self) -> str:
+        """Show the settings when printed."""
+        return (
+            f"latent_dim={self.latent_dim}, state_dim={self.state_dim}, "
+            f"observation_noise={self.observation_noise!r}, process_noise={self.process_noise!r}, "
+            f"max_radius={self.max_radius}"
+        )
+
+
+def _spectral_radius(matrix: Tensor) -> Tensor:
+    # On the CPU: the matrix is small, and eigenvalues on a GPU take longer than the transfer.
+    return torch.linalg.eigvals(matrix.cpu()).abs().max().to(matrix.device)
+
+
+def _as_variances(noise: object) -> Tensor:
+    """Return variances with the axes of samples and time."""
+    assert isinstance(noise, Tensor)
+    return noise if noise.ndim == 3 else noise.reshape(1, 1, -1)

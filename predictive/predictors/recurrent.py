@@ -1,0 +1,118 @@
+"""A recurrent network as a predictor."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from predictive.filtering import Gaussian
+from predictive.networks import VarianceNetwork, mlp
+from predictive.predictors.forecast import Forecast
+
+Cell = Literal["lstm", "gru", "rnn"]
+Variance = Literal["constant", "state", "input_variance"]
+
+_CELLS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
+    "lstm": nn.LSTM,
+    "gru": nn.GRU,
+    "rnn": nn.RNN,
+}
+_FLOOR = 1e-5
+
+
+class RecurrentPredictor(nn.Module):
+    """Predict latents by a recurrent network with an MLP head.
+
+    h_t = cell(h_{t−1}, z_t),  p(z_t | z_<t) = N(MLP(h_{t−1}), diag v_t),  h_0 = 0.
+
+    Args:
+        latent_dim: m, dimension of the latents.
+        input_dim: F, features of an observation; needed for variance="input_variance".
+        cell: lstm, gru or rnn.
+        hidden_dim: units of the cell.
+        num_layers: of the recurrent network.
+        head_hidden_dim: units of the head's hidden layers.
+        head_num_hidden_layers: of the head.
+        variance: v_t. "constant": one; "state": softplus of a linear map of h_{t−1};
+            "input_variance": from the variance of x_t's features (see `VarianceNetwork`).
+
+    Raises:
+        ValueError: an unknown cell or variance, a size below one, no input_dim where it is needed.
+
+    Source:
+        Mikulasch & Zenke, arXiv 2605.03517 and their code.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        input_dim: int | None = None,
+        cell: Cell = "lstm",
+        hidden_dim: int = 10,
+        num_layers: int = 1,
+        head_hidden_dim: int = 20,
+        head_num_hidden_layers: int = 2,
+        variance: Variance = "constant",
+    ) -> None:
+        super().__init__()
+        if cell not in _CELLS:
+            raise ValueError(f"cell must be one of {', '.join(_CELLS)}; got {cell!r}")
+        if variance not in get_args(Variance):
+            raise ValueError(
+                f"variance must be one of {', '.join(get_args(Variance))}; got {variance!r}"
+            )
+        if min(latent_dim, hidden_dim, num_layers) < 1:
+            raise ValueError(
+                f"latent_dim, hidden_dim and num_layers must be at least 1, got {latent_dim}, "
+                f"{hidden_dim} and {num_layers}"
+            )
+        if variance == "input_variance" and input_dim is None:
+            raise ValueError("variance=input_variance needs input_dim")
+        self.latent_dim, self.state_dim = latent_dim, hidden_dim
+        self.variance: Variance = variance
+        self.recurrent = _CELLS[cell](latent_dim, hidden_dim, num_layers, batch_first=True)
+        self.head = mlp(hidden_dim, head_hidden_dim, latent_dim, head_num_hidden_layers)
+        self.variance_network: nn.Module | None = None
+        if variance == "state":
+            self.variance_network = nn.Linear(hidden_dim, latent_dim)
+        elif variance == "input_variance":
+            self.variance_network = VarianceNetwork(input_dim or 0, latent_dim)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return parameters by the part whose learning rate they have."""
+        groups = {
+            "recurrent": list(self.recurrent.parameters()),
+            "head": list(self.head.parameters()),
+        }
+        if self.variance_network is not None:
+            groups["variance"] = list(self.variance_network.parameters())
+        return groups
+
+    def forward(self, latents: Tensor, inputs: Tensor, mask: Tensor | None = None) -> Forecast:
+        """Run over sequences of latents.
+
+        Args:
+            latents: z, (B, T, m).
+            inputs: x, (B, T, F).
+            mask: true where there is an observation, (B, T); what is missing enters as zero.
+
+        Returns:
+            Predictions and hidden states; there is no posterior covariance.
+        """
+        entering = latents
+        if mask is not None:
+            entering = torch.where(mask if mask.ndim == 3 else mask[..., None], latents, 0.0)
+        states, _ = self.recurrent(entering)
+        before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1)
+        mean = self.head(before)
+        if self.variance_network is None:
+            variance = torch.ones_like(mean)
+        elif self.variance == "state":
+            variance = softplus(self.variance_network(before)) + _FLOOR
+        else:
+            variance = self.variance_network(inputs) + _FLOOR
+        predictions = Gaussian(mean, torch.diag_embed(variance.sqrt()))
+        return Forecast(latents, predictions, states)
