@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from predictive.decoding import r2, r2_per_dim
+from predictive.bins import r2, r2_per_dim, wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ def identifiability(
     """
     forward = (fit_recovered, fit_true, score_recovered, score_true)
     # Bins without true latents are NaN among the targets here, and must go as inputs as well.
-    fit, other = (~_wide(true).isnan().any(dim=1) for true in (fit_true, score_true))
+    fit, other = (~wide(true).isnan().any(dim=1) for true in (fit_true, score_true))
     backward = (fit_true[fit], fit_recovered[fit], score_true[other], score_recovered[other])
     same = fit_recovered.shape[1] == fit_true.shape[1]
     return Identifiability(
@@ -166,7 +166,7 @@ def cosine_similarity_of_gradients(
             parts = torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True)
         else:
             parts = [None] * len(trained)
-        gradients.append([None if part is None else _wide(part) for part in parts])
+        gradients.append([None if part is None else wide(part) for part in parts])
     inner = squares = other_squares = 0.0
     for a, b in zip(*gradients, strict=True):
         if a is not None:
@@ -178,10 +178,6 @@ def cosine_similarity_of_gradients(
     if squares == 0.0 or other_squares == 0.0:
         return math.nan
     return max(-1.0, min(1.0, inner / (math.sqrt(squares) * math.sqrt(other_squares))))
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.detach().to(device="cpu", dtype=torch.float64)
 
 
 def _parts(
@@ -200,7 +196,7 @@ def _parts(
             "latents must be (bins, dimensions), recovered and true over the same bins, with the "
             f"same dimensions in the part fitted on and the part scored, got {shapes}"
         )
-    x, y = _wide(fit_x), _wide(fit_y)
+    x, y = wide(fit_x), wide(fit_y)
     if not (x.isfinite().all() and score_x.isfinite().all()):
         raise ValueError(
             "latents that are mapped must be finite, got NaN or infinity: leave out padded bins, "
@@ -221,5 +217,5 @@ def _scored(
 ) -> AffineFit:
     offset = target_centre - centre @ matrix
     # Centred before the product, so that large means cost no digits.
-    predictions = (_wide(features) - centre) @ matrix + target_centre
+    predictions = (wide(features) - centre) @ matrix + target_centre
     return AffineFit(r2(targets, predictions), r2_per_dim(targets, predictions), matrix, offset)

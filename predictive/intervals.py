@@ -25,7 +25,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from predictive.decoding import Decoder
+from predictive.bins import wide
+from predictive.decoders import Decoder
 
 # Numbers held at once by a chunk of bins: samples of states or widths of a perceptron's layer.
 _CHUNK_NUMBERS = 2_000_000
@@ -104,7 +105,7 @@ def fit_residual(
     Raises:
         ValueError: shapes that do not fit, fewer than two bins with a known target.
     """
-    y = targets.detach().to(device="cpu", dtype=torch.float64)
+    y = wide(targets)
     if y.ndim != 2 or mean.ndim != 2 or len(y) != len(mean):
         raise ValueError(
             f"states and targets must be (bins, dimensions) over the same bins, got "
@@ -195,7 +196,7 @@ def coverage(targets: Tensor, low: Tensor, high: Tensor) -> Coverage:
             f"targets, low and high must have the same shape (bins, dimensions), got "
             f"{tuple(targets.shape)}, {tuple(low.shape)} and {tuple(high.shape)}"
         )
-    y, low, high = (part.detach().to("cpu", torch.float64) for part in (targets, low, high))
+    y, low, high = (wide(part) for part in (targets, low, high))
     known = ~y.isnan().any(dim=1)
     if not known.any():
         raise ValueError(f"no bin with a known target among {len(y)}: give bins to count")
@@ -236,11 +237,11 @@ def _decoded_moments(
     decoder: Decoder, mean: Tensor, factor: Tensor | None, num_samples: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Return mean and variance over the posterior of the decoded states, (M, k) each."""
-    mean = mean.detach().to(device="cpu", dtype=torch.float64)
+    mean = wide(mean)
     if factor is None:
         decoded = decoder.predict(mean)
         return decoded, torch.zeros_like(decoded)
-    factor = factor.detach().to(device="cpu", dtype=torch.float64)
+    factor = wide(factor)
     num_states = mean.shape[1]
     if factor.shape not in {(len(mean), num_states, num_states), (1, num_states, num_states)}:
         raise ValueError(

@@ -6,20 +6,31 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
-from sklearn.manifold import TSNE
 
-from solo_ldm.files import write_atomically
-
-SIZE_INCHES = (16.0, 10.0)
-DOTS_PER_INCH = 100
+from solo_ldm.drawing import (
+    BLUE,
+    COLOURS,
+    DOTS_PER_INCH,
+    GRID,
+    INK,
+    LIGHT,
+    MARKERS,
+    MUTED,
+    RED,
+    SIZE_INCHES,
+    check_path,
+    new_figure,
+    save,
+    say,
+    shorten,
+    style,
+)
 
 # t-SNE of more takes minutes on a laptop and shows no more.
 MAX_POINTS = 1000
@@ -28,17 +39,6 @@ MIN_POINTS_TSNE = 50
 # t-SNE's distances need no more directions, and its cost grows with them.
 MAX_DIMS_TSNE = 50
 MAX_NAMED_CLASSES = 12
-
-# Petroff 2021 (arXiv 2107.02270): ten colours, apart from each other with any colour vision.
-COLOURS = (
-    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
-    "#a96b59", "#e76300", "#717581", "#92dadd", "#b9ac70",
-)  # fmt: skip
-# A second cue beside the colour, and what tells the 11th and 12th class from the first two.
-MARKERS = ("o", "s", "^", "D", "v", "P", "o", "X", "s", "^", "*", "p")
-
-BLUE, ORANGE, RED = COLOURS[0], COLOURS[1], COLOURS[2]
-INK, MUTED, GRID = "#222222", "#6b6f76", "#e3e5e8"
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,12 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
         ValueError: in one line, for another ending than .png, series of unequal lengths, or
             features, labels and classes that do not fit.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"path: expected a name that ends in .png, got {path.name!r}")
+    path = check_path(path)
     epochs = _check_history(data.history)
     features, labels = _check_features(data)
 
-    # Not pyplot: its figures are global state of the program that trains.
-    figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, facecolor="white")
-    FigureCanvasAgg(figure)
-    title = _shorten(data.title, 110)
+    figure = new_figure(*SIZE_INCHES, DOTS_PER_INCH)
+    title = shorten(data.title, 110)
     figure.text(0.04, 0.957, title, size=19, weight="bold", color=INK, va="center")
     sides = {"left": 0.045, "right": 0.975, "wspace": 0.22}
     top = figure.add_gridspec(1, 3, top=0.865, bottom=0.56, **sides)
@@ -103,9 +99,7 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     _draw_view(figure.add_subplot(bottom[0]), features, labels, data.classes)
     _draw_scores(figure.add_subplot(bottom[2]), data.scores, labels)
 
-    metadata = {"Title": data.title}
-    write_atomically(path, lambda to: figure.savefig(to, format="png", metadata=metadata))
-    return path
+    return save(path, figure, data.title)
 
 
 def _check_history(history: Mapping[str, Sequence[float]]) -> np.ndarray:
@@ -138,13 +132,6 @@ def _check_features(data: ReportData) -> tuple[np.ndarray | None, np.ndarray | N
     return features, labels
 
 
-def _shorten(text: str, length: int) -> str:
-    """Fit a text of the user into its place, and keep matplotlib from reading it as TeX."""
-    text = " ".join(text.split())
-    text = text if len(text) <= length else text[: length - 1].rstrip() + "…"
-    return text.replace("$", r"\$")
-
-
 def _title(axes: Axes, title: str, note: str) -> None:
     # In points above the axes, since these are of different heights.
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
@@ -152,27 +139,14 @@ def _title(axes: Axes, title: str, note: str) -> None:
     axes.annotate(note, (0, 1), (0, 9), size=10, color=MUTED, **place)
 
 
-def _style(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(colors=MUTED, which="both", labelsize=10, length=3)
-    axes.grid(True, axis=grid, color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def _say(axes: Axes, text: str) -> None:
-    axes.set_axis_off()
-    axes.text(0, 0.95, text, transform=axes.transAxes, size=11, color=INK, va="top")
-
-
-def _plot_epochs(axes: Axes, epochs: np.ndarray, values: Any, **style: Any) -> bool:
+def _plot_epochs(axes: Axes, epochs: np.ndarray, values: Any, **line: Any) -> bool:
     """Plot what was measured, and say whether anything was."""
     values = np.asarray(values, dtype=float)
     measured = np.isfinite(values)
     if not measured.any():
         return False
     marker = "o" if measured.sum() <= 30 else None
-    axes.plot(epochs[measured], values[measured], marker=marker, markersize=4, linewidth=2, **style)
+    axes.plot(epochs[measured], values[measured], marker=marker, markersize=4, linewidth=2, **line)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.margins(y=0.12)
     return True
@@ -190,9 +164,9 @@ def _draw_losses(axes: Axes, epochs: np.ndarray, history: Mapping[str, Sequence[
             values = sign * np.asarray(history[key], dtype=float)
             _plot_epochs(axes, epochs, values, label=label, color=colour, linestyle=line)
     if not axes.lines:
-        _say(axes, "No loss was recorded.")
+        say(axes, "No loss was recorded.")
         return
-    _style(axes)
+    style(axes)
     axes.set_xlabel("epoch", color=MUTED)
     # Headroom: a legend among three curves hides one of them sooner or later.
     low, high = axes.get_ylim()
@@ -211,9 +185,9 @@ def _draw_health(
     )
     for axes, (key, label) in zip(panels, measures, strict=True):
         if not _plot_epochs(axes, epochs, history.get(key, []), color=BLUE):
-            _say(axes, f"No {label} was recorded.")
+            say(axes, f"No {label} was recorded.")
             continue
-        _style(axes)
+        style(axes)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
         axes.annotate(
             label, (1, 1), (0, -1), "axes fraction", "offset points",
@@ -240,12 +214,12 @@ def _draw_spectra(axes: Axes, spectra: Mapping[str, ArrayLike]) -> None:
         axes.loglog(
             np.arange(1, len(shares) + 1), shares, color=colour, linewidth=2,
             linestyle="--" if name == "untrained" else "-",
-            label=f"{_shorten(name, 24)}  (effective rank {rank:.1f})",
+            label=f"{shorten(name, 24)}  (effective rank {rank:.1f})",
         )  # fmt: skip
     if not axes.lines:
-        _say(axes, "No spectrum was measured.")
+        say(axes, "No spectrum was measured.")
         return
-    _style(axes)
+    style(axes)
     axes.set_xlabel("direction, in order of variance", color=MUTED)
     axes.legend(frameon=False, fontsize=10, labelcolor=INK, loc="lower left", handlelength=2.4)
 
@@ -261,7 +235,7 @@ def _draw_view(
         features, labels = features[finite], labels if labels is None else labels[finite]
     if features is None or len(features) < 2:
         _title(axes, "Features", "")
-        _say(axes, "There are no finite features to show.")
+        say(axes, "There are no finite features to show.")
         return
     num_all = len(features)
     if num_all > MAX_POINTS:
@@ -302,7 +276,7 @@ def _draw_view(
     )  # fmt: skip
     # Set afterwards: matplotlib leaves out entries that start with an underscore.
     for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_text(_shorten(name, 17))
+        text.set_text(shorten(name, 17))
 
 
 def _project(features: np.ndarray) -> tuple[np.ndarray, str]:
@@ -317,6 +291,9 @@ def _project(features: np.ndarray) -> tuple[np.ndarray, str]:
     if len(features) < MIN_POINTS_TSNE or collapsed:
         return principal[:, :2], "principal components"
     principal = principal[:, :MAX_DIMS_TSNE] / principal[:, 0].std()
+    # Imported here: scikit-learn takes seconds, and few programs draw a report.
+    from sklearn.manifold import TSNE
+
     points = TSNE(init="pca", perplexity=30, random_state=0).fit_transform(principal)
     return points, "t-SNE"
 
@@ -326,7 +303,7 @@ def _draw_scores(
 ) -> None:
     if not scores:
         _title(axes, "Scores", "")
-        _say(
+        say(
             axes,
             "The data have no labels, so that there is nothing to score.\n"
             "Health and spectrum above tell of a collapse."
@@ -340,7 +317,7 @@ def _draw_scores(
         axes.axvline(commonest, color=INK, linewidth=1, linestyle=":", zorder=3)
         note += f"  (dotted: commonest class, {commonest:.0%})"
     _title(axes, "Scores", note)
-    bars = (("top1", "trained", BLUE, -0.2), ("untrained_top1", "untrained", "#c3c7cc", 0.2))
+    bars = (("top1", "trained", BLUE, -0.2), ("untrained_top1", "untrained", LIGHT, 0.2))
     for key, label, colour, offset in bars:
         for row, score in enumerate(scores.values()):
             value = score.get(key)
@@ -353,11 +330,11 @@ def _draw_scores(
             )  # fmt: skip
     for row, name in enumerate(scores):
         axes.annotate(
-            _shorten(name, 40), (0, row - 0.42), (0, 2), textcoords="offset points",
+            shorten(name, 40), (0, row - 0.42), (0, 2), textcoords="offset points",
             size=11, weight="bold", color=INK, zorder=4,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )  # fmt: skip
-    _style(axes, grid="x")
+    style(axes, grid="x")
     axes.spines["left"].set_visible(False)
     axes.set(yticks=[], xlim=(0, 1.3), ylim=(max(len(scores), 2) - 0.4, -0.75))
     axes.set_xticks(np.linspace(0, 1, 6))

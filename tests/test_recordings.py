@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from predictive.data.recordings import linearise, position_at, segments, velocity
+from predictive.data.recordings import segments
+from predictive.data.running import linearise, position_at, velocity
 from predictive.data.sequences import Segment
-from predictive.data.spike_files import SpikeRecording, bin_spikes
+from predictive.data.spikes import SpikeRecording, bin_spikes
 from predictive.data.splitting import split_blocks, split_contiguous
 
 BIN = 0.025

@@ -12,11 +12,12 @@ from scipy.integrate import solve_ivp
 from skimage.transform import swirl
 
 from predictive.data import frames as frames_module
-from predictive.data.frames import noisy, random_streams, renderer, swirl_matrix
+from predictive.data.frames import noisy, renderer, swirl_matrix
 from predictive.data.moving_dot import moving_dot
 from predictive.data.nonlinear_system import nonlinear_system, runge_kutta_step, velocity
 from predictive.data.ornstein_uhlenbeck import ornstein_uhlenbeck
 from predictive.data.place_cells import place_cells
+from predictive.data.simulation import random_streams
 
 SMALL = {"num_train": 6, "num_held_out": 3, "num_steps": 20}
 BUILDERS = {

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from predictive.data.frames import random_streams
 from predictive.data.ornstein_uhlenbeck import ornstein_uhlenbeck, ornstein_uhlenbeck_process
 from predictive.data.place_cells import place_cells, place_fields
+from predictive.data.simulation import random_streams
 
 FIELDS = {
     "num_cells": 30,

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from predictive.data.spike_files import Array, SpikeRecording, existing, group_spikes, load_mat
+from predictive.data.spike_files import existing, group_spikes, load_mat
+from predictive.data.spikes import Array, SpikeRecording
 
 # A step of the place in one bin that no rat can make: 8 cm of a track of 1.6 m in 25 ms.
 _JUMP_SHARE = 0.05

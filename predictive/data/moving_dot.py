@@ -8,18 +8,16 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from predictive.data.frames import (
-    Rendering,
+from predictive.data.frames import Rendering, noisy, renderer
+from predictive.data.sequences import TimeSeriesData
+from predictive.data.simulation import (
     check_choice,
     check_flag,
     check_number,
     check_sizes,
     equal_sequences,
-    noisy,
     random_streams,
-    renderer,
 )
-from predictive.data.sequences import TimeSeriesData
 
 Motion = Literal["figure8", "circular", "square"]
 NoiseKind = Literal["constant", "random", "state"]

@@ -7,16 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from predictive.data.frames import (
-    Rendering,
-    check_number,
-    check_sizes,
-    equal_sequences,
-    noisy,
-    random_streams,
-    renderer,
-)
+from predictive.data.frames import Rendering, noisy, renderer
 from predictive.data.sequences import TimeSeriesData
+from predictive.data.simulation import check_number, check_sizes, equal_sequences, random_streams
 
 # a, k and θ0 of DESIGN section 5.
 _AMPLITUDE = 0.5

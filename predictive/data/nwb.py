@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from predictive.data.spike_files import Array, SpikeRecording, existing, first_line
+from predictive.data.spike_files import existing, first_line
+from predictive.data.spikes import Array, SpikeRecording
 
 
 def read_nwb(path: str | Path, position_series: str | None = None) -> SpikeRecording:

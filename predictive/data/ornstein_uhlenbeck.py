@@ -10,17 +10,16 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from predictive.data.frames import (
+from predictive.data.frames import noisy, random_network
+from predictive.data.sequences import TimeSeriesData
+from predictive.data.simulation import (
     check_choice,
     check_number,
     check_sizes,
     check_whole,
     equal_sequences,
-    noisy,
-    random_network,
     random_streams,
 )
-from predictive.data.sequences import TimeSeriesData
 
 Mixing = Literal["linear", "random_network"]
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from predictive.data.frames import check_flag, check_number, check_whole, random_streams
 from predictive.data.ornstein_uhlenbeck import ornstein_uhlenbeck_process
 from predictive.data.sequences import Segment, TimeSeriesData, pad
+from predictive.data.simulation import check_flag, check_number, check_whole, random_streams
 from predictive.data.splitting import cut, split_blocks
 
 # Spread of the logarithm of a cell's field width and peak rate.

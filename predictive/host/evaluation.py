@@ -11,12 +11,14 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from predictive.data.sequences import Sequences, TimeSeriesData
-from predictive.decoding import DecodingScore, decode, fit_linear, fit_mlp, smooth_causally
+from predictive.decoders import fit_linear, fit_mlp
+from predictive.decoding import DecodingScore, decode
 from predictive.host.filtered import Filtered, filter_sequences
 from predictive.identifiability import Identifiability, identifiability
 from predictive.intervals import Coverage, DecodedInterval, coverage, fit_residual
 from predictive.intervals import decode_with_interval as with_interval
 from predictive.method import PredictiveMethod
+from predictive.smoothing import smooth_causally
 
 # Targets that tell about the observation, not about what the latents stand for.
 _NOT_DECODED = ("noise_variance", "jump", "direction", "speed", "phase_position")

@@ -13,11 +13,9 @@ from matplotlib.axes import Axes
 from predictive.pictures.layout import Panel, compose
 from predictive.pictures.stretches import choose
 from predictive.pictures.style import (
-    LIGHT,
     Floats,
     Values,
     as_rows,
-    check_path,
     check_shape,
     few_ticks,
     figures,
@@ -25,12 +23,8 @@ from predictive.pictures.style import (
     known_bins,
     label,
     legend_above,
-    save,
-    say,
-    shorten,
-    style,
 )
-from solo_ldm.report import BLUE, INK, ORANGE
+from solo_ldm.drawing import BLUE, INK, LIGHT, ORANGE, check_path, save, say, shorten, style
 
 MAX_BINS = 1200
 MAX_STRETCHES = 6

@@ -13,21 +13,17 @@ from matplotlib.patches import Rectangle
 
 from predictive.pictures.layout import Panel, compose
 from predictive.pictures.style import (
-    LIGHT,
     WIDTH_INCHES,
     Floats,
     Values,
     as_rows,
-    check_path,
     check_shape,
     figures,
     heading,
     known_bins,
     legend_above,
-    save,
-    say,
 )
-from solo_ldm.report import BLUE, INK, MUTED, ORANGE
+from solo_ldm.drawing import BLUE, INK, LIGHT, MUTED, ORANGE, check_path, save, say
 
 NUM_FRAMES = 8
 MAX_SEQUENCES = 4

@@ -14,21 +14,27 @@ from matplotlib.ticker import MaxNLocator
 
 from predictive.pictures.layout import Panel, compose
 from predictive.pictures.style import (
-    LIGHT,
     Floats,
     Values,
     as_array,
-    check_path,
     check_shape,
     heading,
     label,
     legend_above,
+)
+from solo_ldm.drawing import (
+    BLUE,
+    COLOURS,
+    INK,
+    LIGHT,
+    ORANGE,
+    RED,
+    check_path,
     save,
     say,
     shorten,
     style,
 )
-from solo_ldm.report import BLUE, COLOURS, INK, ORANGE, RED
 
 # Of the running mean of a noisy series, in shares of its length.
 _SMOOTHING = 0.04

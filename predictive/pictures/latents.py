@@ -17,18 +17,14 @@ from predictive.pictures.style import (
     Floats,
     Values,
     as_array,
-    check_path,
     check_shape,
     few_ticks,
     heading,
     known_bins,
     label,
     legend_above,
-    save,
-    say,
-    style,
 )
-from solo_ldm.report import BLUE, INK, ORANGE
+from solo_ldm.drawing import BLUE, INK, ORANGE, check_path, save, say, style
 
 MAX_DIMS = 4
 MAX_BINS = 150

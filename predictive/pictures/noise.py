@@ -17,18 +17,14 @@ from predictive.pictures.style import (
     Floats,
     Values,
     as_rows,
-    check_path,
     check_shape,
     few_ticks,
     figures,
     heading,
     label,
     legend_above,
-    save,
-    say,
-    style,
 )
-from solo_ldm.report import BLUE, ORANGE
+from solo_ldm.drawing import BLUE, ORANGE, check_path, save, say, style
 
 # Dots of more would hide how many there are.
 MAX_DOTS = 1500

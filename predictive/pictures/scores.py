@@ -11,18 +11,19 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from predictive.pictures.layout import Panel, compose
-from predictive.pictures.style import (
-    Values,
-    as_array,
+from predictive.pictures.style import Values, as_array, heading, label
+from solo_ldm.drawing import (
+    BLUE,
+    COLOURS,
+    INK,
+    MUTED,
+    ORANGE,
     check_path,
-    heading,
-    label,
     save,
     say,
     shorten,
     style,
 )
-from solo_ldm.report import BLUE, COLOURS, INK, MUTED, ORANGE
 
 # Bars of a decoder that is worse than the mean are cut here.
 _LOWEST = -0.3

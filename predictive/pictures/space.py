@@ -14,21 +14,16 @@ from matplotlib.lines import Line2D
 
 from predictive.pictures.layout import Panel, compose
 from predictive.pictures.style import (
-    LIGHT,
     Floats,
     Values,
     as_array,
     as_rows,
-    check_path,
     check_shape,
     few_ticks,
     heading,
     label,
-    save,
-    say,
-    shorten,
 )
-from solo_ldm.report import BLUE, GRID, INK, MUTED, ORANGE
+from solo_ldm.drawing import BLUE, GRID, INK, LIGHT, MUTED, ORANGE, check_path, save, say, shorten
 
 # More hide each other.
 MAX_POINTS = 5000

@@ -1,23 +1,18 @@
-"""The look that all pictures share: headings, legends, axes, and checks of what is drawn."""
+"""What pictures of a predictive run share: headings, legends, and checks of what is drawn."""
 
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from solo_ldm.files import write_atomically
-from solo_ldm.report import GRID, INK, MUTED
+from solo_ldm.drawing import INK, MUTED
 
 Floats = NDArray[np.float64]
 # What pictures are made of: arrays, nested lists, or tensors on any device.
@@ -26,35 +21,8 @@ Values = ArrayLike | Tensor
 # 1600 pixels across. Single pictures have fewer inches, and hence larger text, than the report.
 WIDTH_INCHES = 12.8
 DOTS_PER_INCH = 125
-LIGHT = "#c3c7cc"
 # Of heights above the axes, in points.
 _TITLE_AT, _NOTE_AT = 24.0, 8.0
-
-
-def new_figure(width: float, height: float, dots_per_inch: int) -> Figure:
-    """Return a white figure of a size in inches; not pyplot's, whose figures are global state."""
-    figure = Figure(figsize=(width, height), dpi=dots_per_inch, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def check_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path.
-
-    Raises:
-        ValueError: in one line, for another ending than .png.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"path: expected a name that ends in .png, got {path.name!r}")
-    return path
-
-
-def save(path: Path, figure: Figure, title: str) -> Path:
-    """Write a figure as a PNG, whole or not at all, and return its path."""
-    metadata = {"Title": title}
-    write_atomically(path, lambda to: figure.savefig(to, format="png", metadata=metadata))
-    return path
 
 
 def as_array(name: str, values: Values, *axes: str) -> Floats:
@@ -102,27 +70,11 @@ def known_bins(values: Floats) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(values).any(axis=tuple(range(2, values.ndim))))
 
 
-def shorten(text: str, length: int) -> str:
-    """Fit a text of the user into its place, and keep matplotlib from reading it as TeX."""
-    text = " ".join(text.split())
-    text = text if len(text) <= length else text[: length - 1].rstrip() + "…"
-    return text.replace("$", r"\$")
-
-
 def figures(value: float | None, name: str = "R²") -> str:
     """Return ", R² 0.991", or nothing for a value that is absent or not finite."""
     if value is None or not math.isfinite(value):
         return ""
     return f", {name} {value:.3f}".replace("-", "−")
-
-
-def style(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
-    """Draw quiet axes and a quieter grid."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(colors=MUTED, which="both", labelsize=10, length=3)
-    axes.grid(True, axis=grid, color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
 
 
 def label(axes: Axes, x: str | None = None, y: str | None = None) -> None:
@@ -131,12 +83,6 @@ def label(axes: Axes, x: str | None = None, y: str | None = None) -> None:
         axes.set_xlabel(x, color=MUTED, size=10.5)
     if y is not None:
         axes.set_ylabel(y, color=MUTED, size=10.5)
-
-
-def say(axes: Axes, text: str) -> None:
-    """Write a sentence where there is nothing to draw."""
-    axes.set_axis_off()
-    axes.text(0, 0.95, text, transform=axes.transAxes, size=11, color=INK, va="top")
 
 
 def legend_above(axes: Axes, columns: int, **settings: Any) -> None:

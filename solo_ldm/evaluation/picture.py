@@ -12,9 +12,9 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from solo_ldm.drawing import BLUE, GRID, INK, MUTED, RED
 from solo_ldm.evaluation.metrics import wilson_interval
 from solo_ldm.files import write_atomically
-from solo_ldm.report import BLUE, GRID, INK, MUTED, RED
 
 SIZE_INCHES = (16.0, 8.6)
 DOTS_PER_INCH = 100

@@ -1,0 +1,132 @@
+"""Time bins that decoders are fitted to, and the R² of what is decoded.
+
+Features are (M, F) and targets (M, k) over M time bins in the order of time; a bin whose target is
+not known (NaN in any dimension) is left out. Everything is returned in float64 on the CPU.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_FEWEST_BINS = 20
+
+
+def r2(targets: Tensor, predictions: Tensor) -> float:
+    """Return the coefficient of determination, pooled over target dimensions.
+
+    R² = 1 − Σ_t,d (y_td − ŷ_td)² / Σ_t,d (y_td − ȳ_d)², scikit-learn's "variance_weighted".
+
+    Args:
+        targets: y, (M, k); bins with NaN are left out.
+        predictions: ŷ, (M, k).
+
+    Returns:
+        At most 1; below 0 for predictions worse than the mean; NaN for constant targets.
+
+    Raises:
+        ValueError: shapes that differ, no bin with a known target.
+    """
+    squares, total = sums_of_squares(targets, predictions)
+    return float(1.0 - squares.sum() / total.sum())
+
+
+def r2_per_dim(targets: Tensor, predictions: Tensor) -> Tensor:
+    """Return the R² of each target dimension, (k,); see `r2`."""
+    squares, total = sums_of_squares(targets, predictions)
+    return 1.0 - squares / total
+
+
+def sums_of_squares(targets: Tensor, predictions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the two sums that R² is made of, for each target dimension.
+
+    Σ_t (y_td − ŷ_td)² and Σ_t (y_td − ȳ_d)². Args and Raises: see `r2`.
+
+    Returns:
+        (k,) and (k,).
+    """
+    y, prediction = wide(targets), wide(predictions)
+    if y.shape != prediction.shape or y.ndim != 2:
+        raise ValueError(
+            f"targets and predictions must have the same shape (bins, dimensions), got "
+            f"{tuple(y.shape)} and {tuple(prediction.shape)}"
+        )
+    known = ~y.isnan().any(dim=1)
+    if not known.any():
+        raise ValueError(f"no bin with a known target among {len(y)}: give bins to score on")
+    y, prediction = y[known], prediction[known]
+    return (y - prediction).square().sum(dim=0), (y - y.mean(dim=0)).square().sum(dim=0)
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return values without a graph, in float64 on the CPU."""
+    return x.detach().to(device="cpu", dtype=torch.float64)
+
+
+def known_bins(
+    features: Tensor, targets: Tensor, groups: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return what there is to fit: the bins whose target is known.
+
+    Args:
+        features: (M, F), finite.
+        targets: (M, k), NaN in any dimension where not known.
+        groups: number of the sequence each bin belongs to, (M,), or None.
+
+    Returns:
+        Features, targets and groups of the known bins, in the order of time.
+
+    Raises:
+        ValueError: fewer than 20 bins with a target, shapes that do not fit, NaN in features.
+    """
+    x, y = wide(features), wide(targets)
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or 0 in (x.shape[1], y.shape[1]):
+        raise ValueError(
+            f"features and targets must be (bins, features) and (bins, dimensions) over the same "
+            f"bins, got {tuple(x.shape)} and {tuple(y.shape)}"
+        )
+    if groups is not None and groups.shape != (len(x),):
+        raise ValueError(f"groups must be one number a bin ({len(x)}), got {tuple(groups.shape)}")
+    if not x.isfinite().all():
+        raise ValueError(
+            "features must be finite, got NaN or infinity: leave out padded bins, and check that "
+            "the training did not diverge"
+        )
+    known = ~y.isnan().any(dim=1)
+    if int(known.sum()) < _FEWEST_BINS:
+        raise ValueError(
+            f"fitting a decoder needs at least {_FEWEST_BINS} bins with a known target, got "
+            f"{int(known.sum())} of {len(y)}"
+        )
+    return x[known], y[known], None if groups is None else groups.cpu()[known]
+
+
+def standards(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and scale of features (M, F), (F,) each: none is blown up that hardly varies.
+
+    The scale is the standard deviation, at least a thousandth of the largest; 1 if all are zero.
+    """
+    deviation, mean = torch.std_mean(features, dim=0, correction=0)
+    largest = deviation.max()
+    return mean, deviation.clamp(min=1e-3 * float(largest)) if largest > 0.0 else 1.0 + deviation
+
+
+def chunk_edges(num_bins: int, num_chunks: int, groups: Tensor | None) -> list[int]:
+    """Cut bins into contiguous chunks, between sequences if there are enough of them.
+
+    Args:
+        num_bins: M, in the order of time.
+        num_chunks: how many are wanted.
+        groups: number of the sequence each bin belongs to, (M,); None cuts anywhere.
+
+    Returns:
+        The first bin of each chunk, and M; fewer chunks, but at least two, where several edges
+        fall on the same border of sequences.
+    """
+    edges = [round(i * num_bins / num_chunks) for i in range(num_chunks + 1)]
+    if groups is None:
+        return edges
+    starts = (groups[1:] != groups[:-1]).nonzero().flatten() + 1
+    borders = torch.cat([torch.tensor([0]), starts, torch.tensor([num_bins])])
+    nearest = {int(borders[(borders - edge).abs().argmin()]) for edge in edges}
+    return sorted(nearest) if len(nearest) > 2 else edges
