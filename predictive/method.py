@@ -76,7 +76,7 @@ class PredictiveMethod(pl.LightningModule):
             "train_ldm_loss": terms.loss.detach(),
             "train_log_prob": terms.log_prob.detach(),
             "train_entropy": terms.entropy.detach(),
-            "z_std": forecast.latents.detach().std(dim=(0, 1)).mean(),
+            "z_std": forecast.latents.detach()[batch.known].std(dim=0).mean(),
         }
         decoding = {f"train_{name}_mse": loss.detach() for name, loss in losses.items()}
         self.log_dict(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from predictive.filtering import log_density
 from predictive.predictors.forecast import Forecast
-from solo_ldm.distributed import gather
+from solo_ldm.distributed import gather, smallest
 from solo_ldm.entropy import (
     EntropyEstimator,
     KernelEntropy,
@@ -53,12 +53,12 @@ class PredictiveObjective(nn.Module):
         the latents, nothing detached. over="marginal" takes H[q(z_t)], which adds the mutual
         information of z_t with its past; over="joint" takes H[q(z_t | z_{t−1})] =
         H[q(z_{t−1}, z_t)] − H[q(z_{t−1})], whose sum is the entropy of a Markov sequence.
-    entropy="contrastive":  H = −E log (1/N) Σ_j p(z_j | z_<t) over N latents of other sequences
-        and times: log p + H is then InfoNCE's bound on the mutual information, CPC with the
-        predictor's density as its critic.
+    entropy="contrastive":  H = −E log (1/N) Σ_j p(z_t | past j), the density of z_t estimated by
+        the mixture of the N predictions made in other sequences and at other times. log p + H is
+        then InfoNCE, at most log N: CPC with the predictor's density as its critic.
 
-    All entropies are in nats, so that a change of the latents' scale that the predictor's
-    variances follow leaves the loss as it is.
+    Entropies are in nats. With all but stop_gradient and kernel, whose bandwidth is fixed, a
+    change of the latents' scale that the predictor's variances follow leaves the loss as it is.
 
     Args:
         entropy: see above.
@@ -153,6 +153,11 @@ class PredictiveObjective(nn.Module):
         values = z.detach() if self.entropy == "stop_gradient" else z
         density = log_density(values, forecast.predictions)
         count = known.sum()
+        if int(count) == 0:
+            raise ValueError(
+                f"no latent counts in a batch of {len(z)} sequences of {z.shape[1]} bins: all are "
+                f"missing, or come before first_step={self.first_step}"
+            )
         log_prob = torch.where(known, density, 0.0).sum() / count
         steps = count / len(z)
         if self.entropy == "stop_gradient":
@@ -160,22 +165,23 @@ class PredictiveObjective(nn.Module):
         entropy = self.estimate(forecast, known)
         return LDMTerms(-steps * (log_prob + self.weight * entropy), log_prob, entropy)
 
-    def estimate(self, forecast: Forecast, known: Tensor) -> Tensor:
+    def estimate(self, forecast: Forecast, known: Tensor, gathered: bool = True) -> Tensor:
         """Return the entropy of the latents in nats per step, from a random sample of them.
 
         Args:
             forecast: over (B, T, m).
             known: true where there is a latent that counts, (B, T).
+            gathered: whether the samples of all processes are used; all must then take part.
         """
         z = forecast.latents
         if self.entropy == "contrastive":
-            return self._contrastive(forecast, known)
+            return self._contrastive(forecast, known, gathered)
         if self.estimator is None:
             raise ValueError("entropy=stop_gradient has no estimator: its entropy is −log p")
         if self.over == "marginal":
-            return self._nats(gather(self._sample(z, known)), num_views=1)
+            return self._nats(self._sample(z, known, gathered), num_views=1)
         pair = torch.cat([z[:, :-1], z[:, 1:]], dim=2)
-        pairs = gather(self._sample(pair, known[:, :-1] & known[:, 1:]))
+        pairs = self._sample(pair, known[:, :-1] & known[:, 1:], gathered)
         return self._nats(pairs, num_views=2) - self._nats(pairs[:, : z.shape[2]], num_views=1)
 
     def _nats(self, samples: Tensor, num_views: int) -> Tensor:
@@ -184,33 +190,37 @@ class PredictiveObjective(nn.Module):
         value = self.estimator.marginal(samples)
         return self.estimator.to_nats(value, len(samples), dim, num_views)
 
-    def _contrastive(self, forecast: Forecast, known: Tensor) -> Tensor:
-        """Return −E log (1/N) Σ_j N(z_j; ẑ_i, S_i), the pair i = j included, as in InfoNCE."""
+    def _contrastive(self, forecast: Forecast, known: Tensor, gathered: bool) -> Tensor:
+        """Return −E_j log (1/N) Σ_i N(z_j; ẑ_i, S_i), the pair i = j included, as in InfoNCE."""
         z, predictions = forecast.latents, forecast.predictions
-        rows = self._rows(known)
-        own = z.flatten(0, 1)[rows]
-        others = widen(gather(own))
-        mean = widen(predictions.mean.flatten(0, 1)[rows])
+        rows = self._rows(known, gathered)
+        share = gather if gathered else _own
         factor = predictions.factor.expand(len(z), -1, -1, -1).flatten(0, 1)[rows]
-        # (N, m, N'): how far each latent lies from each prediction, as columns.
-        residual = others.T[None] - mean[:, :, None]
-        whitened = torch.linalg.solve_triangular(widen(factor), residual, upper=False)
-        log_det = widen(factor).diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+        mean = widen(share(predictions.mean.flatten(0, 1)[rows]))
+        factor = widen(share(factor))
+        # (N, m, M): how far each latent lies from each prediction, as columns.
+        residual = widen(z.flatten(0, 1)[rows]).T[None] - mean[:, :, None]
+        whitened = torch.linalg.solve_triangular(factor, residual, upper=False)
+        log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
         log_kernel = -0.5 * whitened.square().sum(dim=1) - log_det[:, None]
-        log_sum = torch.logsumexp(log_kernel, dim=1).mean()
-        constant = math.log(len(others)) + 0.5 * z.shape[2] * math.log(2.0 * math.pi)
+        log_sum = torch.logsumexp(log_kernel, dim=0).mean()
+        constant = math.log(len(mean)) + 0.5 * z.shape[2] * math.log(2.0 * math.pi)
         return narrow(constant - log_sum, z)
 
-    def _sample(self, values: Tensor, known: Tensor) -> Tensor:
-        return values.flatten(0, 1)[self._rows(known)]
+    def _sample(self, values: Tensor, known: Tensor, gathered: bool) -> Tensor:
+        drawn = values.flatten(0, 1)[self._rows(known, gathered)]
+        return gather(drawn) if gathered else drawn
 
-    def _rows(self, known: Tensor) -> Tensor:
+    def _rows(self, known: Tensor, gathered: bool) -> Tensor:
         """Return up to `num_samples` random positions among the known ones, as flat indexes."""
         rows = known.flatten().nonzero()[:, 0]
-        if len(rows) <= self.num_samples:
+        count = min(len(rows), self.num_samples)
+        if gathered:
+            # Processes may know different numbers of bins, and must bring equally many.
+            count = smallest(count, rows.device)
+        if len(rows) == count:
             return rows
-        drawn = torch.randperm(len(rows), device=rows.device)[: self.num_samples]
-        return rows[drawn]
+        return rows[torch.randperm(len(rows), device=rows.device)[:count]]
 
     def extra_repr(self) -> str:
         """Show the settings when printed."""
@@ -218,3 +228,7 @@ class PredictiveObjective(nn.Module):
             f"entropy={self.entropy!r}, over={self.over!r}, weight={self.weight}, "
             f"num_samples={self.num_samples}, first_step={self.first_step}"
         )
+
+
+def _own(values: Tensor) -> Tensor:
+    return values

@@ -194,6 +194,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 @contextmanager
 def one_line_errors(schema: Callable[[], type] | None = None) -> Iterator[None]:
+    """Turn errors that a user can mend into one line and exit code 2; see `one_line`."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 

@@ -30,6 +30,20 @@ class _AllGather(torch.autograd.Function):
         return total[start : start + ctx.batch]
 
 
+def smallest(count: int, device: torch.device) -> int:
+    """Return the smallest of the counts of all processes.
+
+    Args:
+        count: of this process.
+        device: that the processes communicate through.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return count
+    value = torch.tensor(count, device=device)
+    dist.all_reduce(value, op=dist.ReduceOp.MIN)
+    return int(value)
+
+
 def gather(z: Tensor) -> Tensor:
     """Return the samples of all processes, in the order of their ranks, with gradients.
 

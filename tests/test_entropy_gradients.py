@@ -67,6 +67,16 @@ def test_the_gradient_of_the_plug_in_entropy_of_the_exact_model_is_that_of_log_d
     close(method.encoder.weight.grad, method.encoder.weight.detach().inverse().T, atol=0.06)
 
 
+def test_the_plug_in_entropy_is_differentiated_as_what_is_predicted_alone():
+    z, mean = (torch.randn(3, 5, 2).requires_grad_() for _ in range(2))
+    factor = torch.eye(2).repeat(1, 5, 1, 1).requires_grad_()
+    known = torch.ones(3, 5, dtype=torch.bool)
+    plug_in_entropy(Forecast(z, Gaussian(mean, factor), mean), known).backward()
+    assert mean.grad is None
+    assert factor.grad is None
+    close(z.grad, (z - mean).detach() / 15.0, atol=1e-6)
+
+
 def test_the_plug_in_entropy_is_minus_the_mean_log_density_of_known_bins():
     method, batch = tiny_method(), as_batch(random_data([9, 6, 12]))
     forecast = method.forecast(batch)
@@ -145,6 +155,7 @@ def test_a_comparison_gathers_in_all_processes_or_in_none(monkeypatch):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_comparison_on_a_gpu_leaves_its_random_numbers_alone():
     method, batch = tiny_method().cuda(), as_batch(random_data([40] * 20))
     batch = batch._replace(inputs=batch.inputs.cuda(), known=batch.known.cuda())

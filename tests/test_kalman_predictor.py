@@ -177,6 +177,14 @@ def test_a_new_predictor_is_stable():
         assert 0.8 < radius < 1.0
 
 
+def test_learning_starts_from_the_transition_and_process_noise_asked_for():
+    made = KalmanPredictor(2, 6, initial_transition=0.99, initial_process_noise=0.01)
+    close(made.transition.detach(), 0.99 * torch.eye(6), atol=0.1)
+    assert torch.linalg.eigvals(made.transition.detach()).abs().max() <= 1.02 * (1.0 + 1e-5)
+    model = made.model(torch.zeros(1, 1, 1))
+    close(model.process_noise / model.observation_noise[0], torch.full((6,), 0.01), atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["constant/constant", "input/constant", "state/constant"])
 def test_the_joint_scale_with_the_initial_variance_scales_covariances_and_leaves_means(kind):
     made, (z, x) = predictor(f"kalman/{kind}", initial_state="learned"), sequences()

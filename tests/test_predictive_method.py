@@ -198,12 +198,15 @@ def test_validation_r2_is_that_of_all_held_out_bins_whatever_the_batches(batch_s
             assert scores[f"val_{name}_r2"] == pytest.approx(theirs, abs=1e-4)
 
 
-def test_two_validations_in_a_row_score_the_same():
-    method, loader = tiny_method(), SequenceLoader(random_data([5, 9]), 64)
+def test_a_validation_remembers_nothing_of_the_one_before():
+    method, trainer = tiny_method(), quiet_trainer()
+    first, second = (SequenceLoader(random_data(lengths), 64) for lengths in ([5, 9], [12]))
     with without_lightnings_advice():
-        trainer = quiet_trainer()
-        first, second = (trainer.validate(method, loader, verbose=False)[0] for _ in range(2))
-    assert first == second
+        (expected,) = trainer.validate(method, second, verbose=False)
+        (other,) = trainer.validate(method, first, verbose=False)
+        (again,) = trainer.validate(method, second, verbose=False)
+    assert again == expected
+    assert other != expected
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -85,6 +84,16 @@ def test_only_the_stop_gradient_leaves_the_last_latent_without_a_gradient(entrop
     PredictiveObjective(entropy, over)(predictor(kind)(z, x)).loss.backward()
     assert ((z.grad[:, -1] == 0.0).all()) == (entropy == STOP)
     assert (z.grad[:, :-1] != 0.0).any(dim=-1).all()
+
+
+@pytest.mark.parametrize(("entropy", "over"), [case for case in CASES if case[0] != STOP])
+def test_with_an_explicit_entropy_latents_are_differentiated_as_what_is_predicted_too(
+    entropy, over
+):
+    forecast, (z, *_) = with_leaves(random_forecast())
+    PredictiveObjective(entropy, over, weight=0.0)(forecast).loss.backward()
+    (expected,) = torch.autograd.grad(-log_probs(forecast).sum(dim=1).mean(), z)
+    close(z.grad, expected)
 
 
 def test_the_stop_gradient_differentiates_latents_as_what_the_predictor_has_seen():
@@ -284,10 +293,3 @@ def test_settings_reach_their_estimator():
         default = PredictiveObjective(entropy).estimate(forecast, known)
         changed = PredictiveObjective(entropy, **settings).estimate(forecast, known)
         assert not torch.allclose(default, changed), settings
-
-
-def test_replacing_the_states_changes_nothing():
-    forecast = random_forecast()
-    for entropy, over in CASES:
-        objective = PredictiveObjective(entropy, over)
-        close(objective(forecast).loss, objective(replace(forecast, states=forecast.latents)).loss)

@@ -216,7 +216,12 @@ def test_a_recurrent_network_is_its_cell_step_by_step(kind):
         (KalmanPredictor, {"latent_dim": 0}, "latent_dim must be at least 1, got 0"),
         (KalmanPredictor, {"latent_dim": 2, "state_dim": 0}, "state_dim must be at least 1"),
         (KalmanPredictor, {"latent_dim": 2, "num_records": 0}, "num_records must be at least 1"),
-        (KalmanPredictor, {"latent_dim": 2, "max_radius": 0.0}, "max_radius must be above zero"),
+        (KalmanPredictor, {"latent_dim": 2, "max_radius": 0.0}, r"max_radius .*above zero"),
+        (
+            KalmanPredictor,
+            {"latent_dim": 2, "initial_process_noise": 0.0},
+            r"initial_process_noise .*above zero",
+        ),
         (KalmanPredictor, {"latent_dim": 2, "observation_noise": "none"}, "observation_noise must"),
         (KalmanPredictor, {"latent_dim": 2, "process_noise": "input"}, "process_noise must be one"),
         (KalmanPredictor, {"latent_dim": 2, "initial_state": "zero"}, "initial_state must be one"),

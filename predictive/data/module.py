@@ -49,7 +49,7 @@ class SequenceModule(pl.LightningDataModule):
         seed: of the run.
 
     Raises:
-        ValueError: windows longer than every sequence, or fewer windows than a batch.
+        ValueError: windows longer than every sequence.
     """
 
     def __init__(
@@ -128,5 +128,7 @@ def as_batch(sequences: Sequences) -> Batch:
     finite = torch.isfinite(sequences.inputs).all(dim=-1)
     mask = sequences.mask
     missing = bool((mask & ~finite).any())
-    inputs = torch.nan_to_num(sequences.inputs, 0.0, 0.0, 0.0) if missing else sequences.inputs
+    inputs = sequences.inputs
+    if missing:
+        inputs = torch.where(finite[..., None], inputs, 0.0)
     return Batch(inputs, mask & finite, missing, dict(sequences.targets))

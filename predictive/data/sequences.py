@@ -61,9 +61,9 @@ class Sequences:
         return self.start_seconds[:, None] + steps * self.step_seconds
 
     def select(self, index: Tensor | Sequence[int] | slice) -> Sequences:
-        """Return some of the sequences."""
+        """Return some of the sequences, by their numbers, a slice or a mask of booleans."""
         if not isinstance(index, slice):
-            index = torch.as_tensor(index, dtype=torch.int64)
+            index = torch.as_tensor(index)
         return Sequences(
             self.inputs[index],
             self.lengths[index],
@@ -86,7 +86,7 @@ class Sequences:
         """
         if length is None:
             return self
-        stride = stride or length
+        stride = length if stride is None else stride
         if length < 2 or stride < 1:
             raise ValueError(
                 f"a window needs at least 2 bins and a stride of 1, got {length} and {stride}"

@@ -39,7 +39,7 @@ def check_arguments(
                 f"unknown key {prefix}.{name}{suggestion(str(name), list(parameters))}: "
                 f"{prefix} takes {', '.join(parameters)}"
             )
-        if not _fits(value, hints.get(name, Any)):
+        if not _fits(value, hints.get(name, object)):
             raise ValueError(f"{prefix}.{name} expects {_spelt(hints[name])}, got {value!r}")
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in given:
@@ -63,7 +63,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    if isinstance(hint, type):
+    if hint is not Any and isinstance(hint, type):
         return isinstance(value, hint)
     return True
 
@@ -72,7 +72,10 @@ def _spelt(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(_spelt(argument) for argument in arguments)
-    if origin is not None and origin is not Literal:
-        return f"a list of {_spelt(arguments[0])}s"
+    if origin is Literal:
+        return f"one of {', '.join(arguments)}"
+    if origin is not None:
+        plural = {int: "whole numbers", float: "numbers", str: "texts"}
+        return f"a list of {plural.get(arguments[0], _spelt(arguments[0]))}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     return names.get(hint, "null" if hint is type(None) else str(hint))

@@ -38,14 +38,18 @@ class CompareEntropyGradients(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Compare on the batch that the step is about to train on."""
-        if trainer.global_step % self.every or not trainer.is_global_zero:
+        """Compare on the first batch of the step that is about to be taken."""
+        step = trainer.global_step
+        seen = bool(self.rows) and self.rows[-1]["step"] == step
+        if step % self.every or seen or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, PredictiveMethod)
         # Other random numbers are drawn than without this callback, were they not put back.
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        device = pl_module.device
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), torch.enable_grad():
             found = entropy_gradient_cosines(pl_module, batch)
-        self.rows.append({"step": float(trainer.global_step), **found})
+        self.rows.append({"step": float(step), **found})
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was found, to be continued with the run."""
@@ -61,7 +65,7 @@ def entropy_gradient_cosines(method: PredictiveMethod, batch: Batch) -> dict[str
 
     Args:
         method: whose encoder's parameters are differentiated.
-        batch: on the method's device.
+        batch: on the method's device; that of this process alone.
 
     Returns:
         "marginal" and "joint": of H[z_t] and of H[z_t | z_{t−1}] with the plug-in entropy.
@@ -76,7 +80,7 @@ def entropy_gradient_cosines(method: PredictiveMethod, batch: Batch) -> dict[str
     found = {}
     for over in ("marginal", "joint"):
         estimator = PredictiveObjective("neighbour", over)
-        estimate = estimator.estimate(forecast, known)
+        estimate = estimator.estimate(forecast, known, gathered=False)
         found[over] = cosine_similarity_of_gradients(estimate, plug_in, parameters)
     return found
 

@@ -142,7 +142,7 @@ def noise_correlation(filtered: Filtered) -> float | None:
     The inferred one is the mean over latent dimensions.
     """
     inferred, targets = filtered.observation_noise, filtered.sequences.targets
-    if inferred is None or NOISE not in targets or inferred.shape[:2] == (1, 1):
+    if inferred is None or NOISE not in targets or inferred.shape[1] == 1:
         return None
     pair = torch.stack(
         [filtered.rows(inferred).mean(dim=1).double(), filtered.rows(targets[NOISE])[:, 0].double()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -88,16 +88,21 @@ def filter_sequences(
             "observation_noise": forecast.observation_noise,
         }
         parts.append({name: None if v is None else v.cpu() for name, v in found.items()})
+    sizes = [min(at_once, len(sequences) - start) for start in range(0, len(sequences), at_once)]
     merged = {}
     for name in parts[0]:
-        values = [part[name] for part in parts]
-        tensors = [value for value in values if value is not None]
-        if not tensors:
-            merged[name] = None
-        elif tensors[0].shape[0] == 1 and len(sequences) > 1:
-            # Common to all samples.
-            merged[name] = tensors[0]
-        else:
-            merged[name] = torch.cat(tensors)
-    assert set(merged) == {f.name for f in fields(Filtered)} - {"sequences"}
+        tensors = [part[name] for part in parts]
+        merged[name] = _together([t for t in tensors if t is not None], sizes)
     return Filtered(sequences=sequences, **merged)  # pyright: ignore[reportArgumentType]
+
+
+def _together(parts: list[Tensor], sizes: list[int]) -> Tensor | None:
+    """Join what was found of parts of the given sizes; what all samples share stays one."""
+    if not parts:
+        return None
+    shared = [len(part) == 1 and size > 1 for part, size in zip(parts, sizes, strict=True)]
+    if all(shared):
+        return parts[0]
+    return torch.cat(
+        [part.expand(size, *part.shape[1:]) for part, size in zip(parts, sizes, strict=True)]
+    )

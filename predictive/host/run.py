@@ -14,7 +14,7 @@ from predictive.data.module import SequenceModule
 from predictive.data.registry import DATASETS
 from predictive.data.sequences import TimeSeriesData
 from predictive.host.callbacks import CompareEntropyGradients
-from predictive.host.evaluation import assess, targets_to_decode
+from predictive.host.evaluation import Assessment, assess, targets_to_decode
 from predictive.host.pictured import write_pictures
 from predictive.host.results import PredictiveRun, content_of
 from predictive.host.schema import complete_predictive, plain
@@ -65,22 +65,39 @@ def predictive(cfg: DictConfig, console: Console | None = None) -> Outcome | Non
     if trained is None:
         return None
     run, untrained = trained
+    results, _ = document(run, untrained, console)
+    print_summary(run, results, console)
+    return Outcome(folder, results)
+
+
+def document(
+    run: PredictiveRun, untrained: dict[str, Any], console: Console
+) -> tuple[dict[str, Any], Assessment]:
+    """Measure a trained run, and write results.json and the pictures.
+
+    Args:
+        run: after training.
+        untrained: the method's state before it.
+        console: where to show what is being computed.
+
+    Returns:
+        The content of results.json, and what was measured.
+    """
     with console.status("evaluating") as status:
         assessment = assess(
-            cfg,
+            run.cfg,
             run.method,
             untrained,
-            data,
-            hardware.device,
+            run.data,
+            run.hardware.device,
             lambda what: status.update(f"evaluating: {what}"),
         )
         results = content_of(run, assessment)
-        if cfg.evaluation.report:
+        if run.cfg.evaluation.report:
             status.update("pictures")
             write_pictures(run, assessment)
-    write_json(folder.results, results)
-    print_summary(run, results, console)
-    return Outcome(folder, results)
+    write_json(run.folder.results, results)
+    return results, assessment
 
 
 def build_data(cfg: DictConfig) -> TimeSeriesData:

@@ -22,6 +22,17 @@ from solo_ldm.host.schema import (
 
 PACKAGE = "predictive.configs"
 
+# What has a learning rate of its own: the encoder and the parts of the predictors.
+PARTS = (
+    "encoder",
+    "filter",
+    "observation_noise",
+    "process_noise",
+    "recurrent",
+    "head",
+    "variance",
+)
+
 
 @dataclass
 class PredictiveOptimizer:
@@ -117,6 +128,7 @@ def check_parts(cfg: DictConfig) -> None:
     from predictive.objective import PredictiveObjective
     from predictive.online_decoders import DecoderConfig
     from predictive.predictors import PREDICTORS
+    from solo_ldm.settings import suggestion
 
     assert_choice(cfg, "method", tuple(PREDICTORS))
     assert_choice(cfg, "data.dataset", tuple(DATASETS))
@@ -133,6 +145,12 @@ def check_parts(cfg: DictConfig) -> None:
     check_arguments("encoder", settings["encoder"], Encoder, ["input_dim", "latent_dim"])
     check_arguments("predictor", settings["predictor"], PREDICTORS[cfg.method], ["input_dim"])
     check_arguments("objective", settings["objective"], PredictiveObjective)
+    for part in cfg.optimizer.multipliers:
+        if part not in PARTS:
+            raise ValueError(
+                f"unknown key optimizer.multipliers.{part}{suggestion(str(part), list(PARTS))}: "
+                f"the parts are {', '.join(PARTS)}"
+            )
     for name, decoder in plain(cfg.decoders).items():
         if not isinstance(decoder, dict):
             raise ValueError(f"decoders.{name} expects a mapping such as {{source: states}}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -10,9 +11,8 @@ from torch import Tensor, nn
 from predictive.filtering import (
     Gaussian,
     StateSpaceModel,
-    condition,
+    filter_step,
     kalman_filter,
-    predict,
 )
 from predictive.predictors.forecast import Forecast
 from predictive.predictors.noises import InputNoise, InputVarianceNoise, PastNoise, StateNoise
@@ -47,6 +47,10 @@ class KalmanPredictor(nn.Module):
         num_records: steps that the process noise looks back.
         max_radius: r; above one the state may grow for a while, as an unforced oscillation that
             is about to be corrected does.
+        initial_transition: what M starts at, as a multiple of the identity, plus a little noise;
+            None for the identity plus more noise, scaled to a spectral radius of 1 / 1.1. Near one
+            and with little process noise, learning starts from slow states.
+        initial_process_noise: what Q starts at, relative to R.
 
     Raises:
         ValueError: an unknown kind of noise, a size below one, no input_dim where it is needed.
@@ -68,6 +72,8 @@ class KalmanPredictor(nn.Module):
         noise_hidden_dim: int = 100,
         num_records: int = 10,
         max_radius: float = 1.02,
+        initial_transition: float | None = None,
+        initial_process_noise: float = 1.0,
     ) -> None:
         super().__init__()
         state_dim = latent_dim if state_dim is None else state_dim
@@ -88,8 +94,11 @@ class KalmanPredictor(nn.Module):
         ):
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}")
-        if max_radius <= 0.0:
-            raise ValueError(f"max_radius must be above zero, got {max_radius}")
+        if max_radius <= 0.0 or initial_process_noise <= 0.0:
+            raise ValueError(
+                f"max_radius and initial_process_noise must be above zero, got {max_radius} and "
+                f"{initial_process_noise}"
+            )
         if observation_noise.startswith("input") and input_dim is None:
             raise ValueError(f"observation_noise={observation_noise} needs input_dim")
         self.latent_dim, self.state_dim = latent_dim, state_dim
@@ -97,10 +106,17 @@ class KalmanPredictor(nn.Module):
         self.process_noise: ProcessNoise = process_noise
         self.max_radius = float(max_radius)
 
-        matrix = torch.eye(state_dim) + 0.1 * torch.randn(state_dim, state_dim)
-        self.matrix = nn.Parameter(matrix / (1.1 * _spectral_radius(matrix)))
+        noise = torch.randn(state_dim, state_dim)
+        if initial_transition is None:
+            matrix = torch.eye(state_dim) + 0.1 * noise
+            matrix = matrix / (1.1 * _spectral_radius(matrix))
+        else:
+            matrix = initial_transition * torch.eye(state_dim) + 0.02 * noise
+        self.matrix = nn.Parameter(matrix)
         self.offset = nn.Parameter(torch.zeros(state_dim))
-        self.log_process_noise = nn.Parameter(torch.zeros(state_dim))
+        self.log_process_noise = nn.Parameter(
+            torch.full((state_dim,), math.log(initial_process_noise))
+        )
         self.log_joint_scale = nn.Parameter(torch.ones(()))
         learned = initial_state == "learned"
         self.initial_mean = nn.Parameter(torch.zeros(state_dim), requires_grad=learned)
@@ -200,62 +216,44 @@ class KalmanPredictor(nn.Module):
 
     def _step_by_step(self, latents: Tensor, inputs: Tensor, mask: Tensor | None) -> Forecast:
         """Filter where the noise of a step depends on what was found in the steps before."""
-        samples, steps, _ = latents.shape
-        a, scale = self.transition, self.log_joint_scale.exp()
+        samples, steps, dim = latents.shape
+        a, b, scale = self.transition, self.offset, self.log_joint_scale.exp()
         belief = Gaussian(
             self.initial_mean.expand(samples, -1),
             (0.5 * self.initial_log_variance).exp().diag().expand(samples, -1, -1),
         )
-        constant = self.log_process_noise.exp()
-        from_inputs = None
-        if self.observation_network is not None and self.observation_noise != "state":
-            from_inputs = self.observation_network(inputs)
+        network, past = self.observation_network, self.process_network
+        # What can be told from the inputs alone is told for all steps at once.
+        r_of_inputs = latents.new_ones(samples, steps, dim)
+        if network is not None and self.observation_noise != "state":
+            r_of_inputs = network(inputs)
         known = None if mask is None else (mask if mask.ndim == 3 else mask[..., None])
-        records = None
-        if self.process_network is not None:
-            records = self.process_network.start(samples, latents)
+        records = None if past is None else past.start(samples, latents)
         found: list[tuple[Tensor, ...]] = []
         for t in range(steps):
-            q = constant.expand(samples, -1)
-            if self.process_network is not None and records is not None:
-                q = q + self.process_network(records)
-            predicted = predict(belief, a, self.offset, scale * q)
-            if from_inputs is not None:
-                r = from_inputs[:, t]
-            elif self.observation_network is not None:
-                r = self.observation_network(predicted.mean)
+            z, seen = latents[:, t], None if known is None else known[:, t].expand(samples, dim)
+            q = self.log_process_noise.exp().expand(samples, -1)
+            if past is not None and records is not None:
+                q = q + past(records)
+            if network is not None and self.observation_noise == "state":
+                r = network((belief.mean - b) @ a.T + b)
             else:
-                r = latents.new_ones(samples, self.latent_dim)
-            seen = None if known is None else known[:, t].expand(samples, self.latent_dim)
-            belief, prediction = condition(
-                predicted, latents[:, t], self.observation_matrix, scale * r, mask=seen
+                r = r_of_inputs[:, t]
+            q, r = scale * q, scale * r
+            belief, prediction = filter_step(
+                belief, z, a, b, self.observation_matrix, q, r, mask=seen
             )
-            if self.process_network is not None and records is not None:
-                z = (
-                    latents[:, t]
-                    if seen is None
-                    else torch.where(seen, latents[:, t], prediction.mean)
-                )
-                if self.process_noise == "errors":
-                    record = z - prediction.mean
-                else:
-                    record = torch.cat([z, prediction.mean], dim=1)
-                records = self.process_network.remember(records, record)
-            found.append(
-                (
-                    prediction.mean,
-                    prediction.factor,
-                    belief.mean,
-                    belief.factor,
-                    scale * r,
-                    scale * q,
-                )
-            )
+            if past is not None and records is not None:
+                z = z if seen is None else torch.where(seen, z, prediction.mean)
+                pair = [z - prediction.mean]
+                if self.process_noise == "observations_and_predictions":
+                    pair = [z, prediction.mean]
+                records = past.remember(records, torch.cat(pair, dim=1))
+            found.append((prediction.mean, prediction.factor, belief.mean, belief.factor, r, q))
         stacked = [torch.stack(values, dim=1) for values in zip(*found, strict=True)]
         predicted_mean, predicted_factor, states, state_factor, r, q = stacked
-        return Forecast(
-            latents, Gaussian(predicted_mean, predicted_factor), states, state_factor, r, q
-        )
+        predictions = Gaussian(predicted_mean, predicted_factor)
+        return Forecast(latents, predictions, states, state_factor, r, q)
 
     def extra_repr(self) -> str:
         """Show the settings when printed."""

@@ -118,9 +118,7 @@ def choose_folder(cfg: DictConfig, kind: str, content: dict[str, Any]) -> RunFol
         kind: the folder in checkpoint.dir: the method, or what is done in place of one.
         content: decides what the run computes; JSON.
     """
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-    parent = Path(cfg.checkpoint.dir) / kind
-    stem = f"{cfg.name}-{digest}"
+    parent, stem = _place(cfg, kind, content)
     number = 1
     while True:
         folder = RunFolder(parent / (stem if number == 1 else f"{stem}-{number}"))
@@ -128,6 +126,31 @@ def choose_folder(cfg: DictConfig, kind: str, content: dict[str, Any]) -> RunFol
         if not folder.args.exists() or resumable:
             return folder
         number += 1
+
+
+def find_finished(cfg: DictConfig, kind: str, content: dict[str, Any]) -> RunFolder | None:
+    """Return the folder of a finished run that `content` identifies, with its last checkpoint.
+
+    Args:
+        cfg: holds name and checkpoint.dir.
+        kind: as in `choose_folder`.
+        content: as in `choose_folder`.
+    """
+    parent, stem = _place(cfg, kind, content)
+    number = 1
+    while True:
+        folder = RunFolder(parent / (stem if number == 1 else f"{stem}-{number}"))
+        if not folder.args.exists():
+            return None
+        if folder.finished and folder.last.exists():
+            return folder
+        number += 1
+
+
+def _place(cfg: DictConfig, kind: str, content: dict[str, Any]) -> tuple[Path, str]:
+    """Return the folder that runs of a kind lie in, and the name of those of a content."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    return Path(cfg.checkpoint.dir) / kind, f"{cfg.name}-{digest}"
 
 
 def identity(cfg: DictConfig, besides: Sequence[str] = ()) -> dict[str, Any]:

@@ -181,7 +181,9 @@ def merge(
         ValueError: one line naming the key that is unknown, missing or of the wrong type.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), defaults(defaults_file, package), cfg)
+        merged = OmegaConf.merge(
+            OmegaConf.structured(schema), defaults(defaults_file, package), cfg
+        )
         OmegaConf.resolve(merged)
     except OmegaConfBaseException as error:
         raise ValueError(_one_line(error, schema)) from None
