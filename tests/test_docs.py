@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from toy import toy_config
 
+import predictive
 import solo_ldm
 from solo_ldm.cli import main
 from solo_ldm.host.pretrain import pretrain
@@ -35,6 +36,15 @@ SECONDS = [
     "method_kwargs.proj_output_dim=8",
 ]
 
+# The same for the predictive commands, whatever their data.
+SHORT = ["max_epochs=1", "optimizer.batch_size=2", "evaluation.report=false"]
+SHORT_DATA = {
+    "figure8": ["data.num_train=8", "data.num_held_out=4", "data.num_steps=12"],
+    "nonlinear_system": ["data.num_train=8", "data.num_held_out=4", "evaluation.identify=null"],
+    "place_cells": ["data.duration_seconds=120", "data.folds=2", "data.num_cells=6"],
+    "recording": ["data.folds=2", "predictor.latent_dim=4"],
+}
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> str:
@@ -52,7 +62,8 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
         return  # this is it
     if words[0] == "python":
         assert (ROOT / words[1]).is_file()
-        words = ["solo-ldm", "pretrain", *words[2:]]
+        command = {"main_pretrain.py": "pretrain", "main_predictive.py": "predictive"}[words[1]]
+        words = ["solo-ldm", command, *words[2:]]
     assert words[0] == "solo-ldm"
     monkeypatch.chdir(tmp_path)
     if words[1] == "export":
@@ -60,6 +71,11 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
         assert (tmp_path / words[-1]).is_file()
         return
     small = []
+    if words[1] in ("predictive", "decode"):
+        config = words[words.index("--config-name") + 1].removesuffix(".yaml")
+        small = [*SHORT, *SHORT_DATA[config], "evaluation.kinds=[linear]"]
+        if config == "recording":
+            write_recording(tmp_path / "my_recording.npz")
     if words[1] == "linear" and "protocol=linear-features" not in words:
         small = ["max_epochs=1"]
     if words[1] == "pretrain":
@@ -85,6 +101,15 @@ def write_images(folder: Path) -> None:
         Image.fromarray(pixels).save(folder / f"{number}.png")
 
 
+def write_recording(path: Path) -> None:
+    """Write two minutes of an animal that runs up and down while eight cells fire at places."""
+    times = np.arange(0.0, 120.0, 0.025)
+    position = 0.5 - 0.5 * np.cos(2 * np.pi * times / 8.0)
+    rates = np.exp(-((position[:, None] - np.linspace(0, 1, 8)) ** 2) / 0.02)
+    counts = np.random.default_rng(0).poisson(rates)
+    np.savez(path, counts=counts, times=times, position=position)
+
+
 def test_every_snippet_of_the_readme_runs(tmp_path):
     assert len(SNIPPETS) >= 2
     outcome = pretrain(toy_config(tmp_path))
@@ -107,14 +132,21 @@ def test_every_picture_and_page_of_the_readme_exists(target):
 
 
 @pytest.mark.parametrize(
-    "name", [module.name for module in pkgutil.walk_packages(solo_ldm.__path__, "solo_ldm.")]
+    "name",
+    [
+        module.name
+        for package in (solo_ldm, predictive)
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    ],
 )
 def test_every_module_imports_and_says_what_it_is(name):
     assert importlib.import_module(name).__doc__
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "scripts").rglob("*.yaml")), ids=lambda path: path.stem
+    "path",
+    [path for path in sorted((ROOT / "scripts").rglob("*.yaml")) if "predictive" not in path.parts],
+    ids=lambda path: path.stem,
 )
 def test_every_script_yaml_fits_the_schema(path):
     from hydra import compose, initialize_config_dir

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from cells import each_cell, objective
+from filtering_models import MASKS, close, data, random_model
 from PIL import Image
 from sklearn.datasets import load_sample_images
+from test_predictive_run import rows as predictive_rows
+from test_predictive_run import run as predictive_run
 from toy import toy_config
 
+from predictive.filtering import Full, Gaussian, kalman_filter, kalman_smoother, log_likelihood
 from solo_ldm.data.backends import dali_installed
 from solo_ldm.data.config import DataConfig, parse_augmentations
 from solo_ldm.data.datasets import load_source
@@ -146,3 +151,66 @@ def test_a_run_reads_its_files_by_dali_on_the_gpu(tmp_path):
     outcome = pretrain(toy_config(tmp_path / "runs", "accelerator=gpu", *overrides))
     assert outcome is not None
     assert outcome.results["data_backend"].endswith("(gpu)")
+
+
+# --- predictive methods --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("masked", MASKS)
+@pytest.mark.parametrize("kind", ["per-sample", "full"])
+def test_filtering_on_the_gpu_is_that_of_the_cpu(kind, masked):
+    model, (z, mask) = random_model(kind), data(masked)
+
+    def moved(value):
+        return Full(value.covariance.cuda()) if isinstance(value, Full) else value.cuda()
+
+    theirs = replace(model, **{f.name: moved(getattr(model, f.name)) for f in fields(model)})
+    there = (theirs, z.cuda(), None if mask is None else mask.cuda())
+    close(log_likelihood(*there).cpu(), log_likelihood(model, z, mask))
+    for infer in (kalman_filter, kalman_smoother):
+        for name, expected in vars(infer(model, z, mask)).items():
+            actual = getattr(infer(*there), name)
+            if isinstance(expected, Gaussian):
+                close(actual.mean.cpu(), expected.mean)
+                close(actual.covariance.cpu(), expected.covariance)
+            elif isinstance(expected, torch.Tensor):
+                close(actual.cpu(), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("figure8", ()),
+        ("figure8", ("predictor.observation_noise=input",)),
+        ("figure8", ("objective.entropy=logdet", "precision=bf16-mixed")),
+        ("nonlinear_system", ()),
+        ("nonlinear_system", ("objective.entropy=contrastive", "predictor.variance=state")),
+    ],
+    ids=str,
+)
+def test_a_predictive_run_on_the_gpu_decodes_as_well_as_on_the_cpu(tmp_path, name, overrides):
+    longer = ("data.num_train=128", "data.num_steps=20", "max_epochs=4")
+    scores = {}
+    for where in ("cpu", "gpu"):
+        given = (*longer, *overrides, f"accelerator={where}")
+        outcome = predictive_run(tmp_path / where, *given, name=name)
+        final = outcome.results["final_terms"]
+        assert all(math.isfinite(value) for value in final.values())
+        scores[where] = outcome.results["results"]["decoding"]["position"]
+    for cpu, gpu in zip(scores["cpu"], scores["gpu"], strict=True):
+        assert gpu["features"] == cpu["features"]
+        assert gpu["r2"] == pytest.approx(cpu["r2"], abs=0.05)
+
+
+def test_comparing_gradients_on_the_gpu_does_not_change_the_training(tmp_path):
+    # More than 512 latents a step, so that the comparison draws random numbers of its own.
+    large = ("data.num_train=64", "data.num_steps=20", "optimizer.batch_size=32", "max_epochs=2")
+    given = (*large, "objective.entropy=neighbour", "objective.num_samples=40", "accelerator=gpu")
+    first = []
+    for every in (0, 1):
+        compared = f"evaluation.compare_gradients_every={every}"
+        outcome = predictive_run(tmp_path / str(every), *given, compared)
+        first.append(predictive_rows(outcome.folder)[0])
+    for key, value in first[0].items():
+        # Sums on the GPU are not always taken in the same order.
+        assert float(first[1][key]) == pytest.approx(float(value), rel=1e-3)

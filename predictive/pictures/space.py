@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -154,8 +155,9 @@ def draw_space(
 def _colour_bar(axes: Axes, drawn: ScalarMappable) -> None:
     """Put the scale of the colours above the axes on the right, between its ends."""
     low, high = drawn.get_clim()
+    span = high - low
     end = axes.annotate(
-        _number(high), (1, 1), (0, 8), "axes fraction", "offset points", size=10, color=INK,
+        _number(high, span), (1, 1), (0, 8), "axes fraction", "offset points", size=10, color=INK,
         ha="right",
     )  # fmt: skip
     box = axes.get_window_extent()
@@ -167,13 +169,15 @@ def _colour_bar(axes: Axes, drawn: ScalarMappable) -> None:
     axes.figure.colorbar(drawn, cax=bar, orientation="horizontal")
     bar.set_axis_off()
     axes.annotate(
-        _number(low), (right - 0.27, 1), (0, 8), "axes fraction", "offset points", size=10,
+        _number(low, span), (right - 0.27, 1), (0, 8), "axes fraction", "offset points", size=10,
         color=INK, ha="right",
     )  # fmt: skip
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+def _number(value: float, span: float) -> str:
+    """Return a value with as many decimals as tell three digits of the span."""
+    decimals = 2 - math.floor(math.log10(span)) if span > 0.0 else 2
+    return f"{round(value, decimals) + 0.0:g}".replace("-", "−")
 
 
 def _name_colours(axes: Axes, names: Sequence[tuple[str, str]]) -> None:

@@ -1,0 +1,235 @@
+"""Run the predictive tasks and write the table of the README.
+
+    python benchmarks/predictive.py [--seeds 3] [--jobs 2] [--linear-track FILE] [--write]
+
+Each task is a packaged config with its entropy overridden; place cells and the linear track are
+decoded over their folds, with one seed. Finished runs are not repeated: stopped in the middle, the
+command goes on where it was. --write puts the table into README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import track
+
+from predictive.host.folds import decode_folds
+from predictive.host.run import predictive
+from predictive.host.schema import complete_predictive
+from solo_ldm.host.run import find_finished, identity
+
+ROOT = Path(__file__).resolve().parents[1]
+START, END = "<!-- predictive: made by benchmarks/predictive.py -->", "<!-- /predictive -->"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of the table.
+
+    Args:
+        config: a packaged configuration.
+        entropy: of the objective.
+        reference: what the authors' notebook prints for it, "" where nothing.
+    """
+
+    config: str
+    entropy: str
+    reference: str = ""
+
+
+# The authors' numbers are those of eval/paper_figures.ipynb, one held-out sequence each.
+TASKS = (
+    Task("figure8", "stop_gradient", "0.990"),
+    Task("figure8", "neighbour", "0.991"),
+    Task("square", "stop_gradient", "0.967"),
+    Task("square", "neighbour"),
+    Task("circular", "stop_gradient", "0.959"),
+    Task("nonlinear_system", "neighbour"),
+    Task("nonlinear_system", "stop_gradient"),
+)
+
+
+def configuration(config: str, overrides: list[str]) -> DictConfig:
+    """Compose the configuration of one run."""
+    with initialize_config_module("predictive.configs", version_base="1.3"):
+        return compose(config, overrides=overrides)
+
+
+def run_task(cfg: DictConfig, threads: int) -> dict[str, Any]:
+    """Train one task unless it was; return its results."""
+    torch.set_num_threads(threads)
+    completed = complete_predictive(cfg)
+    found = find_finished(completed, completed.method, identity(completed))
+    if found is not None:
+        return json.loads(found.results.read_text())
+    outcome = predictive(cfg, Console(quiet=True))
+    assert outcome is not None, "a task trains in one process"
+    return outcome.results
+
+
+def train(
+    seeds: int, jobs: int, overrides: list[str], console: Console
+) -> dict[Task, list[dict[str, Any]]]:
+    """Return the results of every task, one entry a seed."""
+    results: dict[Task, list[dict[str, Any]]] = {task: [] for task in TASKS}
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = [
+            (
+                task,
+                pool.submit(
+                    run_task,
+                    configuration(
+                        task.config,
+                        [f"objective.entropy={task.entropy}", f"seed={seed}", *overrides],
+                    ),
+                    threads,
+                ),
+            )
+            for seed in range(seeds)
+            for task in TASKS
+        ]
+        for task, future in track(futures, "tasks", console=console):
+            results[task].append(future.result())
+    return results
+
+
+def spread(values: list[float]) -> str:
+    """Write values as mean ± standard deviation."""
+    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{deviation}"
+
+
+def task_row(task: Task, runs: list[dict[str, Any]]) -> str:
+    """Return a row of the table of tasks."""
+    found = [run["results"] for run in runs]
+    features = "latents" if found[0]["identifiability"] else "latent state"
+    scores = [
+        score["r2"]
+        for one in found
+        for score in one["decoding"]["position"]
+        if (score["features"], score["decoder"]) == (features, "linear")
+    ]
+    notes = []
+    if found[0]["noise_correlation"] is not None:
+        correlation = spread([one["noise_correlation"] for one in found])
+        notes.append(f"inferred noise r = {correlation}")
+    if found[0]["identifiability"]:
+        before, after = (
+            statistics.mean(one["identifiability"][when]["affine_r2"] for one in found)
+            for when in ("before", "after")
+        )
+        notes.append(f"affine R² {before:.2f} before, {after:.3f} after training")
+    coverage = statistics.mean(one["intervals"]["position"]["coverage"] for one in found)
+    seconds = statistics.median(run["seconds"] for run in runs)
+    cells = [
+        task.config.replace("_", " "),
+        task.entropy.replace("_", " "),
+        spread(scores),
+        task.reference,
+        f"{100 * coverage:.0f} %",
+        f"{seconds:.0f} s",
+        "; ".join(notes),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def task_table(results: dict[Task, list[dict[str, Any]]], jobs: int) -> str:
+    """Return the Markdown table of the tasks with its protocol beneath."""
+    one = next(iter(results.values()))[0]
+    count = len(next(iter(results.values())))
+    lines = [
+        "| task | entropy | R² of position | authors | in the 95 % interval | training | |",
+        "|---|---|---|---|---|---|---|",
+        *(task_row(task, runs) for task, runs in results.items()),
+        "",
+        f"Position decoded linearly from the latent state (nonlinear system: from the latents) on "
+        f"held-out sequences, mean ± standard deviation over {count} seeds; {one['hardware']}"
+        f"{f', {jobs} runs at a time' if jobs > 1 else ''}, solo_ldm "
+        f"{one['versions']['solo_ldm']}, torch {one['versions']['torch']}, {one['finished'][:10]}. "
+        "The authors' column is what their notebook prints for one held-out sequence.",
+    ]
+    return "\n".join(lines)
+
+
+def decoding_table(named: dict[str, dict[str, Any]]) -> str:
+    """Return the Markdown table of decoding over folds."""
+    lines = [
+        "| spikes | decoded from | linear | mlp | null at most | in the 95 % interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, results in named.items():
+        found = results["results"]["position"]
+        rows: dict[str, dict[str, Any]] = {}
+        for score in found["scores"]:
+            rows.setdefault(score["features"], {})[score["decoder"]] = score
+        for features, scores in rows.items():
+            if features == "latents":
+                continue
+            by_kind = [
+                f"{scores[k]['r2']:.3f} ± {scores[k]['spread']:.3f}" for k in ("linear", "mlp")
+            ]
+            null = max(score["null_high"] for score in scores.values())
+            covered = f"{100 * found['coverage']:.1f} %" if features == "latent state" else ""
+            lines.append(
+                f"| {name} | {features} | {' | '.join(by_kind)} | {null:.3f} | {covered} |"
+            )
+    lines += [
+        "",
+        "R² of position on held-out time: 20 s blocks in five folds, each held out once; ± is the "
+        "standard deviation over folds. The null shifts the training positions in time.",
+    ]
+    return "\n".join(lines)
+
+
+def decode(linear_track: str | None, overrides: list[str]) -> dict[str, dict[str, Any]]:
+    """Decode the simulated place cells and, if given, the recording, over their folds."""
+    chosen = {"place cells, simulated": configuration("place_cells", overrides)}
+    if linear_track is not None:
+        path = [f"data.path={Path(linear_track).resolve()}", "name=linear_track", *overrides]
+        chosen["rat on a linear track"] = configuration("recording", path)
+    found = {}
+    for name, cfg in chosen.items():
+        outcome = decode_folds(cfg)
+        assert outcome is not None, "decoding runs in one process"
+        found[name] = outcome.results
+    return found
+
+
+def main() -> None:
+    """Run the tasks, print the tables and, with --write, update the README."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
+    parser.add_argument("--linear-track", help="linear_track.npz of github.com/nelpy/example-data")
+    parser.add_argument("--write", action="store_true", help="update README.md")
+    parser.add_argument("overrides", nargs="*", help="key=value, for every run")
+    args = parser.parse_args()
+    console = Console()
+    overrides = ["checkpoint.dir=trained_models/benchmark", *args.overrides]
+    results = train(args.seeds, args.jobs, [*overrides, "evaluation.report=false"], console)
+    decoded = decode(args.linear_track, overrides)
+    text = f"{task_table(results, args.jobs)}\n\n{decoding_table(decoded)}"
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    if args.write:
+        readme = ROOT / "README.md"
+        before, _, rest = readme.read_text().partition(START)
+        after = rest.partition(END)[2]
+        readme.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}")
+        console.print("wrote README.md")
+
+
+if __name__ == "__main__":
+    main()
