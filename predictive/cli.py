@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Sequence
+from importlib.resources import files
 from typing import Any
 
 from solo_ldm.cli import run_with_hydra
 
 _PACKAGE = "predictive.configs"
-_NAMES = (
-    "figure8, square, circular, circular_jumps, nonlinear_system, ornstein_uhlenbeck, "
-    "place_cells, recording or a YAML of yours with --config-path"
-)
+
+# Parts whose keys are arguments of what they name: Hydra cannot know them, the schema does.
+_OPEN = re.compile(r"(data|encoder|predictor|objective|decoders|optimizer\.multipliers)\.[^=]+=")
 
 
 def predictive_command(argv: Sequence[str] | None = None) -> None:
@@ -22,7 +24,7 @@ def predictive_command(argv: Sequence[str] | None = None) -> None:
 
         predictive(cfg)
 
-    run_with_hydra(argv, _check, work, _schema, _NAMES, package=_PACKAGE)
+    run_with_hydra(_opened(argv), _check, work, _schema, _names(), package=_PACKAGE)
 
 
 def decode_command(argv: Sequence[str] | None = None) -> None:
@@ -33,7 +35,19 @@ def decode_command(argv: Sequence[str] | None = None) -> None:
 
         decode_folds(cfg)
 
-    run_with_hydra(argv, _check, work, _schema, _NAMES, package=_PACKAGE)
+    run_with_hydra(_opened(argv), _check, work, _schema, _names(), package=_PACKAGE)
+
+
+def _opened(argv: Sequence[str] | None) -> list[str]:
+    """Let overrides of open parts add keys: the schema says which ones there are."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return [f"++{one}" if _OPEN.match(one) else one for one in arguments]
+
+
+def _names() -> str:
+    known = sorted(path.name for path in files(_PACKAGE).iterdir() if path.name.endswith(".yaml"))
+    names = [name.removesuffix(".yaml") for name in known if name != "host.yaml"]
+    return f"{', '.join(names)} or a YAML of yours with --config-path"
 
 
 def _check(cfg: Any) -> None:

@@ -131,6 +131,14 @@ class PredictiveObjective(nn.Module):
             build: Callable[..., EntropyEstimator] = _ESTIMATORS[entropy]
             self.estimator = build("plane", **settings)
 
+    @property
+    def fewest_samples(self) -> int:
+        """The fewest latents of a step that the entropy is defined for."""
+        if self.estimator is None:
+            return 1
+        # A pair of neighbours in time is lost to the first step.
+        return self.estimator.fewest_samples + (1 if self.over == "joint" else 0)
+
     def forward(self, forecast: Forecast, known: Tensor | None = None) -> LDMTerms:
         """Return the loss of a batch of sequences and its terms.
 

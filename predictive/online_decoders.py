@@ -62,6 +62,8 @@ class OnlineDecoders(nn.Module):
         self.decoders = nn.ModuleDict()
         for name, config in configs.items():
             key = f"decoders.{name}"
+            if "." in name or hasattr(nn.ModuleDict, name):
+                raise ValueError(f"{key}: torch takes that name for itself, choose another")
             if config.source not in VARIABLES:
                 raise ValueError(
                     f"{key}.source must be one of {', '.join(VARIABLES)}; got {config.source!r}"

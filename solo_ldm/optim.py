@@ -169,7 +169,10 @@ def _lambda_lr(
     optimizer: Optimizer, schedule: Callable[[float], Callable[[int], float]]
 ) -> LambdaLR:
     factors = [
-        (lambda step: 1.0) if group.get("static_lr", False) else schedule(group["lr"])
+        # A rate of zero is one too: it keeps a part as it is.
+        (lambda step: 1.0)
+        if group.get("static_lr", False) or group["lr"] == 0.0
+        else schedule(group["lr"])
         for group in optimizer.param_groups
     ]
     return LambdaLR(optimizer, factors)

@@ -37,7 +37,7 @@ def moving_dot(
     num_steps: int = 100,
     step_seconds: float = 0.1,
     period_seconds: float | None = None,
-    random_phase: bool = False,
+    random_phase: bool = True,
     observation_noise: float = 0.01,
     observation_noise_kind: NoiseKind = "constant",
     process_noise: float = 0.0,

@@ -87,6 +87,8 @@ def segments(
             longest = max(longest, (last - first) * bin_seconds)
             if last - first >= max(2, round(min_seconds / bin_seconds)):
                 found.append(_segment(starts, counts, targets, first, last))
+    if running_only and fastest == 0.0:
+        found = []  # a threshold relative to a track without extent is none
     if not found and running_only:
         raise ValueError(
             f"{recording.name}: no running for {min_seconds:g} s at min_speed={min_speed:.3g}: the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from solo_ldm.settings import suggestion
@@ -77,5 +78,11 @@ def _spelt(hint: Any) -> str:
     if origin is not None:
         plural = {int: "whole numbers", float: "numbers", str: "texts"}
         return f"a list of {plural.get(arguments[0], _spelt(arguments[0]))}"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    names = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+        Path: "a path",
+    }
     return names.get(hint, "null" if hint is type(None) else str(hint))

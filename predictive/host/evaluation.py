@@ -91,7 +91,7 @@ def targets_to_decode(cfg: DictConfig, data: TimeSeriesData) -> list[str]:
 def assess(
     cfg: DictConfig,
     method: PredictiveMethod,
-    untrained: dict[str, Tensor] | None,
+    untrained: dict[str, Tensor],
     data: TimeSeriesData,
     device: torch.device,
     tell: Callable[[str], Any] = lambda what: None,
@@ -101,7 +101,7 @@ def assess(
     Args:
         cfg: the completed configuration.
         method: trained.
-        untrained: its state before training; None leaves out the comparison with it.
+        untrained: its state before training.
         data: the data set.
         device: what to compute on.
         tell: called with what is being computed.
@@ -110,7 +110,13 @@ def assess(
     train = filter_sequences(method, _at_most(data.train, _MOST_BINS), device)
     held_out = filter_sequences(method, data.held_out, device)
     scores, intervals = {}, {}
+    trained = {key: value.clone() for key, value in method.state_dict().items()}
+    method.load_state_dict(untrained)
+    first = [filter_sequences(method, part.sequences, device) for part in (train, held_out)]
+    method.load_state_dict(trained)
     fitted_on, scored_on = (_features(part, data, cfg) for part in (train, held_out))
+    for found, part in zip((fitted_on, scored_on), first, strict=True):
+        found["untrained state"] = part.rows(part.states)
     features = {name: (fitted_on[name], scored_on[name]) for name in fitted_on}
     for name in targets_to_decode(cfg, data):
         tell(f"decoding {name}")
@@ -124,13 +130,9 @@ def assess(
         tell(f"interval of {name}")
         intervals[name] = _interval(name, train, held_out, cfg)
     before = after = None
-    if cfg.evaluation.identify is not None and untrained is not None:
+    if cfg.evaluation.identify is not None:
         tell("identifiability")
-        after = _identify(held_out, cfg.evaluation.identify)
-        trained = {key: value.clone() for key, value in method.state_dict().items()}
-        method.load_state_dict(untrained)
-        before = _identify(filter_sequences(method, data.held_out, device), cfg.evaluation.identify)
-        method.load_state_dict(trained)
+        before, after = (_identify(part, cfg.evaluation.identify) for part in (first[1], held_out))
     return Assessment(
         train, held_out, scores, intervals, before, after, noise_correlation(held_out)
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -70,6 +72,13 @@ def decode_folds(cfg: DictConfig, console: Console | None = None) -> Outcome | N
             f"decode needs data in folds, data.dataset={cfg.data.dataset} as configured has none: "
             "use data=place_cells, or data=recording with data.split=blocks"
         )
+    if cfg.resume_from_checkpoint is not None:
+        raise ValueError(
+            "decode trains a method for each fold, which resume_from_checkpoint would let see the "
+            "others' blocks: leave it out; unfinished folds continue by themselves"
+        )
+    if not cfg.evaluation.kinds:
+        raise ValueError("decode needs evaluation.kinds, e.g. [linear, mlp]; got none")
     hardware = resolve_hardware(cfg)
     if hardware.num_processes > 1:
         raise ValueError(f"decode takes one device, got {hardware.num_processes}: set devices=1")
@@ -98,11 +107,13 @@ def _fold(cfg: DictConfig, number: int, hardware: Hardware, console: Console) ->
     found = find_finished(cfg, cfg.method, identity(cfg))
     if found is not None:
         console.print(f"trained before: {found.path}", soft_wrap=True)
+        pl.seed_everything(cfg.seed, verbose=False)
         method = build_method(cfg, data, hardware)
+        untrained = copy.deepcopy(method.state_dict())
         method.load_state_dict(load_checkpoint(found.last)["state_dict"])
         with console.status("evaluating") as status:
             assessment = assess(
-                cfg, method, None, data, hardware.device, lambda what: status.update(what)
+                cfg, method, untrained, data, hardware.device, lambda what: status.update(what)
             )
         return Fold(data, found, assessment)
     folder = choose_run(cfg)
@@ -263,5 +274,4 @@ def _print(results: dict[str, Any], folder: RunFolder, console: Console) -> None
         )
     pictures = ", ".join(sorted(path.name for path in folder.path.glob("*.png")))
     console.print(f"in {folder.path}: results.json, {pictures}", soft_wrap=True)
-    console.print("next: the same command with objective.entropy=kernel, or your recording with")
-    console.print("      solo-ldm decode --config-name recording data.path=FILE")
+    console.print("next: your recording: solo-ldm decode --config-name recording data.path=FILE")

@@ -20,6 +20,7 @@ from predictive.host.results import PredictiveRun, content_of
 from predictive.host.schema import complete_predictive, plain
 from predictive.host.summary import print_summary
 from predictive.method import PredictiveMethod
+from predictive.objective import PredictiveObjective
 from solo_ldm.files import write_json
 from solo_ldm.host.checkpoints import KeepLastAndBest
 from solo_ldm.host.guards import EpochSeed, StopAtNonFinite
@@ -113,6 +114,11 @@ def build_data(cfg: DictConfig) -> TimeSeriesData:
             f"evaluation.identify={cfg.evaluation.identify}: the data has "
             f"{', '.join(data.train.targets) or 'no targets'}"
         )
+    if cfg.evaluation.identify is not None and len(data.held_out) < 2:
+        raise ValueError(
+            "evaluation.identify fits on some held-out sequences and scores on others: at least 2 "
+            f"are needed, got {len(data.held_out)}"
+        )
     return data
 
 
@@ -141,6 +147,7 @@ def train(
         data, cfg.data.window, cfg.data.stride, cfg.optimizer.batch_size, cfg.seed
     )
     module.check_batches(hardware.num_processes)
+    _check_samples(cfg, module, hardware.num_processes)
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     method = build_method(cfg, data, hardware)
     resume = checkpoint_to_resume(cfg, folder, method)
@@ -168,6 +175,23 @@ def train(
     if trainer.interrupted or not trainer.is_global_zero:
         return None
     return PredictiveRun(cfg, method, data, hardware, folder, logger, clock, cosines), untrained
+
+
+def _check_samples(cfg: DictConfig, module: SequenceModule, num_processes: int) -> None:
+    """Raise a one-line ValueError if a step holds too few latents for the entropy."""
+    objective = PredictiveObjective(**plain(cfg.objective))
+    bins = (module.windows.lengths - objective.first_step).clamp_min(0)
+    if not bool(bins.any()):
+        raise ValueError(
+            f"objective.first_step={objective.first_step} leaves nothing of windows of "
+            f"{int(module.windows.lengths.max())} bins: lower it"
+        )
+    held = int(bins.double().mean() * cfg.optimizer.batch_size * num_processes)
+    if held < objective.fewest_samples:
+        raise ValueError(
+            f"objective.entropy={objective.entropy} needs {objective.fewest_samples} latents a "
+            f"step, a batch holds {held}: raise optimizer.batch_size or lengthen the windows"
+        )
 
 
 def build_method(cfg: DictConfig, data: TimeSeriesData, hardware: Hardware) -> PredictiveMethod:

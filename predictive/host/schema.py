@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -107,6 +108,20 @@ def complete_predictive(cfg: DictConfig) -> DictConfig:
     for key in ("max_epochs", "optimizer.batch_size", "accumulate_grad_batches"):
         if OmegaConf.select(merged, key) < 1:
             raise ValueError(f"{key} must be at least 1, got {OmegaConf.select(merged, key)}")
+    rates = {"optimizer.lr": merged.optimizer.lr}
+    for part, factor in merged.optimizer.multipliers.items():
+        rates[f"optimizer.multipliers.{part}"] = factor
+    for key, value in {**rates, "optimizer.weight_decay": merged.optimizer.weight_decay}.items():
+        if value < 0.0:
+            raise ValueError(f"{key} must be at least 0, got {value}")
+    if merged.evaluation.compare_gradients_every < 0:
+        raise ValueError(
+            "evaluation.compare_gradients_every counts steps, 0 for never; got "
+            f"{merged.evaluation.compare_gradients_every}"
+        )
+    for seconds in merged.evaluation.smoothing_seconds:
+        if seconds <= 0.0:
+            raise ValueError(f"evaluation.smoothing_seconds must be above 0, got {seconds}")
     for kind in merged.evaluation.kinds:
         if kind not in ("linear", "mlp"):
             raise ValueError(f"evaluation.kinds takes linear and mlp, got {kind!r}")
@@ -136,14 +151,14 @@ def check_parts(cfg: DictConfig) -> None:
     dataset = settings["data"].pop("dataset")
     for key in ("window", "stride"):
         value = settings["data"].pop(key, None)
-        if value is not None and not isinstance(value, int):
+        if value is not None and (type(value) is not int or value < 1):
             raise ValueError(f"data.{key} expects a whole number of bins or null, got {value!r}")
     check_arguments("data", settings["data"], DATASETS[dataset], ["seed"])
     standardise = settings["encoder"].pop("standardise", True)
     if not isinstance(standardise, bool):
         raise ValueError(f"encoder.standardise expects true or false, got {standardise!r}")
     check_arguments("encoder", settings["encoder"], Encoder, ["input_dim", "latent_dim"])
-    check_arguments("predictor", settings["predictor"], PREDICTORS[cfg.method], ["input_dim"])
+    _check_predictor(cfg.method, settings["predictor"])
     check_arguments("objective", settings["objective"], PredictiveObjective)
     for part in cfg.optimizer.multipliers:
         if part not in PARTS:
@@ -155,6 +170,22 @@ def check_parts(cfg: DictConfig) -> None:
         if not isinstance(decoder, dict):
             raise ValueError(f"decoders.{name} expects a mapping such as {{source: states}}")
         check_arguments(f"decoders.{name}", decoder, DecoderConfig)
+
+
+def _check_predictor(method: str, settings: dict[str, Any]) -> None:
+    """Check the predictor's keys, and whether they are of another method."""
+    from predictive.host.arguments import check_arguments
+    from predictive.predictors import PREDICTORS
+
+    known = {name: set(signature(one).parameters) for name, one in PREDICTORS.items()}
+    for key in settings:
+        others = [name for name, keys in known.items() if key in keys and name != method]
+        if others and key not in known[method]:
+            raise ValueError(
+                f"predictor.{key} is a setting of {others[0]}, not of method={method}: give "
+                f"method=NAME and predictor=NAME together, and remove it with ~predictor.{key}"
+            )
+    check_arguments("predictor", settings, PREDICTORS[method], ["input_dim"])
 
 
 def plain(node: Any) -> dict[str, Any]:

@@ -202,5 +202,5 @@ def check_fits(module: torch.nn.Module, checkpoint: dict[str, Any], path: str | 
         raise ValueError(
             f"{path} is a checkpoint of another architecture: {len(differing)} weights differ, "
             f"first {key} (expected {own.get(key, 'none')}, got {theirs.get(key, 'none')}); "
-            "set backbone, method and method_kwargs as in the args.json beside it"
+            "configure the run as the args.json beside it says"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from solo_ldm.host.checkpoints import AtomicCheckpointIO
 from solo_ldm.host.hardware import Hardware
 from solo_ldm.host.logger import MetricsCSV
 from solo_ldm.host.run import RunFolder, check_fits, load_checkpoint
+from solo_ldm.settings import suggestion
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,10 @@ def build_trainer(
         callbacks: in order.
         validates: whether there are validation images.
     """
+    accepted = inspect.signature(pl.Trainer).parameters
+    for key in cfg.trainer:
+        if key not in accepted:
+            raise ValueError(f"unknown key trainer.{key}{suggestion(str(key), list(accepted))}")
     if hardware.accelerator == "cuda":
         torch.set_float32_matmul_precision("high")
     return pl.Trainer(
@@ -157,6 +163,8 @@ def without_lightnings_advice() -> Iterator[None]:
             warnings.simplefilter("ignore", PossibleUserWarning)
             # lightning 2.6 asks torch 2.15 for a tree type that torch is about to rename.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            # A callback that watches may be left out when a run is continued.
+            warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
             yield
     finally:
         for note, level in zip(notes, before, strict=True):

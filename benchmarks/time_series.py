@@ -1,6 +1,6 @@
 """Run the predictive tasks and write the table of the README.
 
-    python benchmarks/predictive.py [--seeds 3] [--jobs 2] [--linear-track FILE] [--write]
+    python benchmarks/time_series.py [--seeds 3] [--jobs 2] [--linear-track FILE] [--write]
 
 Each task is a packaged config with its entropy overridden; place cells and the linear track are
 decoded over their folds, with one seed. Finished runs are not repeated: stopped in the middle, the
@@ -31,7 +31,7 @@ from predictive.host.schema import complete_predictive
 from solo_ldm.host.run import find_finished, identity
 
 ROOT = Path(__file__).resolve().parents[1]
-START, END = "<!-- predictive: made by benchmarks/predictive.py -->", "<!-- /predictive -->"
+START, END = "<!-- predictive: made by benchmarks/time_series.py -->", "<!-- /predictive -->"
 
 
 @dataclass(frozen=True)
