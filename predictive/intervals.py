@@ -126,6 +126,12 @@ def fit_residual(
     return ResidualModel(variance, standardised.sort(dim=0).values)
 
 
+def fewest_calibration_bins(level: float) -> int:
+    """Return how many calibration bins an interval of that level needs: 39 for 0.95."""
+    # Rounded, because 1 - 0.95 is a little more than 0.05.
+    return math.ceil(2.0 / (1.0 - level) - 1e-6) - 1
+
+
 def decode_with_interval(
     decoder: Decoder,
     mean: Tensor,
@@ -162,7 +168,7 @@ def decode_with_interval(
     rank = math.floor(round((num_calibration + 1) * (1.0 - level) / 2.0, 9))
     if rank < 1:
         raise ValueError(
-            f"an interval of level {level} needs at least {math.ceil(2 / (1 - level) - 1e-6) - 1} "
+            f"an interval of level {level} needs at least {fewest_calibration_bins(level)} "
             f"calibration bins, got {num_calibration}: keep more or lower the level"
         )
     decoded, spread = _decoded_moments(decoder, mean, factor, num_samples, seed)

@@ -97,6 +97,7 @@ def test_the_folder_of_decode_holds_pooled_scores_and_pictures(decoded):
         "latents",
         "spikes",
         "spikes, 0.25 s mean",
+        "untrained state",
     ]
     for i, score in enumerate(found["scores"]):
         parts = [fold[i] for fold in found["per_fold"]]

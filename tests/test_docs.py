@@ -126,7 +126,7 @@ def test_every_test_that_the_deviations_name_exists(name):
     assert any(f"def {name}(" in path.read_text() for path in Path(__file__).parent.glob("*.py"))
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)]+)\)", README))
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:|#)([^)]+)\)", README))
 def test_every_picture_and_page_of_the_readme_exists(target):
     assert (ROOT / target).is_file()
 

@@ -172,11 +172,13 @@ def test_a_misspelt_key_names_the_nearest(capsys, tmp_path, monkeypatch, overrid
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_that_a_decoder_takes_is_not_called_unknown(capsys, tmp_path, monkeypatch):
+def test_a_key_that_the_yaml_leaves_at_its_default_can_be_given(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # The packaged decoder leaves it at its default, so that Hydra wants a +.
-    message = refusal(capsys, "--config-name", "figure8", *FRAMES, "decoders.position.lr=0.1")
-    assert "+decoders.position.lr" in message
+    keys = ("decoders.position.lr=0.1", "optimizer.multipliers.head=3.0", "--cfg", "job")
+    main(["predictive", "--config-name", "figure8", *FRAMES, *keys])
+    printed = capsys.readouterr().out
+    assert "lr: 0.1" in printed
+    assert "head: 3.0" in printed
 
 
 WRONG = [
@@ -195,12 +197,12 @@ WRONG = [
     (["seed=x"], "seed"),
     (["seed=-1"], "seed"),
     (["data.window=long"], "data.window expects a whole number of bins or null"),
-    (["data.window=6", "data.stride=0"], "a stride of 1, got 6 and 0"),
+    (["data.window=6", "data.stride=0"], "data.stride expects a whole number of bins"),
     (["data.dataset=moving_dots"], "moving_dot, nonlinear_system"),
     (["data=moving_dots"], "moving_dot nonlinear_system"),
     (["predictor=recurent"], "kalman recurrent"),
     (["method=kalmann"], "kalman, recurrent; got 'kalmann'"),
-    (["method=recurrent"], "unknown key predictor.state_dim"),
+    (["method=recurrent"], "predictor.state_dim is a setting of kalman"),
     (["objective.entropy=kernal"], "stop_gradient, neighbour, kernel"),
     (["objective.over=both"], "marginal, joint; got 'both'"),
     (["objective.entropy=kernel", "objective.ridge=0.1"], "ridge is a setting of logdet"),
@@ -325,5 +327,5 @@ def test_a_recording_must_be_named(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "missing key data.path" in refusal(capsys, "--config-name", "recording")
     assert "figure9" in refusal(capsys, "--config-name", "figure9")
-    assert "give --config-name: figure8" in refusal(capsys, command="decode")
+    assert "give --config-name: circular, " in refusal(capsys, command="decode")
     assert list(tmp_path.iterdir()) == []

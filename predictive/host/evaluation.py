@@ -15,7 +15,13 @@ from predictive.decoders import fit_linear, fit_mlp
 from predictive.decoding import DecodingScore, decode
 from predictive.host.filtered import Filtered, filter_sequences
 from predictive.identifiability import Identifiability, identifiability
-from predictive.intervals import Coverage, DecodedInterval, coverage, fit_residual
+from predictive.intervals import (
+    Coverage,
+    DecodedInterval,
+    coverage,
+    fewest_calibration_bins,
+    fit_residual,
+)
 from predictive.intervals import decode_with_interval as with_interval
 from predictive.method import PredictiveMethod
 from predictive.smoothing import smooth_causally
@@ -26,6 +32,7 @@ NOISE = "noise_variance"
 
 # Decoders are fitted on at most that many bins; more do not change their R².
 _MOST_BINS = 60_000
+_LEVEL = 0.95  # of the intervals
 # Every fourth of twenty stretches of training time is kept to measure a decoder's errors on.
 _STRETCHES, _EVERY = 20, 4
 
@@ -128,7 +135,9 @@ def assess(
             features, pair, tuple(cfg.evaluation.kinds), train.groups(), seed=cfg.seed
         )
         tell(f"interval of {name}")
-        intervals[name] = _interval(name, train, held_out, cfg)
+        interval = _interval(name, train, held_out, cfg)
+        if interval is not None:
+            intervals[name] = interval
     before = after = None
     if cfg.evaluation.identify is not None:
         tell("identifiability")
@@ -172,8 +181,13 @@ def _features(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> dict
     return found
 
 
-def _interval(name: str, train: Filtered, held_out: Filtered, cfg: DictConfig) -> DecodedTarget:
-    """Decode a target from the latent state with an interval; errors are measured apart."""
+def _interval(
+    name: str, train: Filtered, held_out: Filtered, cfg: DictConfig
+) -> DecodedTarget | None:
+    """Decode a target from the latent state with an interval; errors are measured apart.
+
+    None where too few training bins can be kept for that.
+    """
     kind = "mlp" if "mlp" in cfg.evaluation.kinds else "linear"
     groups = train.groups()
     stretch = groups * _STRETCHES // max(1, len(train.sequences))
@@ -183,6 +197,8 @@ def _interval(name: str, train: Filtered, held_out: Filtered, cfg: DictConfig) -
         stretch = torch.arange(len(groups)) * _STRETCHES // len(groups)
         apart = stretch % _EVERY == _EVERY - 1
     states, targets = train.rows(train.states), train.rows(train.sequences.targets[name])
+    if int(torch.isfinite(targets[apart]).all(dim=1).sum()) < fewest_calibration_bins(_LEVEL):
+        return None
     if kind == "linear":
         fitted = fit_linear(states[~apart], targets[~apart], groups=groups[~apart])
     else:
@@ -192,7 +208,7 @@ def _interval(name: str, train: Filtered, held_out: Filtered, cfg: DictConfig) -
         fitted, states[apart], None if factor is None else factor[apart], targets[apart]
     )
     factor = None if held_out.state_factor is None else held_out.rows(held_out.state_factor)
-    interval = with_interval(fitted, held_out.rows(held_out.states), factor, residual)
+    interval = with_interval(fitted, held_out.rows(held_out.states), factor, residual, _LEVEL)
     truth = held_out.rows(held_out.sequences.targets[name])
     return DecodedTarget(name, interval, coverage(truth, interval.low, interval.high), kind)
 

@@ -91,6 +91,11 @@ def decode_folds(cfg: DictConfig, console: Console | None = None) -> Outcome | N
         fold = _fold(cfg, number, hardware, console)
         if fold is None:
             return None
+        if fold.assessment.scores.keys() != fold.assessment.intervals.keys():
+            raise ValueError(
+                f"fold {number} has too few bins to measure the errors of a decoder on: fewer folds"
+                ", or a longer recording"
+            )
         folds.append(fold)
     save_args(folder, cfg)
     results = _documented(cfg, folds, hardware, folder)
