@@ -124,7 +124,7 @@ def test_a_random_network_keeps_apart_what_lies_apart_and_is_shared_with_the_hel
     ratio = torch.pdist(outputs) / torch.pdist(positions)
     # Four leaky layers keep at least 0.01⁴ of a distance; what is met in practice is far more.
     assert ratio.min() > 1e-4
-    data = build("random_network", observation_noise=0.0)
+    data = build("random_network", observation_noise=0.0, random_phase=False)
     assert torch.equal(data.train.inputs[0], data.held_out.inputs[0])
 
 
@@ -206,7 +206,7 @@ def test_process_noise_moves_the_dot_as_adding_it_and_going_back_to_the_circle_d
 
 
 def test_the_square_is_run_along_its_sides_at_one_speed_beside_the_phase_on_a_circle():
-    data = build("square", step_seconds=0.2, num_steps=41).train
+    data = build("square", step_seconds=0.2, num_steps=41, random_phase=False).train
     position = data.targets["position"].double()
     assert (position.abs().amax(dim=-1) - 1).abs().max() < 1e-6
     torch.testing.assert_close(position[0, 0], torch.tensor([1.0, -1.0]).double())
@@ -227,7 +227,8 @@ def test_a_random_phase_starts_anywhere_on_the_path_and_without_it_all_start_ali
     # The path is symmetric, so its points average to zero, with a standard error of 0.02.
     assert start.mean(dim=0).abs().max() < 0.08
     assert start.std(dim=0).min() > 0.3
-    assert (moving_dot(**settings).train.targets["position"][:, 0].std(dim=0) == 0).all()
+    alike = moving_dot(random_phase=False, **settings).train
+    assert (alike.targets["position"][:, 0].std(dim=0) == 0).all()
 
 
 def _polar_solution(position, seconds):
@@ -265,7 +266,8 @@ def test_a_step_is_that_of_an_adaptive_solver_within_the_fifth_power_of_its_leng
 
 
 def test_the_system_starts_on_the_unit_circle_and_gets_noise_of_the_given_variance():
-    data = nonlinear_system(num_train=400, num_held_out=1, num_steps=50, process_noise=0.1).train
+    settings = {"num_train": 400, "num_held_out": 1, "num_steps": 50, "process_noise": 0.1}
+    data = nonlinear_system(**settings, rendering="random_network").train
     position = data.targets["position"].double()
     assert (position[:, 0].norm(dim=-1) - 1).abs().max() < 1e-6
     assert position[:, 0].mean(dim=0).abs().max() < 0.15
@@ -283,6 +285,17 @@ def test_frames_of_the_system_are_swirled_gaussians_at_the_target_position():
         blob = torch.exp(-((pixel[:, None] - u) ** 2 + (pixel[None] - v) ** 2) / 2)
         expected = swirl(blob.numpy(), rotation=0, strength=10, radius=200)
         np.testing.assert_allclose(frame.reshape(10, 10), expected, atol=1e-5)
+
+
+def test_a_position_outside_the_frame_is_not_known():
+    settings = {"num_train": 1, "num_held_out": 40, "num_steps": 40}
+    shown = nonlinear_system(**settings).held_out.targets["position"]
+    everywhere = nonlinear_system(**settings, rendering="random_network").held_out
+    everywhere = everywhere.targets["position"]
+    known = torch.isfinite(shown).all(dim=-1)
+    assert torch.equal(known, ((everywhere >= -3) & (everywhere <= 2.4)).all(dim=-1))
+    assert 0.5 < known.float().mean() < 0.95
+    assert torch.equal(shown[known], everywhere[known])
 
 
 @pytest.mark.parametrize(

@@ -179,11 +179,19 @@ def random_network(
     return network
 
 
+def in_frame(positions: Tensor, frame_size: int) -> Tensor:
+    """Return where a dot at positions (…, 2) is drawn at its place, not at the nearest edge."""
+    pixel = _pixels(positions, frame_size)
+    return ((pixel >= 0) & (pixel <= frame_size - 1)).all(dim=-1)
+
+
+def _pixels(positions: Tensor, size: int) -> Tensor:
+    return (positions.to(torch.float32) + _FIELD_OF_VIEW / 2) * size / _FIELD_OF_VIEW
+
+
 def _blobs(positions: Tensor, size: int) -> Tensor:
     # The Gaussian is a product of one over rows and one over columns.
-    pixel = ((positions.to(torch.float32) + _FIELD_OF_VIEW / 2) * size / _FIELD_OF_VIEW).clamp(
-        0, size - 1
-    )
+    pixel = _pixels(positions, size).clamp(0, size - 1)
     apart = torch.arange(size) - pixel[..., None]
     rows, columns = torch.exp(-apart.square() / (2 * _BLOB_PIXELS**2)).unbind(dim=-2)
     return (rows[..., :, None] * columns[..., None, :]).flatten(-2)

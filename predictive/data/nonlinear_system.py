@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from predictive.data.frames import Rendering, noisy, renderer
+from predictive.data.frames import Rendering, in_frame, noisy, renderer
 from predictive.data.sequences import TimeSeriesData
 from predictive.data.simulation import check_number, check_sizes, equal_sequences, random_streams
 
@@ -63,7 +63,8 @@ def nonlinear_system(
 
     p_{t+1} = Runge–Kutta step of `velocity` from p_t + N(0, process_noise), p_1 uniform on the
     unit circle; frames are rendered as in `frames.renderer`, with pixel noise
-    N(0, observation_noise). The target is position (2).
+    N(0, observation_noise). The target is position (2), NaN where the dot has left the frame, which
+    then no longer shows where it is.
 
     Args:
         num_train: sequences to train on.
@@ -94,6 +95,9 @@ def nonlinear_system(
     for count, generator in zip((num_train, num_held_out), streams, strict=True):
         position = _trajectories(count, num_steps, step_seconds, process_noise, generator)
         frames = noisy(render, position, observation_noise, generator)
+        if rendering != "random_network":
+            seen = in_frame(position, frame_size)[..., None]
+            position = torch.where(seen, position, torch.nan)
         parts.append(equal_sequences(frames, {"position": position}, step_seconds))
     return TimeSeriesData(
         train=parts[0],
