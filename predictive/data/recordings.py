@@ -81,14 +81,15 @@ def segments(
         moving = along if linear else velocity(position, bin_seconds, smoothing_seconds)
         speed = np.linalg.norm(moving, axis=1, keepdims=True)
         fastest = float(np.max(speed, initial=fastest, where=np.isfinite(speed)))
-        keep = np.asarray(speed[:, 0] >= min_speed) if running_only else np.full(len(at), True)
+        keep = np.full(len(at), True)
+        if running_only:
+            # On a track without extent the threshold is zero, and standing still is not running.
+            keep = np.asarray((speed[:, 0] >= min_speed) & (speed[:, 0] > 0.0))
         targets = {"position": position, "direction": np.sign(along), "speed": speed}
         for first, last in stretches(keep):
             longest = max(longest, (last - first) * bin_seconds)
             if last - first >= max(2, round(min_seconds / bin_seconds)):
                 found.append(_segment(starts, counts, targets, first, last))
-    if running_only and fastest == 0.0:
-        found = []  # a threshold relative to a track without extent is none
     if not found and running_only:
         raise ValueError(
             f"{recording.name}: no running for {min_seconds:g} s at min_speed={min_speed:.3g}: the "

@@ -30,6 +30,9 @@ from predictive.smoothing import smooth_causally
 _NOT_DECODED = ("noise_variance", "jump", "direction", "speed", "phase_position")
 NOISE = "noise_variance"
 
+# Names of what targets are decoded from.
+LATENT_STATE, SPIKES = "latent state", "spikes"
+
 # Decoders are fitted on at most that many bins; more do not change their R².
 _MOST_BINS = 60_000
 _LEVEL = 0.95  # of the intervals
@@ -166,13 +169,13 @@ def noise_correlation(filtered: Filtered) -> float | None:
 def _features(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> dict[str, Tensor]:
     """Return what targets are decoded from, rows of bins by name."""
     found = {
-        "latent state": filtered.rows(filtered.states),
+        LATENT_STATE: filtered.rows(filtered.states),
         "latents": filtered.rows(filtered.latents),
     }
     if data.kind == "spikes":
         sequences = filtered.sequences
         # As for the encoder: the square root evens out the variance of counts.
-        found["spikes"] = filtered.rows(sequences.inputs.sqrt())
+        found[SPIKES] = filtered.rows(sequences.inputs.sqrt())
         for seconds in cfg.evaluation.smoothing_seconds:
             smooth = smooth_causally(
                 sequences.inputs, sequences.mask, sequences.step_seconds, seconds

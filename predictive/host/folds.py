@@ -16,7 +16,7 @@ from torch import Tensor
 
 from predictive.data.sequences import TimeSeriesData
 from predictive.decoding import CombinedScore, combine_folds
-from predictive.host.evaluation import Assessment, assess
+from predictive.host.evaluation import LATENT_STATE, SPIKES, Assessment, assess
 from predictive.host.results import score_content
 from predictive.host.run import build_data, build_method, document, train
 from predictive.host.schema import complete_predictive
@@ -216,7 +216,7 @@ def _over_time(
         direct = next(
             one
             for one in fold.assessment.scores[target]
-            if (one.features, one.kind) == ("spikes", scores[-1].kind)
+            if (one.features, one.kind) == (SPIKES, scores[-1].kind)
         )
         laid = {
             "seconds": held_out.sequences.seconds[..., None],
@@ -237,7 +237,7 @@ def _over_time(
     }
     best = {
         features: max((one.r2 for one in scores if one.features == features), default=None)
-        for features in ("latent state", "spikes")
+        for features in (LATENT_STATE, SPIKES)
     }
     return DecodedPosition(
         # Bins after the end of a sequence have no time; nothing is drawn there.
@@ -247,10 +247,10 @@ def _over_time(
             padded["mean"],
             padded["low"],
             padded["high"],
-            r2=best["latent state"],
+            r2=best[LATENT_STATE],
             coverage=covered[target].fraction,
         ),
-        Decoded(padded["spikes"], r2=best["spikes"]),
+        Decoded(padded["spikes"], r2=best[SPIKES]),
         target,
         folds[0].data.units.get(target, ""),
     )

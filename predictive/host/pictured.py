@@ -10,7 +10,7 @@ from torch import Tensor
 
 from predictive.data.sequences import TimeSeriesData
 from predictive.decoding import DecodingScore
-from predictive.host.evaluation import NOISE, Assessment
+from predictive.host.evaluation import LATENT_STATE, NOISE, SPIKES, Assessment
 from predictive.host.filtered import Filtered
 from predictive.host.results import PredictiveRun
 from predictive.pictures import (
@@ -32,9 +32,6 @@ from predictive.pictures import (
     write_scores,
     write_space,
 )
-
-# The state is shown in the first latent dimensions; the filter's D takes them from the state.
-_LATENT_STATE = "latent state"
 
 
 def write_pictures(run: PredictiveRun, assessment: Assessment) -> None:
@@ -115,7 +112,7 @@ def _frames(run: PredictiveRun, assessment: Assessment) -> FramePaths | None:
     frames[~held_out.known] = math.nan
     rendering = run.cfg.data.get("rendering", "plain")
     scores = assessment.scores.get("position")
-    best = None if scores is None else _best(scores, _LATENT_STATE)
+    best = None if scores is None else _best(scores, LATENT_STATE)
     return FramePaths(
         frames,
         true=sequences.targets.get("position"),
@@ -170,7 +167,7 @@ def _position(data: TimeSeriesData, assessment: Assessment) -> DecodedPosition |
     name, decoded = next(iter(assessment.intervals.items()))
     held_out = assessment.held_out
     interval = decoded.interval
-    score = _best(assessment.scores[name], _LATENT_STATE)
+    score = _best(assessment.scores[name], LATENT_STATE)
     latent = Decoded(
         held_out.spread(interval.mean),
         held_out.spread(interval.low),
@@ -178,7 +175,7 @@ def _position(data: TimeSeriesData, assessment: Assessment) -> DecodedPosition |
         r2=None if score is None else score.r2,
         coverage=decoded.coverage.fraction,
     )
-    spikes = _best(assessment.scores[name], "spikes")
+    spikes = _best(assessment.scores[name], SPIKES)
     direct = None
     if spikes is not None:
         direct = Decoded(held_out.spread(spikes.predictions), r2=spikes.r2)
