@@ -31,7 +31,7 @@ from solo_ldm.data.module import ImageDataModule
 from solo_ldm.host.hardware import resolve_hardware
 from solo_ldm.host.pretrain import for_method
 from solo_ldm.host.schema import complete
-from solo_ldm.methods import METHODS
+from solo_ldm.methods import find_method
 
 # Turns that each kind of step gets, and the most batches that a loader fetches ahead.
 _TURNS = 2
@@ -124,7 +124,7 @@ def build(args: argparse.Namespace, images: Path, batch: int) -> tuple[ImageData
     cfg = complete(cfg)
     hardware = resolve_hardware(cfg)
     data = ImageDataModule(DataConfig(**cfg.data), views, batch, cfg.seed, hardware.device)
-    return data, Step(METHODS[cfg.method](for_method(cfg, data, hardware)), hardware.device)
+    return data, Step(find_method(cfg.method)(for_method(cfg, data, hardware)), hardware.device)
 
 
 def measure(

@@ -89,6 +89,20 @@ def squared_distances(x: Tensor) -> Tensor:
     return _SquaredDistances.apply(x)  # pyright: ignore[reportReturnType]
 
 
+def standardise(x: Tensor, ridge: float) -> Tensor:
+    """Return (x − mean) / √(variance + ε) of each column, mean and variance over the batch.
+
+    Args:
+        x: (B, D), already in statistics precision (see `widen`).
+        ridge: ε > 0, in squared units of x.
+
+    Returns:
+        (B, D); the variance has divisor B, as in batch normalisation.
+    """
+    centred = x - x.mean(dim=0)
+    return centred * (centred.square().mean(dim=0) + ridge).rsqrt()
+
+
 def check_samples(z: Tensor, minimum: int, what: str, mend: str) -> None:
     """Raise a one-line ValueError unless `z` is a (B, D) floating tensor with B ≥ `minimum`."""
     if z.ndim != 2 or not z.is_floating_point():

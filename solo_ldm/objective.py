@@ -65,15 +65,22 @@ class LDMObjective(nn.Module):
         self.weight = float(weight)
 
     def forward(
-        self, z1: Tensor, z2: Tensor, predictions: tuple[Tensor, Tensor] | None = None
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        predictions: tuple[Tensor, Tensor] | None = None,
+        targets: tuple[Tensor, Tensor] | None = None,
     ) -> LDMTerms:
         """Return the loss and its terms for two views of the same samples.
 
         Args:
             z1: latents of the first view (B, D), on the support of the latent model.
             z2: latents of the second view (B, D).
-            predictions: what a predictor makes of z1 (of z2) about z2 (about z1); the log-density
-                is then the mean of log p(z2 | z1) and log p(z1 | z2).
+            predictions: what a predictor makes of z1 (of z2) about z2 (about z1); z1 and z2
+                themselves if not given. With predictions or targets the log-density is the mean
+                of log p(z2 | z1) and log p(z1 | z2).
+            targets: what is to be predicted in place of z1 and z2: the same detached, or what a
+                moving average of the network makes of the views.
 
         Returns:
             loss, mean log p and H, scalars at the training scale (constants dropped).
@@ -83,11 +90,11 @@ class LDMObjective(nn.Module):
         """
         # Both terms use z: adding up their gradients in half precision could overflow.
         z1, z2 = at_least_single(z1), at_least_single(z2)
-        if predictions is None:
+        if predictions is None and targets is None:
             log_prob = self.latent.log_prob(z1, z2).mean()
         else:
-            forth = self.latent.log_prob(predictions[0], z2)
-            back = self.latent.log_prob(predictions[1], z1)
+            (p1, p2), (t1, t2) = predictions or (z1, z2), targets or (z1, z2)
+            forth, back = self.latent.log_prob(p1, t2), self.latent.log_prob(p2, t1)
             log_prob = 0.5 * (forth + back).mean()
         entropy = self._entropies[self.over](z1, z2)
         return LDMTerms(-log_prob - self.weight * entropy, log_prob, entropy)

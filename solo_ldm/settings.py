@@ -22,7 +22,8 @@ REFERENCE_TYPES = {
     "single_gauss": ("logdet", "marginal"),
 }
 
-PREDICTORS = ("none", "linear")
+PREDICTORS = ("none", "linear", "mlp")
+TARGETS = ("same", "detached", "moving_average")
 
 
 @dataclass(frozen=True)
@@ -30,33 +31,53 @@ class LDMSettings:
     """One cell of the grid, complete.
 
     Args:
-        support: where the latents live.
-        proj_hidden_dim: units of the projector's hidden layer.
+        latent: a name in `solo_ldm.latents.LATENTS`.
+        proj_hidden_dim: units of each hidden layer of the projector.
         proj_output_dim: D, dimension of the latents.
-        proj_batch_norm: normalise the projector's hidden layer; the paper does not.
+        proj_layers: linear layers of the projector.
+        proj_batch_norm: normalise the projector's hidden layers; the paper does not.
+        proj_output_batch_norm: normalise its outputs, without scale and shift.
         entropy: a name in `solo_ldm.entropy.ENTROPIES`.
         over: joint, marginal or pooled.
         prediction_precision: λ or κ; the paper's for the cell when not given.
         entropy_weight: factor of the entropy in the loss.
-        predictor: none or linear.
+        predictor: none, linear or mlp (one hidden layer).
+        pred_hidden_dim: units of the predictor's hidden layer.
+        pred_batch_norm: normalise the predictor's hidden layer.
+        target: what is predicted: the same latents, detached ones, or those of a moving average
+            of the network.
+        base_tau: share of its weights that the moving average keeps in a step, at the start.
+        final_tau: the same at the end of the training.
         entropy_kwargs: the estimator's own settings.
     """
 
-    support: Support
+    latent: str
     proj_hidden_dim: int
     proj_output_dim: int
+    proj_layers: int = 2
     proj_batch_norm: bool = False
+    proj_output_batch_norm: bool = False
     entropy: str = "kernel"
     over: str = "joint"
     prediction_precision: float = 5.0
     entropy_weight: float = 1.0
     predictor: str = "none"
+    pred_hidden_dim: int = 512
+    pred_batch_norm: bool = True
+    target: str = "same"
+    base_tau: float = 0.99
+    final_tau: float = 1.0
     entropy_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def support(self) -> Support:
+        """Where the latents live."""
+        return LATENTS[self.latent].support
 
     def build_objective(self) -> LDMObjective:
         """Build the objective; raises ValueError for a setting out of its range."""
         return LDMObjective(
-            LATENTS[self.support](self.prediction_precision),  # pyright: ignore[reportCallIssue]
+            LATENTS[self.latent](self.prediction_precision),  # pyright: ignore[reportCallIssue]
             ENTROPIES[self.entropy](self.support, **self.entropy_kwargs),
             over=self.over,  # pyright: ignore[reportArgumentType]
             weight=self.entropy_weight,
@@ -70,16 +91,16 @@ def estimator_keys(entropy: str) -> list[str]:
 
 def known_keys() -> list[str]:
     """Return every key that method_kwargs may hold, the reference's aliases included."""
-    own = [one.name for one in fields(LDMSettings) if one.name not in ("support", "entropy_kwargs")]
+    own = [one.name for one in fields(LDMSettings) if one.name != "entropy_kwargs"]
     estimators = [key for name in ENTROPIES for key in estimator_keys(name)]
     return list(dict.fromkeys([*own, *estimators, "loss", "recognition_precision"]))
 
 
-def resolve(method_kwargs: Mapping[str, Any], support: Support) -> LDMSettings:
+def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMSettings:
     """Check method_kwargs and complete them to one cell of the grid.
 
     A key set to null takes its default: the estimator's own, and for prediction_precision the
-    paper's value for the cell (5; 12.5 with nearest neighbours on the plane). Keys of the other
+    latent model's (the paper's: 5; 12.5 with nearest neighbours on the plane). Keys of the other
     estimators are allowed, so that overriding `entropy` alone switches the cell.
 
     The reference's keys are understood: loss.type (dual_sample, single_knn, …) stands for entropy
@@ -88,10 +109,10 @@ def resolve(method_kwargs: Mapping[str, Any], support: Support) -> LDMSettings:
 
     Args:
         method_kwargs: as in the configuration.
-        support: "plane" (gaussprob) or "sphere" (sphereprob).
+        latent: of a method that has but one: "plane" (gaussprob), "sphere" (sphereprob).
 
     Raises:
-        ValueError: an unknown or missing key, or an unknown choice.
+        ValueError: an unknown or missing key, or a choice or combination that does not exist.
     """
     given = {key: value for key, value in method_kwargs.items() if value is not None}
     for key in given:
@@ -101,21 +122,48 @@ def resolve(method_kwargs: Mapping[str, Any], support: Support) -> LDMSettings:
     for key in ("proj_hidden_dim", "proj_output_dim"):
         if key not in given:
             raise ValueError(f"missing key method_kwargs.{key}: set it to a number of units")
-    entropy = _choice(given, "entropy", "kernel", tuple(ENTROPIES))
-    own = set(estimator_keys(entropy))
-    on_the_plane = support == "plane" and entropy == "neighbour"
-    return LDMSettings(
-        support=support,
-        proj_hidden_dim=int(given["proj_hidden_dim"]),
-        proj_output_dim=int(given["proj_output_dim"]),
-        proj_batch_norm=bool(given.get("proj_batch_norm", False)),
-        entropy=entropy,
-        over=_choice(given, "over", "joint", ("joint", "marginal", "pooled")),
-        prediction_precision=given.get("prediction_precision", 12.5 if on_the_plane else 5.0),
-        entropy_weight=given.get("entropy_weight", 1.0),
-        predictor=_choice(given, "predictor", "none", PREDICTORS),
-        entropy_kwargs={key: value for key, value in given.items() if key in own},
-    )
+    chosen: dict[str, Any] = {
+        "latent": _latent(given, latent),
+        "entropy": _choice(given, "entropy", "kernel", tuple(ENTROPIES)),
+        "over": _choice(given, "over", "joint", ("joint", "marginal", "pooled")),
+        "predictor": _choice(given, "predictor", "none", PREDICTORS),
+        "target": _choice(given, "target", "same", TARGETS),
+    }
+    chosen["prediction_precision"] = _default_precision(chosen["latent"], chosen["entropy"])
+    kinds = {one.name: _KINDS.get(str(one.type)) for one in fields(LDMSettings)}
+    for key, kind in kinds.items():
+        if kind is not None and key in given:
+            chosen[key] = kind(given[key])
+    own = set(estimator_keys(chosen["entropy"]))
+    entropy_kwargs = {key: value for key, value in given.items() if key in own}
+    settings = LDMSettings(**chosen, entropy_kwargs=entropy_kwargs)
+    if settings.entropy == "none" and settings.target == "same":
+        raise ValueError(
+            "method_kwargs.entropy=none with method_kwargs.target=same has nothing against "
+            "collapse: choose an entropy, or target=detached or moving_average with a predictor"
+        )
+    return settings
+
+
+# How a value of the configuration becomes one of the settings; choices are checked by themselves.
+_KINDS: dict[str, Any] = {"int": int, "float": float, "bool": bool}
+
+
+def _latent(given: dict[str, Any], latent: str | None) -> str:
+    if latent is None and "latent" not in given:
+        raise ValueError(f"missing key method_kwargs.latent: one of {', '.join(LATENTS)}")
+    chosen = _choice(given, "latent", latent or "", tuple(LATENTS))
+    if latent is not None and chosen != latent:
+        raise ValueError(
+            f"method_kwargs.latent={chosen}, but this method's is {latent}: set method=ldm"
+        )
+    return chosen
+
+
+def _default_precision(latent: str, entropy: str) -> float:
+    if latent == "plane" and entropy == "neighbour":
+        return 12.5
+    return inspect.signature(LATENTS[latent]).parameters["prediction_precision"].default
 
 
 def _translate_reference(given: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from solo_ldm.entropy import (
     LogDetEntropy,
     LogDetExpansionEntropy,
     NeighbourEntropy,
+    NoEntropy,
+    RedundancyEntropy,
     VICRegEntropy,
 )
 from solo_ldm.latents import LATENTS, Support
@@ -27,6 +29,8 @@ ESTIMATORS: dict[str, type[EntropyEstimator]] = {
     "logdet_expansion": LogDetExpansionEntropy,
     "coding_rate": CodingRateEntropy,
     "vicreg": VICRegEntropy,
+    "redundancy": RedundancyEntropy,
+    "none": NoEntropy,
 }
 
 TWELVE = list(itertools.product(SUPPORTS, ("kernel", "neighbour", "logdet"), ("joint", "marginal")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,9 +18,21 @@ from solo_ldm.distributed import gather
 from solo_ldm.methods import METHODS
 
 PROCESSES = 2
-CASES = [(*cell, "none") for cell in ALL_CELLS] + [
-    ("plane", "kernel", "joint", "linear"),
-    ("sphere", "neighbour", "marginal", "linear"),
+Case = tuple[str, dict[str, Any]]
+
+
+def cell(support: str, entropy: str, over: str, **method_kwargs: Any) -> Case:
+    target = "detached" if entropy == "none" else "same"
+    kwargs = {"entropy": entropy, "over": over, "target": target, **method_kwargs}
+    return {"plane": "gaussprob", "sphere": "sphereprob"}[support], kwargs
+
+
+CASES: list[Case] = [
+    *(cell(*names) for names in ALL_CELLS),
+    cell("plane", "kernel", "joint", predictor="linear"),
+    cell("sphere", "neighbour", "marginal", predictor="linear"),
+    cell("plane", "logdet", "joint", target="moving_average"),
+    *((preset, {}) for preset in ("simclr", "byol", "simsiam", "barlow_twins")),
 ]
 
 
@@ -29,21 +42,19 @@ class Loss(nn.Module):
     Batch norm is in evaluation mode: sharing its statistics is torch's business, not ours.
     """
 
-    def __init__(self, folder: Path, support: str, name: str, over: str, predictor: str) -> None:
+    def __init__(self, folder: Path, name: str, method_kwargs: dict[str, Any]) -> None:
         super().__init__()
-        method = {"plane": "gaussprob", "sphere": "sphereprob"}[support]
-        cfg = plain(toy_config(folder, name=method))
-        cfg["method_kwargs"].update(
-            entropy=name, over=over, predictor=predictor, proj_batch_norm=False
-        )
+        cfg = plain(toy_config(folder, name=name))
+        cfg["method_kwargs"].update(proj_batch_norm=False, **method_kwargs)
         cfg["data"].update(num_classes=0, image_size=16, num_large_crops=2, num_small_crops=1)
         torch.manual_seed(0)
-        self.method = METHODS[method](OmegaConf.create(cfg)).double().eval()
+        self.method = METHODS[cfg["method"]](OmegaConf.create(cfg)).double().eval()
 
     def forward(self, crops: list[Tensor]) -> Tensor:
         large = [self.method(crop)["z"] for crop in crops[:2]]
         small = [self.method.multicrop_forward(crop)["z"] for crop in crops[2:]]
-        return self.method.match(large + small).loss
+        views = large + small
+        return self.method.match(views, self.method.targets(crops, views)).loss
 
 
 def crops_of_the_whole_batch() -> list[Tensor]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from cells import ESTIMATORS, each_estimator
+from cells import ESTIMATORS, SUPPORTS, each_estimator
 from scipy.special import ive
 from scipy.stats import vonmises_fisher
 
@@ -17,7 +17,7 @@ from solo_ldm.entropy import (
     LogDetEntropy,
     LogDetExpansionEntropy,
     NeighbourEntropy,
-    VICRegEntropy,
+    RedundancyEntropy,
 )
 from solo_ldm.entropy.kernel import von_mises_fisher_log_normaliser
 from solo_ldm.numerics import squared_distances, widen
@@ -182,9 +182,56 @@ def test_coding_rate_equals_its_definition_and_in_nats_a_gaussian_with_the_disto
     assert nats.item() == pytest.approx(expected, abs=0.1)
 
 
-def test_vicreg_has_no_value_in_nats_and_says_so():
-    with pytest.raises(ValueError, match="LogDetEntropy"):
-        VICRegEntropy().to_nats(torch.tensor(0.0), 10, 2)
+@pytest.mark.parametrize("name", ["vicreg", "redundancy", "none"])
+def test_what_is_no_entropy_has_no_value_in_nats_and_says_so(name):
+    with pytest.raises(ValueError, match="LogDetEntropy on"):
+        ESTIMATORS[name]().to_nats(torch.tensor(0.0), 10, 2)
+
+
+def test_no_entropy_is_zero_and_pulls_at_nothing():
+    z = torch.randn(8, 3, requires_grad=True)
+    value = ESTIMATORS["none"]().marginal(z)
+    assert value.item() == 0.0
+    assert not value.requires_grad
+
+
+@pytest.mark.parametrize(("batch", "dim"), [(64, 16), (16, 64)])
+def test_redundancy_is_the_squared_correlation_of_different_dimensions(batch, dim):
+    z1, z2 = (torch.randn(batch, dim, dtype=torch.float64) * 3.0 + 1.0 for _ in range(2))
+    correlation = torch.corrcoef(torch.cat([z1, z2], dim=1).T)[:dim, dim:]
+    expected = correlation.square().sum() - correlation.diagonal().square().sum()
+    estimator = RedundancyEntropy(redundancy_weight=0.3, ridge=1e-12)
+    torch.testing.assert_close(estimator.joint(z1, z2), -0.3 * expected)
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1e-3])
+def test_redundancy_is_the_log_determinant_of_small_correlations(scale):
+    """−½ Σ corr² is log det of the correlation matrix to second order."""
+    z = torch.randn(4000, 4, dtype=torch.float64)
+    z = torch.linalg.qr(z - z.mean(0)).Q * math.sqrt(4000)
+    mixed = z @ (torch.eye(4, dtype=torch.float64) + scale * torch.randn(4, 4).double())
+    exact = torch.logdet(torch.corrcoef(mixed.T))
+    ours = RedundancyEntropy(redundancy_weight=0.5, ridge=1e-12).marginal(mixed)
+    assert ours.item() == pytest.approx(exact.item(), rel=20 * scale)
+
+
+@pytest.mark.parametrize("support", SUPPORTS)
+def test_leaving_a_sample_out_takes_its_own_kernel_out_of_the_sum(support):
+    z = torch.randn(9, 3, dtype=torch.float64)
+    if support == "sphere":
+        kernels = torch.exp(2.0 * z @ z.T)
+    else:
+        kernels = torch.exp(-2.0 * (z[:, None] - z).square().mean(dim=2))
+    others = kernels.sum(dim=1) - kernels.diagonal()
+    ours = KernelEntropy(support, 2.0, leave_one_out=True).marginal(z)
+    torch.testing.assert_close(ours, -others.log().mean())
+
+
+def test_leave_one_out_in_nats_is_the_entropy_of_the_uniform_sphere():
+    z = torch.nn.functional.normalize(torch.randn(6000, 4, dtype=torch.float64))
+    estimator = KernelEntropy("sphere", 8.0, leave_one_out=True)
+    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
+    assert nats.item() == pytest.approx(math.log(2 * math.pi**2), abs=0.03)
 
 
 @each_estimator
@@ -194,7 +241,8 @@ def test_pooled_is_the_entropy_of_both_views_together(support, name):
     torch.testing.assert_close(estimator.pooled(z1, z2), estimator.marginal(torch.cat([z1, z2])))
 
 
-@each_estimator
+@pytest.mark.parametrize("support", SUPPORTS)
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "none"])
 def test_spreading_out_raises_the_entropy(support, name):
     z = torch.nn.functional.normalize(torch.randn(64, 4, dtype=torch.float64))
     clustered = torch.nn.functional.normalize(z + 3.0)

@@ -8,7 +8,6 @@ from cells import TWELVE
 from omegaconf import DictConfig, OmegaConf
 from toy import plain, toy_config
 
-from solo_ldm.latents import LATENTS
 from solo_ldm.methods import METHODS, LDMBody
 from solo_ldm.settings import REFERENCE_TYPES, resolve
 
@@ -57,7 +56,7 @@ def test_forward_returns_features_latents_on_the_support_and_logits(tmp_path, na
     out = method(torch.randn(6, 3, 16, 16))
     assert out["feats"].shape == (6, method.features_dim)
     assert out["logits"].shape == (6, 10)
-    torch.testing.assert_close(out["z"], LATENTS[method.support]().project(out["z"]))
+    torch.testing.assert_close(out["z"], method.objective.latent.project(out["z"]))
 
 
 def test_labels_never_reach_the_backbone(tmp_path):
@@ -138,7 +137,7 @@ class ForeignHost(torch.nn.Module):
 
 def test_the_body_runs_on_a_host_of_solo_learns_kind(tmp_path):
     class Foreign(LDMBody, ForeignHost):
-        support = "sphere"
+        latent = "sphere"
 
     method = Foreign(method_config(tmp_path, "sphereprob"))
     crops = [torch.randn(8, 5), torch.randn(8, 5)]

@@ -5,6 +5,8 @@ from solo_ldm.entropy.coding_rate import CodingRateEntropy
 from solo_ldm.entropy.kernel import KernelEntropy
 from solo_ldm.entropy.logdet import LogDetEntropy, LogDetExpansionEntropy
 from solo_ldm.entropy.neighbour import NeighbourEntropy
+from solo_ldm.entropy.none import NoEntropy
+from solo_ldm.entropy.redundancy import RedundancyEntropy
 from solo_ldm.entropy.vicreg import VICRegEntropy
 
 ENTROPIES: dict[str, type[EntropyEstimator]] = {
@@ -14,6 +16,8 @@ ENTROPIES: dict[str, type[EntropyEstimator]] = {
     "logdet_expansion": LogDetExpansionEntropy,
     "coding_rate": CodingRateEntropy,
     "vicreg": VICRegEntropy,
+    "redundancy": RedundancyEntropy,
+    "none": NoEntropy,
 }
 
 __all__ = [
@@ -24,5 +28,7 @@ __all__ = [
     "LogDetEntropy",
     "LogDetExpansionEntropy",
     "NeighbourEntropy",
+    "NoEntropy",
+    "RedundancyEntropy",
     "VICRegEntropy",
 ]

@@ -21,23 +21,32 @@ class KernelEntropy(EntropyEstimator):
     plane:   H = −(1/B) Σ_i log( Σ_j exp(−β · mean_d (z_i − z_j)²) + 1e-8 )
     sphere:  H = −(1/B) Σ_i log Σ_j exp(β · z_iᵀz_j)
 
-    The sums include j = i and omit 1/B. On the sphere with β = 1/temperature and over="marginal"
-    this is the uniformity term of SimCLR.
+    The sums include j = i and omit 1/B; `leave_one_out` takes j = i (and the 1e-8) out of them.
+    On the sphere with β = κ = 1/temperature, over="pooled" and `leave_one_out`, −log p − H is
+    SimCLR's NT-Xent.
 
     Args:
         support: "plane" (Gaussian kernel) or "sphere" (von Mises–Fisher kernel).
         kernel_precision: β, dimensionless; 5 in the paper.
+        leave_one_out: estimate the density at a sample from the other samples alone.
 
     Raises:
         ValueError: β is not above zero; fewer than two samples.
 
     Source:
-        Mikulasch & Zenke, arXiv 2605.03517; Wang & Isola, arXiv 2005.10242.
+        Mikulasch & Zenke, arXiv 2605.03517; Wang & Isola, arXiv 2005.10242; leave-one-out:
+        Chen et al., SimCLR, arXiv 2002.05709, equation 1.
     """
 
-    def __init__(self, support: Support = "plane", kernel_precision: float = 5.0) -> None:
+    def __init__(
+        self,
+        support: Support = "plane",
+        kernel_precision: float = 5.0,
+        leave_one_out: bool = False,
+    ) -> None:
         super().__init__(support)
         self.kernel_precision = positive(kernel_precision, "kernel_precision")
+        self.leave_one_out = bool(leave_one_out)
 
     def marginal(self, z: Tensor) -> Tensor:
         """Return the entropy of samples (B, D) as a scalar; see the class for the equation."""
@@ -45,15 +54,21 @@ class KernelEntropy(EntropyEstimator):
         with torch.autocast(z.device.type, enabled=False):
             wide = widen(z)
             if self.support == "sphere":
-                log_density = torch.logsumexp(self.kernel_precision * (wide @ wide.T), dim=1)
+                exponent = self.kernel_precision * (wide @ wide.T)
             else:
                 exponent = squared_distances(wide) * (-self.kernel_precision / z.shape[1])
+            if self.leave_one_out:
+                itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+                log_density = torch.logsumexp(exponent.masked_fill(itself, -torch.inf), dim=1)
+            elif self.support == "sphere":
+                log_density = torch.logsumexp(exponent, dim=1)
+            else:
                 # Every row holds its own kernel, exp(0): no shift is needed, the sum is in [1, B].
                 log_density = torch.log(exponent.exp().sum(dim=1) + _FLOOR)
             return narrow(-log_density.mean(), z)
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
-        """Add log B and the kernel's log-normaliser: −mean_i log( (1/B) Σ_j K(z_i, z_j) ).
+        """Add log of the number of kernels and their log-normaliser: −mean_i log mean_j K(i, j).
 
         On the plane K is Gaussian with variance D / (2β) for a D-dimensional sample, D counting
         all views; on the sphere a product of one von Mises–Fisher kernel per view.
@@ -63,11 +78,14 @@ class KernelEntropy(EntropyEstimator):
         else:
             stacked = dim * num_views
             log_normaliser = 0.5 * stacked * math.log(self.kernel_precision / (math.pi * stacked))
-        return value + math.log(num_samples) - log_normaliser
+        return value + math.log(num_samples - self.leave_one_out) - log_normaliser
 
     def extra_repr(self) -> str:
         """Show the settings when printed."""
-        return f"support={self.support!r}, kernel_precision={self.kernel_precision}"
+        return (
+            f"support={self.support!r}, kernel_precision={self.kernel_precision}, "
+            f"leave_one_out={self.leave_one_out}"
+        )
 
 
 def von_mises_fisher_log_normaliser(concentration: float, dim: int) -> float:

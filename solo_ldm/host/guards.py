@@ -103,10 +103,12 @@ class WatchHealth(Callback):
 
     Args:
         num_samples: how many latents to keep.
+        on_sphere: whether they have unit length.
     """
 
-    def __init__(self, num_samples: int) -> None:
+    def __init__(self, num_samples: int, on_sphere: bool) -> None:
         self.num_samples = num_samples
+        self.on_sphere = on_sphere
         self.kept: deque[tuple[Tensor, Tensor, Tensor]] = deque()
         self.previous: Health | None = None
         self.epochs_ill = 0
@@ -142,8 +144,7 @@ class WatchHealth(Callback):
             "feats_effective_rank": effective_rank(feats),
         }
         pl_module.log_dict(metrics, rank_zero_only=True)
-        sphere = pl_module.objective.latent.support == "sphere"  # pyright: ignore
-        warning = diagnose(state, self.previous, sphere)
+        warning = diagnose(state, self.previous, self.on_sphere)
         self.previous = state
         self.epochs_ill = 0 if warning is None else self.epochs_ill + 1
         ended = trainer.current_epoch + 1 == trainer.max_epochs

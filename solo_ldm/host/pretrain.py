@@ -28,9 +28,8 @@ from solo_ldm.host.trainer import (
     is_helper_process,
     without_lightnings_advice,
 )
-from solo_ldm.methods import METHODS
+from solo_ldm.methods import Description, find_method
 from solo_ldm.optim import check_optimizer
-from solo_ldm.settings import suggestion
 
 
 def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
@@ -54,10 +53,8 @@ def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     # Lightning starts the other processes of a distributed run as this command again.
     console = console or Console(quiet=is_helper_process())
     cfg = complete(cfg)
-    if cfg.method not in METHODS:
-        known = ", ".join(METHODS)
-        hint = suggestion(cfg.method, list(METHODS))
-        raise ValueError(f"method must be one of {known}; got {cfg.method!r}{hint}")
+    kind = find_method(cfg.method)
+    description = kind.describe(cfg)
     hardware = resolve_hardware(cfg)
     pl.seed_everything(cfg.seed, verbose=False)
     data = ImageDataModule(
@@ -71,7 +68,7 @@ def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     for protocol in cfg.evaluation.protocols:
         find_protocol(protocol)
-    method = METHODS[cfg.method](for_method(cfg, data, hardware))
+    method = kind(for_method(cfg, data, hardware))
     folder = choose_run(cfg)
     resume = checkpoint_to_resume(cfg, folder, method)
     untrained = {key: value.clone() for key, value in method.backbone.state_dict().items()}
@@ -80,14 +77,14 @@ def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     if resume is not None:
         logger.keep_before(resume.epoch)
         data.first_epoch = resume.epoch
-    _announce(console, cfg, data, hardware, folder, resume)
+    _announce(console, cfg, description, data, hardware, folder, resume)
     with without_lightnings_advice():
         trainer = build_trainer(
             cfg,
             hardware,
             folder,
             logger,
-            _callbacks(cfg, data, folder, clock, console),
+            _callbacks(cfg, description, data, folder, clock, console),
             validates=data.num_val_images > 0,
         )
         if trainer.is_global_zero:
@@ -99,7 +96,7 @@ def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     built_by = {"name": cfg.backbone.name, "image_size": data.image_size, **cfg.backbone.kwargs}
     about = {"method": cfg.method, "epoch": cfg.max_epochs}
     write_backbone(folder.backbone, method.backbone, built_by, data.mean, data.std, about)
-    run = Trained(cfg, method, untrained, data, hardware, folder, logger, clock)
+    run = Trained(cfg, method, description, untrained, data, hardware, folder, logger, clock)
     results, pictured = assess(run, console)
     if cfg.evaluation.report:
         write_picture(run, results, pictured)
@@ -126,6 +123,7 @@ def for_method(cfg: DictConfig, data: ImageDataModule, hardware: Hardware) -> Di
 
 def _callbacks(
     cfg: DictConfig,
+    description: Description,
     data: ImageDataModule,
     folder: RunFolder,
     clock: TrainingClock,
@@ -134,10 +132,12 @@ def _callbacks(
     callbacks: list[Callback] = [EpochSeed(cfg.seed), StopAtNonFinite(), clock]
     callbacks.append(NoteUnreadable(data, console))
     if cfg.health.enabled:
-        callbacks.append(WatchHealth(cfg.health.num_samples))
-    callbacks.append(ShowProgress(console, clock))
+        callbacks.append(WatchHealth(cfg.health.num_samples, description.on_sphere))
+    callbacks.append(ShowProgress(console, clock, loss=description.terms[0]))
     if cfg.checkpoint.enabled:
-        monitor, mode = ("val_acc1", "max") if data.num_val_images else ("train_ldm_loss", "min")
+        monitor, mode = description.terms[0], "min"
+        if data.num_val_images:
+            monitor, mode = "val_acc1", "max"
         callbacks.append(KeepLastAndBest(folder, cfg.checkpoint.frequency, monitor, mode))
     return callbacks
 
@@ -145,18 +145,17 @@ def _callbacks(
 def _announce(
     console: Console,
     cfg: DictConfig,
+    description: Description,
     data: ImageDataModule,
     hardware: Hardware,
     folder: RunFolder,
     resume: Resume | None,
 ) -> None:
-    settings = METHODS[cfg.method].settings(cfg)
     for notice in hardware.notices:
         console.print(f"[yellow]{notice}[/]")
     classes = f"{data.num_classes} classes" if data.num_classes else "no labels"
     console.print(
-        f"[bold]{cfg.method}[/]: {settings.entropy} entropy, {settings.over}, on the "
-        f"{settings.support}; {cfg.backbone.name} on {cfg.data.dataset} "
+        f"[bold]{cfg.method}[/]: {description.headline}; {cfg.backbone.name} on {cfg.data.dataset} "
         f"({data.num_train_images} images, {classes}), {cfg.max_epochs} epochs on "
         f"{hardware.accelerator}, data by {data.backend}",
         soft_wrap=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -31,7 +31,7 @@ from solo_ldm.host.logger import MetricsCSV
 from solo_ldm.host.progress import TrainingClock
 from solo_ldm.host.provenance import commit, hardware_name, versions
 from solo_ldm.host.run import RunFolder
-from solo_ldm.methods import LDMBody
+from solo_ldm.methods import BaseMethod, Description
 from solo_ldm.report import ReportData, write_report
 
 # Samples of the spectrum and of the picture where there are no labels to score.
@@ -43,7 +43,6 @@ _EVALUATION_VIEW = (
     "centre after resizing the shorter side to 256/224 of the size"
 )
 
-_TERMS = ("train_ldm_loss", "train_log_prob", "train_entropy")
 _HEALTH = (
     "z_std",
     "z_std_min",
@@ -61,6 +60,7 @@ class Trained:
     Args:
         cfg: the completed configuration.
         method: the trained method.
+        description: what it is.
         untrained: the backbone's state before training.
         data: its data.
         hardware: what it was trained on.
@@ -70,7 +70,8 @@ class Trained:
     """
 
     cfg: DictConfig
-    method: LDMBody
+    method: BaseMethod
+    description: Description
     untrained: dict[str, Tensor]
     data: ImageDataModule
     hardware: Hardware
@@ -196,14 +197,15 @@ def _score(
 
 
 def _content(run: Trained, scores: dict[str, Any]) -> dict[str, Any]:
-    cfg, data, settings = run.cfg, run.data, type(run.method).settings(run.cfg)
-    last = {name: (run.logger.column(name) or [float("nan")])[-1] for name in (*_TERMS, *_HEALTH)}
+    cfg, data, description = run.cfg, run.data, run.description
+    measured = (*description.terms, *_HEALTH)
+    last = {name: (run.logger.column(name) or [float("nan")])[-1] for name in measured}
     return {
         "method": cfg.method,
-        "latent": settings.support,
-        "entropy": settings.entropy,
-        "over": settings.over,
-        "settings": asdict(settings),
+        "name": cfg.name,
+        "headline": description.headline,
+        **description.axes,
+        "settings": description.settings,
         "dataset": cfg.data.dataset,
         "num_train_images": data.num_train_images,
         "num_val_images": data.num_val_images,
@@ -223,7 +225,7 @@ def _content(run: Trained, scores: dict[str, Any]) -> dict[str, Any]:
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(run.clock.seconds, 3),
         "images_per_second": round(run.clock.images_per_second, 1),
-        "final_terms": {name.removeprefix("train_"): last[name] for name in _TERMS},
+        "final_terms": {name.removeprefix("train_"): last[name] for name in description.terms},
         "health": {name: last[name] for name in _HEALTH if last[name] == last[name]},
         "results": scores,
     }
@@ -232,7 +234,7 @@ def _content(run: Trained, scores: dict[str, Any]) -> dict[str, Any]:
 def write_picture(run: Trained, results: dict[str, Any], pictured: Pictured) -> None:
     """Write report.png."""
     columns = {
-        "loss": "train_ldm_loss",
+        "loss": run.description.terms[0],
         "log_prob": "train_log_prob",
         "entropy": "train_entropy",
         "effective_rank": "z_effective_rank",
@@ -243,8 +245,8 @@ def write_picture(run: Trained, results: dict[str, Any], pictured: Pictured) -> 
     history["epoch"] = [epoch + 1 for epoch in sorted(run.logger.rows)]
     labelled = bool((pictured.trained.labels >= 0).all())
     title = (
-        f"{results['method']}: {results['entropy']} entropy, {results['over']}, "
-        f"{results['backbone']} on {results['dataset']}, {results['epochs']} epochs"
+        f"{results['name']}: {results['headline']}; {results['backbone']} on "
+        f"{results['dataset']}, {results['epochs']} epochs"
     )
     write_report(
         run.folder.report,

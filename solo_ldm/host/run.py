@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ _NOT_IDENTITY = (
     "checkpoint",
     "evaluation",
     "name",
+    "published",
     "resume_from_checkpoint",
     "tensorboard",
     "wandb",
@@ -128,13 +129,19 @@ def choose_folder(cfg: DictConfig, kind: str, content: dict[str, Any]) -> RunFol
         number += 1
 
 
-def find_finished(cfg: DictConfig, kind: str, content: dict[str, Any]) -> RunFolder | None:
-    """Return the folder of a finished run that `content` identifies, with its last checkpoint.
+def find_finished(
+    cfg: DictConfig,
+    kind: str,
+    content: dict[str, Any],
+    accepts: Callable[[RunFolder], bool] = lambda folder: folder.last.exists(),
+) -> RunFolder | None:
+    """Return the folder of a finished run that `content` identifies.
 
     Args:
         cfg: holds name and checkpoint.dir.
         kind: as in `choose_folder`.
         content: as in `choose_folder`.
+        accepts: what it must hold besides; its last checkpoint if not given.
     """
     parent, stem = _place(cfg, kind, content)
     number = 1
@@ -142,7 +149,7 @@ def find_finished(cfg: DictConfig, kind: str, content: dict[str, Any]) -> RunFol
         folder = RunFolder(parent / (stem if number == 1 else f"{stem}-{number}"))
         if not folder.args.exists():
             return None
-        if folder.finished and folder.last.exists():
+        if folder.finished and accepts(folder):
             return folder
         number += 1
 
@@ -150,7 +157,8 @@ def find_finished(cfg: DictConfig, kind: str, content: dict[str, Any]) -> RunFol
 def _place(cfg: DictConfig, kind: str, content: dict[str, Any]) -> tuple[Path, str]:
     """Return the folder that runs of a kind lie in, and the name of those of a content."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-    return Path(cfg.checkpoint.dir) / kind, f"{cfg.name}-{digest}"
+    name = str(cfg.name).replace("/", "-")
+    return Path(cfg.checkpoint.dir) / kind, f"{name}-{digest}"
 
 
 def identity(cfg: DictConfig, besides: Sequence[str] = ()) -> dict[str, Any]:

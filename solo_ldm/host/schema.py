@@ -116,6 +116,8 @@ class RunConfig:
     method: str = MISSING
     seed: int = MISSING
     method_kwargs: dict[str, Any] = field(default_factory=dict)
+    momentum: dict[str, Any] = field(default_factory=dict)
+    published: dict[str, Any] = field(default_factory=dict)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augmentations: list[Any] = MISSING

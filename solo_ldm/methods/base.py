@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,6 +13,25 @@ from torch import Tensor, nn
 
 from solo_ldm.backbones import create_backbone
 from solo_ldm.optim import build_optimizer, with_schedule
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a method is, for people and for results.json.
+
+    Args:
+        headline: in a few words, e.g. "kernel entropy, marginal, on the sphere".
+        terms: names of what it logs of its loss each epoch; the first is what it minimises.
+        axes: its place on the grid: latent, entropy, over, predictor, target; None off the grid.
+        settings: its method_kwargs, complete.
+        on_sphere: whether its latents have unit length.
+    """
+
+    headline: str
+    terms: tuple[str, ...]
+    axes: dict[str, str | None]
+    settings: dict[str, Any]
+    on_sphere: bool
 
 
 class BaseMethod(pl.LightningModule):

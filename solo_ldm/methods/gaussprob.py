@@ -9,7 +9,7 @@ from solo_ldm.methods.ldm import LDMBody
 class GaussProbBody(LDMBody):
     """The body of gaussprob, for any host; see `solo_ldm.latents.GaussianPlane`."""
 
-    support = "plane"
+    latent = "plane"
 
 
 class GaussProb(GaussProbBody, BaseMethod):

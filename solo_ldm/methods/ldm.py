@@ -2,47 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from solo_ldm.distributed import gather
-from solo_ldm.latents import Support
+from solo_ldm.methods.base import BaseMethod, Description
+from solo_ldm.methods.heads import MovingAverage, perceptron
 from solo_ldm.objective import LDMTerms
 from solo_ldm.settings import LDMSettings, resolve
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from solo_ldm.methods.base import BaseMethod as _Host
+    _Host = BaseMethod
 else:
     _Host = object
 
 
 class LDMBody(_Host):
-    """Projector, objective and training step, to be combined with a host's BaseMethod.
+    """Projector, predictor, target and objective, to be combined with a host's BaseMethod.
 
     `class GaussProb(GaussProbBody, BaseMethod)` trains on our host; the same body with
     solo-learn's BaseMethod trains there. Only hooks and attributes that both share are used:
-    cfg, features_dim, learnable_params, forward, multicrop_forward, training_step, log_dict.
+    cfg, backbone, features_dim, learnable_params, forward, multicrop_forward, training_step,
+    log_dict, and Lightning's own.
     """
 
-    support: ClassVar[Support]
+    latent: ClassVar[str | None] = None
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         settings = self.settings(self.cfg)
         self.objective = settings.build_objective()
-        self.projector = nn.Sequential(
-            nn.Linear(self.features_dim, settings.proj_hidden_dim),
-            *([nn.BatchNorm1d(settings.proj_hidden_dim)] if settings.proj_batch_norm else []),
-            nn.ReLU(),
-            nn.Linear(settings.proj_hidden_dim, settings.proj_output_dim),
+        self.detach_target = settings.target == "detached"
+        dim = settings.proj_output_dim
+        self.projector = perceptron(
+            self.features_dim,
+            settings.proj_hidden_dim,
+            dim,
+            settings.proj_layers,
+            settings.proj_batch_norm,
+            settings.proj_output_batch_norm,
         )
         self.predictor: nn.Module | None = None
         if settings.predictor == "linear":
-            self.predictor = nn.Linear(settings.proj_output_dim, settings.proj_output_dim)
+            self.predictor = nn.Linear(dim, dim)
+        elif settings.predictor == "mlp":
+            self.predictor = perceptron(
+                dim, settings.pred_hidden_dim, dim, batch_norm=settings.pred_batch_norm
+            )
+        self.target: MovingAverage | None = None
+        if settings.target == "moving_average":
+            self.target = MovingAverage(self._averaged(), settings.base_tau, settings.final_tau)
 
     @classmethod
     def settings(cls, cfg: DictConfig) -> LDMSettings:
@@ -51,7 +65,36 @@ class LDMBody(_Host):
         Raises:
             ValueError: see `solo_ldm.settings.resolve`.
         """
-        return resolve(cfg.method_kwargs, cls.support)
+        return resolve(cfg.method_kwargs, cls.latent)
+
+    @classmethod
+    def describe(cls, cfg: DictConfig) -> Description:
+        """Say what the method is.
+
+        Raises:
+            ValueError: see `solo_ldm.settings.resolve`.
+        """
+        settings = cls.settings(cfg)
+        parts = [f"{settings.entropy} entropy, {settings.over}, on the {settings.support}"]
+        if settings.entropy == "none":
+            parts = [f"no entropy, on the {settings.support}"]
+        if settings.predictor != "none":
+            parts.append(f"{settings.predictor} predictor")
+        if settings.target != "same":
+            parts.append(f"{settings.target.replace('_', ' ')} target")
+        return Description(
+            headline=", ".join(parts),
+            terms=("train_ldm_loss", "train_log_prob", "train_entropy"),
+            axes={
+                "latent": settings.latent,
+                "entropy": settings.entropy,
+                "over": settings.over,
+                "predictor": settings.predictor,
+                "target": settings.target,
+            },
+            settings=asdict(settings),
+            on_sphere=settings.support == "sphere",
+        )
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
@@ -96,7 +139,7 @@ class LDMBody(_Host):
         classifier's.
         """
         out = super().training_step(batch, batch_idx)
-        terms = self.match(out["z"])
+        terms = self.match(out["z"], self.targets(batch[1], out["z"]))
         class_loss = out["loss"]
         logged = {
             "train_ldm_loss": terms.loss.detach(),
@@ -113,25 +156,66 @@ class LDMBody(_Host):
             "feats": [feats.detach() for feats in out["feats"]],
         }
 
-    def match(self, views: list[Tensor]) -> LDMTerms:
+    def on_train_start(self) -> None:
+        """Note the step that training starts or continues from."""
+        super().on_train_start()
+        self._averaged_step = self.trainer.global_step
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Move the target network, once a step of the optimiser."""
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        step = self.trainer.global_step
+        if self.target is not None and step > self._averaged_step:
+            progress = step / max(1, self.trainer.estimated_stepping_batches)
+            self.target.update(self._averaged(), progress)
+            self._averaged_step = step
+
+    def match(self, views: list[Tensor], targets: list[Tensor] | None = None) -> LDMTerms:
         """Gather the latents of all processes once and average the objective over pairs of views.
 
         Args:
             views: latents of each crop (B, D), large crops first. Each pair holds at least one
                 large crop; with two crops there is one pair.
+            targets: what is predicted of each crop (B, D); the views themselves if not given.
         """
         gathered = gather(torch.stack(views, dim=1)).unbind(dim=1)
+        aims = None if targets is None else gather(torch.stack(targets, dim=1)).unbind(dim=1)
         predictions = [self._predict(z) for z in gathered]
         pairs = [
             self.objective(
                 gathered[i],
                 gathered[j],
                 None if self.predictor is None else (predictions[i], predictions[j]),
+                None if aims is None else (aims[i], aims[j]),
             )
             for i in range(self.num_large_crops)
             for j in range(i + 1, len(gathered))
         ]
         return LDMTerms(*(torch.stack(term).mean() for term in zip(*pairs, strict=True)))
 
+    def targets(self, crops: Any, views: list[Tensor]) -> list[Tensor] | None:
+        """Return what is to be predicted of each crop (B, D), without gradients.
+
+        Args:
+            crops: the images, large crops first.
+            views: latents of each crop (B, D).
+
+        Returns:
+            One entry a crop; None where the views predict each other as they are.
+        """
+        if self.detach_target:
+            return [z.detach() for z in views]
+        if self.target is None:
+            return None
+        crops = [crops] if isinstance(crops, Tensor) else crops
+        return [self.objective.latent.project(self.target(crop)) for crop in crops]
+
+    def _averaged(self) -> dict[str, nn.Module]:
+        return {"backbone": self.backbone, "projector": self.projector}
+
     def _predict(self, z: Tensor) -> Tensor:
         return z if self.predictor is None else self.objective.latent.project(self.predictor(z))
+
+
+class LDM(LDMBody, BaseMethod):
+    """Any cell of the grid on our host; `method_kwargs.latent` names the latent model."""

@@ -9,7 +9,7 @@ from solo_ldm.methods.ldm import LDMBody
 class SphereProbBody(LDMBody):
     """The body of sphereprob, for any host; see `solo_ldm.latents.VonMisesFisherSphere`."""
 
-    support = "sphere"
+    latent = "sphere"
 
 
 class SphereProb(SphereProbBody, BaseMethod):

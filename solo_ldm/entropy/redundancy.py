@@ -1,0 +1,72 @@
+"""Barlow Twins' redundancy between dimensions, read as an entropy."""
+
+from __future__ import annotations
+
+from torch import Tensor, autocast
+
+from solo_ldm.entropy.base import EntropyEstimator
+from solo_ldm.latents.base import Support, positive
+from solo_ldm.numerics import check_pair, check_samples, narrow, standardise, widen
+
+
+class RedundancyEntropy(EntropyEstimator):
+    """Minus the squared correlations between different dimensions.
+
+    joint:     H = −ν Σ_{a≠b} C_ab², C_ab the correlation of z1's dimension a with z2's b
+    marginal:  the same with z2 = z1
+
+    To second order, the log-determinant of a correlation matrix is −½ of this sum: dimensions
+    that repeat each other carry less entropy. The scale of the latents does not matter. With
+    `CorrelatedPlane` and over="joint", −log p − H is Barlow Twins' published loss.
+
+    Args:
+        support: "plane" or "sphere".
+        redundancy_weight: ν; 0.0051 in Barlow Twins.
+        ridge: ε, added to variances, in squared units of z.
+
+    Raises:
+        ValueError: ν below zero, ε not above zero; fewer than two samples.
+
+    Source:
+        Zbontar et al., Barlow Twins, arXiv 2103.03230, equations 1 and 2.
+    """
+
+    def __init__(
+        self, support: Support = "plane", redundancy_weight: float = 0.0051, ridge: float = 1e-5
+    ) -> None:
+        super().__init__(support)
+        if redundancy_weight < 0.0:
+            raise ValueError(f"redundancy_weight must be at least 0, got {redundancy_weight}")
+        self.redundancy_weight = float(redundancy_weight)
+        self.ridge = positive(ridge, "ridge")
+
+    def marginal(self, z: Tensor) -> Tensor:
+        """Return the value for samples (B, D) as a scalar; see the class for the equation."""
+        return self.joint(z, z)
+
+    def joint(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return the value for paired samples, both (B, D), as a scalar."""
+        check_pair(z1, z2)
+        check_samples(z1, self.fewest_samples, "RedundancyEntropy", "raise optimizer.batch_size")
+        with autocast(z1.device.type, enabled=False):
+            x1, x2 = (standardise(widen(z), self.ridge) for z in (z1, z2))
+            batch, dim = x1.shape
+            diagonal = (x1 * x2).mean(dim=0)
+            # ‖X1ᵀX2‖² = Σ (X1X1ᵀ ∘ X2X2ᵀ): the smaller matrices give the same sum.
+            if batch < dim:
+                total = ((x1 @ x1.T) * (x2 @ x2.T)).sum() / batch**2
+            else:
+                total = (x1.T @ x2 / batch).square().sum()
+            redundancy = total - diagonal.square().sum()
+            return narrow(-self.redundancy_weight * redundancy, z1)
+
+    def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
+        """Raise a ValueError: correlations say nothing of the variances that an entropy needs."""
+        raise ValueError(
+            "redundancy has no value in nats (it ignores variances); "
+            "use LogDetEntropy on the same latents to read an entropy"
+        )
+
+    def extra_repr(self) -> str:
+        """Show the settings when printed."""
+        return f"support={self.support!r}, redundancy_weight={self.redundancy_weight}"
