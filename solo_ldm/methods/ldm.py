@@ -88,7 +88,7 @@ class LDMBody(_Host):
             axes={
                 "latent": settings.latent,
                 "entropy": settings.entropy,
-                "over": settings.over,
+                "over": None if settings.entropy == "none" else settings.over,
                 "predictor": settings.predictor,
                 "target": settings.target,
             },
