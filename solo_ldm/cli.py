@@ -25,6 +25,7 @@ solo-ldm pretrain --config-name NAME [--config-path FOLDER] [key=value ...]
 solo-ldm knn    pretrained_feature_extractor=WEIGHTS [data=NAME] [key=value ...]
 solo-ldm linear pretrained_feature_extractor=WEIGHTS [data=NAME] [key=value ...]
 solo-ldm export WEIGHTS PATH [--dtype float16] [--backbone NAME]
+solo-ldm compare [--config-name NAME] [--config-path FOLDER] [jobs=2] [key=value ...]
 solo-ldm predictive --config-name NAME [key=value ...]
 solo-ldm decode     --config-name NAME [key=value ...]
 
@@ -38,6 +39,7 @@ solo-ldm decode     --config-name NAME [key=value ...]
   knn      scores the features by nearest neighbours; its keys are in configs/knn.yaml
   linear   scores them by a linear classifier, or trains on; its keys are in configs/linear.yaml
   export   writes the backbone to PATH, a .safetensors file with timm's keys
+  compare  ranks methods over seeds under one budget; its keys are in configs/compare.yaml
   predictive  trains a predictor of time series: figure8, nonlinear_system, place_cells, recording
   decode      the same over all folds of a recording: position from latents against from spikes
 
@@ -145,6 +147,31 @@ def export_command(argv: Sequence[str] | None = None) -> None:
     print(f'next: solo_ldm.backbones.load_backbone("{path}")  # in Python')
 
 
+def compare_command(argv: Sequence[str] | None = None) -> None:
+    """Rank methods over seeds as the command line says; exit code 1 where runs failed."""
+
+    def check(cfg: Any) -> None:
+        from solo_ldm.comparison.schema import complete_compare
+
+        complete_compare(cfg)
+
+    def work(cfg: Any) -> None:
+        from solo_ldm.comparison.compare import compare
+
+        try:
+            if compare(cfg).failed:
+                sys.exit(1)
+        except KeyboardInterrupt:  # it has said that it stops
+            sys.exit(130)
+
+    def schema() -> type:
+        from solo_ldm.comparison.schema import CompareConfig
+
+        return CompareConfig
+
+    run_with_hydra(argv, check, work, schema, "compare or a YAML of yours", default_name="compare")
+
+
 def run_with_hydra(
     argv: Sequence[str] | None,
     check: Callable[[Any], None],
@@ -179,7 +206,7 @@ def run_with_hydra(
     flags = {argument.partition("=")[0] for argument in arguments}
     if default_name is None and not flags & _NAMING_FLAGS:
         _leave(f"give --config-name: {names}")
-    sys.argv = [sys.argv[0], *_with_packaged_groups(arguments, package)]
+    sys.argv = [sys.argv[0], *with_packaged_groups(arguments, package)]
     with one_line_errors(schema):
         run()
 
@@ -189,6 +216,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "knn": knn_command,
     "linear": linear_command,
     "export": export_command,
+    "compare": compare_command,
 }
 
 
@@ -206,7 +234,7 @@ def one_line_errors(schema: Callable[[], type] | None = None) -> Iterator[None]:
         _leave(one_line(error, schema))
 
 
-def _with_packaged_groups(arguments: list[str], package: str) -> list[str]:
+def with_packaged_groups(arguments: list[str], package: str) -> list[str]:
     """Make a --config-path absolute and let its YAMLs use the packaged groups.
 
     Hydra would take the path relative to this file rather than to where the user is.

@@ -1,0 +1,1 @@
+"""Methods × seeds under one budget, ranked: the command `compare`."""
