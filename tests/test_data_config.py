@@ -141,3 +141,14 @@ def test_a_wrong_data_value_is_one_clear_line(changes, word):
         check_data_config(DataConfig(dataset="digits", **changes))
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_crops_of_linear_offline_keep_most_of_the_image():
+    """solo-learn's, which a group of that name has, go down to 0.08 of it."""
+    scales = {}
+    for chosen in ("cifar", "solo_learn"):
+        group = f"linear_augmentations@augmentations={chosen}"
+        with initialize_config_module("solo_ldm.configs", version_base="1.3"):
+            cfg = compose("linear", overrides=["data=cifar10", group])
+        scales[chosen] = parse_augmentations(cfg.augmentations)[0].rrc.crop_min_scale
+    assert scales == {"cifar": 0.8, "solo_learn": 0.08}

@@ -287,6 +287,13 @@ def test_frames_of_the_system_are_swirled_gaussians_at_the_target_position():
         np.testing.assert_allclose(frame.reshape(10, 10), expected, atol=1e-5)
 
 
+def test_the_dot_of_the_nonlinear_system_leaves_the_frame_within_a_hundred_steps():
+    videos = nonlinear_system(num_train=1, num_held_out=100, num_steps=100).held_out
+    hidden = torch.isnan(videos.targets["position"]).any(dim=-1).float()
+    assert hidden[:, :20].mean() < 0.15
+    assert hidden.mean() > 0.3
+
+
 def test_a_position_outside_the_frame_is_not_known():
     settings = {"num_train": 1, "num_held_out": 40, "num_steps": 40}
     shown = nonlinear_system(**settings).held_out.targets["position"]

@@ -23,6 +23,7 @@ _NOT_IDENTITY = (
     "evaluation",
     "name",
     "published",
+    "dali",
     "resume_from_checkpoint",
     "tensorboard",
     "wandb",

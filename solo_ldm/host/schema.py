@@ -110,7 +110,11 @@ class EvaluationConfig:
 
 @dataclass
 class RunConfig:
-    """A whole configuration. The defaults are in configs/host.yaml."""
+    """A whole configuration. The defaults are in configs/host.yaml.
+
+    `momentum` is read by methods of solo-learn and lightly, `published` (a recipe's dotted keys) by
+    comparisons; `dali` is solo-learn's and has no effect here.
+    """
 
     name: str = MISSING
     method: str = MISSING
@@ -118,6 +122,7 @@ class RunConfig:
     method_kwargs: dict[str, Any] = field(default_factory=dict)
     momentum: dict[str, Any] = field(default_factory=dict)
     published: dict[str, Any] = field(default_factory=dict)
+    dali: dict[str, Any] = field(default_factory=dict)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augmentations: list[Any] = MISSING

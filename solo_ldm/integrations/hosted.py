@@ -1,0 +1,280 @@
+"""A method of solo-learn as a method of our host: our backbone, optimiser, records and resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from solo_ldm.integrations.recipes import RECIPES, default_settings
+from solo_ldm.methods.base import Description
+from solo_ldm.optim import build_optimizer, with_schedule
+from solo_ldm.settings import suggestion
+
+if TYPE_CHECKING:
+    _Theirs: Any = pl.LightningModule
+else:
+    _Theirs = object
+
+# Buffers that solo-learn makes when training starts, so that a new module has none to load into.
+_LATE_BUFFERS = ("queue", "local_memory_index", "local_memory_embeddings")
+
+# The Vision Transformers that solo-learn's MAE has, and their heads; timm's small ones have fewer.
+_TIMM_HEADS = {"vit_tiny": 3, "vit_small": 6}
+_MAE_HEADS = {"vit_tiny": 12, "vit_small": 12, "vit_base": 12, "vit_large": 16}
+
+
+def private_name(backbone: str) -> str:
+    """Return the name of a backbone of ours in solo-learn, which treats its own ResNets apart."""
+    return f"solo_ldm_{backbone}"
+
+
+class NoClassifier(nn.Module):
+    """Stands for the online classifier where there are no labels: it has no weights."""
+
+    def forward(self, feats: Tensor) -> Tensor:
+        """Return zeros (B, 1)."""
+        return feats.new_zeros(len(feats), 1)
+
+
+class ProbablyLabelled(_Theirs):
+    """The online classifier's loss where some or all images are without a label (−1).
+
+    solo-learn's is the mean over labelled images, which is no number when there are none.
+    """
+
+    def base_training_step(self, X: Tensor, targets: Tensor) -> dict[str, Any]:  # noqa: N803
+        """Return what solo-learn's returns, the loss 0 for a batch without labels."""
+        out = super().base_training_step(X, targets)
+        count = (targets != -1).sum().clamp_min(1)
+        total = F.cross_entropy(out["logits"], targets, ignore_index=-1, reduction="sum")
+        return {**out, "loss": total / count}
+
+
+class HostedMethod(_Theirs):
+    """What makes a class of solo-learn fulfil the contract of our host (`methods/base.py`).
+
+    The loss and the networks behind the backbone are solo-learn's. Of ours are the backbone, built
+    by `create_backbone`, and the optimiser and schedule, so that methods differ in nothing else.
+    solo-learn logs accuracies as percentages and each step; here they are shares, each epoch.
+    """
+
+    solo_name: ClassVar[str]
+    add_backbone: ClassVar[Callable[[str, int], None]]
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self._check_data(cfg)
+        completed = OmegaConf.create(OmegaConf.to_container(cfg))
+        completed.method = self.solo_name
+        completed.method_kwargs = _settings(self.solo_name, cfg)
+        if RECIPES[self.solo_name].momentum is not None:
+            completed.momentum = _momentum(self.solo_name, cfg)
+        completed.data.num_classes = max(1, cfg.data.num_classes)
+        if self.solo_name != "mae":
+            name = private_name(cfg.backbone.name)
+            type(self).add_backbone(name, cfg.data.image_size)
+            ours = {"name": cfg.backbone.name, "image_size": cfg.data.image_size}
+            completed.backbone = {"name": name, "kwargs": {**cfg.backbone.kwargs, **ours}}
+        else:
+            own = {key: value for key, value in cfg.backbone.kwargs.items() if key != "num_heads"}
+            completed.backbone.kwargs = {"img_size": cfg.data.image_size, **own}
+        super().__init__(completed)  # pyright: ignore[reportCallIssue]
+        if not cfg.data.num_classes:
+            self.classifier = NoClassifier()
+        self._captured: list[dict[str, Any]] = []
+        self._late: dict[str, Tensor] = {}
+        if not cfg.performance.disable_channel_last:
+            self.to(memory_format=torch.channels_last)
+        if cfg.performance.compile:
+            self.backbone.compile()
+
+    @classmethod
+    def describe(cls, cfg: DictConfig) -> Description:
+        """Say what the method is.
+
+        Raises:
+            ValueError: in one line: a key that it does not have, or a value that cannot work.
+        """
+        settings = _settings(cls.solo_name, cfg)
+        _momentum(cls.solo_name, cfg)
+        _check_batch(cls.solo_name, settings, cfg)
+        if cls.solo_name == "mae":
+            _check_mae(cfg)
+        return Description(
+            headline=f"solo-learn's {cls.solo_name}",
+            terms=("train_ssl_loss",),
+            axes=dict.fromkeys(("latent", "entropy", "over", "predictor", "target")),
+            settings=settings,
+            on_sphere=RECIPES[cls.solo_name].on_sphere,
+        )
+
+    def _check_data(self, cfg: DictConfig) -> None:
+        name = f"method=solo/{self.solo_name}"
+        if cfg.data.num_large_crops != 2 and self.solo_name not in ("wmse", "mae"):
+            raise ValueError(
+                f"{name} takes two large crops, the augmentations give {cfg.data.num_large_crops}"
+            )
+        if cfg.data.num_small_crops and "multicrop_forward" not in vars(type(self).__bases__[-1]):
+            raise ValueError(f"{name} takes no small crops: give the views one crop_size")
+        if self.solo_name == "supcon" and not cfg.data.num_classes:
+            raise ValueError(f"{name} learns from labels, and the data have none")
+
+    def configure_optimizers(self) -> Any:
+        """Build our optimiser and schedule on solo-learn's groups; `static_lr` keeps its rate."""
+        cfg = self.cfg
+        optimizer = build_optimizer(
+            cfg.optimizer.name,
+            [{"name": "other", **group} for group in self.learnable_params],
+            lr=self.lr,
+            weight_decay=cfg.optimizer.weight_decay,
+            exclude_bias_and_norm=cfg.optimizer.exclude_bias_n_norm_wd,
+            kwargs=dict(cfg.optimizer.kwargs),
+        )
+        return with_schedule(
+            optimizer,
+            cfg.scheduler,
+            cfg.max_epochs,
+            lambda: float(self.trainer.estimated_stepping_batches),
+            scale=cfg.accumulate_grad_batches,
+        )
+
+    def base_training_step(self, X: Tensor, targets: Tensor) -> dict[str, Any]:  # noqa: N803
+        """Keep what a crop gives."""
+        out = super().base_training_step(X, targets)
+        self._captured.append(out)
+        return out
+
+    def multicrop_forward(self, X: Tensor) -> dict[str, Any]:  # noqa: N803
+        """Keep what a small crop gives."""
+        out = super().multicrop_forward(X)
+        self._captured.append(out)
+        return out
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Return solo-learn's loss, and detached "terms", "z" and "feats" for callbacks."""
+        self._captured = []
+        total = super().training_step(batch, batch_idx)
+        crops, self._captured = self._captured, []
+        classes: Any = sum(one["loss"] for one in crops if "loss" in one) / self.num_large_crops
+        if self.solo_name == "deepclusterv2" and self.current_epoch == 0:
+            # Nothing is assigned to a cluster yet, and the mean over nothing is no number.
+            total = classes + 0.0 * sum(one["z"].sum() for one in crops)
+        class_loss = classes.detach()
+        ssl_loss = total.detach() - class_loss
+        latents = [one.get("z", one["feats"]).detach() for one in crops]
+        if RECIPES[self.solo_name].on_sphere:
+            latents = [F.normalize(z.float(), dim=1) for z in latents]
+        self.log("train_ssl_loss", ssl_loss, sync_dist=True)
+        return {
+            "loss": total,
+            "terms": {"train_ssl_loss": ssl_loss, "train_class_loss": class_loss},
+            "z": latents,
+            "feats": [one["feats"].detach() for one in crops],
+        }
+
+    def log(self, name: str, value: Any, **how: Any) -> None:
+        """Log once an epoch, in our names and units."""
+        if "acc" in name:
+            value = value / 100  # solo-learn's are percentages
+        name = "val_class_loss" if name == "val_loss" else name
+        super().log(name, value, **{**how, "on_step": False, "on_epoch": True})
+
+    def log_dict(self, dictionary: Any, **how: Any) -> None:
+        """Log each as `log` does."""
+        for name, value in dictionary.items():
+            self.log(name, value, **how)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put aside what there is no place for before training starts."""
+        state, own = checkpoint["state_dict"], self.state_dict()
+        late = [key for key in _LATE_BUFFERS if key in state and key not in own]
+        self._late = {key: state.pop(key) for key in late}
+
+    def on_train_start(self) -> None:
+        """Continue queues, memories and the moving average where a checkpoint left them."""
+        if self.solo_name == "deepclusterv2" and not hasattr(
+            self.trainer.train_dataloader, "dataset"
+        ):
+            raise ValueError(
+                "method=solo/deepclusterv2 does not read by DALI: data.format=torchvision"
+            )
+        super().on_train_start()
+        for key, value in self._late.items():
+            getattr(self, key).copy_(value)
+        self._late = {}
+        if hasattr(self, "momentum_updater"):
+            self.last_step = step = self.trainer.global_step
+            self.momentum_updater.update_tau(step, self.trainer.estimated_stepping_batches)
+
+
+def _settings(name: str, cfg: DictConfig) -> dict[str, Any]:
+    """Check method_kwargs and complete them."""
+    recipe = RECIPES[name]
+    settings = default_settings(name, cfg.data.dataset)
+    given = {str(key): value for key, value in cfg.method_kwargs.items()}
+    for key, value in given.items():
+        # Null is the default, so that solo.yaml can list the keys of all methods.
+        if value is not None and key not in (*settings, *recipe.without_effect):
+            raise ValueError(
+                f"unknown key method_kwargs.{key} for solo/{name}{suggestion(key, [*settings])} "
+                f"(known: {', '.join(settings)}); start from --config-name solo.yaml"
+            )
+    known = {key: value for key, value in given.items() if key in settings and value is not None}
+    return OmegaConf.to_container(OmegaConf.create({**settings, **known}))  # pyright: ignore
+
+
+def _momentum(name: str, cfg: DictConfig) -> dict[str, Any]:
+    """Check `momentum` and complete it; methods without a moving average do not read it."""
+    base, final = RECIPES[name].momentum or (0.99, 1.0)
+    settings = {"base_tau": base, "final_tau": final, "classifier": False}
+    given = {str(key): value for key, value in (cfg.get("momentum") or {}).items()}
+    for key, value in given.items():
+        if key not in settings:
+            raise ValueError(f"unknown key momentum.{key}{suggestion(key, [*settings])}")
+        settings[key] = settings[key] if value is None else value
+    if not 0 <= settings["base_tau"] <= settings["final_tau"] <= 1:
+        raise ValueError(
+            "momentum: expected 0 <= base_tau <= final_tau <= 1, got "
+            f"base_tau={settings['base_tau']}, final_tau={settings['final_tau']}"
+        )
+    if settings["classifier"]:
+        raise ValueError("momentum.classifier: our host scores one backbone; leave it false")
+    return settings
+
+
+def _check_batch(name: str, settings: dict[str, Any], cfg: DictConfig) -> None:
+    batch = cfg.optimizer.batch_size
+    queue, part = settings.get("queue_size", 0), settings.get("whitening_size")
+    if name != "swav" and queue % batch:
+        raise ValueError(
+            f"method_kwargs.queue_size={queue} must be a multiple of optimizer.batch_size={batch}"
+        )
+    if part and batch % part:
+        raise ValueError(
+            f"optimizer.batch_size={batch} must be a multiple of method_kwargs.whitening_size="
+            f"{part}"
+        )
+    if part and part <= settings["proj_output_dim"]:
+        raise ValueError(
+            f"method_kwargs.whitening_size={part} must be more than proj_output_dim="
+            f"{settings['proj_output_dim']}: the covariance of fewer samples has no inverse"
+        )
+
+
+def _check_mae(cfg: DictConfig) -> None:
+    heads = _MAE_HEADS.get(cfg.backbone.name)
+    if heads is None:
+        raise ValueError(
+            f"method=solo/mae masks the patches of a Vision Transformer: backbone.name must be one "
+            f"of {', '.join(_MAE_HEADS)}; got {cfg.backbone.name!r}"
+        )
+    if cfg.backbone.kwargs.get("num_heads", _TIMM_HEADS.get(cfg.backbone.name, heads)) != heads:
+        raise ValueError(
+            f"method=solo/mae: solo-learn's {cfg.backbone.name} has {heads} heads, set "
+            f"+backbone.kwargs.num_heads={heads} so that the same network is evaluated"
+        )
