@@ -62,7 +62,7 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
         return  # this is it
     if words[0] == "python":
         assert (ROOT / words[1]).is_file()
-        command = {"main_pretrain.py": "pretrain", "main_predictive.py": "predictive"}[words[1]]
+        command = words[1].removeprefix("main_").removesuffix(".py")
         words = ["solo-ldm", command, *words[2:]]
     assert words[0] == "solo-ldm"
     monkeypatch.chdir(tmp_path)
@@ -76,6 +76,10 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
         small = [*SHORT, *SHORT_DATA[config], "evaluation.kinds=[linear]"]
         if config == "recording":
             write_recording(tmp_path / "my_recording.npz")
+    if words[1] == "compare":
+        # Two methods, a seed: what the command names is tried out by tests/test_compare_command.py.
+        few = ["data=digits", *(one for one in SECONDS if "protocols" not in one)]
+        small = ["methods=[gaussprob,simclr]", "seeds=[0]", "jobs=1", f"overrides={few}"]
     if words[1] == "linear" and "protocol=linear-features" not in words:
         small = ["max_epochs=1"]
     if words[1] == "pretrain":
