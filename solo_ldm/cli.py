@@ -17,6 +17,10 @@ os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
 _NAMING_FLAGS = {"--config-name", "-cn", "--help", "-h", "--hydra-help", "--version"}
 
+# Lightning starts the other processes of a distributed run with the arguments that Hydra saw, which
+# lack the command.
+_COMMAND_OF_HELPERS = "SOLO_LDM_COMMAND"
+
 # Other packages add commands of theirs under this name in their metadata; predictive does.
 _COMMAND_GROUP = "solo_ldm.commands"
 
@@ -29,7 +33,8 @@ solo-ldm compare [--config-name NAME] [--config-path FOLDER] [jobs=2] [key=value
 solo-ldm predictive --config-name NAME [key=value ...]
 solo-ldm decode     --config-name NAME [key=value ...]
 
-  --config-name NAME    gaussprob, sphereprob, or a YAML in FOLDER
+  --config-name NAME    gaussprob, sphereprob, ldm, simclr, vicreg, byol, simsiam, cpc, barlow_twins,
+                        lightly/NAME, solo, or a YAML in FOLDER
   --config-path FOLDER  a folder of your own YAMLs; they may build on the packaged groups
   key=value             override a key, e.g. method_kwargs.entropy=neighbour data=cifar10
   --cfg job             print the configuration and leave
@@ -52,7 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments and arguments[0] in ("-h", "--help"):
         print(_USAGE)
         return
+    begun = os.environ.get(_COMMAND_OF_HELPERS)
+    if begun and "LOCAL_RANK" in os.environ and arguments[:1] != [begun]:
+        arguments.insert(0, begun)
     command = arguments[0] if arguments else "none"
+    os.environ[_COMMAND_OF_HELPERS] = command
     if command in COMMANDS:
         COMMANDS[command](arguments[1:])
         return

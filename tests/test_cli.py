@@ -167,6 +167,21 @@ def test_a_command_without_a_config_says_which_there_are(capsys):
     assert "--config-name: gaussprob, sphereprob" in refusal(capsys, "max_epochs=3")
 
 
+def test_helper_processes_of_a_distributed_run_know_the_command(monkeypatch):
+    """Lightning starts them with the arguments that Hydra saw, which lack the command."""
+    from solo_ldm import cli
+
+    seen = []
+    monkeypatch.setitem(cli.COMMANDS, "pretrain", seen.append)
+    monkeypatch.delenv("SOLO_LDM_COMMAND", raising=False)
+    main(["pretrain", "--config-name", "gaussprob"])
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    main(["--config-name", "gaussprob"])
+    main(["pretrain", "--config-name", "gaussprob"])
+    assert seen == [["--config-name", "gaussprob"]] * 3
+    monkeypatch.delenv("SOLO_LDM_COMMAND")
+
+
 def test_unknown_command_is_one_line(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["pretrian"])

@@ -148,6 +148,13 @@ def test_choices_that_do_not_exist_are_one_line(tmp_path, kwargs, message):
     assert "\n" not in str(caught.value)
 
 
+def test_solo_learns_place_of_the_moving_average_is_refused_rather_than_ignored(tmp_path):
+    cfg = config(tmp_path, "byol")
+    cfg.momentum = {"base_tau": 0.9}
+    with pytest.raises(ValueError, match=r"takes method_kwargs.target=moving_average"):
+        LDM(cfg)
+
+
 def test_a_method_of_one_latent_model_refuses_another(tmp_path):
     from solo_ldm.methods import GaussProb
 

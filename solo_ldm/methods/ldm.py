@@ -65,6 +65,11 @@ class LDMBody(_Host):
         Raises:
             ValueError: see `solo_ldm.settings.resolve`.
         """
+        if cfg.get("momentum"):
+            raise ValueError(
+                "momentum is read by methods of solo-learn and lightly; this one takes "
+                "method_kwargs.target=moving_average, method_kwargs.base_tau and final_tau"
+            )
         return resolve(cfg.method_kwargs, cls.latent)
 
     @classmethod
