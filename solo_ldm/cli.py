@@ -33,8 +33,8 @@ solo-ldm compare [--config-name NAME] [--config-path FOLDER] [jobs=2] [key=value
 solo-ldm predictive --config-name NAME [key=value ...]
 solo-ldm decode     --config-name NAME [key=value ...]
 
-  --config-name NAME    gaussprob, sphereprob, ldm, simclr, vicreg, byol, simsiam, cpc, barlow_twins,
-                        lightly/NAME, solo, or a YAML in FOLDER
+  --config-name NAME    gaussprob, sphereprob, ldm, simclr, vicreg, byol, simsiam, cpc,
+                        barlow_twins, lightly/NAME, solo, or a YAML in FOLDER
   --config-path FOLDER  a folder of your own YAMLs; they may build on the packaged groups
   key=value             override a key, e.g. method_kwargs.entropy=neighbour data=cifar10
   --cfg job             print the configuration and leave
