@@ -13,14 +13,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir, initialize_config_module
 from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
+from torch.utils.data import DataLoader
 from toy import toy_config
 
 from solo_ldm.backbones import create_backbone
@@ -29,7 +31,7 @@ from solo_ldm.host.pretrain import Outcome, pretrain
 from solo_ldm.host.run import RunFolder
 from solo_ldm.integrations import solo_learn
 from solo_ldm.integrations.recipes import RECIPES
-from solo_ldm.methods import METHODS
+from solo_ldm.methods import METHODS, find_method
 from solo_ldm.pretrained import load_pretrained
 
 pytestmark = [
@@ -300,7 +302,7 @@ def both_hosts(tmp_path: Path, name: str, *overrides: str) -> tuple[Any, Any]:
     cfg.data.update(num_classes=10, image_size=16, num_large_crops=2, num_small_crops=0)
     solo_learn.register()
     methods, _ = registry()
-    here, there = METHODS[name](cfg), methods[name](cfg.copy())
+    here, there = METHODS[cfg.method](cfg), methods[cfg.method](cfg.copy())
     there.load_state_dict(here.state_dict())
     for model in (here, there):
         model.log_dict = lambda *_, **__: None
@@ -327,6 +329,52 @@ def test_our_loss_is_the_same_on_both_hosts(tmp_path, name, entropy, over):
     for (part, one), (_, other) in gradients:
         near = {"rtol": 1e-4, "atol": 1e-7} if "classifier" in part else {"rtol": 0, "atol": 1e-12}
         torch.testing.assert_close(one.grad, other.grad, **near)
+
+
+def test_the_target_of_a_moving_average_moves_under_solo_learn(tmp_path):
+    """After the first of T steps: θ̄ = τ θ̄₀ + (1 − τ) θ, as in our host."""
+    _, there = both_hosts(tmp_path, "byol", "method_kwargs.base_tau=0.5")
+    start = {key: value.clone() for key, value in there.target.state_dict().items()}
+    crops = [torch.randn(16, 3, 16, 16) for _ in range(2)]
+    batches = [[torch.arange(16), crops, torch.arange(16) % 10]] * 2
+    trainer = pl.Trainer(
+        max_steps=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    del there.log_dict  # what both_hosts put in its place
+    trainer.fit(there, DataLoader(batches, batch_size=None))
+    tau = there.target.tau(1.0 / trainer.estimated_stepping_batches)
+    for name, weight in there.backbone.named_parameters():
+        moved = there.target.get_submodule("backbone").get_parameter(name)
+        torch.testing.assert_close(moved, tau * start[f"backbone.{name}"] + (1 - tau) * weight)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in sorted((ROOT / "scripts" / "pretrain").rglob("*.yaml")) if p.stem != "paper"],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_every_experiment_file_builds_its_method_under_solo_learn(path, tmp_path):
+    solo_learn.register()
+    methods, _ = registry()
+    with initialize_config_dir(str(path.parent), version_base="1.3"):
+        cfg = compose(
+            path.stem, overrides=["hydra.searchpath=[pkg://solo_ldm.configs]", "accelerator=cpu"]
+        )
+    OmegaConf.set_struct(cfg, False)
+    solo_learn._for_pretraining(cfg)
+    cfg = solo_learn._modules()["solo.args.pretrain"].parse_cfg(cfg)
+    expected = find_method(cfg.method).settings(cfg)
+    method = methods[cfg.method](cfg)
+    assert method.settings(cfg) == expected
+    assert method.objective.over == expected.over
+    assert method.projector[-1 - expected.proj_output_batch_norm].out_features == (
+        expected.proj_output_dim
+    )
 
 
 def to_double(batch: list[Any]) -> list[Any]:
