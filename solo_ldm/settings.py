@@ -39,7 +39,8 @@ class LDMSettings:
         proj_output_batch_norm: normalise its outputs, without scale and shift.
         entropy: a name in `solo_ldm.entropy.ENTROPIES`.
         over: joint, marginal or pooled.
-        prediction_precision: λ or κ; the paper's for the cell when not given.
+        prediction_precision: λ or κ; the paper's for the cell when not given, None for a latent
+            model without.
         entropy_weight: factor of the entropy in the loss.
         predictor: none, linear or mlp (one hidden layer).
         pred_hidden_dim: units of the predictor's hidden layer.
@@ -49,6 +50,7 @@ class LDMSettings:
         base_tau: share of its weights that the moving average keeps in a step, at the start.
         final_tau: the same at the end of the training.
         entropy_kwargs: the estimator's own settings.
+        latent_kwargs: the latent model's own settings.
     """
 
     latent: str
@@ -59,7 +61,7 @@ class LDMSettings:
     proj_output_batch_norm: bool = False
     entropy: str = "kernel"
     over: str = "joint"
-    prediction_precision: float = 5.0
+    prediction_precision: float | None = 5.0
     entropy_weight: float = 1.0
     predictor: str = "none"
     pred_hidden_dim: int = 512
@@ -68,6 +70,7 @@ class LDMSettings:
     base_tau: float = 0.99
     final_tau: float = 1.0
     entropy_kwargs: dict[str, Any] = field(default_factory=dict)
+    latent_kwargs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def support(self) -> Support:
@@ -76,8 +79,11 @@ class LDMSettings:
 
     def build_objective(self) -> LDMObjective:
         """Build the objective; raises ValueError for a setting out of its range."""
+        latent_kwargs = dict(self.latent_kwargs)
+        if self.prediction_precision is not None:
+            latent_kwargs["prediction_precision"] = self.prediction_precision
         return LDMObjective(
-            LATENTS[self.latent](self.prediction_precision),  # pyright: ignore[reportCallIssue]
+            LATENTS[self.latent](**latent_kwargs),
             ENTROPIES[self.entropy](self.support, **self.entropy_kwargs),
             over=self.over,  # pyright: ignore[reportArgumentType]
             weight=self.entropy_weight,
@@ -89,11 +95,18 @@ def estimator_keys(entropy: str) -> list[str]:
     return [key for key in inspect.signature(ENTROPIES[entropy]).parameters if key != "support"]
 
 
+def latent_keys(latent: str) -> list[str]:
+    """Return the names of a latent model's own settings, prediction_precision aside."""
+    keys = inspect.signature(LATENTS[latent]).parameters
+    return [key for key in keys if key != "prediction_precision"]
+
+
 def known_keys() -> list[str]:
     """Return every key that method_kwargs may hold, the reference's aliases included."""
-    own = [one.name for one in fields(LDMSettings) if one.name != "entropy_kwargs"]
+    own = [one.name for one in fields(LDMSettings) if not one.name.endswith("_kwargs")]
     estimators = [key for name in ENTROPIES for key in estimator_keys(name)]
-    return list(dict.fromkeys([*own, *estimators, "loss", "recognition_precision"]))
+    latents = [key for name in LATENTS for key in latent_keys(name)]
+    return list(dict.fromkeys([*own, *estimators, *latents, "loss", "recognition_precision"]))
 
 
 def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMSettings:
@@ -130,23 +143,35 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
         "target": _choice(given, "target", "same", TARGETS),
     }
     chosen["prediction_precision"] = _default_precision(chosen["latent"], chosen["entropy"])
+    if chosen["prediction_precision"] is None and "prediction_precision" in given:
+        raise ValueError(
+            f"method_kwargs.prediction_precision: latent={chosen['latent']} has none, leave it out"
+        )
     kinds = {one.name: _KINDS.get(str(one.type)) for one in fields(LDMSettings)}
     for key, kind in kinds.items():
         if kind is not None and key in given:
             chosen[key] = kind(given[key])
-    own = set(estimator_keys(chosen["entropy"]))
-    entropy_kwargs = {key: value for key, value in given.items() if key in own}
-    settings = LDMSettings(**chosen, entropy_kwargs=entropy_kwargs)
+    for part, keys in (
+        ("entropy_kwargs", estimator_keys(chosen["entropy"])),
+        ("latent_kwargs", latent_keys(chosen["latent"])),
+    ):
+        chosen[part] = {key: value for key, value in given.items() if key in keys}
+    settings = LDMSettings(**chosen)
     if settings.entropy == "none" and settings.target == "same":
         raise ValueError(
             "method_kwargs.entropy=none with method_kwargs.target=same has nothing against "
             "collapse: choose an entropy, or target=detached or moving_average with a predictor"
         )
+    if LATENTS[settings.latent].needs_predictor and settings.predictor == "none":
+        raise ValueError(
+            f"method_kwargs.latent={settings.latent} is a density given a prediction: set "
+            "method_kwargs.predictor to linear or mlp"
+        )
     return settings
 
 
 # How a value of the configuration becomes one of the settings; choices are checked by themselves.
-_KINDS: dict[str, Any] = {"int": int, "float": float, "bool": bool}
+_KINDS: dict[str, Any] = {"int": int, "float": float, "float | None": float, "bool": bool}
 
 
 def _latent(given: dict[str, Any], latent: str | None) -> str:
@@ -160,10 +185,11 @@ def _latent(given: dict[str, Any], latent: str | None) -> str:
     return chosen
 
 
-def _default_precision(latent: str, entropy: str) -> float:
+def _default_precision(latent: str, entropy: str) -> float | None:
     if latent == "plane" and entropy == "neighbour":
         return 12.5
-    return inspect.signature(LATENTS[latent]).parameters["prediction_precision"].default
+    keys = inspect.signature(LATENTS[latent]).parameters
+    return keys["prediction_precision"].default if "prediction_precision" in keys else None
 
 
 def _translate_reference(given: dict[str, Any]) -> dict[str, Any]:

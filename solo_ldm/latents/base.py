@@ -17,6 +17,8 @@ class LatentModel(nn.Module, ABC):
     """
 
     support: ClassVar[Support]
+    # Whether log_prob takes what a predictor says rather than a latent, so that there must be one.
+    needs_predictor: ClassVar[bool] = False
 
     @abstractmethod
     def project(self, h: Tensor) -> Tensor:
@@ -25,6 +27,21 @@ class LatentModel(nn.Module, ABC):
     @abstractmethod
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return log p(z1, z2) of each pair (B,), at the training scale of the model."""
+
+    def at(self, progress: float) -> None:
+        """Take note of how much of the training is done, 0 to 1; for models that warm up."""
+        return
+
+    def prediction_dim(self, dim: int) -> int:
+        """Return how many outputs a predictor has for latents of `dim` dimensions.
+
+        As many, unless the model predicts more than a point.
+        """
+        return dim
+
+    def prediction(self, h: Tensor) -> Tensor:
+        """Map a predictor's outputs (B, prediction_dim) to what `log_prob` takes for z1."""
+        return self.project(h)
 
 
 def positive(value: float, name: str) -> float:

@@ -47,12 +47,13 @@ class LDMBody(_Host):
             settings.proj_batch_norm,
             settings.proj_output_batch_norm,
         )
+        num_predicted = self.objective.latent.prediction_dim(dim)
         self.predictor: nn.Module | None = None
         if settings.predictor == "linear":
-            self.predictor = nn.Linear(dim, dim)
+            self.predictor = nn.Linear(dim, num_predicted)
         elif settings.predictor == "mlp":
             self.predictor = perceptron(
-                dim, settings.pred_hidden_dim, dim, batch_norm=settings.pred_batch_norm
+                dim, settings.pred_hidden_dim, num_predicted, batch_norm=settings.pred_batch_norm
             )
         self.target: MovingAverage | None = None
         if settings.target == "moving_average":
@@ -166,13 +167,17 @@ class LDMBody(_Host):
         super().on_train_start()
         self._averaged_step = self.trainer.global_step
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Tell the latent model how far the training is."""
+        super().on_train_batch_start(batch, batch_idx)
+        self.objective.latent.at(self._progress())
+
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move the target network, once a step of the optimiser."""
         super().on_train_batch_end(outputs, batch, batch_idx)
         step = self.trainer.global_step
         if self.target is not None and step > self._averaged_step:
-            progress = step / max(1, self.trainer.estimated_stepping_batches)
-            self.target.update(self._averaged(), progress)
+            self.target.update(self._averaged(), self._progress())
             self._averaged_step = step
 
     def match(self, views: list[Tensor], targets: list[Tensor] | None = None) -> LDMTerms:
@@ -215,11 +220,14 @@ class LDMBody(_Host):
         crops = [crops] if isinstance(crops, Tensor) else crops
         return [self.objective.latent.project(self.target(crop)) for crop in crops]
 
+    def _progress(self) -> float:
+        return self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
+
     def _averaged(self) -> dict[str, nn.Module]:
         return {"backbone": self.backbone, "projector": self.projector}
 
     def _predict(self, z: Tensor) -> Tensor:
-        return z if self.predictor is None else self.objective.latent.project(self.predictor(z))
+        return z if self.predictor is None else self.objective.latent.prediction(self.predictor(z))
 
 
 class LDM(LDMBody, BaseMethod):
