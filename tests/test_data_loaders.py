@@ -1,3 +1,5 @@
+import gc
+import os
 import pickle
 
 import lightning.pytorch as L
@@ -163,6 +165,35 @@ def test_datasets_reach_spawned_workers():
     for loader in (data.train_dataloader(), data.val_dataloader()):
         copy = pickle.loads(pickle.dumps(loader.dataset))
         assert len(copy) == len(loader.dataset)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are not forked here")
+def test_workers_never_collect_what_they_inherit(tmp_path, monkeypatch):
+    """In a worker, a DALI pipeline of the parent would wait for ever for the parent's threads."""
+    parent, seed = os.getpid(), torch.manual_seed
+
+    class InACycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            (tmp_path / str(os.getpid())).touch()
+
+    def collect_in_a_worker(value: int) -> torch.Generator:  # the first thing that a worker does
+        if os.getpid() != parent:
+            gc.collect()
+        return seed(value)
+
+    monkeypatch.setattr(torch, "manual_seed", collect_in_a_worker)
+    data = module(num_workers=1)
+    gc.disable()
+    try:
+        InACycle()
+        assert len(list(data.evaluation_dataloader("train"))) > 0
+    finally:
+        gc.enable()
+    gc.collect()
+    assert [path.name for path in tmp_path.iterdir()] == [str(parent)]
 
 
 def test_more_workers_than_processors_are_capped_quietly():

@@ -215,23 +215,35 @@ def _loader(
     dataset: Dataset[Any], batch_size: int, num_workers: int, persistent: bool, **arguments: Any
 ) -> DataLoader[Any]:
     num_workers = min(num_workers, usable_cpus())
-    return DataLoader(
+    return _Loader(
         dataset,
         batch_size=batch_size,
         num_workers=num_workers,
         collate_fn=_whole_batch,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=persistent and num_workers > 0,
-        worker_init_fn=_leave_the_parents_objects,
         # A loader draws a number for its workers; from its own generator it leaves the run's alone.
         generator=torch.Generator(),
         **arguments,
     )
 
 
-def _leave_the_parents_objects(worker: int) -> None:
-    # Collected in a forked process, an object with threads would wait for threads of the parent.
-    gc.freeze()
+class _Loader(DataLoader[Any]):
+    """A loader whose worker processes never collect what they inherit.
+
+    Collected in a forked process, an object with threads (a DALI pipeline in a reference cycle)
+    would wait for ever for threads that are the parent's alone.
+    """
+
+    def __iter__(self) -> Any:
+        """Start the workers, if there are any, with the objects of this process frozen."""
+        if not self.num_workers:
+            return super().__iter__()
+        gc.freeze()
+        try:
+            return super().__iter__()
+        finally:
+            gc.unfreeze()
 
 
 def _whole_batch(batch: Any) -> Any:
