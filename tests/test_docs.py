@@ -147,27 +147,35 @@ def test_every_module_imports_and_says_what_it_is(name):
     assert importlib.import_module(name).__doc__
 
 
+NO_RUNS = {"paper"}  # what the other files of its folder share
+
+
 @pytest.mark.parametrize(
     "path",
-    [path for path in sorted((ROOT / "scripts").rglob("*.yaml")) if "predictive" not in path.parts],
-    ids=lambda path: path.stem,
+    [
+        path
+        for path in sorted((ROOT / "scripts").rglob("*.yaml"))
+        if "predictive" not in path.parts and path.stem not in NO_RUNS
+    ],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
 )
 def test_every_script_yaml_fits_the_schema(path):
     from hydra import compose, initialize_config_dir
 
+    from solo_ldm.comparison.schema import complete_compare
     from solo_ldm.host.linear_schema import complete_linear
     from solo_ldm.host.schema import complete
     from solo_ldm.methods import find_method
 
     with initialize_config_dir(str(path.parent), version_base="1.3"):
         overrides = ["hydra.searchpath=[pkg://solo_ldm.configs]"]
-        linear = "linear" in path.parts
-        if linear:
+        if "linear" in path.parts:
             overrides.append("pretrained_feature_extractor=RUN")
         cfg = compose(path.stem, overrides=overrides)
-    if linear:
+    if "linear" in path.parts:
         complete_linear(cfg)
-        return
-    cfg = complete(cfg)
-    if path.stem != "paper":  # what the others of its folder share
+    elif "compare" in path.parts:
+        complete_compare(cfg)
+    else:
+        cfg = complete(cfg)
         find_method(cfg.method).describe(cfg)
