@@ -30,6 +30,7 @@ solo-ldm knn    pretrained_feature_extractor=WEIGHTS [data=NAME] [key=value ...]
 solo-ldm linear pretrained_feature_extractor=WEIGHTS [data=NAME] [key=value ...]
 solo-ldm export WEIGHTS PATH [--dtype float16] [--backbone NAME]
 solo-ldm compare [--config-name NAME] [--config-path FOLDER] [jobs=2] [key=value ...]
+solo-ldm ica    [task=NAME] [mixtures=FILE] [key=value ...]
 solo-ldm predictive --config-name NAME [key=value ...]
 solo-ldm decode     --config-name NAME [key=value ...]
 
@@ -45,6 +46,7 @@ solo-ldm decode     --config-name NAME [key=value ...]
   linear   scores them by a linear classifier, or trains on; its keys are in configs/linear.yaml
   export   writes the backbone to PATH, a .safetensors file with timm's keys
   compare  ranks methods over seeds under one budget; its keys are in configs/compare.yaml
+  ica      tells mixed sources apart: images, generalised_gaussian, ornstein_uhlenbeck, your own
   predictive  trains a predictor of time series: figure8, nonlinear_system, place_cells, recording
   decode      the same over all folds of a recording: position from latents against from spikes
 
@@ -181,6 +183,27 @@ def compare_command(argv: Sequence[str] | None = None) -> None:
     run_with_hydra(argv, check, work, schema, "compare or a YAML of yours", default_name="compare")
 
 
+def ica_command(argv: Sequence[str] | None = None) -> None:
+    """Tell mixed sources apart as the command line says."""
+
+    def check(cfg: Any) -> None:
+        from solo_ldm.host.ica_schema import complete_ica
+
+        complete_ica(cfg)
+
+    def work(cfg: Any) -> None:
+        from solo_ldm.host.ica import ica
+
+        ica(cfg)
+
+    def schema() -> type:
+        from solo_ldm.host.ica_schema import ICAConfig
+
+        return ICAConfig
+
+    run_with_hydra(argv, check, work, schema, "ica or a YAML of yours", default_name="ica")
+
+
 def run_with_hydra(
     argv: Sequence[str] | None,
     check: Callable[[Any], None],
@@ -226,6 +249,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "linear": linear_command,
     "export": export_command,
     "compare": compare_command,
+    "ica": ica_command,
 }
 
 

@@ -22,7 +22,7 @@ ROWS = [
     if re.match(r"\| `[\w/]+` \|", line)
 ]
 GRID = [row for row in ROWS if len(row) == 7]
-NO_METHODS = {"host", "knn", "linear", "own_data", "compare", "solo", "ldm"}
+NO_METHODS = {"host", "knn", "linear", "own_data", "compare", "solo", "ldm", "uncertainty", "ica"}
 
 
 def composed(path: Path) -> DictConfig:

@@ -1,0 +1,63 @@
+"""Mixtures of one's own, from a file."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from solo_ldm.ica.problems import Problem
+
+
+def own_mixtures(path: str | Path, step_seconds: float | None = None) -> Problem:
+    """Read mixtures from a file.
+
+    Args:
+        path: a .npy file with an array (T, N), or a .npz file with `mixtures` (T, N) and, where
+            they are known, `sources` (T, N). A .npz file with a single array may name it at will.
+        step_seconds: time between rows, where they follow each other in time.
+
+    Raises:
+        ValueError: a file that cannot be read, or arrays that do not fit.
+        FileNotFoundError: no such file.
+    """
+    path = Path(path)
+    if path.suffix not in (".npy", ".npz"):
+        raise ValueError(f"mixtures: expected a name that ends in .npy or .npz, got {path.name!r}")
+    if not path.is_file():
+        raise FileNotFoundError(f"mixtures: expected a file with mixtures, there is none at {path}")
+    try:
+        read = np.load(path, allow_pickle=False)
+        arrays = {"mixtures": read} if path.suffix == ".npy" else dict(read)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"mixtures: {path} cannot be read as numpy arrays: {error}") from None
+    if len(arrays) == 1:
+        arrays = {"mixtures": next(iter(arrays.values()))}
+    if "mixtures" not in arrays:
+        raise ValueError(
+            f"mixtures: expected an array of that name in {path}, got {', '.join(arrays) or 'none'}"
+        )
+    mixtures = _numbers("mixtures", arrays["mixtures"])
+    sources, mixing = None, None
+    if "sources" in arrays:
+        sources = _numbers("sources", arrays["sources"])
+        if sources.shape != mixtures.shape:
+            raise ValueError(
+                "mixtures: expected sources and mixtures of one shape (T, N), "
+                f"got {sources.shape} and {mixtures.shape}"
+            )
+        sources = (sources - sources.mean(axis=0)) / sources.std(axis=0)
+        mixing = np.linalg.lstsq(sources, mixtures - mixtures.mean(axis=0), rcond=None)[0].T
+    words = " × ".join(map(str, mixtures.shape))
+    about = f"mixtures of your own, {words} ({path.name})"
+    return Problem(mixtures, about, sources, mixing, step_seconds=step_seconds)
+
+
+def _numbers(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "iuf" or array.ndim != 2:
+        raise ValueError(
+            f"{name}: expected real numbers of shape (T, N), "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    return array.astype(np.float64)

@@ -1,0 +1,192 @@
+"""Mixtures to tell apart, of generalised Gaussian and of Ornstein–Uhlenbeck sources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.signal import lfilter
+
+# Singular values of a mixing run from 1 down to this, so that no mixture is nearly another one.
+_SMALLEST_SINGULAR_VALUE = 0.3
+_DRAWN = 100
+
+_DEFAULT_SHAPES = (1.0, 8.0, 1.3, 4.0)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Mixtures, and what is known of their making.
+
+    Args:
+        mixtures: x (T, N), what an ICA is given.
+        description: in words.
+        sources: s (T, N), where they are known; of variance one if the mixing is not a rotation.
+        mixing: A (N, N) with x = s Aᵀ, where it is known, for sources scaled to variance one.
+        truth: the parameters of the sources, a number for each, by name.
+        images: true sources as images (N, H, W), where they are images.
+        mixed_images: x as images (N, H, W).
+        statistics: of images: what of theirs x holds, "differences" or "pixels".
+        step_seconds: time between samples, where there is time.
+    """
+
+    mixtures: np.ndarray
+    description: str
+    sources: np.ndarray | None = None
+    mixing: np.ndarray | None = None
+    truth: dict[str, list[float]] = field(default_factory=dict)
+    images: np.ndarray | None = None
+    mixed_images: np.ndarray | None = None
+    statistics: str | None = None
+    step_seconds: float | None = None
+
+
+def generalised_gaussian(
+    num_sources: int = 4,
+    num_samples: int = 10000,
+    shapes: Sequence[float] | None = None,
+    seed: int = 0,
+) -> Problem:
+    """Mix sources drawn from generalised Gaussian densities of variance one.
+
+    Args:
+        num_sources: N.
+        num_samples: T.
+        shapes: β of each source; 1, 8, 1.3, 4 and again by default. At most one may be Gaussian
+            (β = 2) for the sources to be told apart.
+        seed: of the sources and the mixing.
+
+    Raises:
+        ValueError: a setting out of its range, or another number of shapes than sources.
+
+    Source:
+        |s/α|^β is Gamma(1/β) distributed: Nardon & Pianca, J. Stat. Comput. Simul. 79, 1317 (2009).
+    """
+    check_num_sources(num_sources)
+    _check_whole("num_samples", num_samples, num_sources + 1)
+    if shapes is None:
+        shapes = [_DEFAULT_SHAPES[i % len(_DEFAULT_SHAPES)] for i in range(num_sources)]
+    _check_list("shapes", shapes, num_sources)
+    generator = np.random.default_rng([seed, 0])
+    columns = []
+    for shape in shapes:
+        scale = math.exp(0.5 * (math.lgamma(1 / shape) - math.lgamma(3 / shape)))
+        magnitude = generator.gamma(1 / shape, size=num_samples) ** (1 / shape)
+        columns.append(scale * magnitude * generator.choice([-1.0, 1.0], size=num_samples))
+    sources = np.stack(columns, axis=1)
+    matrix = random_mixing(num_sources, seed)
+    return Problem(
+        mixtures=sources @ matrix.T,
+        description=f"{num_sources} generalised Gaussian sources, {num_samples} samples",
+        sources=sources,
+        mixing=matrix,
+        truth={"shape": [float(shape) for shape in shapes]},
+    )
+
+
+def ornstein_uhlenbeck(
+    num_sources: int = 4,
+    num_steps: int = 20000,
+    step_seconds: float = 0.1,
+    time_constants_seconds: Sequence[float] | None = None,
+    variances: Sequence[float] | None = None,
+    rotation: bool = False,
+    seed: int = 0,
+) -> Problem:
+    """Mix independent Ornstein–Uhlenbeck processes, sampled exactly at equal steps.
+
+    s_{t+1} = e^(−Δt/τ) s_t + N(0, v (1 − e^(−2Δt/τ))),  s_1 ~ N(0, v)
+
+    Args:
+        num_sources: N.
+        num_steps: T.
+        step_seconds: Δt.
+        time_constants_seconds: τ of each source; from 0.2 to 5 by equal factors by default.
+        variances: v of each source; from 0.25 to 1 by equal factors by default.
+        rotation: mix by a rotation, which keeps the variances apart; else they do not matter.
+        seed: of the sources and the mixing.
+
+    Raises:
+        ValueError: a setting out of its range, or lists of another length than num_sources.
+
+    Source:
+        Gillespie, Phys. Rev. E 54, 2084 (1996).
+    """
+    check_num_sources(num_sources)
+    _check_whole("num_steps", num_steps, num_sources + 1)
+    if not step_seconds > 0:
+        raise ValueError(f"step_seconds: expected a positive number, got {step_seconds}")
+    constants: Sequence[float] = (
+        np.geomspace(0.2, 5.0, num_sources).tolist()
+        if time_constants_seconds is None
+        else time_constants_seconds
+    )
+    powers: Sequence[float] = (
+        np.geomspace(0.25, 1.0, num_sources).tolist() if variances is None else variances
+    )
+    _check_list("time_constants_seconds", constants, num_sources)
+    _check_list("variances", powers, num_sources)
+    generator = np.random.default_rng([seed, 0])
+    columns = []
+    for constant, variance in zip(constants, powers, strict=True):
+        noise = generator.normal(scale=math.sqrt(variance), size=num_steps)
+        noise[1:] *= math.sqrt(-math.expm1(-2 * step_seconds / constant))
+        columns.append(lfilter([1.0], [1.0, -math.exp(-step_seconds / constant)], noise))
+    sources = np.stack(columns, axis=1)
+    matrix = random_mixing(num_sources, seed, rotation)
+    spread = np.sqrt(np.asarray(powers, float))
+    how = "a rotation" if rotation else "a random matrix"
+    return Problem(
+        mixtures=sources @ matrix.T,
+        description=f"{num_sources} Ornstein–Uhlenbeck processes, {num_steps} steps of "
+        f"{step_seconds:g} s, mixed by {how}",
+        sources=sources if rotation else sources / spread,
+        mixing=matrix * spread,
+        truth={
+            "time_constant_seconds": [float(one) for one in constants],
+            "variance": [float(one) for one in powers],
+        },
+        step_seconds=float(step_seconds),
+    )
+
+
+def random_mixing(num_sources: int, seed: int, rotation: bool = False) -> np.ndarray:
+    """Return a mixing matrix (N, N) with random singular vectors, or a rotation.
+
+    Of a hundred drawn it is the one that mixes most: whose largest share of a single source in the
+    variance of a mixture is smallest.
+    """
+    generator = np.random.default_rng([seed, 1])
+    singular = np.linspace(1.0, 1.0 if rotation else _SMALLEST_SINGULAR_VALUE, num_sources)
+    drawn = []
+    for _ in range(_DRAWN):
+        left, _, right = np.linalg.svd(generator.normal(size=(num_sources, num_sources)))
+        drawn.append((left * singular) @ right)
+    return min(drawn, key=_largest_share)
+
+
+def _largest_share(matrix: np.ndarray) -> float:
+    square = matrix**2
+    return float((square / square.sum(axis=1, keepdims=True)).max())
+
+
+def check_num_sources(number: int) -> None:
+    """Raise a one-line ValueError for fewer than two sources."""
+    _check_whole("num_sources", number, 2)
+
+
+def _check_whole(name: str, value: int, lowest: int) -> None:
+    if value < lowest:
+        raise ValueError(f"{name}: expected at least {lowest}, got {value}")
+
+
+def _check_list(name: str, values: Sequence[float], number: int) -> None:
+    if len(values) != number:
+        raise ValueError(
+            f"{name}: expected one number for each of {number} sources (num_sources), "
+            f"got {len(values)}"
+        )
+    if not all(0 < value < math.inf for value in values):
+        raise ValueError(f"{name}: expected positive numbers, got {list(values)}")
