@@ -33,6 +33,7 @@ solo-ldm compare [--config-name NAME] [--config-path FOLDER] [jobs=2] [key=value
 solo-ldm ica    [task=NAME] [mixtures=FILE] [key=value ...]
 solo-ldm predictive --config-name NAME [key=value ...]
 solo-ldm decode     --config-name NAME [key=value ...]
+solo-ldm uncertainty RUN [data=NAME] [key=value ...]
 
   --config-name NAME    gaussprob, sphereprob, ldm, simclr, vicreg, byol, simsiam, cpc,
                         barlow_twins, lightly/NAME, solo, or a YAML in FOLDER
@@ -49,6 +50,7 @@ solo-ldm decode     --config-name NAME [key=value ...]
   ica      tells mixed sources apart: images, generalised_gaussian, ornstein_uhlenbeck, your own
   predictive  trains a predictor of time series: figure8, nonlinear_system, place_cells, recording
   decode      the same over all folds of a recording: position from latents against from spikes
+  uncertainty assesses the Gaussians that a run predicts; its keys are in configs/uncertainty.yaml
 
 SOLO_LDM_DEBUG=1 shows the trace of an error."""
 
@@ -204,6 +206,30 @@ def ica_command(argv: Sequence[str] | None = None) -> None:
     run_with_hydra(argv, check, work, schema, "ica or a YAML of yours", default_name="ica")
 
 
+def uncertainty_command(argv: Sequence[str] | None = None) -> None:
+    """Assess the uncertainty that a run predicts as the command line says."""
+
+    def check(cfg: Any) -> None:
+        from solo_ldm.host.uncertainty_schema import complete_uncertainty
+
+        complete_uncertainty(cfg)
+
+    def work(cfg: Any) -> None:
+        from solo_ldm.host.uncertainty import uncertainty
+
+        uncertainty(cfg)
+
+    def schema() -> type:
+        from solo_ldm.host.uncertainty_schema import UncertaintyKeys
+
+        return UncertaintyKeys
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and "=" not in arguments[0] and not arguments[0].startswith("-"):
+        arguments[0] = f"run={arguments[0]}"
+    run_with_hydra(arguments, check, work, schema, "uncertainty", default_name="uncertainty")
+
+
 def run_with_hydra(
     argv: Sequence[str] | None,
     check: Callable[[Any], None],
@@ -249,6 +275,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "linear": linear_command,
     "export": export_command,
     "compare": compare_command,
+    "uncertainty": uncertainty_command,
     "ica": ica_command,
 }
 

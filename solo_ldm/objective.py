@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
+import torch
 from torch import Tensor, nn
 
 from solo_ldm.entropy import EntropyEstimator
-from solo_ldm.latents import LatentModel
+from solo_ldm.latents import LatentModel, ProductLatent
 from solo_ldm.numerics import at_least_single
 
 Over = Literal["joint", "marginal", "pooled"]
@@ -100,6 +101,21 @@ class LDMObjective(nn.Module):
         return LDMTerms(-log_prob - self.weight * entropy, log_prob, entropy)
 
     @property
+    def fewest_samples(self) -> int:
+        """The smallest batch that the entropy is defined for."""
+        return self.entropy.fewest_samples
+
+    def at(self, progress: float, step: int) -> None:
+        """Tell the parts how far the training is, before each of its steps.
+
+        Args:
+            progress: share of the training that is done, 0 to 1.
+            step: number of the step.
+        """
+        self.latent.at(progress)
+        self.entropy.at_step(step)
+
+    @property
     def _entropies(self) -> dict[Over, Callable[[Tensor, Tensor], Tensor]]:
         return {
             "joint": self.entropy.joint,
@@ -110,3 +126,75 @@ class LDMObjective(nn.Module):
     def extra_repr(self) -> str:
         """Show the settings when printed."""
         return f"over={self.over!r}, weight={self.weight}"
+
+
+class ProductObjective(nn.Module):
+    """loss = Σ_b loss_b: an objective of its own on each block of dimensions.
+
+    The entropy of a block is estimated on its own support and added to those of the others, an
+    upper bound of the entropy of all: what blocks have in common is not counted.
+
+    Args:
+        blocks: objectives, in the order of their blocks.
+        dims: dimensions of the blocks.
+
+    Raises:
+        ValueError: no block, or other numbers of objectives and dimensions.
+    """
+
+    def __init__(self, blocks: Sequence[LDMObjective], dims: Sequence[int]) -> None:
+        super().__init__()
+        self.latent = ProductLatent([block.latent for block in blocks], dims)
+        # Registered for `to` and printing; the list keeps their type.
+        self.blocks, self._blocks = nn.ModuleList(blocks), list(blocks)
+
+    def forward(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        predictions: tuple[Tensor, Tensor] | None = None,
+        targets: tuple[Tensor, Tensor] | None = None,
+    ) -> LDMTerms:
+        """Return the loss and its terms for two views of the same samples.
+
+        Args:
+            z1: latents of the first view (B, D), each block on its support.
+            z2: latents of the second view (B, D).
+            predictions: as of `LDMObjective`, for all blocks side by side.
+            targets: as of `LDMObjective`, for all blocks side by side.
+
+        Returns:
+            The sums over blocks of the losses, of the mean log p and of the weighted entropies.
+
+        Raises:
+            ValueError: shapes that differ, or fewer samples than an estimator needs.
+        """
+        nothing = [None] * len(self._blocks)
+        split, split_predictions = self.latent.split, self.latent.split_predictions
+        views = zip(split(z1), split(z2), strict=True)
+        says = (
+            nothing
+            if predictions is None
+            else zip(*map(split_predictions, predictions), strict=True)
+        )
+        aims = nothing if targets is None else zip(*map(split, targets), strict=True)
+        terms = []
+        for block, view, say, aim in zip(self._blocks, views, says, aims, strict=True):
+            loss, log_prob, entropy = block(*view, say, aim)
+            terms.append((loss, log_prob, block.weight * entropy))
+        return LDMTerms(*(torch.stack(term).sum() for term in zip(*terms, strict=True)))
+
+    @property
+    def fewest_samples(self) -> int:
+        """The smallest batch that all entropies are defined for."""
+        return max(block.fewest_samples for block in self._blocks)
+
+    def at(self, progress: float, step: int) -> None:
+        """Tell the blocks how far the training is, before each of its steps.
+
+        Args:
+            progress: share of the training that is done, 0 to 1.
+            step: number of the step.
+        """
+        for block in self._blocks:
+            block.at(progress, step)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from solo_ldm.entropy import ENTROPIES
 from solo_ldm.latents import LATENTS, Support
-from solo_ldm.objective import LDMObjective
+from solo_ldm.objective import LDMObjective, ProductObjective
 
 # The authors' names of the cells, as (entropy, over).
 REFERENCE_TYPES = {
@@ -22,8 +22,11 @@ REFERENCE_TYPES = {
     "single_gauss": ("logdet", "marginal"),
 }
 
-PREDICTORS = ("none", "linear", "mlp")
+PREDICTORS = ("none", "linear", "mlp", "direct")
 TARGETS = ("same", "detached", "moving_average")
+
+# The latent model that is made of others, one for each of method_kwargs.blocks.
+PRODUCT = "product"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class LDMSettings:
     """One cell of the grid, complete.
 
     Args:
-        latent: a name in `solo_ldm.latents.LATENTS`.
+        latent: a name in `solo_ldm.latents.LATENTS`, or product.
         proj_hidden_dim: units of each hidden layer of the projector.
         proj_output_dim: D, dimension of the latents.
         proj_layers: linear layers of the projector.
@@ -42,15 +45,19 @@ class LDMSettings:
         prediction_precision: λ or κ; the paper's for the cell when not given, None for a latent
             model without.
         entropy_weight: factor of the entropy in the loss.
-        predictor: none, linear or mlp (one hidden layer).
+        predictor: none, linear, mlp (one hidden layer) or direct (computed, not learned).
         pred_hidden_dim: units of the predictor's hidden layer.
         pred_batch_norm: normalise the predictor's hidden layer.
+        direct_momentum: share that the direct predictor's correlations keep of themselves.
+        direct_ridge: what the direct predictor adds to each of its eigenvalues.
         target: what is predicted: the same latents, detached ones, or those of a moving average
             of the network.
         base_tau: share of its weights that the moving average keeps in a step, at the start.
         final_tau: the same at the end of the training.
         entropy_kwargs: the estimator's own settings.
         latent_kwargs: the latent model's own settings.
+        blocks: of a product: the cell of each block, proj_output_dim its dimension. Of latent,
+            entropy and over the product then has the names joined by ×, for people.
     """
 
     latent: str
@@ -66,19 +73,49 @@ class LDMSettings:
     predictor: str = "none"
     pred_hidden_dim: int = 512
     pred_batch_norm: bool = True
+    direct_momentum: float = 0.3
+    direct_ridge: float = 0.01
     target: str = "same"
     base_tau: float = 0.99
     final_tau: float = 1.0
     entropy_kwargs: dict[str, Any] = field(default_factory=dict)
     latent_kwargs: dict[str, Any] = field(default_factory=dict)
+    blocks: tuple[LDMSettings, ...] = ()
 
     @property
     def support(self) -> Support:
         """Where the latents live."""
-        return LATENTS[self.latent].support
+        return "product" if self.blocks else LATENTS[self.latent].support
 
-    def build_objective(self) -> LDMObjective:
+    @property
+    def entropy_name(self) -> str:
+        """The entropy in words."""
+        return "no entropy" if self.entropy == "none" else f"{self.entropy} entropy, {self.over}"
+
+    @property
+    def headline(self) -> str:
+        """The cell in words."""
+        parts = [f"{self.entropy_name}, on the {self.support}"]
+        if self.blocks:
+            each = (
+                f"{one.latent} of {one.proj_output_dim} ({one.entropy_name})" for one in self.blocks
+            )
+            parts = [" × ".join(each)]
+        if self.predictor != "none":
+            parts.append(f"{self.predictor} predictor")
+        if self.target != "same":
+            parts.append(f"{self.target.replace('_', ' ')} target")
+        return ", ".join(parts)
+
+    def build_objective(self) -> LDMObjective | ProductObjective:
         """Build the objective; raises ValueError for a setting out of its range."""
+        if self.blocks:
+            return ProductObjective(
+                [one._build() for one in self.blocks], [one.proj_output_dim for one in self.blocks]
+            )
+        return self._build()
+
+    def _build(self) -> LDMObjective:
         latent_kwargs = dict(self.latent_kwargs)
         if self.prediction_precision is not None:
             latent_kwargs["prediction_precision"] = self.prediction_precision
@@ -120,6 +157,10 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
     and over, loss.entropy_multiplier of marginal types for twice entropy_weight, and
     recognition_precision for kernel_precision.
 
+    latent=product takes a list `blocks`, each a mapping of latent, dim and any of entropy, over,
+    entropy_weight, prediction_precision and the settings of its latent model and estimator; keys
+    beside the list are the blocks' defaults. Other latents ignore the list.
+
     Args:
         method_kwargs: as in the configuration.
         latent: of a method that has but one: "plane" (gaussprob), "sphere" (sphereprob).
@@ -132,6 +173,8 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
         if key not in known_keys():
             raise ValueError(f"unknown key method_kwargs.{key}{suggestion(key, known_keys())}")
     given = _translate_reference(given)
+    if given.get("latent") == PRODUCT and latent is None:
+        return _resolve_product(given)
     for key in ("proj_hidden_dim", "proj_output_dim"):
         if key not in given:
             raise ValueError(f"missing key method_kwargs.{key}: set it to a number of units")
@@ -157,18 +200,22 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
     ):
         chosen[part] = {key: value for key, value in given.items() if key in keys}
     settings = LDMSettings(**chosen)
-    if settings.entropy == "none" and settings.target == "same":
+    safe = settings.target != "same" or LATENTS[settings.latent].prevents_collapse
+    if settings.entropy == "none" and not safe:
         raise ValueError(
             "method_kwargs.entropy=none with method_kwargs.target=same has nothing against "
             "collapse: choose an entropy, or target=detached or moving_average with a predictor"
         )
-    if LATENTS[settings.latent].needs_predictor and settings.predictor == "none":
+    if LATENTS[settings.latent].needs_predictor and settings.predictor not in ("linear", "mlp"):
         raise ValueError(
             f"method_kwargs.latent={settings.latent} is a density given a prediction: set "
             "method_kwargs.predictor to linear or mlp"
         )
     return settings
 
+
+# What a block of a product may set of these settings; the rest is of the network as a whole.
+BLOCK_KEYS = {"latent", "entropy", "over", "prediction_precision", "entropy_weight"}
 
 # How a value of the configuration becomes one of the settings; choices are checked by themselves.
 _KINDS: dict[str, Any] = {"int": int, "float": float, "float | None": float, "bool": bool}
@@ -177,12 +224,61 @@ _KINDS: dict[str, Any] = {"int": int, "float": float, "float | None": float, "bo
 def _latent(given: dict[str, Any], latent: str | None) -> str:
     if latent is None and "latent" not in given:
         raise ValueError(f"missing key method_kwargs.latent: one of {', '.join(LATENTS)}")
-    chosen = _choice(given, "latent", latent or "", tuple(LATENTS))
+    chosen = _choice(given, "latent", latent or "", (*LATENTS, PRODUCT))
     if latent is not None and chosen != latent:
         raise ValueError(
             f"method_kwargs.latent={chosen}, but this method's is {latent}: set method=ldm"
         )
     return chosen
+
+
+def _resolve_product(given: dict[str, Any]) -> LDMSettings:
+    """Complete each block as a cell of its own."""
+    blocks = given.pop("blocks", None)
+    if isinstance(blocks, (str, Mapping)) or not isinstance(blocks, Sequence) or not blocks:
+        raise ValueError(
+            "method_kwargs.latent=product needs method_kwargs.blocks, a list such as "
+            "[{latent: plane, dim: 96, entropy: logdet}, {latent: sphere, dim: 32}]"
+        )
+    not_of_a_block = {one.name for one in fields(LDMSettings)} - BLOCK_KEYS
+    known = [key for key in known_keys() if key not in not_of_a_block]
+    cells = []
+    for number, block in enumerate(blocks):
+        where = f"method_kwargs.blocks.{number}"
+        own = {"latent": None, "dim": None, **block} if isinstance(block, Mapping) else {}
+        for key in own:
+            if key not in (*known, "dim"):
+                raise ValueError(f"unknown key {where}.{key}{suggestion(key, [*known, 'dim'])}")
+        for key in ("latent", "dim"):
+            if own.get(key) is None or own[key] == PRODUCT:
+                raise ValueError(f"missing key {where}.{key}: a block is a latent and its dim")
+        own["proj_output_dim"] = own.pop("dim")
+        try:
+            cells.append(resolve({**given, **own}))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+    total = sum(cell.proj_output_dim for cell in cells)
+    if given.get("proj_output_dim", total) != total:
+        raise ValueError(
+            f"method_kwargs.proj_output_dim={given['proj_output_dim']}, but the dimensions of "
+            f"method_kwargs.blocks add up to {total}: set it to that, or leave it out"
+        )
+    return replace(
+        cells[0],
+        latent=PRODUCT,
+        proj_output_dim=total,
+        entropy=_joined(cell.entropy for cell in cells),
+        over=_joined(cell.over for cell in cells),
+        prediction_precision=None,
+        entropy_kwargs={},
+        latent_kwargs={},
+        blocks=tuple(cells),
+    )
+
+
+def _joined(names: Iterable[str]) -> str:
+    names = list(names)
+    return names[0] if len(set(names)) == 1 else " × ".join(names)
 
 
 def _default_precision(latent: str, entropy: str) -> float | None:

@@ -15,6 +15,7 @@ from solo_ldm.entropy import (
     NeighbourEntropy,
     NoEntropy,
     RedundancyEntropy,
+    SlicedGaussianEntropy,
     VICRegEntropy,
 )
 from solo_ldm.latents import LATENTS, Support
@@ -28,6 +29,7 @@ ESTIMATORS: dict[str, type[EntropyEstimator]] = {
     "logdet": LogDetEntropy,
     "logdet_expansion": LogDetExpansionEntropy,
     "coding_rate": CodingRateEntropy,
+    "sliced": SlicedGaussianEntropy,
     "vicreg": VICRegEntropy,
     "redundancy": RedundancyEntropy,
     "none": NoEntropy,

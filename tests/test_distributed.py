@@ -33,13 +33,26 @@ CASES: list[Case] = [
     cell("sphere", "neighbour", "marginal", predictor="linear"),
     cell("plane", "logdet", "joint", target="moving_average"),
     *((preset, {}) for preset in ("simclr", "byol", "simsiam", "barlow_twins")),
+    *((preset, {}) for preset in ("lejepa", "jepa", "directpred")),
+    ("wmse", {"proj_output_dim": 6}),
+    (
+        "product",
+        {
+            "proj_output_dim": 7,
+            "blocks": [
+                {"latent": "plane", "dim": 4, "entropy": "sliced"},
+                {"latent": "sphere", "dim": 3, "entropy": "kernel"},
+            ],
+        },
+    ),
 ]
 
 
 class Loss(nn.Module):
     """A method's loss of three crops, as a module that can be wrapped for distributed training.
 
-    Batch norm is in evaluation mode: sharing its statistics is torch's business, not ours.
+    Batch norm is in evaluation mode: sharing its statistics is torch's business, not ours. The
+    predictor is in training mode, as it sees the samples of all processes.
     """
 
     def __init__(self, folder: Path, name: str, method_kwargs: dict[str, Any]) -> None:
@@ -49,6 +62,8 @@ class Loss(nn.Module):
         cfg["data"].update(num_classes=0, image_size=16, num_large_crops=2, num_small_crops=1)
         torch.manual_seed(0)
         self.method = METHODS[cfg["method"]](OmegaConf.create(cfg)).double().eval()
+        if self.method.predictor is not None:
+            self.method.predictor.train()
 
     def forward(self, crops: list[Tensor]) -> Tensor:
         large = [self.method(crop)["z"] for crop in crops[:2]]

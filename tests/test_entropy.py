@@ -182,7 +182,7 @@ def test_coding_rate_equals_its_definition_and_in_nats_a_gaussian_with_the_disto
     assert nats.item() == pytest.approx(expected, abs=0.1)
 
 
-@pytest.mark.parametrize("name", ["vicreg", "redundancy", "none"])
+@pytest.mark.parametrize("name", ["vicreg", "redundancy", "sliced", "none"])
 def test_what_is_no_entropy_has_no_value_in_nats_and_says_so(name):
     with pytest.raises(ValueError, match="LogDetEntropy on"):
         ESTIMATORS[name]().to_nats(torch.tensor(0.0), 10, 2)

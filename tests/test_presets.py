@@ -7,7 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from hydra import compose, initialize_config_module
-from lightly.loss import BarlowTwinsLoss, NegativeCosineSimilarity, NTXentLoss, VICRegLoss
+from lightly.loss import (
+    BarlowTwinsLoss,
+    NegativeCosineSimilarity,
+    NTXentLoss,
+    VICRegLoss,
+    WMSELoss,
+)
+from lightly.loss.lejepa_loss import SIGReg, lejepa_invariance_loss
 from torch import Tensor
 
 from solo_ldm.methods import LDM
@@ -111,7 +118,59 @@ def test_cpc_contrasts_predictions_of_one_view_with_the_other():
     torch.testing.assert_close(ours, value_and_gradients(published), **CLOSE)
 
 
-@pytest.mark.parametrize("name", ["simclr", "vicreg", "byol", "simsiam", "cpc", "barlow_twins"])
+def test_lejepa_is_lightlys_on_the_same_slices():
+    """λ of SIGReg and 1 − λ of the distance to the mean view, λ = 0.05: lightly's default."""
+    settings = preset("lejepa")
+    slices = settings.build_objective().entropy.slices
+    sigreg = SIGReg(num_vectors=settings.entropy_kwargs["num_slices"]).double()
+    sigreg._generate_unit_vectors = lambda device, dtype, num_features: slices(num_features).to(
+        dtype
+    )
+
+    def published(z: Views, p: Views, t: Views) -> Tensor:
+        both = torch.stack(z)
+        return 0.05 * sigreg(both) + 0.95 * lejepa_invariance_loss(all_proj=both, global_proj=both)
+
+    ours = value_and_gradients(lambda z, p, t: loss_of(settings, z, p, t))
+    torch.testing.assert_close(ours, value_and_gradients(published), **CLOSE)
+
+
+def test_wmse_is_lightlys_whitening_the_whole_batch():
+    settings = preset("wmse")
+    theirs = value_and_gradients(
+        lambda z, p, t: WMSELoss(embedding_dim=10, w_size=24).double()(torch.cat(z))
+    )
+    ours = value_and_gradients(lambda z, p, t: loss_of(settings, z, p, t))
+    torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+def test_jepa_is_the_squared_error_of_predicting_the_average_in_both_directions():
+    settings = preset("jepa")
+    theirs = value_and_gradients(
+        lambda z, p, t: 0.5 * ((p[0] - t[1]).square().mean() + (p[1] - t[0]).square().mean())
+    )
+    ours = value_and_gradients(lambda z, p, t: loss_of(settings, z, p, t))
+    precision = settings.prediction_precision
+    expected = (precision * theirs[0], tuple(precision * one for one in theirs[1]))
+    torch.testing.assert_close(ours, expected, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "simclr",
+        "vicreg",
+        "byol",
+        "simsiam",
+        "cpc",
+        "barlow_twins",
+        "jepa",
+        "lejepa",
+        "wmse",
+        "directpred",
+        "product",
+    ],
+)
 def test_a_preset_is_a_file_of_keys_that_the_method_knows(name):
     settings = preset(name)
     assert settings.build_objective().latent.support == settings.support

@@ -7,6 +7,7 @@ from solo_ldm.entropy.logdet import LogDetEntropy, LogDetExpansionEntropy
 from solo_ldm.entropy.neighbour import NeighbourEntropy
 from solo_ldm.entropy.none import NoEntropy
 from solo_ldm.entropy.redundancy import RedundancyEntropy
+from solo_ldm.entropy.sliced import SlicedGaussianEntropy
 from solo_ldm.entropy.vicreg import VICRegEntropy
 
 ENTROPIES: dict[str, type[EntropyEstimator]] = {
@@ -15,6 +16,7 @@ ENTROPIES: dict[str, type[EntropyEstimator]] = {
     "logdet": LogDetEntropy,
     "logdet_expansion": LogDetExpansionEntropy,
     "coding_rate": CodingRateEntropy,
+    "sliced": SlicedGaussianEntropy,
     "vicreg": VICRegEntropy,
     "redundancy": RedundancyEntropy,
     "none": NoEntropy,
@@ -30,5 +32,6 @@ __all__ = [
     "NeighbourEntropy",
     "NoEntropy",
     "RedundancyEntropy",
+    "SlicedGaussianEntropy",
     "VICRegEntropy",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import get_args
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,22 +19,28 @@ class EntropyEstimator(nn.Module, ABC):
     turn its value into nats (`to_nats`); the joint and the pooled entropies follow from it.
 
     Args:
-        support: where the latents live, "plane" or "sphere".
+        support: where the latents live, one of `supports`.
 
     Raises:
-        ValueError: an unknown support.
+        ValueError: another support.
     """
+
+    supports: ClassVar[tuple[Support, ...]] = ("plane", "sphere")
 
     def __init__(self, support: Support = "plane") -> None:
         super().__init__()
-        if support not in get_args(Support):
-            raise ValueError(f"support must be one of {get_args(Support)}, got {support!r}")
+        if support not in self.supports:
+            raise ValueError(f"support must be one of {self.supports}, got {support!r}")
         self.support: Support = support
 
     @property
     def fewest_samples(self) -> int:
         """The smallest batch that the estimator is defined for."""
         return 2
+
+    def at_step(self, step: int) -> None:
+        """Take note of the number of the training step; for estimators that draw at random."""
+        return
 
     @abstractmethod
     def marginal(self, z: Tensor) -> Tensor:

@@ -1,21 +1,29 @@
 """Latent models p(z1, z2): where latents live and how well two views agree. Needs torch alone."""
 
 from solo_ldm.latents.base import LatentModel, Support
+from solo_ldm.latents.conditional import ConditionalGaussian
 from solo_ldm.latents.correlated import CorrelatedPlane
 from solo_ldm.latents.plane import GaussianPlane
+from solo_ldm.latents.product import ProductLatent
 from solo_ldm.latents.sphere import VonMisesFisherSphere
+from solo_ldm.latents.whitened import WhitenedPlane
 
 LATENTS: dict[str, type[LatentModel]] = {
     "plane": GaussianPlane,
     "sphere": VonMisesFisherSphere,
     "correlated": CorrelatedPlane,
+    "whitened": WhitenedPlane,
+    "conditional": ConditionalGaussian,
 }
 
 __all__ = [
     "LATENTS",
+    "ConditionalGaussian",
     "CorrelatedPlane",
     "GaussianPlane",
     "LatentModel",
+    "ProductLatent",
     "Support",
     "VonMisesFisherSphere",
+    "WhitenedPlane",
 ]

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-Support = Literal["plane", "sphere"]
+Support = Literal["plane", "sphere", "product"]
 
 
 class LatentModel(nn.Module, ABC):
@@ -19,6 +19,8 @@ class LatentModel(nn.Module, ABC):
     support: ClassVar[Support]
     # Whether log_prob takes what a predictor says rather than a latent, so that there must be one.
     needs_predictor: ClassVar[bool] = False
+    # Whether latents cannot collapse under log_prob alone, without an entropy or a detached target.
+    prevents_collapse: ClassVar[bool] = False
 
     @abstractmethod
     def project(self, h: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from solo_ldm.distributed import gather
 from solo_ldm.methods.base import BaseMethod, Description
+from solo_ldm.methods.direct import DirectPredictor
 from solo_ldm.methods.heads import MovingAverage, perceptron
 from solo_ldm.objective import LDMTerms
 from solo_ldm.settings import LDMSettings, resolve
@@ -55,6 +56,8 @@ class LDMBody(_Host):
             self.predictor = perceptron(
                 dim, settings.pred_hidden_dim, num_predicted, batch_norm=settings.pred_batch_norm
             )
+        elif settings.predictor == "direct":
+            self.predictor = DirectPredictor(dim, settings.direct_momentum, settings.direct_ridge)
         self.target: MovingAverage | None = None
         if settings.target == "moving_average":
             self.target = MovingAverage(self._averaged(), settings.base_tau, settings.final_tau)
@@ -81,15 +84,8 @@ class LDMBody(_Host):
             ValueError: see `solo_ldm.settings.resolve`.
         """
         settings = cls.settings(cfg)
-        parts = [f"{settings.entropy} entropy, {settings.over}, on the {settings.support}"]
-        if settings.entropy == "none":
-            parts = [f"no entropy, on the {settings.support}"]
-        if settings.predictor != "none":
-            parts.append(f"{settings.predictor} predictor")
-        if settings.target != "same":
-            parts.append(f"{settings.target.replace('_', ' ')} target")
         return Description(
-            headline=", ".join(parts),
+            headline=settings.headline,
             terms=("train_ldm_loss", "train_log_prob", "train_entropy"),
             axes={
                 "latent": settings.latent,
@@ -111,7 +107,7 @@ class LDMBody(_Host):
         """
         cfg = super().add_and_assert_specific_cfg(cfg)
         settings = cls.settings(cfg)
-        fewest = settings.build_objective().entropy.fewest_samples
+        fewest = settings.build_objective().fewest_samples
         if cfg.optimizer.batch_size < fewest:
             raise ValueError(
                 f"optimizer.batch_size={cfg.optimizer.batch_size} is too small: entropy="
@@ -122,10 +118,11 @@ class LDMBody(_Host):
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
-        """The host's groups, the projector and, if there is one, the predictor."""
+        """The host's groups, the projector and, if there is one that learns, the predictor."""
         extra: list[dict[str, Any]] = [{"name": "projector", "params": self.projector.parameters()}]
-        if self.predictor is not None:
-            extra.append({"name": "predictor", "params": self.predictor.parameters()})
+        learned = [] if self.predictor is None else list(self.predictor.parameters())
+        if learned:
+            extra.append({"name": "predictor", "params": learned})
         return super().learnable_params + extra
 
     def forward(self, X: Tensor) -> dict[str, Any]:  # noqa: N803
@@ -168,9 +165,9 @@ class LDMBody(_Host):
         self._averaged_step = self.trainer.global_step
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Tell the latent model how far the training is."""
+        """Tell the objective how far the training is."""
         super().on_train_batch_start(batch, batch_idx)
-        self.objective.latent.at(self._progress())
+        self.objective.at(self._progress(), self.trainer.global_step)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move the target network, once a step of the optimiser."""

@@ -1,0 +1,184 @@
+"""The sliced Gaussian test of LeJEPA (SIGReg), read as an entropy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from solo_ldm.entropy.base import EntropyEstimator
+from solo_ldm.latents.base import Support, positive
+from solo_ldm.numerics import check_pair, check_samples, narrow, widen
+
+# Seeds of the slices: one a step, far from the small seeds that runs begin with.
+_FIRST_SEED = 0x511CE
+
+
+class SlicedGaussianEntropy(EntropyEstimator):
+    """Minus how far random one-dimensional projections (slices) are from those of the maximum.
+
+    H = −(1/M) Σ_m B ∫_{−T}^{T} |φ̂_m(t) − φ_m(t)|² exp(−t²/2) dt
+    φ̂_m(t) = (1/B) Σ_i exp(i t u_mᵀz_i)
+
+    u_m are M directions of unit length, and φ_m is the characteristic function that the slice has
+    where the entropy is largest:
+
+    plane:   φ_m(t) = exp(−t²/2), of the standard Gaussian: the largest entropy at unit variances.
+        This is SIGReg, a mean of Epps–Pulley statistics.
+    sphere:  slices are of √D z, and φ_m that of the uniform distribution on the sphere, or on the
+        product of two spheres for the joint entropy. It tends to the Gaussian's as D grows.
+
+    By Cramér and Wold's theorem the statistic of all slices and frequencies is zero for that
+    distribution alone. The integral is a trapezoidal sum over `num_points` frequencies in [0, T].
+
+    Slices are drawn from the number of the step (`at_step`) and nothing else: the same in every
+    process, for every pair of views of the step, and after a resume. A call changes nothing.
+
+    Args:
+        support: "plane" or "sphere".
+        num_slices: M.
+        num_points: frequencies of the sum, at least 2.
+        largest_frequency: T, in units of 1 / z.
+
+    Raises:
+        ValueError: no slices, fewer than 2 points, T not above zero; fewer than two samples.
+
+    Source:
+        Balestriero & LeCun, LeJEPA, arXiv 2511.08544 (SIGReg); Epps & Pulley, Biometrika 70 (1983).
+        The uniform sphere's characteristic function: Mardia & Jupp, Directional Statistics (2000),
+        section 9.3; taking it as the target is ours.
+    """
+
+    def __init__(
+        self,
+        support: Support = "plane",
+        num_slices: int = 1024,
+        num_points: int = 17,
+        largest_frequency: float = 3.0,
+    ) -> None:
+        super().__init__(support)
+        if num_slices < 1 or num_points < 2:
+            raise ValueError(
+                "num_slices must be at least 1 and num_points at least 2, "
+                f"got {num_slices} and {num_points}"
+            )
+        self.num_slices, self.num_points = int(num_slices), int(num_points)
+        self.largest_frequency = positive(largest_frequency, "largest_frequency")
+        self._step = 0
+
+    def at_step(self, step: int) -> None:
+        """Draw other slices from now on: those of this step of the training."""
+        self._step = int(step)
+
+    def slices(self, dim: int) -> Tensor:
+        """Return the directions of the step (dim, M), columns of unit length, on the CPU.
+
+        Args:
+            dim: of the latents; of both views together for the joint entropy.
+        """
+        # On the CPU: what a GPU draws depends on its model, and processes may differ in theirs.
+        generator = torch.Generator().manual_seed(_FIRST_SEED + self._step)
+        drawn = torch.randn(dim, self.num_slices, generator=generator)
+        return torch.nn.functional.normalize(drawn, dim=0)
+
+    def marginal(self, z: Tensor) -> Tensor:
+        """Return the value for samples (B, D) as a scalar; see the class for the equation."""
+        return self._value(z, num_views=1)
+
+    def joint(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return the value for paired samples, both (B, D), stacked along features, as a scalar."""
+        check_pair(z1, z2)
+        return self._value(torch.cat([z1, z2], dim=1), num_views=2)
+
+    def _value(self, z: Tensor, num_views: int) -> Tensor:
+        check_samples(z, self.fewest_samples, "SlicedGaussianEntropy", "raise optimizer.batch_size")
+        with torch.autocast(z.device.type, enabled=False):
+            wide = widen(z)
+            directions = self.slices(z.shape[1]).to(wide)
+            times = torch.arange(self.num_points, dtype=wide.dtype, device=wide.device)
+            times = times * (self.largest_frequency / (self.num_points - 1))
+            # Twice the half line: the integrand is even.
+            weights = torch.exp(-0.5 * times.square()) * (2.0 * times[1])
+            weights[0], weights[-1] = 0.5 * weights[0], 0.5 * weights[-1]
+            if self.support == "sphere":
+                dim = z.shape[1] // num_views
+                # Of the parts of a direction on each sphere; their product has independent factors.
+                lengths = directions.view(num_views, dim, -1).norm(dim=1)
+                lengths = lengths if num_views > 1 else torch.ones_like(lengths[:, :1])
+                each = _uniform_sphere(times[:, None, None] * lengths, dim, self.largest_frequency)
+                targets = each.prod(dim=1)
+                projected = (wide * dim**0.5) @ directions
+            else:
+                targets = torch.exp(-0.5 * times.square())[:, None]
+                projected = wide @ directions
+            value: Tensor = _EppsPulley.apply(projected, times, weights, targets)  # pyright: ignore
+            return narrow(-value, z)
+
+    def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
+        """Raise a ValueError: the statistic of a test does not determine an entropy."""
+        raise ValueError(
+            "the statistic of the sliced test has no value in nats; "
+            "use LogDetEntropy on the same latents to read an entropy"
+        )
+
+    def extra_repr(self) -> str:
+        """Show the settings when printed."""
+        return (
+            f"support={self.support!r}, num_slices={self.num_slices}, "
+            f"num_points={self.num_points}, largest_frequency={self.largest_frequency}"
+        )
+
+
+class _EppsPulley(torch.autograd.Function):
+    """Mean over slices of B Σ_k w_k |φ̂(t_k) − φ(t_k)|², keeping no more than the projections.
+
+    exp(i t_k x) is the k-th power of exp(i t_1 x), as frequencies are multiples of the first: a
+    product a frequency in place of a sine and a cosine.
+
+    Args:
+        x: projections (B, M).
+        times: t_k, (K,), equally spaced from 0.
+        weights: w_k, (K,).
+        targets: φ(t_k), real, (K, M) or (K, 1).
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, times: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
+        ctx.save_for_backward(x, times, weights, targets)
+        turn = torch.polar(torch.ones_like(x), times[1] * x)
+        power, total = torch.ones_like(turn), x.new_zeros(())
+        for weight, target in zip(weights, targets, strict=True):
+            total = total + weight * (power.mean(dim=0) - target).abs().square().mean()
+            power = power * turn
+        return len(x) * total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore
+        x, times, weights, targets = ctx.saved_tensors
+        turn = torch.polar(torch.ones_like(x), times[1] * x)
+        power, gradient = torch.ones_like(turn), torch.zeros_like(x)
+        for time, weight, target in zip(times, weights, targets, strict=True):
+            gap = power.mean(dim=0) - target
+            # d|gap|²/dx_i = (2 t / B) Re(conj(gap) · i exp(i t x_i)), and B cancels.
+            gradient -= (2.0 * weight * time) * (gap.conj() * power).imag
+            power = power * turn
+        return gradient * (grad_outputs[0] / x.shape[1]), None, None, None
+
+
+def _uniform_sphere(times: Tensor, dim: int, largest: float) -> Tensor:
+    """Return E exp(i t uᵀx) of x uniform on the sphere of radius √D in ℝᴰ, u of unit length.
+
+    ₀F₁(; D/2; −D t²/4), by its series. Term k is below (t²/2)^k / k!: alternating terms of up to
+    exp(t²/2) cost digits, of which the weight exp(−t²/2) of the frequency hides as many.
+
+    Args:
+        times: t, any shape.
+        dim: D.
+        largest: the largest t.
+    """
+    square = -0.25 * dim * times.square()
+    term, total = torch.ones_like(times), torch.ones_like(times)
+    for k in range(30 + int(2.0 * largest**2)):
+        term = term * square / ((k + 1.0) * (0.5 * dim + k))
+        total = total + term
+    return total

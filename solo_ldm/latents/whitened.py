@@ -1,0 +1,87 @@
+"""Whitened latents, compared as directions: the model of W-MSE."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from solo_ldm.latents.base import LatentModel, positive
+from solo_ldm.numerics import check_pair, narrow, widen
+
+# As in the log-determinant: Cholesky succeeds on covariances of any size.
+_RELATIVE_RIDGE = 1e-12
+# Below this length a vector has no direction, as on the sphere.
+_SHORTEST = 1e-12
+
+
+class WhitenedPlane(LatentModel):
+    """Two views agree in their direction after each is whitened over the batch.
+
+    log p(z1, z2) = −λ ‖x1 − x2‖² = −2λ (1 − x1ᵀx2),   x = y / ‖y‖,   y = L⁻¹ (z − mean),
+    L Lᵀ = Cov(z) + ε I, Cov with divisor B − 1
+
+    Whitening is by Cholesky, of each view over the whole batch (of all processes). Latents of unit
+    covariance cannot collapse, so that no entropy is needed: it constrains what an entropy would
+    reward. Scale, shift and correlations of the latents do not matter, and a pair's density
+    depends on its batch.
+
+    Args:
+        prediction_precision: λ, dimensionless; 1 in W-MSE.
+        ridge: ε, in squared units of z.
+
+    Raises:
+        ValueError: λ or ε is not above zero.
+
+    Source:
+        Ermolov et al., Whitening for Self-Supervised Representation Learning, arXiv 2007.06346,
+        equations 2 to 5; they whiten parts of a batch, drawn anew, here it is the whole.
+    """
+
+    support = "plane"
+    prevents_collapse = True
+
+    def __init__(self, prediction_precision: float = 1.0, ridge: float = 1e-9) -> None:
+        super().__init__()
+        self.prediction_precision = positive(prediction_precision, "prediction_precision")
+        self.ridge = positive(ridge, "ridge")
+
+    def project(self, h: Tensor) -> Tensor:
+        """Return `h` (B, D) as it is: whitening needs the batch of all processes."""
+        return h
+
+    def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return −2λ (1 − x1ᵀx2) for each pair.
+
+        Args:
+            z1: latents of the first view (B, D).
+            z2: latents of the second view (B, D).
+
+        Returns:
+            (B,), dimensionless.
+
+        Raises:
+            ValueError: the shapes differ, or there are no more samples than dimensions.
+        """
+        check_pair(z1, z2)
+        if len(z1) <= z1.shape[1]:
+            raise ValueError(
+                f"whitening {z1.shape[1]} dimensions needs more samples than that, got a batch of "
+                f"{len(z1)}: raise optimizer.batch_size or lower method_kwargs.proj_output_dim"
+            )
+        with torch.autocast(z1.device.type, enabled=False):
+            x1, x2 = (self._direction(widen(z)) for z in (z1, z2))
+            gap = 1.0 - (x1 * x2).sum(dim=1)
+            return narrow(-2.0 * self.prediction_precision * gap, z1)
+
+    def _direction(self, z: Tensor) -> Tensor:
+        centred = z - z.mean(dim=0)
+        covariance = centred.T @ centred / (len(z) - 1)
+        variance = covariance.diagonal()
+        epsilon = self.ridge + _RELATIVE_RIDGE * variance.sum()
+        factor = torch.linalg.cholesky(covariance + torch.diag_embed(epsilon.expand_as(variance)))
+        white = torch.linalg.solve_triangular(factor, centred.T, upper=False).T
+        return white / white.norm(dim=1, keepdim=True).clamp_min(_SHORTEST)
+
+    def extra_repr(self) -> str:
+        """Show the settings when printed."""
+        return f"prediction_precision={self.prediction_precision}, ridge={self.ridge}"
