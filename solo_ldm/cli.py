@@ -36,7 +36,8 @@ solo-ldm decode     --config-name NAME [key=value ...]
 solo-ldm uncertainty RUN [data=NAME] [key=value ...]
 
   --config-name NAME    gaussprob, sphereprob, ldm, simclr, vicreg, byol, simsiam, cpc,
-                        barlow_twins, lightly/NAME, solo, or a YAML in FOLDER
+                        barlow_twins, lejepa, wmse, jepa, directpred, product, gje, lightly/NAME,
+                        solo, or a YAML in FOLDER
   --config-path FOLDER  a folder of your own YAMLs; they may build on the packaged groups
   key=value             override a key, e.g. method_kwargs.entropy=neighbour data=cifar10
   --cfg job             print the configuration and leave
