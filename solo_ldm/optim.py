@@ -129,6 +129,32 @@ def with_schedule(
     return [optimizer], [{"scheduler": scheduler, "interval": schedule.interval}]
 
 
+def optimizer_of_method(method: Any, groups: Iterable[dict[str, Any]]) -> Any:
+    """Return what a method's configure_optimizers returns: what its configuration names.
+
+    Args:
+        method: a LightningModule with `cfg` and `lr`.
+        groups: as in `build_optimizer`.
+    """
+    cfg = method.cfg
+    optimizer = build_optimizer(
+        cfg.optimizer.name,
+        groups,
+        lr=method.lr,
+        weight_decay=cfg.optimizer.weight_decay,
+        exclude_bias_and_norm=cfg.optimizer.exclude_bias_n_norm_wd,
+        kwargs=dict(cfg.optimizer.kwargs),
+    )
+    return with_schedule(
+        optimizer,
+        cfg.scheduler,
+        cfg.max_epochs,
+        # Lightning makes the loaders to count them.
+        lambda: float(method.trainer.estimated_stepping_batches),
+        scale=cfg.accumulate_grad_batches,
+    )
+
+
 def warmup_cosine(
     optimizer: Optimizer,
     warmup_steps: float,

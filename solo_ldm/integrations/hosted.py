@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from solo_ldm.integrations.recipes import RECIPES, default_settings
 from solo_ldm.methods.base import Description
-from solo_ldm.optim import build_optimizer, with_schedule
+from solo_ldm.optim import optimizer_of_method
 from solo_ldm.settings import suggestion
 
 if TYPE_CHECKING:
@@ -126,22 +126,8 @@ class HostedMethod(_Theirs):
 
     def configure_optimizers(self) -> Any:
         """Build our optimiser and schedule on solo-learn's groups; `static_lr` keeps its rate."""
-        cfg = self.cfg
-        optimizer = build_optimizer(
-            cfg.optimizer.name,
-            [{"name": "other", **group} for group in self.learnable_params],
-            lr=self.lr,
-            weight_decay=cfg.optimizer.weight_decay,
-            exclude_bias_and_norm=cfg.optimizer.exclude_bias_n_norm_wd,
-            kwargs=dict(cfg.optimizer.kwargs),
-        )
-        return with_schedule(
-            optimizer,
-            cfg.scheduler,
-            cfg.max_epochs,
-            lambda: float(self.trainer.estimated_stepping_batches),
-            scale=cfg.accumulate_grad_batches,
-        )
+        groups = [{"name": "other", **group} for group in self.learnable_params]
+        return optimizer_of_method(self, groups)
 
     def base_training_step(self, X: Tensor, targets: Tensor) -> dict[str, Any]:  # noqa: N803
         """Keep what a crop gives."""

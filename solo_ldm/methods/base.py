@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_ldm.backbones import create_backbone
-from solo_ldm.optim import build_optimizer, with_schedule
+from solo_ldm.optim import optimizer_of_method
 
 
 @dataclass(frozen=True)
@@ -92,23 +92,7 @@ class BaseMethod(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser and the schedule that the configuration names."""
-        cfg = self.cfg
-        optimizer = build_optimizer(
-            cfg.optimizer.name,
-            self.learnable_params,
-            lr=self.lr,
-            weight_decay=cfg.optimizer.weight_decay,
-            exclude_bias_and_norm=cfg.optimizer.exclude_bias_n_norm_wd,
-            kwargs=dict(cfg.optimizer.kwargs),
-        )
-        return with_schedule(
-            optimizer,
-            cfg.scheduler,
-            cfg.max_epochs,
-            # Lightning makes the loaders to count them.
-            lambda: float(self.trainer.estimated_stepping_batches),
-            scale=cfg.accumulate_grad_batches,
-        )
+        return optimizer_of_method(self, self.learnable_params)
 
     def forward(self, X: Tensor) -> dict[str, Any]:  # noqa: N803
         """Return {"feats": (B, F), "logits": (B, classes)} of images (B, 3, H, W).
