@@ -65,6 +65,27 @@ def test_the_page_has_the_twelve_cells_of_the_paper_and_every_packaged_method():
     assert families <= named
 
 
+def test_the_comparison_of_all_methods_has_every_row_of_the_page():
+    """Cells and presets by what they are on the grid, baselines by their names."""
+    overrides = ["hydra.searchpath=[pkg://solo_ldm.configs]"]
+    with initialize_config_dir(str(ROOT / "scripts" / "compare"), version_base="1.3"):
+        entries = compose("methods", overrides=overrides).methods
+    compared = set()
+    for entry in entries:
+        if isinstance(entry, str):
+            compared.add(entry)
+        else:
+            over = [value.partition("=")[2] for value in entry.overrides]
+            compared.add((entry.config, *over))
+    for row in ROWS:
+        name = row[0].strip("`")
+        if name.startswith("cifar/"):
+            method = {"plane": "gaussprob", "sphere": "sphereprob"}[row[1]]
+            assert (method, row[2], row[3]) in compared
+        else:
+            assert name in compared
+
+
 @pytest.mark.parametrize("name", re.findall(r"`(test_\w+)`", PAGE))
 def test_every_test_that_the_page_names_exists(name):
     assert any(f"def {name}(" in path.read_text() for path in Path(__file__).parent.glob("*.py"))

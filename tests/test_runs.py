@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_sample_images
@@ -23,7 +24,8 @@ from solo_ldm.data.backends import dali_installed
 from solo_ldm.files import write_atomically
 from solo_ldm.host.guards import CollapseWarning, NonFiniteLossError
 from solo_ldm.host.pretrain import Outcome, pretrain
-from solo_ldm.host.run import RunFolder
+from solo_ldm.host.run import RunFolder, identity
+from solo_ldm.host.schema import complete
 
 needs_dali = pytest.mark.skipif(not dali_installed(), reason="DALI is not installed (Linux only)")
 
@@ -174,6 +176,17 @@ def test_a_finished_run_is_not_touched_by_the_same_command(tmp_path):
     assert first.folder.path != second.folder.path
     for key, value in backbone_weights(first.folder).items():
         assert torch.equal(value, backbone_weights(second.folder)[key])
+
+
+def test_a_key_that_is_null_does_not_tell_runs_apart(tmp_path):
+    """So that a version with one more key, null by default, still finds the runs before it."""
+    cfg = complete(toy_config(tmp_path))
+    newer = cfg.copy()
+    OmegaConf.set_struct(newer, False)
+    newer.method_kwargs.something_new = None
+    assert identity(newer) == identity(cfg)
+    newer.method_kwargs.something_new = 0.0
+    assert identity(newer) != identity(cfg)
 
 
 def test_a_run_is_the_same_with_and_without_workers(tmp_path):

@@ -165,15 +165,24 @@ def _place(cfg: DictConfig, kind: str, content: dict[str, Any]) -> tuple[Path, s
 def identity(cfg: DictConfig, besides: Sequence[str] = ()) -> dict[str, Any]:
     """Return the part of a configuration that decides what a run computes.
 
+    Keys set to null are left out: null is the default, so that a version with another such key
+    still knows the runs of those before it.
+
     Args:
         cfg: the completed configuration.
         besides: further keys that do not decide it.
     """
-    content: Any = OmegaConf.to_container(cfg)
+    content: Any = _without_nulls(OmegaConf.to_container(cfg))
     for key in (*_NOT_IDENTITY, *besides):
         node, _, leaf = key.rpartition(".")
         (content.get(node, {}) if node else content).pop(leaf, None)
     return content
+
+
+def _without_nulls(content: Any) -> Any:
+    if not isinstance(content, dict):
+        return content
+    return {key: _without_nulls(value) for key, value in content.items() if value is not None}
 
 
 def save_args(folder: RunFolder, cfg: DictConfig) -> None:
