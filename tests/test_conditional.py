@@ -18,9 +18,9 @@ from toy import toy_config
 from solo_ldm.host.pretrain import pretrain
 from solo_ldm.latents import ConditionalGaussian
 from solo_ldm.latents.conditional import PredictedGaussian
+from solo_ldm.method_kwargs import resolve
 from solo_ldm.methods import LDMBody, find_method
 from solo_ldm.objective import LDMObjective
-from solo_ldm.settings import resolve
 
 COVARIANCES = ("diagonal", "low_rank", "full")
 DIM = 5

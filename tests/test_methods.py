@@ -8,8 +8,8 @@ from cells import TWELVE
 from omegaconf import DictConfig, OmegaConf
 from toy import plain, toy_config
 
+from solo_ldm.method_kwargs import REFERENCE_TYPES, resolve
 from solo_ldm.methods import METHODS, LDMBody
-from solo_ldm.settings import REFERENCE_TYPES, resolve
 
 SIZES = {"proj_hidden_dim": 8, "proj_output_dim": 4}
 

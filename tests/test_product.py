@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 from toy import plain, toy_config
 
 from solo_ldm.latents import GaussianPlane, ProductLatent, VonMisesFisherSphere
+from solo_ldm.method_kwargs import resolve
 from solo_ldm.methods import LDM
 from solo_ldm.objective import LDMObjective, ProductObjective
-from solo_ldm.settings import resolve
 
 SIZES = {"proj_hidden_dim": 8}
 PLANE = {"latent": "plane", "dim": 3, "entropy": "logdet", "over": "joint"}

@@ -13,8 +13,8 @@ from scipy.integrate import quad
 from scipy.special import hyp0f1
 
 from solo_ldm.entropy import SlicedGaussianEntropy
+from solo_ldm.method_kwargs import resolve
 from solo_ldm.objective import LDMObjective, ProductObjective
-from solo_ldm.settings import resolve
 
 
 def uniform_sphere(count: int, dim: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from solo_ldm.latents import GaussianPlane, LatentModel, WhitenedPlane
-from solo_ldm.settings import resolve
+from solo_ldm.method_kwargs import resolve
 
 SIZES = {"proj_hidden_dim": 8, "proj_output_dim": 4}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from solo_ldm.settings import suggestion
+from solo_ldm.suggestions import suggestion
 
 
 def check_arguments(

@@ -143,7 +143,7 @@ def check_parts(cfg: DictConfig) -> None:
     from predictive.objective import PredictiveObjective
     from predictive.online_decoders import DecoderConfig
     from predictive.predictors import PREDICTORS
-    from solo_ldm.settings import suggestion
+    from solo_ldm.suggestions import suggestion
 
     assert_choice(cfg, "method", tuple(PREDICTORS))
     assert_choice(cfg, "data.dataset", tuple(DATASETS))

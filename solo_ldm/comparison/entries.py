@@ -26,7 +26,7 @@ from solo_ldm.host.run import identity
 from solo_ldm.host.schema import RunConfig, complete
 from solo_ldm.methods import Description, find_method
 from solo_ldm.optim import check_optimizer
-from solo_ldm.settings import suggestion
+from solo_ldm.suggestions import suggestion
 
 _PACKAGE = "solo_ldm.configs"
 

@@ -231,7 +231,7 @@ def _all_keys(wanted: str, schema: type) -> list[str]:
     if not wanted.startswith("method_kwargs."):
         return walk(OmegaConf.structured(schema), "")
     # Imported when needed: it imports torch, which takes seconds.
-    from solo_ldm.settings import known_keys
+    from solo_ldm.method_kwargs import known_keys
 
     return [f"method_kwargs.{key}" for key in known_keys()]
 

@@ -21,7 +21,7 @@ from solo_ldm.host.checkpoints import AtomicCheckpointIO
 from solo_ldm.host.hardware import Hardware
 from solo_ldm.host.logger import MetricsCSV
 from solo_ldm.host.run import RunFolder, check_fits, load_checkpoint
-from solo_ldm.settings import suggestion
+from solo_ldm.suggestions import suggestion
 
 
 @dataclass(frozen=True)

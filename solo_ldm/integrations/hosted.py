@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from solo_ldm.integrations.recipes import RECIPES, default_settings
 from solo_ldm.methods.base import Description
 from solo_ldm.optim import optimizer_of_method
-from solo_ldm.settings import suggestion
+from solo_ldm.suggestions import suggestion
 
 if TYPE_CHECKING:
     _Theirs: Any = pl.LightningModule

@@ -42,7 +42,7 @@ from solo_ldm.integrations.translation import for_linear, for_pretraining
 from solo_ldm.methods.gaussprob import GaussProbBody
 from solo_ldm.methods.ldm import LDMBody
 from solo_ldm.methods.sphereprob import SphereProbBody
-from solo_ldm.settings import suggestion
+from solo_ldm.suggestions import suggestion
 
 TESTED_COMMIT = "9187ea3"  # version 1.0.6; a checkout has no version of its own to ask
 

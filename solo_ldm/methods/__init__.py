@@ -9,7 +9,7 @@ from solo_ldm.methods.base import BaseMethod, Description
 from solo_ldm.methods.gaussprob import GaussProb, GaussProbBody
 from solo_ldm.methods.ldm import LDM, LDMBody
 from solo_ldm.methods.sphereprob import SphereProb, SphereProbBody
-from solo_ldm.settings import suggestion
+from solo_ldm.suggestions import suggestion
 
 METHODS: dict[str, type[LDMBody]] = {"gaussprob": GaussProb, "sphereprob": SphereProb, "ldm": LDM}
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from solo_ldm.distributed import gather
+from solo_ldm.method_kwargs import resolve
 from solo_ldm.methods.base import BaseMethod, Description
 from solo_ldm.methods.direct import DirectPredictor
 from solo_ldm.methods.heads import MovingAverage, perceptron
 from solo_ldm.objective import LDMTerms
-from solo_ldm.settings import LDMSettings, resolve
+from solo_ldm.settings import LDMSettings
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -67,7 +68,7 @@ class LDMBody(_Host):
         """Return the cell of the grid that a configuration names.
 
         Raises:
-            ValueError: see `solo_ldm.settings.resolve`.
+            ValueError: see `solo_ldm.method_kwargs.resolve`.
         """
         if cfg.get("momentum"):
             raise ValueError(
@@ -81,7 +82,7 @@ class LDMBody(_Host):
         """Say what the method is.
 
         Raises:
-            ValueError: see `solo_ldm.settings.resolve`.
+            ValueError: see `solo_ldm.method_kwargs.resolve`.
         """
         settings = cls.settings(cfg)
         return Description(

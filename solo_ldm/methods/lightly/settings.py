@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from solo_ldm.methods.lightly.parts import Recipe
-from solo_ldm.settings import suggestion
+from solo_ldm.suggestions import suggestion
 
 # Least and greatest values, of settings whose range is not "0 or more". A number that ends in
 # _dim counts units: 1 or more.
