@@ -1,0 +1,75 @@
+"""A new estimator or latent model is its class, a line in `__init__` and a YAML: nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from torch import Tensor
+from toy import toy_config
+
+from solo_ldm.entropy import ENTROPIES, EntropyEstimator
+from solo_ldm.host.pretrain import pretrain
+from solo_ldm.latents import LATENTS, LatentModel
+
+# Toy runs are too short to leave a collapse.
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.host.guards.CollapseWarning")
+
+
+class LogVariance(EntropyEstimator):
+    """Half the mean logarithm of the variances, for which dimensions may be dropped."""
+
+    def __init__(self, support: str = "plane", floor: float = 1e-3) -> None:
+        super().__init__(support)  # pyright: ignore[reportArgumentType]
+        self.floor = floor
+
+    def marginal(self, z: Tensor) -> Tensor:
+        return 0.5 * (z.var(dim=0) + self.floor).log().mean()
+
+    def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
+        return num_views * dim * (value + 0.5 * math.log(2.0 * math.pi * math.e))
+
+
+class LaplacePlane(LatentModel):
+    """Views differ by Laplace noise."""
+
+    support = "plane"
+
+    def __init__(self, prediction_precision: float = 3.0, power: float = 1.0) -> None:
+        super().__init__()
+        self.precision, self.power = prediction_precision, power
+
+    def project(self, h: Tensor) -> Tensor:
+        return h
+
+    def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
+        return -self.precision * (z1 - z2).abs().pow(self.power).mean(dim=1)
+
+
+def test_an_estimator_trains_and_takes_its_settings_once_it_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.setitem(ENTROPIES, "log_variance", LogVariance)
+    cell = ["method_kwargs.entropy=log_variance", "+method_kwargs.floor=0.5"]
+    outcome = pretrain(toy_config(tmp_path, *cell))
+    assert outcome is not None
+    settings = outcome.results["settings"]
+    assert settings["entropy"] == "log_variance"
+    assert settings["entropy_kwargs"] == {"floor": 0.5}
+    assert math.isfinite(outcome.results["final_terms"]["entropy"])
+
+
+def test_a_latent_model_trains_and_takes_its_settings_once_it_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.setitem(LATENTS, "laplace", LaplacePlane)
+    cell = ["method_kwargs.latent=laplace", "+method_kwargs.power=1.5"]
+    outcome = pretrain(toy_config(tmp_path, *cell, name="ldm"))
+    assert outcome is not None
+    settings = outcome.results["settings"]
+    assert (settings["latent"], settings["prediction_precision"]) == ("laplace", 3.0)
+    assert settings["latent_kwargs"] == {"power": 1.5}
+
+
+def test_a_misspelt_setting_of_a_new_estimator_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(ENTROPIES, "log_variance", LogVariance)
+    cell = ["method_kwargs.entropy=log_variance", "+method_kwargs.flor=0.5"]
+    with pytest.raises(ValueError, match=r"unknown key method_kwargs.flor: did you mean floor\?"):
+        pretrain(toy_config(tmp_path, *cell))
+    assert not list(tmp_path.iterdir())
