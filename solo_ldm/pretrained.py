@@ -6,11 +6,12 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import timm
+from omegaconf import OmegaConf
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -25,7 +26,7 @@ from solo_ldm.training_args import (
     stored_args,
 )
 
-Kind = Literal["run", "checkpoint", "safetensors", "solo-learn", "timm", "untrained"]
+Kind = Literal["run", "checkpoint", "safetensors", "solo-learn", "zoo", "timm", "untrained"]
 
 CHECKPOINTS = (".ckpt", ".pth", ".pt")
 
@@ -78,8 +79,8 @@ def load_pretrained(
 
     Args:
         source: a run's folder, finished or not; a checkpoint of ours or of solo-learn (or the
-            folder that solo-learn wrote); a backbone.safetensors; timm:NAME for timm's own
-            weights, which are downloaded once; untrained:NAME for a baseline.
+            folder that solo-learn wrote); a backbone.safetensors; zoo:NAME or timm:NAME for
+            published weights, which are downloaded once; untrained:NAME for a baseline.
         backbone_name: for a checkpoint without the args.json that says it.
         backbone_kwargs: further arguments of the network, likewise.
         image_size: side of the images in pixels; None takes that of the training.
@@ -94,11 +95,11 @@ def load_pretrained(
     """
     text = str(source)
     prefix, colon, name = text.partition(":")
-    if colon and prefix == "zoo":
-        raise ValueError(f"{text}: there is no zoo yet; give a run folder, a file or timm:NAME")
     kwargs = dict(backbone_kwargs or {})
     if colon and prefix in ("timm", "untrained"):
         return _from_timm(name, prefix == "timm", text, kwargs, image_size)
+    if colon and prefix == "zoo":
+        return _from_zoo(name, text, Network(backbone_name, kwargs, image_size))
     path = Path(source).expanduser()
     wanted = Network(backbone_name, kwargs, image_size)
     if path.is_dir():
@@ -264,6 +265,20 @@ def _epoch(checkpoint: Mapping[str, Any]) -> int | None:
         # Lightning counts from 0 and saves at the end of the epoch.
         epoch = checkpoint.get("epoch")
         return epoch + 1 if isinstance(epoch, int) else None
+
+
+def _from_zoo(name: str, source: str, wanted: Network) -> Pretrained:
+    # Imported when needed: the zoo itself reads backbones through this module.
+    from solo_ldm import zoo
+    from solo_ldm.zoo.kinds import CONFIG, WEIGHTS
+
+    entry = zoo.entry(name)
+    if entry.kind != "backbone":
+        raise ValueError(f"{source} is no image backbone but {entry.kind}: {entry.headline}")
+    folder = zoo.files(name)
+    args: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    read = _from_safetensors(folder / WEIGHTS, source, "zoo", wanted)
+    return replace(read, args=args)
 
 
 def _from_timm(

@@ -146,7 +146,7 @@ def refusals(folder: Path, run: Outcome) -> list[tuple[list[str], str]]:
     return [
         ([], "missing key pretrained_feature_extractor"),
         (["pretrained_feature_extractor=nowhere"], "no file or folder at nowhere"),
-        (["pretrained_feature_extractor=zoo:x"], "no zoo yet"),
+        (["pretrained_feature_extractor=zoo:x"], "the zoo has no 'x'"),
         ([stranger, "data=digits"], "set backbone.name"),
         ([stranger, "data=digits", "backbone.name=resnet18"], "holds another network"),
         ([own, "backbone.name=resnet18"], "holds convnet_small"),

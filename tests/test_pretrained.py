@@ -161,7 +161,7 @@ def broken_sources(folder: Path, run: RunFolder) -> dict[str, tuple[Path | str, 
     return {
         "missing": (folder / "none", {}, "no file or folder at"),
         "name": ("resnet18", {}, "say timm:resnet18"),
-        "zoo": ("zoo:ldm", {}, "no zoo yet"),
+        "zoo": ("zoo:ldm", {}, "the zoo has no 'ldm'"),
         "timm": ("timm:resnet-18", {}, "did you mean resnet18"),
         "empty": (folder / "empty", {}, "holds no weights"),
         "text": (folder / "notes.txt", {}, "ends in .txt"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from solo_ldm.backbones.small import ConvNetSmall
@@ -97,17 +97,18 @@ def load_backbone(path: str | Path) -> nn.Module:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a safetensors file that no run of ours wrote.
+        ValueError: no safetensors file, or one that no run of ours wrote.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no backbone at {path}: give a run's backbone.safetensors")
-    with safe_open(path, framework="pt") as stored:
-        metadata = stored.metadata() or {}
-        if "backbone" not in metadata:
-            raise ValueError(
-                f"{path} does not say which backbone it holds: no run of ours wrote it"
-            )
-        weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    try:
+        with safe_open(path, framework="pt") as stored:
+            metadata = stored.metadata() or {}
+            weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no safetensors file ({error})") from None
+    if "backbone" not in metadata:
+        raise ValueError(f"{path} does not say which backbone it holds: no run of ours wrote it")
     model = create_backbone(**json.loads(metadata["backbone"]))
     load_weights(model, weights, path)
     return model.eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from timm.models import register_model
+from timm.models import build_model_with_cfg, register_model
 from torch import Tensor, nn
 
 
@@ -56,8 +56,19 @@ class ConvNetSmall(nn.Module):
 
 @register_model
 def convnet_small(pretrained: bool = False, **kwargs: Any) -> ConvNetSmall:
-    """Build `ConvNetSmall`; the name under which timm.create_model finds it."""
-    if pretrained:
-        raise ValueError("convnet_small has no pretrained weights: pass pretrained=False")
+    """Build `ConvNetSmall`; the name under which timm.create_model finds it.
+
+    Raises:
+        ValueError: pretrained weights were asked for without a folder or a repository of them.
+    """
     known = {key: kwargs[key] for key in ("width", "num_classes", "in_chans") if key in kwargs}
-    return ConvNetSmall(**known)
+    source = kwargs.get("pretrained_cfg")
+    if not pretrained:
+        return ConvNetSmall(**known)
+    if not source:
+        raise ValueError(
+            "convnet_small has no pretrained weights of its own: give local-dir:FOLDER or zoo:NAME"
+        )
+    return build_model_with_cfg(
+        ConvNetSmall, "convnet_small", True, pretrained_cfg=source, pretrained_strict=True, **known
+    )

@@ -1,0 +1,178 @@
+"""Predictive models in the zoo: loading, scoring, publishing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from predictive.host.evaluation import LATENT_STATE, assess
+from predictive.host.run import build_data, build_method, for_method
+from predictive.host.schema import complete_predictive, plain
+from predictive.method import PredictiveMethod
+from solo_ldm.files import write_atomically
+from solo_ldm.host.hardware import Hardware, resolve_hardware
+from solo_ldm.host.run import identity
+from solo_ldm.safe_load import read_checkpoint
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, Measured, Measurement
+
+# Another machine may add up in another order; decoders are fitted to convergence.
+_TOLERANCE = 0.005
+_IDENTIFIED, _DECODED = "affine R² of the latents", "linear decoding of"
+
+
+class PredictiveKind(Kind):
+    """Encoders and predictors of time series, as `solo-ldm predictive` leaves them."""
+
+    name = "predictive"
+    package = "predictive.configs"
+    command = "predictive"
+    library = "solo_ldm"
+
+    def accepts(self, args: Mapping[str, Any]) -> bool:
+        """Whether a run of this configuration trained a predictor of time series."""
+        return "predictor" in args and "encoder" in args
+
+    def identity(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the part of a run's configuration that decides what it computes."""
+        cfg = _completed(args)
+        # What is measured stays: it decides what verifying measures.
+        return {**identity(cfg), "evaluation": OmegaConf.to_container(cfg.evaluation)}
+
+    def facts(self, args: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a run's record says of the model."""
+        predictor, entropy = results["method"], results["entropy"]
+        stopped = entropy == "stop_gradient"
+        size = results["settings"]["encoder"]
+        return {
+            "cell": {
+                "latent": "conditional",
+                "entropy": "none" if stopped else entropy,
+                "over": results["over"],
+                "predictor": predictor,
+                "target": "detached" if stopped else "same",
+            },
+            "headline": f"{predictor} predictor, {entropy.replace('_', ' ')} entropy",
+            "dataset": results["dataset"],
+            "backbone": f"MLP of {size.get('num_hidden_layers', 1)} × "
+            f"{size.get('hidden_dim', 100)} units",
+            "image_size": None,
+            "batch_size": results["settings"]["optimizer"]["batch_size"],
+        }
+
+    def run_scores(self, results: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:
+        """Return R² and that of the untrained network."""
+        scores: dict[str, tuple[float, float | None]] = {}
+        found = results["results"]
+        if found["identifiability"] is not None:
+            before, after = (found["identifiability"][name] for name in ("before", "after"))
+            scores[_IDENTIFIED] = (after["affine_r2"], before["affine_r2"])
+        for target, decoded in found["decoding"].items():
+            linear = {one["features"]: one["r2"] for one in decoded if one["decoder"] == "linear"}
+            if LATENT_STATE in linear:
+                untrained = linear.get("untrained state")
+                scores[f"{_DECODED} {target}"] = (linear[LATENT_STATE], untrained)
+        return scores
+
+    def write_weights(self, run: Path, path: Path, half: bool) -> None:
+        """Write the whole method: encoder, predictor, online decoders."""
+        checkpoint = read_checkpoint(run / "checkpoints" / "last.ckpt")
+        args = json.loads((run / "args.json").read_text())
+        cfg = _completed(args)
+        data = build_data(cfg)
+        targets = {name: values.shape[2] for name, values in data.train.targets.items()}
+        about = {"input_dim": data.train.inputs.shape[2], "target_dims": targets}
+        weights = {
+            key: (value.half() if half and value.dtype == torch.float32 else value).contiguous()
+            for key, value in checkpoint["state_dict"].items()
+        }
+        metadata = {"predictive": json.dumps(about)}
+        write_atomically(path, lambda temporary: save_file(weights, temporary, metadata))
+
+    def measure(self, folder: Path, data: Mapping[str, Any]) -> Measurement:
+        """Decode each target linearly from the latent states of held-out sequences."""
+        cfg = _config(folder)
+        for key, value in data.items():
+            cfg.data[key] = value
+        cfg.evaluation.kinds = ["linear"]
+        sequences = build_data(cfg)
+        hardware = _cpu(cfg)
+        pl.seed_everything(cfg.seed, verbose=False)
+        untrained = build_method(cfg, sequences, hardware).state_dict()
+        method = _method(folder, cfg, hardware)
+        found = assess(cfg, method, untrained, sequences, torch.device("cpu"))
+        count = int(sequences.held_out.lengths.sum())
+        scores = []
+        if found.after is not None:
+            value = float(found.after.to_true.r2)
+            scores.append(Measured(_IDENTIFIED, "r2", value, count, _TOLERANCE))
+        for target, decoded in found.scores.items():
+            for one in decoded:
+                if one.features == LATENT_STATE and one.kind == "linear":
+                    name = f"{_DECODED} {target}"
+                    scores.append(Measured(name, "r2", float(one.r2), count, _TOLERANCE))
+        return Measurement(tuple(scores), _hash_of(cfg))
+
+    def load(self, name: str, folder: Path) -> nn.Module:
+        """Return the method: `model(inputs)` with inputs (B, T, F) is a forecast."""
+        cfg = _config(folder)
+        return _method(folder, cfg, _cpu(cfg))
+
+    def usage(self, name: str) -> str:
+        """Return Python for a card."""
+        return (
+            "from solo_ldm import zoo\n\n"
+            f'model = zoo.load("{name}")\n'
+            "forecast = model(inputs)  # (B, T, F), as its data set makes them\n"
+            "latents, expected = forecast.latents, forecast.predictions.mean  # z_t, given z_<t\n"
+        )
+
+
+def _config(folder: Path) -> DictConfig:
+    content: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    content.pop("defaults")
+    return _completed(content)
+
+
+def _completed(args: Mapping[str, Any]) -> DictConfig:
+    return complete_predictive(OmegaConf.create(dict(args)))
+
+
+def _cpu(cfg: DictConfig) -> Hardware:
+    one = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    settings = {**one, "precision": "32-true", "sync_batchnorm": False}
+    return resolve_hardware(OmegaConf.merge(cfg, settings))  # pyright: ignore[reportArgumentType]
+
+
+def _method(folder: Path, cfg: DictConfig, hardware: Hardware) -> PredictiveMethod:
+    path = folder / WEIGHTS
+    with safe_open(path, framework="pt") as stored:
+        about = json.loads((stored.metadata() or {}).get("predictive", "{}"))
+        weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    if not about:
+        raise ValueError(f"{path} does not say what it was trained on: no run of ours wrote it")
+    method = PredictiveMethod(for_method(cfg, hardware), **about)
+    method.load_state_dict(weights)
+    return method.eval()
+
+
+def _hash_of(cfg: DictConfig) -> str:
+    """Hash what makes the data: a simulation's settings and seed, a recording's file.
+
+    The numbers of a simulation may differ in their last bits from machine to machine.
+    """
+    settings = plain(cfg.data)
+    path = settings.pop("path", None)
+    digest = hashlib.sha256(json.dumps({"seed": cfg.seed, **settings}, sort_keys=True).encode())
+    if path is not None:
+        digest.update(Path(path).expanduser().read_bytes())
+    return digest.hexdigest()

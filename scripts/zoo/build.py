@@ -1,0 +1,158 @@
+"""Build the zoo: train, score and publish each recipe of recipes.yaml.
+
+    uv run python scripts/zoo/build.py [NAME ...] [--data FOLDER] [--override KEY=VALUE ...]
+
+Without names: all that can be made on this machine. Stopped, the same command goes on where it was;
+finished runs are not repeated, and published entries of the same runs come out the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from predictive.host.run import predictive
+from predictive.host.schema import complete_predictive
+from solo_ldm.cli import one_line_errors
+from solo_ldm.host.pretrain import pretrain
+from solo_ldm.host.run import find_finished, identity
+from solo_ldm.host.schema import complete
+from solo_ldm.suggestions import suggestion
+from solo_ldm.zoo.cards import percent_or_number
+from solo_ldm.zoo.publishing import publish
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What trains, what completes its configuration, and where the packaged configurations are.
+COMMANDS: dict[str, tuple[Callable[..., Any], Callable[[DictConfig], DictConfig], str]] = {
+    "pretrain": (pretrain, complete, "solo_ldm.configs"),
+    "predictive": (predictive, complete_predictive, "predictive.configs"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an entry is made; see recipes.yaml."""
+
+    command: str
+    config: str
+    seeds: list[int]
+    licence: str
+    config_path: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    training_state: bool = False
+    needs: str | None = None
+    data: str | None = None
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+
+def main() -> None:
+    """Build what the command line names."""
+    parser = argparse.ArgumentParser(description="Train, score and publish the zoo's models.")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--data", metavar="FOLDER", help="of images, for recipes that need some")
+    parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--zoo", type=Path, default=ROOT / "zoo", help="where to publish")
+    parser.add_argument("--runs", default="trained_models/zoo", help="where runs are kept")
+    given = parser.parse_args()
+    with one_line_errors():
+        failed = build(given, Console())
+    sys.exit(1 if failed else 0)
+
+
+def build(given: argparse.Namespace, console: Console) -> list[str]:
+    """Make the entries that were asked for; return the names of those that failed."""
+    recipes = read_recipes()
+    for name in given.names:
+        if name not in recipes:
+            raise ValueError(f"no recipe {name!r}{suggestion(name, list(recipes))}")
+    chosen = {name: recipes[name] for name in given.names or recipes}
+    failed = []
+    for number, (name, recipe) in enumerate(chosen.items(), start=1):
+        reason = _missing(recipe, given)
+        if reason:
+            console.print(f"[yellow]{name} left out: {reason}[/]")
+            continue
+        console.rule(f"{name} ({number} of {len(chosen)})")
+        try:
+            _make(name, recipe, given, console)
+        except (ValueError, FileNotFoundError) as error:
+            console.print(f"[red]{name}: {error}[/]", soft_wrap=True)
+            failed.append(name)
+    console.print("next: solo-ldm zoo verify")
+    return failed
+
+
+def read_recipes() -> dict[str, Recipe]:
+    """Return the recipes by name."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("recipes.yaml")))
+    return {name: Recipe(**one) for name, one in content.items()}
+
+
+def configuration(recipe: Recipe, seed: int, overrides: list[str]) -> DictConfig:
+    """Compose the configuration of one run of a recipe."""
+    package = COMMANDS[recipe.command][2]
+    GlobalHydra.instance().clear()
+    told = [*recipe.overrides, f"seed={seed}", *overrides]
+    if recipe.config_path is None:
+        with initialize_config_module(package, version_base="1.3"):
+            return compose(recipe.config, overrides=told)
+    search = f"hydra.searchpath=[pkg://{package}]"
+    with initialize_config_dir(str(ROOT / recipe.config_path), version_base="1.3"):
+        return compose(recipe.config, overrides=[search, *told])
+
+
+def _missing(recipe: Recipe, given: argparse.Namespace) -> str | None:
+    if recipe.needs == "gpu" and not torch.cuda.is_available():
+        return "it needs a GPU"
+    if recipe.data is not None and given.data is None:
+        return f"it needs --data FOLDER, of {recipe.data}"
+    return None
+
+
+def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console) -> None:
+    train, check, _ = COMMANDS[recipe.command]
+    overrides = [f"checkpoint.dir={given.runs}", *given.override]
+    places = {}
+    if recipe.data is not None:
+        places = {"train_path": f"{given.data}/train", "val_path": f"{given.data}/test"}
+        overrides += [f"data.{key}={value}" for key, value in places.items()]
+    runs = []
+    for seed in recipe.seeds:
+        cfg = configuration(recipe, seed, overrides)
+        completed = check(cfg)
+        found = find_finished(completed, completed.method, identity(completed))
+        if found is None or not found.results.is_file():
+            outcome = train(cfg, console)
+            if outcome is None:
+                raise KeyboardInterrupt
+            found = outcome.folder
+        runs.append(found.path)
+    with console.status(f"publishing {name}"):
+        entry = publish(
+            runs,
+            name,
+            given.zoo,
+            licence=recipe.licence,
+            with_training_state=recipe.training_state,
+            reference=recipe.reference,
+            data=places,
+        )
+    scores = ", ".join(
+        f"{one.protocol} {percent_or_number(one, one.value)}" for one in entry.results
+    )
+    console.print(f"[bold]zoo:{name}[/]: {scores}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Image backbones in the zoo: loading with their preprocessing, scoring, publishing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch import Tensor, nn
+
+from solo_ldm.data.config import ViewSpec
+from solo_ldm.data.module import ImageDataModule
+from solo_ldm.data.photometric import Normalise
+from solo_ldm.data.sources import ArrayImages, FileImages, ImageSource, read_image
+from solo_ldm.data.transforms import evaluation_view
+from solo_ldm.evaluation import PROTOCOLS, evaluate, extract_features
+from solo_ldm.export import DTYPES, write_backbone
+from solo_ldm.host.knn_schema import choose_data
+from solo_ldm.host.run import identity
+from solo_ldm.host.schema import complete
+from solo_ldm.pretrained import Pretrained, load_pretrained
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, Measured, Measurement
+
+_BATCH = 256
+# Another machine may decide otherwise on so many test images, whose nearest neighbours or classes
+# are tied to within rounding, and on this share of many.
+_IMAGES, _SHARE = 2, 0.002
+
+
+class ZooBackbone(nn.Module):
+    """A published backbone: images in, features out.
+
+    Args:
+        name: of the entry.
+        pretrained: the network and the normalisation of its images.
+
+    Raises:
+        ValueError: weights that do not say how images are normalised.
+    """
+
+    def __init__(self, name: str, pretrained: Pretrained) -> None:
+        super().__init__()
+        if pretrained.mean is None or pretrained.std is None:
+            raise ValueError(f"zoo:{name} does not say how its images are normalised")
+        self.name = name
+        self.backbone = pretrained.backbone
+        self.image_size = pretrained.image_size
+        self.mean, self.std = pretrained.mean, pretrained.std
+        self.num_features = int(getattr(pretrained.backbone, "num_features", 0))
+        self._normalise = Normalise(self.mean, self.std)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features (B, num_features) of preprocessed images (B, 3, H, W)."""
+        return self.backbone(images)
+
+    def preprocess(self, images: Any) -> Tensor:
+        """Turn images into what `forward` takes, as in the evaluation that scored the model.
+
+        Args:
+            images: a path, a Pillow image, a uint8 array (H, W) or (H, W, 3), or a list of these.
+
+        Returns:
+            (B, 3, image_size, image_size), normalised, on the device of the backbone.
+
+        Raises:
+            ValueError: something that is no image, or a file that cannot be read.
+        """
+        many = images if isinstance(images, (list, tuple)) else [images]
+        pixels = [np.asarray(evaluation_view(_as_image(one), self.image_size)) for one in many]
+        if not pixels:
+            raise ValueError("images: expected at least one, got none")
+        batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+        batch = batch.to(torch.float32, memory_format=torch.contiguous_format)
+        return self._normalise(batch).to(next(self.backbone.parameters()).device)
+
+    @torch.inference_mode()
+    def features(self, images: Any) -> Tensor:
+        """Return features (B, num_features) of images as they are, see `preprocess`."""
+        many = images if isinstance(images, (list, tuple)) else [images]
+        parts = [many[i : i + _BATCH] for i in range(0, len(many), _BATCH)]
+        return torch.cat([self(self.preprocess(part)) for part in parts or [many]])
+
+
+class BackboneKind(Kind):
+    """Backbones of images, as `solo-ldm pretrain` leaves them."""
+
+    name = "backbone"
+    package = "solo_ldm.configs"
+    command = "pretrain"
+    library = "timm"
+
+    def accepts(self, args: Mapping[str, Any]) -> bool:
+        """Whether a run of this configuration trained a backbone."""
+        return "backbone" in args and "augmentations" in args
+
+    def identity(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the part of a run's configuration that decides what it computes."""
+        return identity(complete(OmegaConf.create(dict(args))))
+
+    def facts(self, args: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a run's record says of the model."""
+        axes = ("latent", "entropy", "over", "predictor", "target")
+        return {
+            "cell": {name: results.get(name) for name in axes},
+            "headline": results["headline"],
+            "dataset": results["dataset"],
+            "backbone": results["backbone"],
+            "image_size": results["image_size"],
+            "batch_size": results["batch_size"],
+        }
+
+    def run_scores(self, results: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:
+        """Return top-1 and that of the untrained network, of the protocols on frozen features."""
+        scores = results["results"]
+        return {
+            name: (scores[name]["top1"], scores[name]["untrained_top1"])
+            for name in PROTOCOLS
+            if name in scores
+        }
+
+    def write_weights(self, run: Path, path: Path, half: bool) -> None:
+        """Write the backbone with timm's keys."""
+        trained = load_pretrained(run)
+        about = {"method": trained.method, "epoch": trained.epoch}
+        write_backbone(
+            path,
+            trained.backbone,
+            trained.built_by,
+            trained.mean,
+            trained.std,
+            {key: value for key, value in about.items() if value is not None},
+            DTYPES["float16"] if half else None,
+        )
+
+    def measure(self, folder: Path, data: Mapping[str, Any]) -> Measurement:
+        """Score the backbone by each protocol on frozen features."""
+        trained = load_pretrained(folder / WEIGHTS)
+        config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+        view = ViewSpec(trained.image_size, 1, mean=trained.mean, std=trained.std)
+        # On the CPU, where the arithmetic is the same for all.
+        module = ImageDataModule(
+            choose_data(data, config["data"]), [view], _BATCH, config["seed"], torch.device("cpu")
+        )
+        train, test = (
+            extract_features(trained.backbone, module.evaluation_dataloader(split))
+            for split in ("train", "val")
+        )
+        count = len(test.labels)
+        tolerance = max(_IMAGES / count, _SHARE)
+        scores = [
+            Measured(name, "top1", evaluate(name, train, test).top1, count, tolerance)
+            for name in PROTOCOLS
+        ]
+        return Measurement(tuple(scores), _hash_of(module))
+
+    def load(self, name: str, folder: Path) -> ZooBackbone:
+        """Return the backbone with its preprocessing."""
+        return ZooBackbone(name, load_pretrained(folder / WEIGHTS)).eval()
+
+    def usage(self, name: str) -> str:
+        """Return Python for a card."""
+        return (
+            "from solo_ldm import zoo\n\n"
+            f'model = zoo.load("{name}")\n'
+            'features = model.features(["one.png", "another.jpg"])  # (2, model.num_features)\n'
+        )
+
+    def hub_config(self, folder: Path) -> dict[str, Any]:
+        """Return timm's description of a model on the hub."""
+        trained = load_pretrained(folder / WEIGHTS)
+        built_by = dict(trained.built_by)
+        name, size = built_by.pop("name"), built_by.pop("image_size")
+        stem = built_by.pop("stem", None)
+        content = {
+            "architecture": name,
+            "num_classes": 0,
+            "num_features": int(getattr(trained.backbone, "num_features", 0)),
+            "pretrained_cfg": {
+                "input_size": [3, size, size],
+                "fixed_input_size": False,
+                "interpolation": "bicubic",
+                "mean": list(trained.mean or ()),
+                "std": list(trained.std or ()),
+                "num_classes": 0,
+                "license": "mit",
+            },
+            "model_args": built_by,
+        }
+        return {**content, "stem": stem} if stem else content
+
+
+def _as_image(image: Any) -> Image.Image:
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
+        return Image.fromarray(image).convert("RGB")
+    got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    raise ValueError(
+        f"images: expected a path, a Pillow image or a uint8 array (H, W) or (H, W, 3), got {got}"
+    )
+
+
+def _hash_of(module: ImageDataModule) -> str:
+    digest = hashlib.sha256()
+    for split in ("train", "val"):
+        source = module.source(split)
+        if source is not None:
+            _add(digest, source)
+    return digest.hexdigest()
+
+
+def _add(digest: Any, source: ImageSource) -> None:
+    """Add labels and images, in their order, whatever their files are called."""
+    digest.update(np.ascontiguousarray(source.labels).tobytes())
+    if isinstance(source, ArrayImages):
+        digest.update(np.ascontiguousarray(source.images).tobytes())
+    elif isinstance(source, FileImages):
+        for index in range(len(source)):
+            digest.update(Path(source.path(index)).read_bytes())

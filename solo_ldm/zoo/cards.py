@@ -1,0 +1,111 @@
+"""A card for each model, in the form of the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from solo_ldm.files import write_atomically
+from solo_ldm.zoo.kinds import Kind
+from solo_ldm.zoo.manifest import Entry, Result
+
+METRICS = {"top1": "top-1 accuracy", "r2": "R²"}
+
+
+def write_card(path: Path, entry: Entry, kind: Kind) -> None:
+    """Write README.md of an entry: front matter for the hub, then text for people.
+
+    Args:
+        path: of the file.
+        entry: of the manifest.
+        kind: of the entry.
+    """
+    text = f"---\n{OmegaConf.to_yaml(OmegaConf.create(_front_matter(entry, kind)))}---\n\n"
+    text += _body(entry, kind)
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def percent_or_number(result: Result, value: float) -> str:
+    """Return an accuracy in percent, any other score as a number."""
+    return f"{100 * value:.2f} %" if result.metric == "top1" else f"{value:.4f}"
+
+
+def spread(result: Result) -> str:
+    """Return mean ± standard deviation over runs, or a dash for one run."""
+    if result.std is None:
+        return "–"
+    scale, unit = (100.0, " %") if result.metric == "top1" else (1.0, "")
+    digits = 2 if result.metric == "top1" else 4
+    return (
+        f"{scale * result.mean:.{digits}f} ± {scale * result.std:.{digits}f}{unit} "
+        f"({result.num_runs} runs)"
+    )
+
+
+def _front_matter(entry: Entry, kind: Kind) -> dict[str, Any]:
+    return {
+        "license": "mit",
+        "library_name": kind.library,
+        "tags": ["self-supervised-learning", "latent-distribution-matching", entry.method],
+        "datasets": [entry.dataset],
+        "model-index": [
+            {
+                "name": entry.name,
+                "results": [
+                    {
+                        "task": {"type": "feature-extraction"},
+                        "dataset": {"name": entry.dataset, "type": entry.dataset},
+                        "metrics": [
+                            {
+                                "name": f"{one.protocol}, {METRICS[one.metric]}",
+                                "type": "accuracy" if one.metric == "top1" else one.metric,
+                                "value": one.value,
+                                "verified": False,
+                            }
+                            for one in entry.results
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def _body(entry: Entry, kind: Kind) -> str:
+    rows = [
+        f"| {one.protocol} | {METRICS[one.metric]} | {percent_or_number(one, one.value)} | "
+        f"{'–' if one.baseline is None else percent_or_number(one, one.baseline)} | "
+        f"{spread(one)} | {one.num_samples} | {percent_or_number(one, one.tolerance)} |"
+        for one in entry.results
+    ]
+    files = [f"| `{one.name}` | {one.size:,} | `{one.sha256}` |" for one in entry.files]
+    parts = [
+        f"# {entry.name}\n",
+        f"{entry.backbone} trained by `{entry.method}` on {entry.dataset}: {entry.headline}. A "
+        "model of the zoo of solo_ldm, self-supervised learning as latent distribution matching "
+        "(Mikulasch & Zenke, arXiv 2605.03517).\n",
+        f"```python\n{kind.usage(entry.name)}```\n",
+        "## How good it is\n",
+        "| protocol | metric | these weights | untrained | over seeds | test samples "
+        "| tolerance |\n|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
+        f"`solo-ldm zoo verify {entry.name}` measures it again.\n",
+        "## How it was made\n",
+        f"    {entry.command}\n",
+        f"{entry.epochs} epochs, batch {entry.batch_size}, seed {entry.seed}, "
+        f"{entry.seconds:.0f} s of training on {entry.hardware}, torch "
+        f"{entry.versions.get('torch', '?')}, solo_ldm {entry.versions.get('solo_ldm', '?')} at "
+        f"commit {entry.commit or 'unknown'}, {entry.date}.\n",
+        f"Data: {entry.dataset}; licence: {entry.licence}; SHA-256 of its contents "
+        f"`{entry.dataset_sha256}`.\n",
+        "| file | bytes | SHA-256 |\n|---|---|---|\n" + "\n".join(files) + "\n",
+    ]
+    if entry.reference:
+        value = entry.reference
+        parts.insert(
+            5,
+            f"Published: {value.get('protocol')} {value.get('value')} ({value.get('source')}). "
+            f"What differs: {value.get('differs')}.\n",
+        )
+    return "\n".join(parts)

@@ -1,0 +1,228 @@
+"""`solo-ldm zoo list | show | download | verify | publish`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from solo_ldm import zoo
+from solo_ldm.zoo.cards import METRICS, percent_or_number, spread
+from solo_ldm.zoo.download import fetch, missing
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, find_kind
+from solo_ldm.zoo.manifest import Entry, read_manifest
+
+
+def run(argv: Sequence[str] | None = None, console: Console | None = None) -> int:
+    """Do what the command line says.
+
+    Args:
+        argv: after `solo-ldm zoo`; None means the process's own.
+        console: where to print.
+
+    Returns:
+        The exit code: 1 where a score did not come out.
+
+    Raises:
+        ValueError: in one line, see the functions of `solo_ldm.zoo`.
+        FileNotFoundError: in one line.
+    """
+    console = console or Console()
+    given = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    return given.work(given, console)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("solo-ldm zoo", description="Pretrained models.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, help: str, work: Any) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=help, description=help)
+        one.set_defaults(work=work)
+        return one
+
+    add("list", "what there is, with its scores", _list)
+    show = add("show", "everything that is known of a model", _show)
+    show.add_argument("name", metavar="NAME")
+    download = add("download", "fetch a model's files and say where they are", _download)
+    download.add_argument("name", metavar="NAME")
+    download.add_argument("--all", action="store_true", help="the training state too")
+    verify = add("verify", "measure the published scores again", _verify)
+    verify.add_argument("names", nargs="*", metavar="NAME", help="all that are here if not given")
+    verify.add_argument("--data", nargs="*", default=[], metavar="KEY=VALUE",
+                        help="where the data are, e.g. train_path=FOLDER")  # fmt: skip
+    publish = add("publish", "make an entry, its files and its card of finished runs", _publish)
+    publish.add_argument("runs", nargs="+", metavar="RUN",
+                         help="folders; the first one's weights, the scores of all")  # fmt: skip
+    publish.add_argument("--name", required=True, help="of the entry")
+    publish.add_argument("--licence", required=True, help="of the data")
+    publish.add_argument("--zoo", default="zoo", metavar="FOLDER", help="that holds manifest.yaml")
+    publish.add_argument("--url", action="append", default=[], metavar="URL",
+                         help="of a mirror; {name} and {file} stand for theirs")  # fmt: skip
+    publish.add_argument("--training-state", action="store_true", help="to go on training from")
+    publish.add_argument("--data", nargs="*", default=[], metavar="KEY=VALUE")
+    return parser
+
+
+def _list(given: argparse.Namespace, console: Console) -> int:
+    entries = read_manifest()
+    if not entries:
+        console.print("the zoo is empty: publish a run with solo-ldm zoo publish")
+        return 0
+    table = Table(title="the zoo")
+    for column in ("name", "what it is", "data", "score", "untrained", "MB"):
+        table.add_column(column, overflow="fold")
+    for name, entry in entries.items():
+        first = entry.results[0]
+        table.add_row(
+            name,
+            entry.headline,
+            entry.dataset,
+            f"{percent_or_number(first, first.value)} {first.protocol}",
+            "–" if first.baseline is None else percent_or_number(first, first.baseline),
+            f"{entry.file(WEIGHTS).size / 1e6:.2f}",
+        )
+    console.print(table)
+    console.print(f"next: solo-ldm zoo show {next(iter(entries))}", highlight=False)
+    return 0
+
+
+def _show(given: argparse.Namespace, console: Console) -> int:
+    entry = zoo.entry(given.name)
+    body = Table.grid(padding=(0, 2))
+    body.add_column(style="bold")
+    body.add_column(overflow="fold")
+    body.add_row("what", f"{entry.backbone} by {entry.method} on {entry.dataset}: {entry.headline}")
+    for one in entry.results:
+        line = f"[bold green]{percent_or_number(one, one.value)}[/] {METRICS[one.metric]}"
+        if one.baseline is not None:
+            line += f"; untrained {percent_or_number(one, one.baseline)}"
+        if one.std is not None:
+            line += f"; over seeds {spread(one)}"
+        body.add_row(one.protocol, f"{line}; {one.num_samples} test samples")
+    body.add_row(
+        "trained",
+        f"{entry.epochs} epochs, batch {entry.batch_size}, seed {entry.seed}, "
+        f"{entry.seconds:.0f} s on {entry.hardware}, {entry.date}",
+    )
+    body.add_row("by", entry.command)
+    body.add_row("code", f"commit {entry.commit or 'unknown'}, torch {entry.versions.get('torch')}")
+    body.add_row("data", f"{entry.dataset}, {entry.licence}, sha256 {entry.dataset_sha256[:16]}…")
+    for key, value in entry.reference.items():
+        body.add_row(f"published {key}", str(value))
+    for one in entry.files:
+        place = "fetched from " + one.urls[0] if one.urls else "here"
+        body.add_row(one.name, f"{one.size:,} bytes, sha256 {one.sha256[:16]}…, {place}")
+    console.print(Panel(body, title=f"zoo:{entry.name}", expand=False))
+    console.print(find_kind(entry.kind).usage(entry.name), highlight=False, markup=False)
+    return 0
+
+
+def _download(given: argparse.Namespace, console: Console) -> int:
+    entry = zoo.entry(given.name)
+    names = [one.name for one in entry.files] if given.all else [CONFIG, WEIGHTS]
+    for name in names:
+        path = _fetched(entry, name, console)
+        console.print(f"{path}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"next: solo-ldm zoo verify {entry.name}", highlight=False)
+    return 0
+
+
+def _fetched(entry: Entry, name: str, console: Console) -> Path:
+    if not missing(entry, [name]):
+        return fetch(entry, name)
+    with _bar(console) as bar:
+        task = bar.add_task(name, total=entry.file(name).size)
+        return fetch(
+            entry, name, progress=lambda done, size: bar.update(task, completed=done, total=size)
+        )
+
+
+def _verify(given: argparse.Namespace, console: Console) -> int:
+    names = given.names or zoo.list()
+    entries = [zoo.entry(name) for name in names]
+    data, failed = _data(given.data), []
+    table = Table(title="verified")
+    for column in ("name", "protocol", "published", "here", "tolerance", ""):
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        for name in (CONFIG, WEIGHTS):
+            _fetched(entry, name, console)
+        with console.status(f"scoring {entry.name}"):
+            found = zoo.verify(entry.name, data)
+        for check in found.checks:
+            one = check.published
+            table.add_row(
+                entry.name,
+                one.protocol,
+                percent_or_number(one, one.value),
+                percent_or_number(one, check.measured.value),
+                percent_or_number(one, one.tolerance),
+                "[green]as published[/]" if check.passed else "[red]differs[/]",
+            )
+        if not found.same_data:
+            table.add_row(entry.name, "data", "", "", "", "[red]other data[/]")
+        if not found.passed:
+            failed.append(entry.name)
+    console.print(table)
+    if failed:
+        console.print(f"[red]not as published: {', '.join(failed)}[/]", soft_wrap=True)
+    return 1 if failed else 0
+
+
+def _publish(given: argparse.Namespace, console: Console) -> int:
+    from solo_ldm.zoo.publishing import publish
+
+    folder = Path(given.zoo)
+    with console.status("publishing") as status:
+        entry = publish(
+            given.runs,
+            given.name,
+            folder,
+            licence=given.licence,
+            urls=given.url,
+            with_training_state=given.training_state,
+            data=_data(given.data),
+            tell=lambda what: status.update(f"publishing: {what}"),
+        )
+    size = sum(one.size for one in entry.files)
+    scores = ", ".join(
+        f"{one.protocol} {percent_or_number(one, one.value)}" for one in entry.results
+    )
+    console.print(
+        f"[bold]zoo:{entry.name}[/]: {scores}; {size:,} bytes in {folder / 'weights' / entry.name}",
+        soft_wrap=True,
+    )
+    console.print(f"next: solo-ldm zoo verify {entry.name}", highlight=False)
+    return 0
+
+
+def _data(pairs: Sequence[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise ValueError(f"--data: expected KEY=VALUE, e.g. train_path=FOLDER, got {pair!r}")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(
+        *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True
+    ) as bar:
+        yield bar

@@ -1,0 +1,135 @@
+"""What differs between kinds of models in the zoo: how they are described, scored and loaded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+# Other packages add kinds of theirs under this name in their metadata; predictive does.
+_GROUP = "solo_ldm.zoo_kinds"
+
+CONFIG, WEIGHTS, TRAINING_STATE = "config.yaml", "model.safetensors", "training_state.ckpt"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A score of published files.
+
+    Args:
+        protocol: its name.
+        metric: top1 or r2.
+        value: of the files.
+        num_samples: that it was measured on.
+        tolerance: largest difference that another machine may find.
+    """
+
+    protocol: str
+    metric: str
+    value: float
+    num_samples: int
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What verifying finds.
+
+    Args:
+        scores: by protocol.
+        dataset_sha256: of the data they were measured with.
+    """
+
+    scores: tuple[Measured, ...]
+    dataset_sha256: str
+
+
+class Kind(ABC):
+    """A kind of model: abstract methods alone, each implementation final.
+
+    Files of an entry: config.yaml trains it again, model.safetensors holds its weights.
+    """
+
+    name: str
+    package: str  # whose configurations config.yaml builds on
+    command: str  # that trains it
+    library: str  # for the hub
+
+    @abstractmethod
+    def accepts(self, args: Mapping[str, Any]) -> bool:
+        """Whether a run of this configuration is of this kind."""
+
+    @abstractmethod
+    def identity(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the part of a run's configuration that decides what it computes."""
+
+    @abstractmethod
+    def facts(self, args: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+        """Return cell, headline, dataset, backbone, num_features, image_size and batch_size."""
+
+    @abstractmethod
+    def run_scores(self, results: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:
+        """Return a run's own score and its baseline by protocol, for mean and spread."""
+
+    @abstractmethod
+    def write_weights(self, run: Path, path: Path, half: bool) -> None:
+        """Write the weights of a run as safetensors, in half precision if asked."""
+
+    @abstractmethod
+    def measure(self, folder: Path, data: Mapping[str, Any]) -> Measurement:
+        """Score the files of an entry.
+
+        Args:
+            folder: that holds config.yaml and model.safetensors.
+            data: keys of the data that differ from the run's, such as train_path.
+
+        Raises:
+            ValueError: in one line: data that are not there or do not fit.
+            FileNotFoundError: in one line: data that are not there.
+        """
+
+    @abstractmethod
+    def load(self, name: str, folder: Path) -> nn.Module:
+        """Return the model in evaluation mode.
+
+        Args:
+            name: of the entry.
+            folder: that holds config.yaml and model.safetensors.
+        """
+
+    @abstractmethod
+    def usage(self, name: str) -> str:
+        """Return Python for a card: from the name to what the model says of data."""
+
+    def hub_config(self, folder: Path) -> dict[str, Any] | None:
+        """Return the content of config.json that the Hugging Face hub expects, if any."""
+        return None
+
+
+def find_kind(name: str) -> Kind:
+    """Return a kind by its name.
+
+    Raises:
+        ValueError: in one line: a kind that no installed package adds.
+    """
+    kinds = all_kinds()
+    if name not in kinds:
+        raise ValueError(
+            f"the zoo's kind {name} is not installed: expected one of {', '.join(sorted(kinds))}; "
+            "install solo-ldm with all its packages"
+        )
+    return kinds[name]
+
+
+def all_kinds() -> dict[str, Kind]:
+    """Return the kinds that are installed, by name."""
+    from solo_ldm.zoo.backbones import BackboneKind
+
+    found: list[Kind] = [BackboneKind()]
+    found += [point.load()() for point in entry_points(group=_GROUP)]
+    return {kind.name: kind for kind in found}

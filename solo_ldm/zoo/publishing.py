@@ -1,0 +1,237 @@
+"""From run folders to an entry of the zoo: files, scores, card, manifest and table."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from solo_ldm.files import write_atomically, write_json
+from solo_ldm.zoo.cards import write_card
+from solo_ldm.zoo.download import sha256_of
+from solo_ldm.zoo.kinds import (
+    CONFIG,
+    TRAINING_STATE,
+    WEIGHTS,
+    Kind,
+    Measurement,
+    all_kinds,
+)
+from solo_ldm.zoo.manifest import (
+    Entry,
+    Result,
+    ZooFile,
+    check_name,
+    read_manifest,
+    write_manifest,
+)
+from solo_ldm.zoo.table import write_table
+
+HUB_CONFIG, CARD = "config.json", "README.md"
+
+
+def publish(
+    runs: Sequence[str | Path],
+    name: str,
+    folder: Path,
+    *,
+    licence: str,
+    urls: Sequence[str] = (),
+    with_training_state: bool = False,
+    reference: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    tell: Callable[[str], Any] = lambda what: None,
+) -> Entry:
+    """Publish the first of some runs, with the mean and the spread of all.
+
+    The weights are written in half precision if no score of theirs is lower for it, and scored as
+    they are in the file. The entry's folder is replaced as a whole once all of it is there.
+
+    Args:
+        runs: folders of finished runs that differ in the seed alone; the first one's weights are
+            published, whatever its score.
+        name: of the entry.
+        folder: of the zoo, which holds manifest.yaml and weights/.
+        licence: of the data.
+        urls: of folders that will hold the files; {name} and {file} stand for theirs.
+        with_training_state: add the last checkpoint, from which training can go on.
+        reference: a published figure: value, protocol, source, differs.
+        data: keys of the data that differ from the run's, such as train_path.
+        tell: called with what is being done.
+
+    Returns:
+        The entry.
+
+    Raises:
+        ValueError: in one line: no runs, runs that differ in more than the seed, an unfinished
+            run, a kind that no package knows.
+        FileNotFoundError: in one line: a run or data that are not there.
+    """
+    check_name(name)
+    paths = [Path(run).expanduser() for run in runs]
+    if not paths:
+        raise ValueError("runs: expected at least one run folder, got none")
+    records = [_record(path) for path in paths]
+    args, results = records[0]
+    kind = _kind_of(args, paths[0])
+    identities = [kind.identity(one) for one, _ in records]
+    _check_alike(paths, identities)
+    with tempfile.TemporaryDirectory(dir=_made(folder), prefix=".publishing-") as temporary:
+        made = Path(temporary) / name
+        made.mkdir()
+        _write_config(made / CONFIG, kind, name, identities[0])
+        tell("weights and scores")
+        measurement = _write_weights(kind, paths[0], made, data or {})
+        if with_training_state:
+            tell("training state")
+            state = paths[0] / "checkpoints" / "last.ckpt"
+            if not state.is_file():
+                raise FileNotFoundError(f"{paths[0]} holds no checkpoints/last.ckpt to go on from")
+            shutil.copyfile(state, made / TRAINING_STATE)
+        if (hub := kind.hub_config(made)) is not None:
+            write_json(made / HUB_CONFIG, hub)
+        entry = _entry(name, kind, made, args, results, measurement, urls, reference or {})
+        entry = _with_results(entry, kind, [one for _, one in records], measurement, licence)
+        write_card(made / CARD, entry, kind)
+        target = folder / "weights" / name
+        target.parent.mkdir(exist_ok=True)
+        if target.exists():
+            shutil.rmtree(target)
+        made.replace(target)
+    entries = read_manifest(folder)
+    entries[name] = entry
+    write_manifest(folder, entries)
+    write_table(folder, entries)
+    return entry
+
+
+def _record(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    if not run.is_dir():
+        raise FileNotFoundError(f"no run at {run}: give the folder that holds its results.json")
+    found = []
+    for file in ("args.json", "results.json"):
+        path = run / file
+        if not path.is_file():
+            raise ValueError(f"{run} holds no {file}: publish takes the folder of a finished run")
+        found.append(json.loads(path.read_text()))
+    return found[0], found[1]
+
+
+def _kind_of(args: Mapping[str, Any], run: Path) -> Kind:
+    for kind in all_kinds().values():
+        if kind.accepts(args):
+            return kind
+    raise ValueError(f"{run} is of no kind that the zoo knows: {', '.join(all_kinds())}")
+
+
+def _check_alike(paths: Sequence[Path], identities: Sequence[Mapping[str, Any]]) -> None:
+    plain = [{key: value for key, value in one.items() if key != "seed"} for one in identities]
+    for path, one in zip(paths[1:], plain[1:], strict=True):
+        differing = [key for key in {**plain[0], **one} if plain[0].get(key) != one.get(key)]
+        if differing:
+            raise ValueError(
+                f"{path} differs from {paths[0]} in {', '.join(differing)}: runs published "
+                "together differ in the seed alone"
+            )
+    seeds = [one["seed"] for one in identities]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"runs: expected different seeds, got {', '.join(map(str, seeds))}")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _write_config(path: Path, kind: Kind, name: str, content: Mapping[str, Any]) -> None:
+    text = (
+        f"# The whole configuration of zoo:{name}. Trains it again:\n"
+        f"#   solo-ldm {kind.command} --config-path zoo/weights/{name} --config-name config\n"
+        "defaults:\n  - host\n  - _self_\n\n"
+        f"name: {name}\n" + OmegaConf.to_yaml(OmegaConf.create(dict(content)))
+    )
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def _write_weights(kind: Kind, run: Path, made: Path, data: Mapping[str, Any]) -> Measurement:
+    """Write the weights, halved where that costs nothing, and score them."""
+    kind.write_weights(run, made / WEIGHTS, half=False)
+    whole = kind.measure(made, data)
+    kind.write_weights(run, made / WEIGHTS, half=True)
+    halved = kind.measure(made, data)
+    pairs = zip(halved.scores, whole.scores, strict=True)
+    if all(half.value >= one.value for half, one in pairs):
+        return halved
+    kind.write_weights(run, made / WEIGHTS, half=False)
+    return whole
+
+
+def _entry(
+    name: str,
+    kind: Kind,
+    made: Path,
+    args: Mapping[str, Any],
+    results: Mapping[str, Any],
+    measurement: Measurement,
+    urls: Sequence[str],
+    reference: Mapping[str, Any],
+) -> Entry:
+    files = []
+    for path in sorted(made.iterdir()):
+        places = tuple(url.format(name=name, file=path.name) for url in urls)
+        files.append(ZooFile(path.name, sha256_of(path), path.stat().st_size, places))
+    model = kind.load(name, made)
+    return Entry(
+        name=name,
+        kind=kind.name,
+        method=results["method"],
+        dataset_sha256=measurement.dataset_sha256,
+        licence="",
+        num_features=int(getattr(model, "num_features", 0)),
+        epochs=results["epochs"],
+        seed=args["seed"],
+        command=f"solo-ldm {kind.command} --config-path zoo/weights/{name} --config-name config",
+        commit=results["commit"],
+        versions=results["versions"],
+        hardware=results["hardware"],
+        seconds=results["seconds"],
+        date=results["finished"][:10],
+        files=tuple(files),
+        results=(),
+        reference=dict(reference),
+        **kind.facts(args, results),
+    )
+
+
+def _with_results(
+    entry: Entry,
+    kind: Kind,
+    records: Sequence[Mapping[str, Any]],
+    measurement: Measurement,
+    licence: str,
+) -> Entry:
+    scores = [kind.run_scores(record) for record in records]
+    results = []
+    for one in measurement.scores:
+        values = [run[one.protocol][0] for run in scores if one.protocol in run]
+        baseline = scores[0].get(one.protocol, (0.0, None))[1]
+        results.append(
+            Result(
+                one.protocol,
+                one.metric,
+                one.value,
+                baseline,
+                statistics.fmean(values) if values else one.value,
+                statistics.stdev(values) if len(values) > 1 else None,
+                max(1, len(values)),
+                one.num_samples,
+                one.tolerance,
+            )
+        )
+    return Entry(**{**entry.__dict__, "results": tuple(results), "licence": licence})

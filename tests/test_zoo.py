@@ -1,0 +1,302 @@
+"""The zoo: publishing, loading and verifying, and every entry that is in the repository."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+from sklearn.datasets import load_digits
+from toy import toy_config
+
+from solo_ldm import zoo
+from solo_ldm.data.config import DataConfig, ViewSpec
+from solo_ldm.data.module import ImageDataModule
+from solo_ldm.evaluation import extract_features
+from solo_ldm.host.pretrain import pretrain
+from solo_ldm.pretrained import load_pretrained
+from solo_ldm.zoo import download, manifest
+from solo_ldm.zoo.command import run as zoo_command
+from solo_ldm.zoo.download import sha256_of
+from solo_ldm.zoo.kinds import TRAINING_STATE, WEIGHTS
+from solo_ldm.zoo.manifest import find_entry, read_manifest, write_manifest, zoo_folder
+from solo_ldm.zoo.publishing import publish
+from solo_ldm.zoo.table import table
+
+# Toy runs are too short to leave a collapse.
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.host.guards.CollapseWarning")
+
+PUBLISHED = [*read_manifest()]
+
+
+def trained(folder: Path, seed: int, *overrides: str) -> Path:
+    protocols = "evaluation.protocols=[knn-20,linear-features]"
+    outcome = pretrain(toy_config(folder, f"seed={seed}", protocols, *overrides))
+    assert outcome is not None
+    return outcome.folder.path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    return [trained(folder, seed) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def published(runs, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("zoo")
+    publish(runs, "toy", folder, licence="CC BY 4.0", with_training_state=True)
+    return folder
+
+
+@pytest.fixture
+def own_zoo(published, tmp_path, monkeypatch) -> Path:
+    """A zoo of the toy entry alone, in place of the package's."""
+    folder = tmp_path / "zoo"
+    shutil.copytree(published, folder)
+    for module in (zoo, manifest, download):
+        monkeypatch.setattr(module, "zoo_folder", lambda: folder)
+    monkeypatch.setenv("SOLO_LDM_ZOO", str(tmp_path / "cache"))
+    return folder
+
+
+def test_an_entry_says_what_the_runs_say(published, runs):
+    entry = read_manifest(published)["toy"]
+    assert (entry.method, entry.dataset, entry.backbone) == ("gaussprob", "digits", "convnet_small")
+    assert entry.cell["latent"] == "plane"
+    assert entry.seed == 1
+    for one in entry.results:
+        scores = [zoo_score(run, one.protocol) for run in runs]
+        assert one.num_runs == 2
+        assert one.mean == pytest.approx(np.mean(scores))
+        assert one.std == pytest.approx(np.std(scores, ddof=1))
+        assert one.value == pytest.approx(scores[0], abs=one.tolerance)
+
+
+def zoo_score(run: Path, protocol: str) -> float:
+    import json
+
+    return json.loads((run / "results.json").read_text())["results"][protocol]["top1"]
+
+
+def test_the_files_are_those_of_the_manifest_and_half_as_large(published, runs):
+    entry = read_manifest(published)["toy"]
+    folder = published / "weights" / "toy"
+    for file in entry.files:
+        assert sha256_of(folder / file.name) == file.sha256
+        assert (folder / file.name).stat().st_size == file.size
+    kept = load_file(folder / WEIGHTS)
+    whole = load_file(runs[0] / "backbone.safetensors")
+    assert kept.keys() == whole.keys()
+    lower = {key for key in kept if kept[key].dtype != whole[key].dtype}
+    assert not lower or all(kept[key].dtype == torch.float16 for key in lower)
+
+
+def test_a_loaded_model_gives_the_features_that_were_scored(own_zoo):
+    model: Any = zoo.load("toy")
+    images = load_digits().images[:10]
+    plain = [np.round(image * 255 / 16).astype(np.uint8) for image in images]
+    features = model.features(plain)
+    assert features.shape == (10, model.num_features)
+    assert not features.requires_grad
+    view = ViewSpec(model.image_size, 1, mean=model.mean, std=model.std)
+    data = ImageDataModule(
+        DataConfig("digits", format="torchvision", num_workers=0), [view], 64, device=None
+    )
+    expected = extract_features(model.backbone, data.evaluation_dataloader("train")).features
+    nearest = torch.cdist(features, expected).min(dim=1).values
+    train = nearest < 1e-4  # of the first ten digits those that are in the training part
+    assert 4 <= int(train.sum()) <= 10
+
+
+def test_images_may_be_files_arrays_and_pillows(own_zoo, tmp_path):
+    model: Any = zoo.load("zoo:toy")
+    array = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    Image.fromarray(array).save(tmp_path / "image.png")
+    forms = [array, Image.fromarray(array), tmp_path / "image.png", str(tmp_path / "image.png")]
+    features = model.features(forms)
+    assert torch.equal(features, features[:1].expand_as(features))
+    with pytest.raises(ValueError, match=r"images: expected a path, .*got float64 \(4, 4\)"):
+        model.preprocess(np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="at least one, got none"):
+        model.preprocess([])
+
+
+def test_evaluation_takes_zoo_names(own_zoo):
+    read = load_pretrained("zoo:toy")
+    assert (read.kind, read.method, read.epoch) == ("zoo", "gaussprob", 2)
+    assert read.args is not None
+    assert read.args["data"]["dataset"] == "digits"
+
+
+def test_verifying_gives_the_published_scores(own_zoo, capsys):
+    found = zoo.verify("toy")
+    assert found.passed
+    assert [one.measured.value for one in found.checks] == [
+        one.published.value for one in found.checks
+    ]
+    assert zoo_command(["verify"], Console(width=200)) == 0
+    assert "as published" in capsys.readouterr().out
+
+
+def test_a_score_that_does_not_come_out_fails(own_zoo, capsys):
+    entry = read_manifest(own_zoo)["toy"]
+    first = replace(entry.results[0], value=entry.results[0].value + 0.05)
+    write_manifest(own_zoo, {"toy": replace(entry, results=(first, *entry.results[1:]))})
+    assert not zoo.verify("toy").passed
+    assert zoo_command(["verify", "toy"], Console(width=200)) == 1
+    assert "not as published: toy" in capsys.readouterr().out
+
+
+def test_other_data_are_told(own_zoo):
+    found = zoo.verify("toy", {"fraction": "0.1"})
+    assert not found.same_data
+    assert not found.passed
+
+
+def test_changed_weights_are_refused(own_zoo):
+    path = own_zoo / "weights" / "toy" / WEIGHTS
+    weights = load_file(path)
+    save_file({key: value * 2 for key, value in weights.items()}, path)
+    with pytest.raises(ValueError, match=r"is not the published file: expected .*; restore it"):
+        zoo.load("toy")
+
+
+def test_an_unknown_name_suggests_the_nearest(own_zoo):
+    with pytest.raises(ValueError, match=r"the zoo has no 'toi': did you mean toy\?"):
+        zoo.load("toi")
+    with pytest.raises(ValueError, match=r"the zoo has no 'x'; it has toy"):
+        load_pretrained("zoo:x")
+
+
+def test_what_is_no_safetensors_is_refused(own_zoo):
+    """Though its hash is right: a file of another kind is never unpickled."""
+    path = own_zoo / "weights" / "toy" / WEIGHTS
+    torch.save({"state_dict": {}}, path)
+    entry = read_manifest(own_zoo)["toy"]
+    files = [
+        replace(one, sha256=sha256_of(path), size=path.stat().st_size)
+        if one.name == WEIGHTS
+        else one
+        for one in entry.files
+    ]
+    write_manifest(own_zoo, {"toy": replace(entry, files=tuple(files))})
+    with pytest.raises(ValueError, match="is no safetensors file"):
+        zoo.load("toy")
+
+
+def test_training_goes_on_from_the_published_state(own_zoo, tmp_path):
+    state = own_zoo / "weights" / "toy" / TRAINING_STATE
+    cfg = toy_config(tmp_path / "on", "seed=1", f"resume_from_checkpoint={state}", "max_epochs=3")
+    outcome = pretrain(cfg)
+    assert outcome is not None
+    lines = outcome.folder.metrics.read_text().splitlines()
+    assert len(lines) == 2  # a header and the third epoch
+
+
+def test_the_published_configuration_is_that_of_the_run(own_zoo, runs):
+    from hydra import compose, initialize_config_dir
+
+    from solo_ldm.host.run import identity
+    from solo_ldm.host.schema import complete
+
+    with initialize_config_dir(str(own_zoo / "weights" / "toy"), version_base="1.3"):
+        cfg = compose("config", overrides=["hydra.searchpath=[pkg://solo_ldm.configs]"])
+    assert identity(complete(cfg)) == identity(complete(toy_config(runs[0], "seed=1")))
+
+
+def test_timm_builds_the_published_network_from_its_folder(own_zoo):
+    import timm
+
+    folder = own_zoo / "weights" / "toy"
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
+    ours: Any = zoo.load("toy")
+    images = torch.randn(3, 3, 16, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.eval()(images), ours(images))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (dict(name="No Name"), "name: expected small letters"),
+        (dict(runs=[]), "expected at least one run"),
+        (dict(runs=["nowhere"]), "no run at nowhere"),
+    ],
+)
+def test_what_cannot_be_published_is_told_in_one_line(tmp_path, runs, arguments, said):
+    given = {"runs": runs, "name": "toy", **arguments}
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        publish(given["runs"], given["name"], tmp_path / "zoo", licence="x")
+    assert not list(tmp_path.rglob("manifest.yaml"))
+
+
+def test_runs_published_together_differ_in_the_seed_alone(tmp_path, runs):
+    other = trained(tmp_path, 3, "optimizer.lr=0.001")
+    with pytest.raises(ValueError, match=r"differs from .* in optimizer"):
+        publish([runs[0], other], "toy", tmp_path / "zoo", licence="x")
+    with pytest.raises(ValueError, match="expected different seeds, got 1, 1"):
+        publish([runs[0], runs[0]], "toy", tmp_path / "zoo", licence="x")
+    assert not (tmp_path / "zoo").exists() or not list((tmp_path / "zoo").iterdir())
+
+
+def test_a_manifest_comes_back_as_it_was_written(tmp_path, published):
+    entries = read_manifest(published)
+    write_manifest(tmp_path, entries)
+    assert asdict(read_manifest(tmp_path)["toy"]) == asdict(entries["toy"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("epochs:", "epoch:", r"toy: unknown key epoch: did you mean epochs\?"),
+        ("  licence: CC BY 4.0\n", "", "toy: missing key licence"),
+        ("      sha256: ", "      sha256: 0", "files.* has no sha256"),
+        ("toy:\n", "toy: {\n", "is no YAML"),
+    ],
+)
+def test_a_damaged_manifest_is_told_in_one_line(tmp_path, published, old, new, said):
+    text = (published / "manifest.yaml").read_text()
+    assert old in text
+    (tmp_path / "manifest.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=said) as error:
+        read_manifest(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_commands_list_show_and_download(own_zoo, capsys):
+    console = Console(width=200)
+    for arguments in (["list"], ["show", "toy"], ["download", "toy", "--all"]):
+        assert zoo_command(arguments, console) == 0
+    said = capsys.readouterr().out
+    assert "kernel entropy" in said
+    assert str(own_zoo / "weights" / "toy" / TRAINING_STATE) in said.replace("\n", "")
+
+
+@pytest.mark.skipif(not PUBLISHED, reason="the zoo is empty")
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_model_scores_what_it_says(name):
+    found = zoo.verify(name)
+    assert found.same_data
+    for check in found.checks:
+        assert check.passed, f"{check.published} but {check.measured}"
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_file_of_the_repository_is_the_published_one(name):
+    entry = find_entry(name, read_manifest())
+    for file in entry.files:
+        if not file.urls:
+            assert download.fetch(entry, file.name).is_file()
+
+
+def test_the_table_is_the_manifest():
+    if PUBLISHED:
+        assert (zoo_folder() / "README.md").read_text() == table(read_manifest())
