@@ -80,6 +80,8 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
         # Two methods, a seed: what the command names is tried out by tests/test_compare_command.py.
         few = ["data=digits", *(one for one in SECONDS if "protocols" not in one)]
         small = ["methods=[gaussprob,simclr]", "seeds=[0]", "jobs=1", f"overrides={few}"]
+    if words[1] == "theorem":
+        small = ["steps=5", "seeds=[0]"]
     if words[1] == "linear" and "protocol=linear-features" not in words:
         small = ["max_epochs=1"]
     if words[1] == "pretrain":
@@ -147,7 +149,7 @@ def test_every_module_imports_and_says_what_it_is(name):
     assert importlib.import_module(name).__doc__
 
 
-NO_RUNS = {"paper"}  # what the other files of its folder share
+NO_RUNS = {"paper", "recipes"}  # what others share; what scripts/zoo/build.py reads
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from dataclasses import asdict, replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +84,6 @@ def test_an_entry_says_what_the_runs_say(published, runs):
 
 
 def zoo_score(run: Path, protocol: str) -> float:
-    import json
-
     return json.loads((run / "results.json").read_text())["results"][protocol]["top1"]
 
 
@@ -101,7 +102,7 @@ def test_the_files_are_those_of_the_manifest_and_half_as_large(published, runs):
 
 def test_a_loaded_model_gives_the_features_that_were_scored(own_zoo):
     model: Any = zoo.load("toy")
-    images = load_digits().images[:10]
+    images = load_digits()["images"][:10]  # pyright: ignore
     plain = [np.round(image * 255 / 16).astype(np.uint8) for image in images]
     features = model.features(plain)
     assert features.shape == (10, model.num_features)
@@ -278,6 +279,22 @@ def test_commands_list_show_and_download(own_zoo, capsys):
     said = capsys.readouterr().out
     assert "kernel entropy" in said
     assert str(own_zoo / "weights" / "toy" / TRAINING_STATE) in said.replace("\n", "")
+
+
+def test_every_recipe_of_the_zoo_fits_the_schema():
+    path = Path(__file__).parents[1] / "scripts" / "zoo" / "build.py"
+    specification = spec_from_file_location("build_zoo", path)
+    assert specification is not None
+    assert specification.loader is not None
+    build = module_from_spec(specification)
+    sys.modules["build_zoo"] = build
+    specification.loader.exec_module(build)
+    recipes = build.read_recipes()
+    assert set(PUBLISHED) <= set(recipes)
+    for recipe in recipes.values():
+        where = ["data.train_path=images"] if recipe.data else []
+        cfg = build.COMMANDS[recipe.command][1](build.configuration(recipe, 0, where))
+        assert cfg.seed == 0
 
 
 @pytest.mark.skipif(not PUBLISHED, reason="the zoo is empty")

@@ -1,0 +1,119 @@
+"""Sources in time, three of them, and how they are observed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from solo_ldm.theorem.cases import CASES, Case
+
+NUM_SOURCES, NUM_OBSERVED = 3, 6
+
+# Conditional means: the slope, that of a source which depends on itself alone, and a rotation (60°
+# about the diagonal) that makes every source depend on all: one without noise is driven by others.
+_GAIN, _GAIN_ALONE = 1.0, 2.0
+_ROTATION = ((2 / 3, -1 / 3, 2 / 3), (2 / 3, 2 / 3, -1 / 3), (-1 / 3, 2 / 3, 2 / 3))
+
+# Of a bimodal residual: the distance of either mode from zero. The modes are Gaussians whose
+# variance makes that of the whole one.
+_MODE = 0.95
+
+# u(s2) = amplitude · cos(frequency · s2) of the shear, and radians per unit of radius of the swirl.
+_SHEAR_AMPLITUDE, _SHEAR_FREQUENCY = 1.2, 2.0
+_SWIRL = 0.5
+
+# Steps until the process is stationary: the slopes are below one, the noise forgets fast.
+_BURN_IN = 40
+
+
+def shear(sources: Tensor, sign: float = 1.0) -> Tensor:
+    """Return (s1 ± u(s2), s2, s3): preserves volume, its inverse has the other sign."""
+    first, second, third = sources.unbind(dim=-1)
+    moved = first + sign * _SHEAR_AMPLITUDE * torch.cos(_SHEAR_FREQUENCY * second)
+    return torch.stack([moved, second, third], dim=-1)
+
+
+def swirl(sources: Tensor) -> Tensor:
+    """Rotate (s1, s2) by an angle that grows with their radius.
+
+    It preserves volume, and the standard Gaussian distribution of the two.
+    """
+    first, second, third = sources.unbind(dim=-1)
+    angle = _SWIRL * torch.hypot(first, second)
+    cosine, sine = angle.cos(), angle.sin()
+    turned = (cosine * first - sine * second, sine * first + cosine * second, third)
+    return torch.stack(turned, dim=-1)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A case's sources and their mixing; the mixing depends on the seed alone.
+
+    s' = m(s) + ε with unit variances of ε where there is noise, and
+
+        m(s) = S( R tanh(S⁻¹ s) ),     S the shear, R a rotation
+        m_i(s) = 2 tanh(s_i) or 0       in cases that predict some sources alone
+
+    With S in it, the means are such that in S⁻¹ s, too, the noise is additive where s2 has none.
+    Observed is x = Q [y; sin(W y + b)], y = swirl(s): injective, as Q is orthogonal, y among its
+    arguments, and the swirl has an inverse. √det(JᵀJ) ≥ 1 for its Jacobian J (6 × 3).
+
+    Args:
+        name: of the case, in `CASES`.
+        seed: of the mixing.
+
+    Raises:
+        ValueError: another name.
+    """
+
+    name: str
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name not in CASES:
+            raise ValueError(f"case: expected one of {', '.join(CASES)}, got {self.name!r}")
+
+    @property
+    def case(self) -> Case:
+        """What the case changes."""
+        return CASES[self.name]
+
+    def mean(self, sources: Tensor) -> Tensor:
+        """Return m(s), the conditional means (..., 3) of the sources that follow."""
+        if self.case.predicted is not None:
+            return _GAIN_ALONE * sources.tanh() * sources.new_tensor(self.case.predicted)
+        rotation = sources.new_tensor(_ROTATION)
+        return shear(_GAIN * shear(sources, -1.0).tanh() @ rotation.T)
+
+    def residuals(self, num_samples: int, generator: torch.Generator) -> Tensor:
+        """Draw ε (num_samples, 3)."""
+        shape = (num_samples, NUM_SOURCES)
+        drawn = torch.randn(shape, generator=generator)
+        if self.case.residuals == "bimodal":
+            side = torch.randint(2, shape, generator=generator) * 2.0 - 1.0
+            drawn = _MODE * side + (1.0 - _MODE**2) ** 0.5 * drawn
+        return drawn * torch.tensor(self.case.noisy)
+
+    def follow(self, sources: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw the sources (B, 3) that follow on others (B, 3)."""
+        return self.mean(sources) + self.residuals(len(sources), generator)
+
+    def pairs(self, num_samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw neighbours in time, s and s' (num_samples, 3), of independent stationary series."""
+        before = after = torch.randn(num_samples, NUM_SOURCES, generator=generator)
+        for _ in range(_BURN_IN):
+            before, after = after, self.follow(after, generator)
+        return before, after
+
+    def observe(self, sources: Tensor) -> Tensor:
+        """Return x = g(s), (B, 6), for sources (B, 3)."""
+        generator = torch.Generator().manual_seed(self.seed)
+        weight = 0.7 * torch.randn(NUM_SOURCES, NUM_SOURCES, generator=generator)
+        offset = torch.randn(NUM_SOURCES, generator=generator)
+        square = torch.randn(NUM_OBSERVED, NUM_OBSERVED, generator=generator)
+        orthogonal = torch.linalg.qr(square).Q
+        weight, offset, orthogonal = (p.to(sources) for p in (weight, offset, orthogonal))
+        inner = swirl(sources)
+        return torch.cat([inner, torch.sin(inner @ weight.T + offset)], dim=-1) @ orthogonal.T
