@@ -31,27 +31,34 @@ solo-ldm linear pretrained_feature_extractor=WEIGHTS [data=NAME] [key=value ...]
 solo-ldm export WEIGHTS PATH [--dtype float16] [--backbone NAME]
 solo-ldm compare [--config-name NAME] [--config-path FOLDER] [jobs=2] [key=value ...]
 solo-ldm ica    [task=NAME] [mixtures=FILE] [key=value ...]
+solo-ldm theorem [cases=[NAME,...]] [key=value ...]
 solo-ldm predictive --config-name NAME [key=value ...]
 solo-ldm decode     --config-name NAME [key=value ...]
 solo-ldm uncertainty RUN [data=NAME] [key=value ...]
+solo-ldm clusters    RUN [key=value ...]
+solo-ldm zoo list | show NAME | download NAME | verify [NAME ...] | publish RUN ...
 
   --config-name NAME    gaussprob, sphereprob, ldm, simclr, vicreg, byol, simsiam, cpc,
-                        barlow_twins, lejepa, wmse, jepa, directpred, product, gje, lightly/NAME,
-                        solo, or a YAML in FOLDER
+                        barlow_twins, lejepa, wmse, jepa, directpred, product, gje,
+                        ijepa, categorical, lightly/NAME, solo, or a YAML in FOLDER
   --config-path FOLDER  a folder of your own YAMLs; they may build on the packaged groups
   key=value             override a key, e.g. method_kwargs.entropy=neighbour data=cifar10
   --cfg job             print the configuration and leave
   --help                what Hydra can do besides
 
-  WEIGHTS  a run's folder, a checkpoint (also solo-learn's), a .safetensors file, timm:NAME
+  WEIGHTS  a run's folder, a checkpoint (also solo-learn's), a .safetensors file, timm:NAME,
+           zoo:NAME
   knn      scores the features by nearest neighbours; its keys are in configs/knn.yaml
   linear   scores them by a linear classifier, or trains on; its keys are in configs/linear.yaml
   export   writes the backbone to PATH, a .safetensors file with timm's keys
   compare  ranks methods over seeds under one budget; its keys are in configs/compare.yaml
   ica      tells mixed sources apart: images, generalised_gaussian, ornstein_uhlenbeck, your own
+  theorem  checks when predictive latents are the true ones up to an affine map, and when not
   predictive  trains a predictor of time series: figure8, nonlinear_system, place_cells, recording
   decode      the same over all folds of a recording: position from latents against from spikes
   uncertainty assesses the Gaussians that a run predicts; its keys are in configs/uncertainty.yaml
+  clusters    compares the categories that a run found with the classes; configs/clusters.yaml
+  zoo         pretrained models: their scores, their files, and measuring them again
 
 SOLO_LDM_DEBUG=1 shows the trace of an error."""
 
@@ -207,6 +214,27 @@ def ica_command(argv: Sequence[str] | None = None) -> None:
     run_with_hydra(argv, check, work, schema, "ica or a YAML of yours", default_name="ica")
 
 
+def theorem_command(argv: Sequence[str] | None = None) -> None:
+    """Check the theorem on identifiable latents as the command line says."""
+
+    def check(cfg: Any) -> None:
+        from solo_ldm.host.theorem_schema import complete_theorem
+
+        complete_theorem(cfg)
+
+    def work(cfg: Any) -> None:
+        from solo_ldm.host.theorem import theorem
+
+        theorem(cfg)
+
+    def schema() -> type:
+        from solo_ldm.host.theorem_schema import TheoremConfig
+
+        return TheoremConfig
+
+    run_with_hydra(argv, check, work, schema, "theorem or a YAML of yours", default_name="theorem")
+
+
 def uncertainty_command(argv: Sequence[str] | None = None) -> None:
     """Assess the uncertainty that a run predicts as the command line says."""
 
@@ -225,10 +253,48 @@ def uncertainty_command(argv: Sequence[str] | None = None) -> None:
 
         return UncertaintyKeys
 
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = with_run(sys.argv[1:] if argv is None else argv)
+    run_with_hydra(arguments, check, work, schema, "uncertainty", default_name="uncertainty")
+
+
+def zoo_command(argv: Sequence[str] | None = None) -> None:
+    """Work with pretrained models as the command line says; exit code 1 where a score differs."""
+    with one_line_errors():
+        from solo_ldm.zoo.command import run
+
+        code = run(argv)
+    if code:
+        sys.exit(code)
+
+
+def clusters_command(argv: Sequence[str] | None = None) -> None:
+    """Compare the clusters that a run found with the classes as the command line says."""
+
+    def check(cfg: Any) -> None:
+        from solo_ldm.host.clusters_schema import complete_clusters
+
+        complete_clusters(cfg)
+
+    def work(cfg: Any) -> None:
+        from solo_ldm.host.clusters import clusters
+
+        clusters(cfg)
+
+    def schema() -> type:
+        from solo_ldm.host.clusters_schema import ClustersConfig
+
+        return ClustersConfig
+
+    arguments = with_run(sys.argv[1:] if argv is None else argv)
+    run_with_hydra(arguments, check, work, schema, "clusters", default_name="clusters")
+
+
+def with_run(arguments: Sequence[str]) -> list[str]:
+    """Let the first argument be the folder of a run without run= before it."""
+    arguments = list(arguments)
     if arguments and "=" not in arguments[0] and not arguments[0].startswith("-"):
         arguments[0] = f"run={arguments[0]}"
-    run_with_hydra(arguments, check, work, schema, "uncertainty", default_name="uncertainty")
+    return arguments
 
 
 def run_with_hydra(
@@ -277,7 +343,10 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "export": export_command,
     "compare": compare_command,
     "uncertainty": uncertainty_command,
+    "clusters": clusters_command,
     "ica": ica_command,
+    "theorem": theorem_command,
+    "zoo": zoo_command,
 }
 
 

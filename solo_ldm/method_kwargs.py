@@ -88,6 +88,7 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
     ):
         chosen[part] = {key: value for key, value in given.items() if key in keys}
     settings = LDMSettings(**chosen)
+    _check_match(settings)
     safe = settings.target != "same" or LATENTS[settings.latent].prevents_collapse
     if settings.entropy == "none" and not safe:
         raise ValueError(
@@ -100,6 +101,21 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
             "method_kwargs.predictor to linear or mlp"
         )
     return settings
+
+
+def _check_match(settings: LDMSettings) -> None:
+    """Raise a one-line ValueError unless the entropy is one for the latents."""
+    fitting = [name for name, kind in ENTROPIES.items() if settings.support in kind.supports]
+    if settings.entropy not in fitting:
+        raise ValueError(
+            f"method_kwargs.entropy={settings.entropy} is not for latent={settings.latent}, which "
+            f"lives on the {settings.support}: choose {' or '.join(fitting)}"
+        )
+    if LATENTS[settings.latent].follows_latents and settings.over == "joint":
+        raise ValueError(
+            f"method_kwargs.over=joint cancels what latent={settings.latent} says of its own "
+            "batch: choose marginal or pooled"
+        )
 
 
 # What a block of a product may set of these settings; the rest is of the network as a whole.

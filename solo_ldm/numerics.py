@@ -103,6 +103,27 @@ def standardise(x: Tensor, ridge: float) -> Tensor:
     return centred * (centred.square().mean(dim=0) + ridge).rsqrt()
 
 
+def safe_log(probabilities: Tensor) -> Tensor:
+    """Return log p, and in place of the logarithm of (almost) nothing that of 1e-30.
+
+    p log p is then 0 at 0 with a finite gradient, although log 0 is none.
+
+    Args:
+        probabilities: p, already in statistics precision (see `widen`).
+    """
+    return probabilities.clamp_min(1e-30).log()
+
+
+def category_table(z1: Tensor, z2: Tensor) -> Tensor:
+    """Return P = mean_i z1_i z2_iᵀ (n, n), the distribution of the categories of a pair of views.
+
+    Args:
+        z1: probabilities of the categories in the first view (B, n), wide (see `widen`).
+        z2: the same of the second view.
+    """
+    return z1.T @ z2 / len(z1)
+
+
 def check_samples(z: Tensor, minimum: int, what: str, mend: str) -> None:
     """Raise a one-line ValueError unless `z` is a (B, D) floating tensor with B ≥ `minimum`."""
     if z.ndim != 2 or not z.is_floating_point():

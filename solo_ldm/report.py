@@ -86,7 +86,9 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
 
     figure = new_figure(*SIZE_INCHES, DOTS_PER_INCH)
     title = shorten(data.title, 110)
-    figure.text(0.04, 0.957, title, size=19, weight="bold", color=INK, va="center")
+    # Some 86 characters of the usual size are as wide as the panels.
+    size = min(19.0, 19.0 * 86 / max(1, len(title)))
+    figure.text(0.04, 0.957, title, size=size, weight="bold", color=INK, va="center")
     sides = {"left": 0.045, "right": 0.975, "wspace": 0.22}
     top = figure.add_gridspec(1, 3, top=0.865, bottom=0.56, **sides)
     # The view, room for the names of its classes, and the scores.

@@ -25,6 +25,7 @@ class LDMSettings:
         proj_layers: linear layers of the projector.
         proj_batch_norm: normalise the projector's hidden layers; the paper does not.
         proj_output_batch_norm: normalise its outputs, without scale and shift.
+        proj_output_whitening: give its outputs unit covariance; there is nothing left to normalise.
         entropy: a name in `solo_ldm.entropy.ENTROPIES`.
         over: joint, marginal or pooled.
         prediction_precision: λ or κ; the paper's for the cell when not given, None for a latent
@@ -51,6 +52,7 @@ class LDMSettings:
     proj_layers: int = 2
     proj_batch_norm: bool = False
     proj_output_batch_norm: bool = False
+    proj_output_whitening: bool = False
     entropy: str = "kernel"
     over: str = "joint"
     prediction_precision: float | None = 5.0

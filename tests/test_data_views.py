@@ -20,7 +20,7 @@ from solo_ldm.data.config import (
     SwitchSpec,
     ViewSpec,
 )
-from solo_ldm.data.draws import SATURATION, _Uniforms, draw_view
+from solo_ldm.data.draws import SATURATION, Uniforms, draw_view
 from solo_ldm.data.photometric import Normalise, render
 from solo_ldm.data.transforms import crop_view, evaluation_view
 
@@ -87,7 +87,7 @@ def test_a_view_without_operators_is_the_image():
 
 def test_the_numbers_drawn_are_uniform_and_independent():
     def numbers(seed, epoch, view, count=200):
-        return _Uniforms(seed, epoch, view, np.arange(count, dtype=np.uint64)).take(50)
+        return Uniforms(seed, epoch, view, np.arange(count, dtype=np.uint64)).take(50)
 
     base = numbers(0, 0, 0)
     assert 0 <= base.min() < base.max() < 1

@@ -16,6 +16,7 @@ from toy import plain, toy_config
 
 from solo_ldm.distributed import gather
 from solo_ldm.methods import METHODS
+from solo_ldm.methods.whitening import Whitening
 
 PROCESSES = 2
 Case = tuple[str, dict[str, Any]]
@@ -34,7 +35,9 @@ CASES: list[Case] = [
     cell("plane", "logdet", "joint", target="moving_average"),
     *((preset, {}) for preset in ("simclr", "byol", "simsiam", "barlow_twins")),
     *((preset, {}) for preset in ("lejepa", "jepa", "directpred")),
+    *((f"categorical{name}", {}) for name in ("", "_approximate", "_information")),
     ("wmse", {"proj_output_dim": 6}),
+    *(("gje", {"proj_output_dim": dim, "proj_output_whitening": True}) for dim in (3, 12)),
     (
         "product",
         {
@@ -52,7 +55,7 @@ class Loss(nn.Module):
     """A method's loss of three crops, as a module that can be wrapped for distributed training.
 
     Batch norm is in evaluation mode: sharing its statistics is torch's business, not ours. The
-    predictor is in training mode, as it sees the samples of all processes.
+    predictor and whitening are in training mode, as they see the samples of all processes.
     """
 
     def __init__(self, folder: Path, name: str, method_kwargs: dict[str, Any]) -> None:
@@ -64,6 +67,9 @@ class Loss(nn.Module):
         self.method = METHODS[cfg["method"]](OmegaConf.create(cfg)).double().eval()
         if self.method.predictor is not None:
             self.method.predictor.train()
+        for module in self.method.modules():
+            if isinstance(module, Whitening):
+                module.train()
 
     def forward(self, crops: list[Tensor]) -> Tensor:
         large = [self.method(crop)["z"] for crop in crops[:2]]

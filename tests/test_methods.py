@@ -50,7 +50,7 @@ def test_overriding_the_entropy_alone_keeps_only_its_own_settings():
     assert objective.entropy.ridge == 1e-3
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if issubclass(METHODS[name], LDMBody)])
 def test_forward_returns_features_latents_on_the_support_and_logits(tmp_path, name):
     method = METHODS[name](method_config(tmp_path, name))
     out = method(torch.randn(6, 3, 16, 16))

@@ -149,6 +149,7 @@ def test_a_configuration_written_for_solo_learn_keeps_its_views(tmp_path):
         (["data=digits"], r"^data.dataset=digits: solo-learn has cifar10, .* data=custom"),
         (["data=custom"], r"^missing key data.train_path"),
         (["data=cifar10", "augmentations=digits"], r"^augmentations\[0\].affine: "),
+        (["data=cifar10", "data.pair_match=0.9"], r"^data.pair_match: solo-learn has no pairs"),
         (["data=cifar10", "augmentations.0.num_crops=3"], r"two large crops here, got 3$"),
         (["data=cifar10", "+augmentations.0.gaussian_blur.sigma_max=1", "augmentations.0."
           "gaussian_blur.enabled=true", "augmentations.0.gaussian_blur.prob=1"],

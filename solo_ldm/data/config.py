@@ -32,6 +32,8 @@ class DataConfig:
         fraction: share of the training images used, in (0, 1]; -1 means all.
         val_fraction: share held out for validation where a labelled set has no split of its own.
         download: fetch a named set that is missing.
+        pair_match: probability that the second view is of another image of the same class, else
+            it is of an image of another class; None for two views of one image.
     """
 
     dataset: str = MISSING
@@ -45,6 +47,7 @@ class DataConfig:
     fraction: float = -1.0
     val_fraction: float = 0.2
     download: bool = False
+    pair_match: Optional[float] = None  # noqa: UP045
 
 
 def check_data_config(config: DataConfig) -> None:
@@ -64,6 +67,11 @@ def check_data_config(config: DataConfig) -> None:
     if not 0 <= config.val_fraction < 1:
         raise ValueError(
             f"data.val_fraction: expected a share in [0, 1), got {config.val_fraction}"
+        )
+    if config.pair_match is not None and not 0 <= config.pair_match <= 1:
+        raise ValueError(
+            "data.pair_match: expected a probability in [0, 1], or null for views of one image, "
+            f"got {config.pair_match}"
         )
     if config.num_workers < 0:
         raise ValueError(

@@ -26,6 +26,7 @@ from solo_ldm.data.config import ViewSpec
 from solo_ldm.data.dali_graph import Crop, Inputs, build_pipeline, to_torch
 from solo_ldm.data.dali_sources import Feed, feed_for
 from solo_ldm.data.draws import ViewParameters, draw_view
+from solo_ldm.data.pairs import Partners, of_partner
 from solo_ldm.data.photometric import Normalise, render
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.data.sources import ImageSource
@@ -179,6 +180,8 @@ class TrainLoader(_Loader):
         feed: the images as the pipeline takes them.
         num_threads: of DALI.
         device: where images are decoded, cropped and augmented.
+        partners: which image every other view is of; None for the same. Images and partners go
+            through the pipeline as one batch, of which each view takes its half.
     """
 
     def __init__(
@@ -189,13 +192,16 @@ class TrainLoader(_Loader):
         feed: Feed,
         num_threads: int,
         device: torch.device,
+        partners: Partners | None = None,
     ) -> None:
         self._views = [view for view in views for _ in range(view.num_crops)]
         crops = [
             Crop(view.crop_size, cut_first=view.rrc.enabled, affine=view.affine.prob > 0)
             for view in self._views
         ]
-        super().__init__(feed, crops, sampler.batch_size, num_threads, device)
+        self._partners = partners if len(self._views) > 1 else None
+        images = sampler.batch_size * (1 if self._partners is None else 2)
+        super().__init__(feed, crops, images, num_threads, device)
         self.sampler = sampler
         self._source = source
         self._normalise = [
@@ -210,12 +216,15 @@ class TrainLoader(_Loader):
         # The epoch is asked for with the first batch: Lightning makes its iterator before it names
         # the epoch of a resumed run.
         keys = list(self.sampler)
-        size = self.batch_size
+        size = self.sampler.batch_size
         yield from self._batches(keys[start : start + size] for start in range(0, len(keys), size))
 
     def _prepare(self, asked: Any) -> _Job:
         epoch, samples = asked[0][0], np.array([index for _, index in asked], dtype=np.int64)
         indexes = self._feed.readable(samples)
+        if self._partners is not None:
+            others = self._feed.readable(self._partners(epoch, indexes))
+            indexes, samples = np.concatenate([indexes, others]), np.tile(samples, 2)
         widths, heights = self._feed.sizes(indexes)
         parameters = [
             draw_view(view, number, self.sampler.seed, epoch, samples, widths, heights)
@@ -229,11 +238,16 @@ class TrainLoader(_Loader):
         return _Job(asked, indexes, inputs, parameters)
 
     def _finish(self, job: _Job, crops: list[Tensor]) -> list[Any]:
-        work = zip(crops, job.parameters, self._normalise, strict=True)
+        views, count = [], len(job.asked)
         with _one_thread():
-            views = [render(crop, drawn, normalise) for crop, drawn, normalise in work]
-        targets = torch.from_numpy(self._source.labels[job.indexes])
-        return [torch.from_numpy(job.indexes), views, targets]
+            for number, normalise in enumerate(self._normalise):
+                partner = self._partners is not None and of_partner(number)
+                rows = slice(count, 2 * count) if partner else slice(count)
+                drawn = job.parameters[number].rows(rows)
+                views.append(render(crops[number][rows], drawn, normalise))
+        indexes = job.indexes[:count]
+        targets = torch.from_numpy(self._source.labels[indexes])
+        return [torch.from_numpy(indexes), views, targets]
 
 
 class EvaluationLoader(_Loader):
@@ -320,6 +334,7 @@ def train_loader(
     sampler: EpochSampler,
     num_workers: int,
     unreadable: Unreadable | None = None,
+    partners: Partners | None = None,
     device: torch.device | None = None,
 ) -> TrainLoader:
     """Return the loader of batches [indexes (B,), one (B, 3, H, W) tensor a view, targets (B,)].
@@ -330,11 +345,12 @@ def train_loader(
         sampler: decides which images make each batch; its seed is the augmentations' too.
         num_workers: threads.
         unreadable: where images that cannot be read are noted.
+        partners: which image every other view is of; None for the same.
         device: where images are decoded and augmented; None means the CPU.
     """
     feed = feed_for(source, unreadable or Unreadable(source))
     device = device or torch.device("cpu")
-    return TrainLoader(source, views, sampler, feed, _threads(num_workers), device)
+    return TrainLoader(source, views, sampler, feed, _threads(num_workers), device, partners)
 
 
 def evaluation_loader(

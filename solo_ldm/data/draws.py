@@ -9,7 +9,8 @@ stored random state.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,12 @@ class ViewParameters:
     equalize: Bools
     flip: Bools
 
+    def rows(self, rows: slice) -> ViewParameters:
+        """Return the parameters of some of the images."""
+        values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
+        chosen = {key: None if value is None else value[rows] for key, value in values.items()}
+        return replace(self, **chosen)
+
 
 def draw_view(
     spec: ViewSpec,
@@ -80,7 +87,7 @@ def draw_view(
         heights: (B,) of the images, in pixels.
     """
     width, height = (np.asarray(sides, dtype=np.float64) for sides in (widths, heights))
-    draws = _Uniforms(seed, epoch, view, np.asarray(samples, dtype=np.uint64))
+    draws = Uniforms(seed, epoch, view, samples)
     # Every number is drawn whether it is used or not, so that switching one operator off or
     # changing its range leaves the draws of the others as they are.
     affine = _affine(spec.affine, draws, width, height)
@@ -124,18 +131,25 @@ def centre_box(width: Floats, height: Floats, size: int, resized_side: int | Non
     return np.stack([left, top, kept_width, kept_height], axis=1)
 
 
-class _Uniforms:
+class Uniforms:
     """Uniform numbers in [0, 1) for each sample, in a fixed order.
+
+    Args:
+        seed: of the run.
+        epoch: of the run.
+        view: number of the view, or another number for what is no view.
+        samples: (B,) indexes of the images in the data set.
 
     Source: the SplitMix64 generator, whose finaliser turns counters into independent-looking bits
     (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
     """
 
-    def __init__(self, seed: int, epoch: int, view: int, samples: npt.NDArray[np.uint64]) -> None:
+    def __init__(self, seed: int, epoch: int, view: int, samples: npt.ArrayLike) -> None:
         key = 0
         for part in (seed, epoch, view):
             key = int(_mix(np.array([(key + part + _GOLDEN) & _MASK], dtype=np.uint64))[0])
-        self._state = _mix(samples * np.uint64(_GOLDEN) ^ np.uint64(key))
+        counters = np.asarray(samples, dtype=np.uint64)
+        self._state = _mix(counters * np.uint64(_GOLDEN) ^ np.uint64(key))
 
     def take(self, count: int = 1) -> Floats:
         """Return the next `count` numbers of each sample, (B, count)."""
@@ -160,7 +174,7 @@ def _mix(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return bits ^ (bits >> np.uint64(31))
 
 
-def _random_crop(spec: CropSpec, draws: _Uniforms, width: Floats, height: Floats) -> Floats:
+def _random_crop(spec: CropSpec, draws: Uniforms, width: Floats, height: Floats) -> Floats:
     """Draw a box of a random share of the area and a random aspect ratio (torchvision's rule)."""
     share = spec.crop_min_scale + (spec.crop_max_scale - spec.crop_min_scale) * draws.take(_TRIES)
     low, high = math.log(spec.min_aspect_ratio), math.log(spec.max_aspect_ratio)
@@ -181,7 +195,7 @@ def _random_crop(spec: CropSpec, draws: _Uniforms, width: Floats, height: Floats
     return np.stack([left, top, w, h], axis=1)
 
 
-def _affine(spec: AffineSpec, draws: _Uniforms, width: Floats, height: Floats) -> Floats:
+def _affine(spec: AffineSpec, draws: Uniforms, width: Floats, height: Floats) -> Floats:
     """Draw rotation, shift, scale and shear about the centre; return the output-to-source map.
 
     A point p of the source goes to  c + t + s R(angle) S(shear) (p - c),  with c the centre, as in
@@ -208,7 +222,7 @@ def _affine(spec: AffineSpec, draws: _Uniforms, width: Floats, height: Floats) -
     return np.where(applied[:, None], matrix, np.array([1.0, 0, 0, 0, 1, 0]))
 
 
-def _jitter(spec: ColorJitterSpec, draws: _Uniforms) -> tuple[Ints, Floats]:
+def _jitter(spec: ColorJitterSpec, draws: Uniforms) -> tuple[Ints, Floats]:
     """Draw the order and the factors of a colour jitter; -1 where nothing is adjusted."""
     applied = draws.chance(spec.prob)
     order = np.argsort(draws.take(4), axis=1)

@@ -17,6 +17,7 @@ from solo_ldm.data.config import (
     parse_augmentations,
 )
 from solo_ldm.data.datasets import load_source
+from solo_ldm.data.pairs import Partners
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.data.sources import ImageSource
 from solo_ldm.data.unreadable import Unreadable
@@ -190,12 +191,24 @@ class ImageDataModule(L.LightningDataModule):
             sampler,
             self.data.num_workers,
             unreadable=self._unreadable_of(self._train),
+            partners=self._partners(),
             **backend.arguments,
         )
 
     def check_batches(self, num_processes: int) -> None:
-        """Raise a ValueError if there are fewer training images than one batch of all processes."""
+        """Check that batches can be made, before anything is.
+
+        Raises:
+            ValueError: fewer training images than one batch of all processes, or pairs of images
+                of one class where not all are labelled.
+        """
         self._sampler(num_processes, rank=0)
+        self._partners()
+
+    def _partners(self) -> Partners | None:
+        match = self.data.pair_match
+        train = self._train
+        return None if match is None else Partners(train.labels, match, self.seed, train.name)
 
     def _sampler(self, num_processes: int, rank: int) -> EpochSampler:
         return EpochSampler(

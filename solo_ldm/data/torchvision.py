@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from solo_ldm.data.backends import usable_cpus
 from solo_ldm.data.config import ViewSpec
 from solo_ldm.data.draws import draw_view
+from solo_ldm.data.pairs import Partners, of_partner
 from solo_ldm.data.photometric import Normalise, render
 from solo_ldm.data.sampler import EpochSampler, SampleKey
 from solo_ldm.data.sources import ImageSource, UnreadableImageError
@@ -35,6 +36,7 @@ class MultiViewImages(Dataset[Any]):
         views: how each view is drawn.
         seed: of the run; with the epoch and the index it decides every augmentation.
         unreadable: where images that cannot be read are noted; the next one stands in for each.
+        partners: which image every other view is of; None for the same.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class MultiViewImages(Dataset[Any]):
         views: Sequence[ViewSpec],
         seed: int,
         unreadable: Unreadable | None = None,
+        partners: Partners | None = None,
     ) -> None:
         self._source = source
         self._seed = seed
@@ -51,6 +54,7 @@ class MultiViewImages(Dataset[Any]):
             Normalise(view.mean or source.mean, view.std or source.std) for view in self._views
         ]
         self._unreadable = unreadable or Unreadable(source)
+        self._partners = partners if len(self._views) > 1 else None
 
     def __len__(self) -> int:
         return len(self._source)
@@ -75,24 +79,29 @@ class MultiViewImages(Dataset[Any]):
             loaded = [self._load(index) for _, index in pairs[rows]]
             indexes[rows] = [index for index, _ in loaded]
             images = [image for _, image in loaded]
-            self._draw(pairs[rows], images, rows, pixels, views)
+            others = images
+            if self._partners is not None:
+                # Keys of one batch are of one epoch.
+                drawn = self._partners(pairs[0][0], indexes[rows])
+                others = [self._load(index)[1] for index in drawn.tolist()]
+            self._draw(pairs[rows], (images, others), rows, pixels, views)
         return [torch.from_numpy(indexes), views, torch.from_numpy(self._source.labels[indexes])]
 
     def _draw(
         self,
         pairs: Sequence[SampleKey],
-        images: Sequence[Image.Image],
+        images: tuple[Sequence[Image.Image], Sequence[Image.Image]],
         rows: slice,
         pixels: Sequence[npt.NDArray[np.uint8]],
         views: Sequence[Tensor],
     ) -> None:
-        """Draw every view of some images of a batch."""
-        widths, heights = zip(*(image.size for image in images), strict=True)
+        """Draw every view of some images of a batch, and of those they are shown with."""
         samples = [index for _, index in pairs]
         for number, view in enumerate(self._views):
-            # Keys of one batch are of one epoch.
+            shown = images[of_partner(number)]
+            widths, heights = zip(*(image.size for image in shown), strict=True)
             drawn = draw_view(view, number, self._seed, pairs[0][0], samples, widths, heights)
-            for row, image in enumerate(images):
+            for row, image in enumerate(shown):
                 crop = crop_view(image, drawn, row, view.crop_size, view.rrc.enabled)
                 pixels[number][rows.start + row] = np.asarray(crop)
             part = torch.from_numpy(pixels[number][rows])
@@ -167,6 +176,7 @@ def train_loader(
     sampler: EpochSampler,
     num_workers: int,
     unreadable: Unreadable | None = None,
+    partners: Partners | None = None,
 ) -> DataLoader[Any]:
     """Return the loader of batches [indexes (B,), one (B, 3, H, W) tensor a view, targets (B,)].
 
@@ -176,8 +186,9 @@ def train_loader(
         sampler: decides which images make each batch; its seed is the augmentations' too.
         num_workers: processes.
         unreadable: where images that cannot be read are noted.
+        partners: which image every other view is of; None for the same.
     """
-    dataset = MultiViewImages(source, views, sampler.seed, unreadable)
+    dataset = MultiViewImages(source, views, sampler.seed, unreadable, partners)
     return _loader(
         dataset, sampler.batch_size, num_workers, persistent=True, sampler=sampler, drop_last=True
     )

@@ -6,6 +6,7 @@ from solo_ldm.entropy.kernel import KernelEntropy
 from solo_ldm.entropy.logdet import LogDetEntropy, LogDetExpansionEntropy
 from solo_ldm.entropy.neighbour import NeighbourEntropy
 from solo_ldm.entropy.none import NoEntropy
+from solo_ldm.entropy.plug_in import PlugInEntropy
 from solo_ldm.entropy.redundancy import RedundancyEntropy
 from solo_ldm.entropy.sliced import SlicedGaussianEntropy
 from solo_ldm.entropy.vicreg import VICRegEntropy
@@ -19,6 +20,7 @@ ENTROPIES: dict[str, type[EntropyEstimator]] = {
     "sliced": SlicedGaussianEntropy,
     "vicreg": VICRegEntropy,
     "redundancy": RedundancyEntropy,
+    "plug_in": PlugInEntropy,
     "none": NoEntropy,
 }
 
@@ -31,6 +33,7 @@ __all__ = [
     "LogDetExpansionEntropy",
     "NeighbourEntropy",
     "NoEntropy",
+    "PlugInEntropy",
     "RedundancyEntropy",
     "SlicedGaussianEntropy",
     "VICRegEntropy",

@@ -14,11 +14,13 @@ class NoEntropy(EntropyEstimator):
     With a predictor and a target that no gradient reaches, this is BYOL and SimSiam.
 
     Args:
-        support: "plane" or "sphere".
+        support: "plane", "sphere" or "simplex".
 
     Raises:
         ValueError: samples that are no (B, D).
     """
+
+    supports = ("plane", "sphere", "simplex")
 
     def marginal(self, z: Tensor) -> Tensor:
         """Return zero."""

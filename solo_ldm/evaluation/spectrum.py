@@ -180,8 +180,9 @@ def diagnose(health: Health, previous: Health | None = None, sphere: bool = True
         health: of the latents now.
         previous: of the latents at the check before; a collapse that is receding is not named,
             as untrained networks start near one.
-        sphere: whether the direction of a latent means something. False on the plane, where a
-            shift of all latents changes neither the model nor the entropy, but the mean cosine.
+        sphere: whether the direction of a latent means something, as on the sphere and, of
+            categories, on the simplex. False on the plane, where a shift of all latents changes
+            neither the model nor the entropy, but the mean cosine.
 
     Returns:
         The warning, or None if nothing is wrong.
@@ -210,7 +211,8 @@ def diagnose(health: Health, previous: Health | None = None, sphere: bool = True
             return None
         return (
             f"Complete collapse (mean cosine {health.mean_cosine:.4f}): all samples point the same "
-            "way. Raise entropy_weight, or lower prediction_precision or optimizer.lr; without "
+            "way. Raise entropy_weight, or lower prediction_precision (of categories "
+            "match_probability and first_match_probability) or optimizer.lr; without "
             "an entropy, use a predictor and a detached or moving-average target."
         )
     available = min(health.num_samples - 1, health.num_dims)

@@ -49,6 +49,8 @@ def print_summary(run: Trained, results: dict[str, Any], console: Console) -> No
     if results["results"]:
         evaluate = f"solo-ldm linear pretrained_feature_extractor={folder.path}"
         follow_ups.insert(0, f"{evaluate}  # or solo-ldm knn")
+    if str(results.get("latent")).startswith("categorical"):
+        follow_ups.insert(0, f"solo-ldm clusters {folder.path}")
     console.print(f"in {folder.path}", soft_wrap=True, highlight=False, markup=False)
     for number, line in enumerate(follow_ups):
         start = "next: " if number == 0 else "      "

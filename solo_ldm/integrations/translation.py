@@ -40,6 +40,11 @@ def for_pretraining(cfg: DictConfig, ours: bool) -> None:
     """
     OmegaConf.resolve(cfg)
     _common(cfg)
+    if cfg.data.get("pair_match") is not None:
+        raise ValueError(
+            "data.pair_match: solo-learn has no pairs of images of one class; train by solo-ldm "
+            "pretrain, or set data.pair_match=null"
+        )
     # It insists on this key, and reads ours from the top level.
     _default(cfg, "optimizer.classifier_lr", OmegaConf.select(cfg, "optimizer.lr"))
     for key, value in (cfg.get("trainer") or {}).items():

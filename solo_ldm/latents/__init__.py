@@ -1,6 +1,7 @@
 """Latent models p(z1, z2): where latents live and how well two views agree. Needs torch alone."""
 
 from solo_ldm.latents.base import LatentModel, Support
+from solo_ldm.latents.categorical import CategoricalSimplex, FittedCategories
 from solo_ldm.latents.conditional import ConditionalGaussian
 from solo_ldm.latents.correlated import CorrelatedPlane
 from solo_ldm.latents.plane import GaussianPlane
@@ -14,12 +15,16 @@ LATENTS: dict[str, type[LatentModel]] = {
     "correlated": CorrelatedPlane,
     "whitened": WhitenedPlane,
     "conditional": ConditionalGaussian,
+    "categorical": CategoricalSimplex,
+    "categorical_fitted": FittedCategories,
 }
 
 __all__ = [
     "LATENTS",
+    "CategoricalSimplex",
     "ConditionalGaussian",
     "CorrelatedPlane",
+    "FittedCategories",
     "GaussianPlane",
     "LatentModel",
     "ProductLatent",

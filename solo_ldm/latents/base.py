@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-Support = Literal["plane", "sphere", "product"]
+Support = Literal["plane", "sphere", "simplex", "product"]
 
 
 class LatentModel(nn.Module, ABC):
@@ -21,6 +21,8 @@ class LatentModel(nn.Module, ABC):
     needs_predictor: ClassVar[bool] = False
     # Whether latents cannot collapse under log_prob alone, without an entropy or a detached target.
     prevents_collapse: ClassVar[bool] = False
+    # Whether p is fitted to the latents themselves, so that their joint entropy would cancel it.
+    follows_latents: ClassVar[bool] = False
 
     @abstractmethod
     def project(self, h: Tensor) -> Tensor:
@@ -33,6 +35,14 @@ class LatentModel(nn.Module, ABC):
     def at(self, progress: float) -> None:
         """Take note of how much of the training is done, 0 to 1; for models that warm up."""
         return
+
+    def schedule(self, dim: int) -> dict[str, float]:
+        """Return what `at` has moved, by name, for the log.
+
+        Args:
+            dim: of the latents.
+        """
+        return {}
 
     def prediction_dim(self, dim: int) -> int:
         """Return how many outputs a predictor has for latents of `dim` dimensions.

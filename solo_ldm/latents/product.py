@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from solo_ldm.latents.base import LatentModel
+from solo_ldm.latents.base import LatentModel, Support
 
 
 class ProductLatent(LatentModel):
@@ -55,6 +55,15 @@ class ProductLatent(LatentModel):
         """
         return _split(predictions, self._prediction_dims, "predictions")
 
+    def columns(self, support: Support) -> slice | None:
+        """Return the dimensions of the first block on a support; None where there is no such."""
+        start = 0
+        for model, dim in zip(self._models, self.dims, strict=True):
+            if model.support == support:
+                return slice(start, start + dim)
+            start += dim
+        return None
+
     def project(self, h: Tensor) -> Tensor:
         """Map each block of `h` (B, D) onto the support of its model."""
         blocks = zip(self._models, self.split(h), strict=True)
@@ -80,6 +89,11 @@ class ProductLatent(LatentModel):
         """Tell each model how much of the training is done, 0 to 1."""
         for model in self._models:
             model.at(progress)
+
+    def schedule(self, dim: int) -> dict[str, float]:
+        """Return what `at` has moved in the blocks; of equal names the last."""
+        pairs = zip(self._models, self.dims, strict=True)
+        return {key: value for one, size in pairs for key, value in one.schedule(size).items()}
 
     def prediction_dim(self, dim: int) -> int:
         """Return how many outputs a predictor has: those of all blocks.

@@ -8,10 +8,16 @@ from typing import Any
 from solo_ldm.methods.base import BaseMethod, Description
 from solo_ldm.methods.gaussprob import GaussProb, GaussProbBody
 from solo_ldm.methods.ldm import LDM, LDMBody
+from solo_ldm.methods.masked import Masked
 from solo_ldm.methods.sphereprob import SphereProb, SphereProbBody
 from solo_ldm.suggestions import suggestion
 
-METHODS: dict[str, type[LDMBody]] = {"gaussprob": GaussProb, "sphereprob": SphereProb, "ldm": LDM}
+METHODS: dict[str, type[BaseMethod]] = {
+    "gaussprob": GaussProb,
+    "sphereprob": SphereProb,
+    "ldm": LDM,
+    "masked": Masked,
+}
 
 # Methods of other packages, as FAMILY/NAME: the module whose `find` knows them.
 FAMILIES = {"lightly": "solo_ldm.methods.lightly", "solo": "solo_ldm.integrations.solo_learn"}
@@ -25,6 +31,7 @@ __all__ = [
     "GaussProb",
     "GaussProbBody",
     "LDMBody",
+    "Masked",
     "SphereProb",
     "SphereProbBody",
     "find_method",

@@ -24,7 +24,7 @@ class Description:
         terms: names of what it logs of its loss each epoch; the first is what it minimises.
         axes: its place on the grid: latent, entropy, over, predictor, target; None off the grid.
         settings: its method_kwargs, complete.
-        on_sphere: whether its latents have unit length.
+        on_sphere: whether the direction of a latent is what counts: on the sphere and the simplex.
     """
 
     headline: str
@@ -135,7 +135,9 @@ class BaseMethod(pl.LightningModule):
         for crop in crops[self.num_large_crops :]:
             for key, value in self.multicrop_forward(crop).items():
                 out[key].append(value)
-        out["loss"] = self._classifier_loss(out["logits"], targets)
+        # Of pairs of images the labels are those of the first: see `data.pair_match`.
+        step = 1 if self.cfg.data.get("pair_match") is None else 2
+        out["loss"] = self._classifier_loss(out["logits"][::step], targets)
         return out
 
     def _classifier_loss(self, logits: list[Tensor | None], targets: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from solo_ldm.method_kwargs import resolve
 from solo_ldm.methods.base import BaseMethod, Description
 from solo_ldm.methods.direct import DirectPredictor
 from solo_ldm.methods.heads import MovingAverage, perceptron
+from solo_ldm.methods.whitening import Whitening
 from solo_ldm.objective import LDMTerms
 from solo_ldm.settings import LDMSettings
 
@@ -47,8 +48,10 @@ class LDMBody(_Host):
             dim,
             settings.proj_layers,
             settings.proj_batch_norm,
-            settings.proj_output_batch_norm,
+            settings.proj_output_batch_norm and not settings.proj_output_whitening,
         )
+        if settings.proj_output_whitening:
+            self.projector.append(Whitening(dim))
         num_predicted = self.objective.latent.prediction_dim(dim)
         self.predictor: nn.Module | None = None
         if settings.predictor == "linear":
@@ -96,7 +99,7 @@ class LDMBody(_Host):
                 "target": settings.target,
             },
             settings=asdict(settings),
-            on_sphere=settings.support == "sphere",
+            on_sphere=settings.support in ("sphere", "simplex"),
         )
 
     @classmethod
@@ -114,6 +117,12 @@ class LDMBody(_Host):
                 f"optimizer.batch_size={cfg.optimizer.batch_size} is too small: entropy="
                 f"{settings.entropy} needs at least {fewest} samples; raise optimizer.batch_size"
                 + (" or lower method_kwargs.num_neighbours" if fewest > 2 else "")
+            )
+        dim = settings.proj_output_dim
+        if settings.proj_output_whitening and cfg.optimizer.batch_size <= dim:
+            raise ValueError(
+                f"optimizer.batch_size={cfg.optimizer.batch_size} is too small to whiten {dim} "
+                "dimensions: raise it above that, or lower method_kwargs.proj_output_dim"
             )
         return cfg
 
@@ -150,8 +159,14 @@ class LDMBody(_Host):
             "train_log_prob": terms.log_prob.detach(),
             "train_entropy": terms.entropy.detach(),
         }
+        schedule = self.objective.latent.schedule(out["z"][0].shape[1])
+        moved = {f"train_{name}": value for name, value in schedule.items()}
         self.log_dict(
-            logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch[0])
+            {**logged, **moved},
+            on_step=False,
+            on_epoch=True,
+            sync_dist=True,
+            batch_size=len(batch[0]),
         )
         return {
             "loss": terms.loss + class_loss,

@@ -1,0 +1,129 @@
+"""What clusters of images say of their classes, which were not told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClusterScores:
+    """How well clusters name the classes, over N images in n clusters and C classes.
+
+    Args:
+        accuracy: share of the images whose cluster was assigned their class, each class to one
+            cluster at most, so that the share is as high as it can be.
+        purity: the same with each cluster assigned its most frequent class.
+        normalised_mutual_information: of cluster and class, over the mean of their entropies.
+        adjusted_rand: share of the pairs of images on whose togetherness both agree, less chance
+            and over what is left of 1.
+        num_used: clusters with an image.
+        class_of_cluster: (n,) the class that each cluster was assigned for `accuracy`; −1 without.
+        confusion: (C, n) counts, a row a class, a column a cluster.
+        num_images: N.
+    """
+
+    accuracy: float
+    purity: float
+    normalised_mutual_information: float
+    adjusted_rand: float
+    num_used: int
+    class_of_cluster: list[int]
+    confusion: list[list[int]]
+    num_images: int
+
+
+def score_clusters(
+    clusters: npt.ArrayLike, labels: npt.ArrayLike, num_clusters: int, num_classes: int
+) -> ClusterScores:
+    """Compare clusters with classes.
+
+    Args:
+        clusters: (N,) of each image, 0 to n − 1.
+        labels: (N,) its class, 0 to C − 1.
+        num_clusters: n.
+        num_classes: C.
+
+    Raises:
+        ValueError: no image, other numbers of clusters and labels, or numbers out of range.
+
+    Source:
+        The assignment is Kuhn's Hungarian method, as scipy has it; scikit-learn computes the
+        normalised mutual information and the adjusted Rand index (Hubert & Arabie 1985).
+    """
+    # Takes half a second, which whoever prints help should not wait.
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    found, true = np.asarray(clusters, dtype=np.int64), np.asarray(labels, dtype=np.int64)
+    if found.ndim != 1 or found.shape != true.shape or not len(found):
+        raise ValueError(
+            "expected a cluster and a label for each of at least one image, got shapes "
+            f"{found.shape} and {true.shape}"
+        )
+    for name, values, count in (("cluster", found, num_clusters), ("label", true, num_classes)):
+        if values.min() < 0 or values.max() >= count:
+            raise ValueError(
+                f"expected {name}s from 0 to {count - 1}, got {values.min()} to {values.max()}"
+            )
+    confusion = np.zeros((num_classes, num_clusters), dtype=np.int64)
+    np.add.at(confusion, (true, found), 1)
+    assigned = assign(confusion)
+    named = np.flatnonzero(assigned >= 0)
+    return ClusterScores(
+        accuracy=float(confusion[assigned[named], named].sum() / len(found)),
+        purity=float(confusion.max(axis=0).sum() / len(found)),
+        normalised_mutual_information=float(normalized_mutual_info_score(true, found)),
+        adjusted_rand=float(adjusted_rand_score(true, found)),
+        num_used=int((confusion.sum(axis=0) > 0).sum()),
+        class_of_cluster=assigned.tolist(),
+        confusion=confusion.tolist(),
+        num_images=len(found),
+    )
+
+
+def assign(confusion: npt.ArrayLike) -> Ints:
+    """Assign classes to clusters one to one so that the most images are named right.
+
+    Args:
+        confusion: (C, n) counts, a row a class, a column a cluster.
+
+    Returns:
+        (n,) the class of each cluster; −1 for clusters without an image of the class they would
+        get, and for those that are left when the classes are all taken.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    counts = np.asarray(confusion, dtype=np.int64)
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    assigned = np.full(counts.shape[1], -1, dtype=np.int64)
+    shared = counts[rows, columns] > 0
+    assigned[columns[shared]] = rows[shared]
+    return assigned
+
+
+def entropy_of(probabilities: npt.ArrayLike) -> Floats:
+    """Return the entropy −Σ q log q of each row of probabilities (N, n), in nats."""
+    q = np.asarray(probabilities, dtype=np.float64)
+    return -(q * np.log(np.where(q > 0, q, 1.0))).sum(axis=1)
+
+
+def most_and_least(values: npt.ArrayLike, members: Ints, count: int) -> tuple[Ints, Ints]:
+    """Return which members have the lowest and which the highest values, none in both.
+
+    Args:
+        values: (N,) of all.
+        members: (M,) places to choose from.
+        count: at most, of each kind.
+
+    Returns:
+        Places in order: lowest first, and highest first. Of an odd number of members the lowest
+        has one more.
+    """
+    order = members[np.argsort(np.asarray(values)[members], kind="stable")]
+    half = (len(order) + 1) // 2
+    return order[:half][:count], order[half:][::-1][:count]

@@ -1,0 +1,154 @@
+"""Patches of timm's vision transformers: positions, some of them encoded, all of them encoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.layers import PatchEmbed  # pyright: ignore[reportPrivateImportUsage]
+from timm.models import is_model, is_model_in_modules  # pyright: ignore[reportPrivateImportUsage]
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from solo_ldm.backbones import SOLO_LEARN_NAMES
+
+_NEEDED = (
+    "method=masked needs one of timm's plain vision transformers, such as vit_tiny_patch16_224"
+)
+
+
+def positions(rows: int, columns: int, dim: int) -> Tensor:
+    """Return the sine and cosine embedding of the places of a grid, row by row.
+
+    With ω_k = 10000^(−4k/D) for k < D/4, the place (r, c) has, in this order,
+    sin(ω_k r), cos(ω_k r), sin(ω_k c), cos(ω_k c).
+
+    Args:
+        rows: of patches.
+        columns: of patches.
+        dim: D, a multiple of 4.
+
+    Returns:
+        (rows · columns, D), float32.
+
+    Raises:
+        ValueError: D is no multiple of 4.
+
+    Source:
+        Vaswani et al., arXiv 1706.03762, section 3.5, along both axes as in the vision
+        transformers of Chen, Xie and He, arXiv 2104.02057.
+    """
+    if dim < 4 or dim % 4:
+        raise ValueError(
+            f"positions by sines and cosines need a multiple of 4 dimensions, got {dim}: change "
+            "backbone.kwargs.embed_dim or method_kwargs.pred_embed_dim"
+        )
+    quarter = dim // 4
+    omega = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    place = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).double()
+    angles = place[:, :, None] * omega
+    return torch.cat([angles.sin(), angles.cos()], dim=2).flatten(1).float()
+
+
+def check_name(name: str) -> None:
+    """Raise a one-line ValueError for a model of timm that is no vision transformer.
+
+    It is asked before the model is built, whose arguments others do not know.
+    """
+    timm_name = SOLO_LEARN_NAMES.get(name, name)
+    if is_model(timm_name) and not is_model_in_modules(timm_name, ("vision_transformer", "deit")):
+        raise ValueError(f"backbone.name={name}: {_NEEDED}")
+
+
+def check_backbone(backbone: nn.Module, name: str, image_size: int) -> VisionTransformer:
+    """Return a backbone whose patches can be left out one by one, or say why it has none.
+
+    Args:
+        backbone: of `solo_ldm.backbones.create_backbone`.
+        name: for messages.
+        image_size: side of the images in pixels.
+
+    Raises:
+        ValueError: in one line: no plain vision transformer, or one that is built otherwise than
+            the method needs.
+    """
+    if type(backbone) is not VisionTransformer or type(backbone.patch_embed) is not PatchEmbed:
+        raise ValueError(f"backbone.name={name}: {_NEEDED}")
+    embed: Any = backbone.patch_embed
+    patch = tuple(embed.patch_size)
+    if any(image_size % side for side in patch):
+        raise ValueError(
+            f"images of {image_size} pixels are no whole number of patches of {patch[0]}: set "
+            "backbone.kwargs.patch_size to a divisor"
+        )
+    if tuple(embed.img_size) != (image_size, image_size):
+        raise ValueError(
+            f"backbone.name={name} is built for {embed.img_size[0]} pixels and the images have "
+            f"{image_size}: set +backbone.kwargs.img_size={image_size}"
+        )
+    wrong = None
+    if backbone.global_pool != "avg":
+        wrong = f"features are the mean of the patches, got global_pool={backbone.global_pool!r}"
+    elif not isinstance(backbone.fc_norm, nn.Identity):
+        wrong = "patches are normalised before they are averaged, not their mean"
+    if wrong:
+        raise ValueError(
+            f"backbone.name={name}: {wrong}: set ++backbone.kwargs.class_token=false, "
+            "++backbone.kwargs.global_pool=avg and ++backbone.kwargs.fc_norm=false"
+        )
+    if not isinstance(backbone.patch_drop, nn.Identity):
+        raise ValueError(
+            "backbone.kwargs.patch_drop_rate: method=masked leaves out patches itself, remove it"
+        )
+    return backbone
+
+
+def fix_positions(backbone: VisionTransformer) -> None:
+    """Set a transformer's position embedding to `positions` and keep it from being trained.
+
+    What it adds to tokens that are no patches, such as a class token, becomes zero.
+
+    Raises:
+        ValueError: a transformer without such an embedding, or with a dimension that does not fit.
+    """
+    if backbone.pos_embed is None:
+        raise ValueError(
+            "the backbone has no position embedding: remove backbone.kwargs.pos_embed, or set "
+            "method_kwargs.positions=learned for what it has in its place"
+        )
+    rows, columns = backbone.patch_embed.grid_size  # pyright: ignore[reportGeneralTypeIssues]
+    place = positions(rows, columns, backbone.embed_dim)
+    with torch.no_grad():
+        backbone.pos_embed.zero_()
+        backbone.pos_embed[0, -len(place) :] = place
+    backbone.pos_embed.requires_grad_(False)
+
+
+def encode(backbone: VisionTransformer, images: Tensor, kept: Tensor | None = None) -> Tensor:
+    """Return a transformer's tokens of images, of all patches or of some of them alone.
+
+    The patches that are left out are not computed: nothing of them reaches the others.
+
+    Args:
+        backbone: see `check_backbone`.
+        images: (B, 3, H, W).
+        kept: (B, K) which patches, numbered row by row; all if not given.
+
+    Returns:
+        (B, P + K, D): P prefix tokens, such as a class token, and the patches.
+    """
+    tokens = backbone._pos_embed(backbone.patch_embed(images))
+    if kept is not None:
+        prefix = backbone.num_prefix_tokens
+        tokens = torch.cat([tokens[:, :prefix], take(tokens[:, prefix:], kept)], dim=1)
+    return backbone.norm(backbone.blocks(backbone.norm_pre(tokens)))
+
+
+def patches_of(backbone: VisionTransformer, tokens: Tensor) -> Tensor:
+    """Return the tokens that are patches, (B, K, D) of (B, P + K, D)."""
+    return tokens[:, backbone.num_prefix_tokens :]
+
+
+def take(patches: Tensor, which: Tensor) -> Tensor:
+    """Return patches (B, K, D) of (B, N, D), by their numbers (B, K)."""
+    return patches.gather(1, which[..., None].expand(-1, -1, patches.shape[2]))
