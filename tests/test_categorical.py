@@ -231,7 +231,7 @@ def test_presets_are_the_three_objectives():
     expected = {
         "categorical": ("categorical", "joint", 1.0),
         "categorical_approximate": ("categorical", "pooled", 2.0),
-        "categorical_information": ("categorical_fitted", "marginal", 1.0),
+        "categorical_information": ("categorical_fitted", "marginal", 1.5),
     }
     for name, axes in expected.items():
         cfg = toy_config_of(name)
