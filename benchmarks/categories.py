@@ -100,7 +100,8 @@ def images_of(data: ImageDataModule, split: str) -> tuple[Tensor, Tensor]:
 def build(trial: Trial) -> tuple[nn.Module, LDMObjective]:
     """Return backbone with projector, and the objective."""
     backbone = create_backbone("convnet_small", 16, width=trial.width)
-    projector = perceptron(backbone.num_features, 128, 10, 2, True, False)
+    num_features = int(getattr(backbone, "num_features", 0))
+    projector = perceptron(num_features, 128, 10, 2, True, False)
     kwargs = {"entropy": "plug_in", **OBJECTIVES[trial.objective]}
     if kwargs["latent"] == "categorical":
         kwargs["match_probability"] = min(trial.share, 0.99)
