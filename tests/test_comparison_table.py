@@ -105,6 +105,28 @@ def test_the_table_gives_means_and_deviations_in_percent_in_rank_order():
     assert rows[-1][1:5] == ["untrained", "", "60.0 ± 10.0", "60.0 ± 10.0"]
 
 
+def test_each_untrained_network_has_a_row_of_its_own():
+    other = result("v", 0, 0.9)
+    assert other.results is not None
+    other.results["backbone"] = "vit"
+    for score in other.results["results"].values():
+        score["untrained_top1"] = 0.2
+    results = {"x": [result("x", 0, 0.9)], "y": [result("y", 0, 0.8)], "v": [other]}
+    rows = rows_of(markdown(comparison_of(results), "comparison.png"))
+    assert rows[-2][1:5] == ["untrained convnet_small", "", "50.0", "50.0"]
+    assert rows[-1][1:5] == ["untrained vit", "", "20.0", "20.0"]
+
+
+def test_the_footnote_names_what_is_not_above_its_untrained_network():
+    results = {  # untrained, 0.5 and 0.6
+        "x": [result("x", 0, 0.9), result("x", 1, 0.9)],
+        "y": [result("y", 0, 0.9), result("y", 1, 0.605)],
+    }
+    text = markdown(comparison_of(results), "comparison.png")
+    assert "Each of 4 runs is above its untrained network by linear-features." in text
+    assert "above its untrained network by knn-20, but for y (1 of 2)." in text
+
+
 def test_the_footnote_says_where_the_numbers_come_from():
     text = markdown(comparison_of(RESULTS), "comparison.png")
     for said in (

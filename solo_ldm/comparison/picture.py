@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from solo_ldm.comparison.ranking import Standing, untrained_spread
+from solo_ldm.comparison.ranking import Standing, untrained_spreads
 from solo_ldm.comparison.table import Comparison, agreed, marks, rank_text
 from solo_ldm.drawing import (
     BLUE,
@@ -106,7 +106,8 @@ def _draw_panel(axes: Axes, comparison: Comparison, protocol: str) -> None:
     axes.set_xlabel("top-1 (%)", color=MUTED)
     axes.xaxis.set_major_locator(MaxNLocator(6, min_n_ticks=3))
     scored = [one for one in comparison.standings if one.scores]
-    untrained = untrained_spread(comparison.standings, protocol)
+    # Of several networks that of most methods.
+    untrained = next(iter(untrained_spreads(comparison.standings, protocol).values()), None)
     if scored:
         means = [one.scores[protocol].mean for one in scored]
         values = [value for one in scored for value in one.scores[protocol].values]

@@ -156,20 +156,30 @@ def margin_to(best: Sequence[Result], runs: Sequence[Result], protocol: str) -> 
     return Margin(statistics.fmean(differences), quantile * error)
 
 
-def untrained_spread(standings: Sequence[Standing], protocol: str) -> Spread | None:
-    """Return the score of the untrained backbone over seeds; None where none was taken.
+def untrained_spreads(standings: Sequence[Standing], protocol: str) -> dict[str, Spread]:
+    """Return the score of each untrained network over seeds, the one that most runs have first.
 
-    Methods share it where they share the network; else it is their mean at each seed.
+    Methods share it where they share network, data and seed; else it is their mean at each seed.
     """
-    by_seed: dict[int, list[float]] = {}
+    values: dict[str, dict[int, list[float]]] = {}
     for standing in standings:
         for run in standing.finished:
             value = _of(run)["results"][protocol].get("untrained_top1")
             if value is not None:
+                by_seed = values.setdefault(_of(run)["backbone"], {})
                 by_seed.setdefault(run.seed, []).append(value)
-    if not by_seed:
-        return None
-    return spread_of([statistics.fmean(by_seed[seed]) for seed in sorted(by_seed)])
+    names = sorted(values, key=lambda name: -sum(map(len, values[name].values())))
+    return {
+        name: spread_of([statistics.fmean(values[name][seed]) for seed in sorted(values[name])])
+        for name in names
+    }
+
+
+def above_untrained(standing: Standing, protocol: str) -> tuple[int, int]:
+    """Return in how many seeds a method is above its untrained network, and of how many."""
+    scores = [_of(run)["results"][protocol] for run in standing.finished]
+    known = [one for one in scores if one.get("untrained_top1") is not None]
+    return sum(one["top1"] > one["untrained_top1"] for one in known), len(known)
 
 
 def top1(run: Result, protocol: str) -> float:

@@ -13,7 +13,8 @@ from solo_ldm.comparison.ranking import (
     Margin,
     Spread,
     Standing,
-    untrained_spread,
+    above_untrained,
+    untrained_spreads,
 )
 from solo_ldm.comparison.runs import Result
 
@@ -165,9 +166,12 @@ def _table(comparison: Comparison) -> list[str]:
                 seconds,
             ]
         )
-    untrained = [untrained_spread(comparison.standings, protocol) for protocol in protocols]
-    if any(untrained):
-        rows.append(["", "untrained", "", *map(spread_text, untrained), "", "", ""])
+    untrained = {one: untrained_spreads(comparison.standings, one) for one in protocols}
+    networks = list(dict.fromkeys(name for found in untrained.values() for name in found))
+    for network in networks:
+        name = "untrained" if len(networks) == 1 else f"untrained {network}"
+        spreads = [spread_text(untrained[protocol].get(network)) for protocol in protocols]
+        rows.append(["", name, "", *spreads, "", "", ""])
     return [f"| {' | '.join(_cell(text) for text in row)} |" for row in rows]
 
 
@@ -203,10 +207,13 @@ def _footnote(comparison: Comparison) -> str:
         "Effective rank is that of the latents. Seconds are of training alone; runs at a time "
         "share the cores."
     )
+    sentences += [_above(comparison, protocol) for protocol in comparison.protocols]
     ill = [one for one in comparison.standings if one.collapsed]
     if ill:
         counts = ", ".join(f"{one.label} in {one.collapsed} of {len(one.finished)}" for one in ill)
         sentences.append(f"{_COLLAPSED} Latents collapsed or exploded: {counts} runs.")
+    else:
+        sentences.append("No run's latents collapsed or exploded.")
     made = [
         agreed(runs, lambda run: run["backbone"]),
         agreed(runs, lambda run: str(run["epochs"])) + " epochs",
@@ -220,7 +227,18 @@ def _footnote(comparison: Comparison) -> str:
         "commit " + agreed(runs, lambda run: _short(run["commit"])),
         agreed(runs, lambda run: run["finished"][:10]),
     ]
-    return f"{' '.join(sentences)}\n\nMade with {', '.join(made)}."
+    return f"{' '.join(filter(None, sentences))}\n\nMade with {', '.join(made)}."
+
+
+def _above(comparison: Comparison, protocol: str) -> str:
+    """Say which runs are not above the untrained network; nothing where it was not scored."""
+    counts = {one.label: above_untrained(one, protocol) for one in comparison.standings}
+    total = sum(known for _, known in counts.values())
+    if not total:
+        return ""
+    below = [f"{label} ({got} of {known})" for label, (got, known) in counts.items() if got < known]
+    apart = f", but for {', '.join(below)}" if below else ""
+    return f"Each of {total} runs is above its untrained network by {protocol}{apart}."
 
 
 def _published(comparison: Comparison) -> list[str]:
