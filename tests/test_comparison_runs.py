@@ -88,6 +88,12 @@ def trained_runs(monkeypatch) -> list[tuple[str, int]]:
     return noted
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_no_runs_leave_nothing_to_do(jobs):
+    """As when a comparison whose runs are all there is asked for again."""
+    assert list(train_all([], jobs)) == []
+
+
 def test_a_comparison_leaves_everything_it_promises(compared):
     folder, output = compared
     made = folder / "comparison"

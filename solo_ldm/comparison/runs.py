@@ -111,7 +111,7 @@ def train_all(
         jobs: runs at a time.
         starting: called with each run when it starts.
     """
-    if jobs > 1:
+    if jobs > 1 and len(runs) > 1:
         yield from _train_in_processes(deque(runs), min(jobs, len(runs)), starting)
         return
     for run in runs:
