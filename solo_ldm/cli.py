@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -86,21 +87,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def pretrain_command(argv: Sequence[str] | None = None) -> None:
     """Pretrain as the command line says; errors a user can mend are one line and exit code 2."""
-
-    def check(cfg: Any) -> None:
-        from solo_ldm.host.schema import complete
-
-        complete(cfg)
-
-    def work(cfg: Any) -> None:
-        from solo_ldm.host.pretrain import pretrain
-
-        pretrain(cfg)
-
-    def schema() -> type:
-        from solo_ldm.host.schema import RunConfig
-
-        return RunConfig
+    check = _later("solo_ldm.host.schema", "complete")
+    work = _later("solo_ldm.host.pretrain", "pretrain")
+    schema = _named("solo_ldm.host.schema", "RunConfig")
 
     names = "gaussprob, sphereprob or a YAML of yours with --config-path"
     run_with_hydra(argv, check, work, schema, names)
@@ -108,42 +97,18 @@ def pretrain_command(argv: Sequence[str] | None = None) -> None:
 
 def knn_command(argv: Sequence[str] | None = None) -> None:
     """Score weights by nearest neighbours as the command line says."""
-
-    def check(cfg: Any) -> None:
-        from solo_ldm.host.knn_schema import complete_knn
-
-        complete_knn(cfg)
-
-    def work(cfg: Any) -> None:
-        from solo_ldm.host.knn import knn
-
-        knn(cfg)
-
-    def schema() -> type:
-        from solo_ldm.host.knn_schema import KnnKeys
-
-        return KnnKeys
+    check = _later("solo_ldm.host.knn_schema", "complete_knn")
+    work = _later("solo_ldm.host.knn", "knn")
+    schema = _named("solo_ldm.host.knn_schema", "KnnKeys")
 
     run_with_hydra(argv, check, work, schema, "knn or a YAML of yours", default_name="knn")
 
 
 def linear_command(argv: Sequence[str] | None = None) -> None:
     """Score weights by a linear classifier, or train on, as the command line says."""
-
-    def check(cfg: Any) -> None:
-        from solo_ldm.host.linear_schema import complete_linear
-
-        complete_linear(cfg)
-
-    def work(cfg: Any) -> None:
-        from solo_ldm.host.linear import linear
-
-        linear(cfg)
-
-    def schema() -> type:
-        from solo_ldm.host.linear_schema import LinearConfig
-
-        return LinearConfig
+    check = _later("solo_ldm.host.linear_schema", "complete_linear")
+    work = _later("solo_ldm.host.linear", "linear")
+    schema = _named("solo_ldm.host.linear_schema", "LinearConfig")
 
     run_with_hydra(argv, check, work, schema, "linear or a YAML of yours", default_name="linear")
 
@@ -195,63 +160,27 @@ def compare_command(argv: Sequence[str] | None = None) -> None:
 
 def ica_command(argv: Sequence[str] | None = None) -> None:
     """Tell mixed sources apart as the command line says."""
-
-    def check(cfg: Any) -> None:
-        from solo_ldm.host.ica_schema import complete_ica
-
-        complete_ica(cfg)
-
-    def work(cfg: Any) -> None:
-        from solo_ldm.host.ica import ica
-
-        ica(cfg)
-
-    def schema() -> type:
-        from solo_ldm.host.ica_schema import ICAConfig
-
-        return ICAConfig
+    check = _later("solo_ldm.host.ica_schema", "complete_ica")
+    work = _later("solo_ldm.host.ica", "ica")
+    schema = _named("solo_ldm.host.ica_schema", "ICAConfig")
 
     run_with_hydra(argv, check, work, schema, "ica or a YAML of yours", default_name="ica")
 
 
 def theorem_command(argv: Sequence[str] | None = None) -> None:
     """Check the theorem on identifiable latents as the command line says."""
-
-    def check(cfg: Any) -> None:
-        from solo_ldm.host.theorem_schema import complete_theorem
-
-        complete_theorem(cfg)
-
-    def work(cfg: Any) -> None:
-        from solo_ldm.host.theorem import theorem
-
-        theorem(cfg)
-
-    def schema() -> type:
-        from solo_ldm.host.theorem_schema import TheoremConfig
-
-        return TheoremConfig
+    check = _later("solo_ldm.host.theorem_schema", "complete_theorem")
+    work = _later("solo_ldm.host.theorem", "theorem")
+    schema = _named("solo_ldm.host.theorem_schema", "TheoremConfig")
 
     run_with_hydra(argv, check, work, schema, "theorem or a YAML of yours", default_name="theorem")
 
 
 def uncertainty_command(argv: Sequence[str] | None = None) -> None:
     """Assess the uncertainty that a run predicts as the command line says."""
-
-    def check(cfg: Any) -> None:
-        from solo_ldm.host.uncertainty_schema import complete_uncertainty
-
-        complete_uncertainty(cfg)
-
-    def work(cfg: Any) -> None:
-        from solo_ldm.host.uncertainty import uncertainty
-
-        uncertainty(cfg)
-
-    def schema() -> type:
-        from solo_ldm.host.uncertainty_schema import UncertaintyKeys
-
-        return UncertaintyKeys
+    check = _later("solo_ldm.host.uncertainty_schema", "complete_uncertainty")
+    work = _later("solo_ldm.host.uncertainty", "uncertainty")
+    schema = _named("solo_ldm.host.uncertainty_schema", "UncertaintyKeys")
 
     arguments = with_run(sys.argv[1:] if argv is None else argv)
     run_with_hydra(arguments, check, work, schema, "uncertainty", default_name="uncertainty")
@@ -269,21 +198,9 @@ def zoo_command(argv: Sequence[str] | None = None) -> None:
 
 def clusters_command(argv: Sequence[str] | None = None) -> None:
     """Compare the clusters that a run found with the classes as the command line says."""
-
-    def check(cfg: Any) -> None:
-        from solo_ldm.host.clusters_schema import complete_clusters
-
-        complete_clusters(cfg)
-
-    def work(cfg: Any) -> None:
-        from solo_ldm.host.clusters import clusters
-
-        clusters(cfg)
-
-    def schema() -> type:
-        from solo_ldm.host.clusters_schema import ClustersConfig
-
-        return ClustersConfig
+    check = _later("solo_ldm.host.clusters_schema", "complete_clusters")
+    work = _later("solo_ldm.host.clusters", "clusters")
+    schema = _named("solo_ldm.host.clusters_schema", "ClustersConfig")
 
     arguments = with_run(sys.argv[1:] if argv is None else argv)
     run_with_hydra(arguments, check, work, schema, "clusters", default_name="clusters")
@@ -295,6 +212,16 @@ def with_run(arguments: Sequence[str]) -> list[str]:
     if arguments and "=" not in arguments[0] and not arguments[0].startswith("-"):
         arguments[0] = f"run={arguments[0]}"
     return arguments
+
+
+def _named(module: str, name: str) -> Callable[[], Any]:
+    """Return what imports and gives something: torch and its like cost no wait before."""
+    return lambda: getattr(import_module(module), name)
+
+
+def _later(module: str, name: str) -> Callable[[Any], Any]:
+    """Return a function that imports another when it is called, and calls it."""
+    return lambda cfg: _named(module, name)()(cfg)
 
 
 def run_with_hydra(
