@@ -23,7 +23,7 @@ from solo_ldm.files import write_atomically
 from solo_ldm.host.hardware import Hardware, resolve_hardware
 from solo_ldm.host.run import identity
 from solo_ldm.safe_load import read_checkpoint
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, Measured, Measurement
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, Measured, Measurement, RunScore
 
 # Another machine may add up in another order; decoders are fitted to convergence.
 _TOLERANCE = 0.005
@@ -69,18 +69,24 @@ class PredictiveKind(Kind):
             "batch_size": results["settings"]["optimizer"]["batch_size"],
         }
 
-    def run_scores(self, results: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:
+    def run_scores(self, results: Mapping[str, Any]) -> dict[str, RunScore]:
         """Return R² and that of the untrained network."""
-        scores: dict[str, tuple[float, float | None]] = {}
-        found = results["results"]
+        found, scores = results["results"], {}
+        every = [one for decoded in found["decoding"].values() for one in decoded]
         if found["identifiability"] is not None:
             before, after = (found["identifiability"][name] for name in ("before", "after"))
-            scores[_IDENTIFIED] = (after["affine_r2"], before["affine_r2"])
+            bins = max((one["num_test_bins"] for one in every), default=0)
+            scores[_IDENTIFIED] = RunScore("r2", after["affine_r2"], before["affine_r2"], bins)
         for target, decoded in found["decoding"].items():
-            linear = {one["features"]: one["r2"] for one in decoded if one["decoder"] == "linear"}
+            linear = {one["features"]: one for one in decoded if one["decoder"] == "linear"}
             if LATENT_STATE in linear:
-                untrained = linear.get("untrained state")
-                scores[f"{_DECODED} {target}"] = (linear[LATENT_STATE], untrained)
+                trained, untrained = linear[LATENT_STATE], linear.get("untrained state")
+                scores[f"{_DECODED} {target}"] = RunScore(
+                    "r2",
+                    trained["r2"],
+                    None if untrained is None else untrained["r2"],
+                    trained["num_test_bins"],
+                )
         return scores
 
     def write_weights(self, run: Path, path: Path, half: bool) -> None:

@@ -9,6 +9,7 @@ finished runs are not repeated, and published entries of the same runs come out 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,10 +25,12 @@ from rich.console import Console
 from predictive.host.run import predictive
 from predictive.host.schema import complete_predictive
 from solo_ldm.cli import one_line_errors
+from solo_ldm.host.linear import linear
 from solo_ldm.host.pretrain import pretrain
 from solo_ldm.host.run import find_finished, identity
 from solo_ldm.host.schema import complete
 from solo_ldm.suggestions import suggestion
+from solo_ldm.zoo.backbones import BackboneKind
 from solo_ldm.zoo.cards import percent_or_number
 from solo_ldm.zoo.publishing import publish
 
@@ -50,6 +53,7 @@ class Recipe:
     licence: str
     config_path: str | None = None
     overrides: list[str] = field(default_factory=list)
+    linear_offline: bool = False
     training_state: bool = False
     needs: str | None = None
     data: str | None = None
@@ -61,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train, score and publish the zoo's models.")
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--data", metavar="FOLDER", help="of images, for recipes that need some")
+    parser.add_argument("--linear-offline", action="store_true", help="score by it too")
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--zoo", type=Path, default=ROOT / "zoo", help="where to publish")
     parser.add_argument("--runs", default="trained_models/zoo", help="where runs are kept")
@@ -127,7 +132,7 @@ def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console
     if recipe.data is not None:
         places = {"train_path": f"{given.data}/train", "val_path": f"{given.data}/test"}
         overrides += [f"data.{key}={value}" for key, value in places.items()]
-    runs = []
+    runs, evaluations = [], []
     for seed in recipe.seeds:
         cfg = configuration(recipe, seed, overrides)
         completed = check(cfg)
@@ -138,6 +143,8 @@ def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console
                 raise KeyboardInterrupt
             found = outcome.folder
         runs.append(found.path)
+        if recipe.linear_offline or given.linear_offline:
+            evaluations.append(_linear_offline(found.path, places, given.runs, console))
     with console.status(f"publishing {name}"):
         entry = publish(
             runs,
@@ -146,12 +153,35 @@ def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console
             licence=recipe.licence,
             with_training_state=recipe.training_state,
             reference=recipe.reference,
+            evaluations=evaluations,
             data=places,
         )
     scores = ", ".join(
         f"{one.protocol} {percent_or_number(one, one.value)}" for one in entry.results
     )
     console.print(f"[bold]zoo:{name}[/]: {scores}", soft_wrap=True)
+
+
+def _linear_offline(run: Path, places: Mapping[str, str], runs: str, console: Console) -> Path:
+    """Return the folder of a run's linear evaluation, made unless it is there."""
+    weights = BackboneKind().weights_digest(run)
+    for path in Path(runs, "linear").glob("*/results.json"):
+        known = json.loads(path.read_text())
+        if (known["source_sha256"], known["protocol"]) == (weights, "linear-offline"):
+            return path.parent
+    told = [
+        f"pretrained_feature_extractor={run}",
+        "protocol=linear-offline",
+        f"checkpoint.dir={runs}",
+        *(f"data.{key}={value}" for key, value in places.items()),
+    ]
+    GlobalHydra.instance().clear()
+    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
+        cfg = compose("linear", overrides=told)
+    outcome = linear(cfg, console)
+    if outcome is None:
+        raise KeyboardInterrupt
+    return outcome.folder.path
 
 
 if __name__ == "__main__":

@@ -21,10 +21,11 @@ from solo_ldm.data.transforms import evaluation_view
 from solo_ldm.evaluation import PROTOCOLS, evaluate, extract_features
 from solo_ldm.export import DTYPES, write_backbone
 from solo_ldm.host.knn_schema import choose_data
+from solo_ldm.host.linear_run import weights_digest
 from solo_ldm.host.run import identity
 from solo_ldm.host.schema import complete
 from solo_ldm.pretrained import Pretrained, load_pretrained
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, Measured, Measurement
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, Measured, Measurement, RunScore
 
 _BATCH = 256
 # Another machine may decide otherwise on so many test images, whose nearest neighbours or classes
@@ -114,14 +115,16 @@ class BackboneKind(Kind):
             "batch_size": results["batch_size"],
         }
 
-    def run_scores(self, results: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:
-        """Return top-1 and that of the untrained network, of the protocols on frozen features."""
-        scores = results["results"]
+    def run_scores(self, results: Mapping[str, Any]) -> dict[str, RunScore]:
+        """Return top-1 and that of the untrained network."""
         return {
-            name: (scores[name]["top1"], scores[name]["untrained_top1"])
-            for name in PROTOCOLS
-            if name in scores
+            name: RunScore("top1", one["top1"], one["untrained_top1"], one["num_test"])
+            for name, one in results["results"].items()
         }
+
+    def weights_digest(self, run: Path) -> str | None:
+        """Return what `solo-ldm linear` writes of the weights that it evaluates."""
+        return weights_digest(load_pretrained(run).backbone)
 
     def write_weights(self, run: Path, path: Path, half: bool) -> None:
         """Write the backbone with timm's keys."""

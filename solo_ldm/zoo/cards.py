@@ -32,6 +32,13 @@ def percent_or_number(result: Result, value: float) -> str:
     return f"{100 * value:.2f} %" if result.metric == "top1" else f"{value:.4f}"
 
 
+def tolerance(result: Result) -> str:
+    """Return what verifying allows, or that the score is not measured again."""
+    if result.tolerance is None:
+        return "recorded with the run"
+    return percent_or_number(result, result.tolerance)
+
+
 def spread(result: Result) -> str:
     """Return mean ± standard deviation over runs, or a dash for one run."""
     if result.std is None:
@@ -77,7 +84,7 @@ def _body(entry: Entry, kind: Kind) -> str:
     rows = [
         f"| {one.protocol} | {METRICS[one.metric]} | {percent_or_number(one, one.value)} | "
         f"{'–' if one.baseline is None else percent_or_number(one, one.baseline)} | "
-        f"{spread(one)} | {one.num_samples} | {percent_or_number(one, one.tolerance)} |"
+        f"{spread(one)} | {one.num_samples} | {tolerance(one)} |"
         for one in entry.results
     ]
     files = [f"| `{one.name}` | {one.size:,} | `{one.sha256}` |" for one in entry.files]
@@ -91,6 +98,11 @@ def _body(entry: Entry, kind: Kind) -> str:
         "| protocol | metric | these weights | untrained | over seeds | test samples "
         "| tolerance |\n|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
         f"`solo-ldm zoo verify {entry.name}` measures it again.\n",
+        *(
+            f"![What its training run looked like]({one.name})\n"
+            for one in entry.files
+            if one.name.endswith(".png")
+        ),
         "## How it was made\n",
         f"    {entry.command}\n",
         f"{entry.epochs} epochs, batch {entry.batch_size}, seed {entry.seed}, "
@@ -101,11 +113,18 @@ def _body(entry: Entry, kind: Kind) -> str:
         f"`{entry.dataset_sha256}`.\n",
         "| file | bytes | SHA-256 |\n|---|---|---|\n" + "\n".join(files) + "\n",
     ]
-    if entry.reference:
-        value = entry.reference
-        parts.insert(
-            5,
-            f"Published: {value.get('protocol')} {value.get('value')} ({value.get('source')}). "
-            f"What differs: {value.get('differs')}.\n",
-        )
+    if entry.reference is not None:
+        parts.insert(5, f"Published elsewhere: {compared(entry)}.\n")
     return "\n".join(parts)
+
+
+def compared(entry: Entry) -> str:
+    """Return the published figure of an entry, its source, and what is different."""
+    known = entry.reference
+    if known is None:
+        return "nothing"
+    (own,) = [one for one in entry.results if one.protocol == known.protocol]
+    return (
+        f"{known.protocol} {percent_or_number(own, known.value)}, here "
+        f"{percent_or_number(own, own.value)} ({known.source}). What differs: {known.differs}"
+    )

@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from solo_ldm import zoo
-from solo_ldm.zoo.cards import METRICS, percent_or_number, spread
+from solo_ldm.zoo.cards import METRICS, compared, percent_or_number, spread, tolerance
 from solo_ldm.zoo.download import fetch, missing
 from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, find_kind
 from solo_ldm.zoo.manifest import Entry, read_manifest
@@ -75,7 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--url", action="append", default=[], metavar="URL",
                          help="of a mirror; {name} and {file} stand for theirs")  # fmt: skip
     publish.add_argument("--training-state", action="store_true", help="to go on training from")
-    publish.add_argument("--data", nargs="*", default=[], metavar="KEY=VALUE")
+    publish.add_argument("--evaluation", action="append", default=[], metavar="FOLDER",
+                         help="of solo-ldm linear; may be repeated")  # fmt: skip
+    publish.add_argument("--data", nargs="*", default=[], metavar="KEY=VALUE",
+                         help="where the data are, e.g. train_path=FOLDER")  # fmt: skip
     return parser
 
 
@@ -123,8 +126,8 @@ def _show(given: argparse.Namespace, console: Console) -> int:
     body.add_row("by", entry.command)
     body.add_row("code", f"commit {entry.commit or 'unknown'}, torch {entry.versions.get('torch')}")
     body.add_row("data", f"{entry.dataset}, {entry.licence}, sha256 {entry.dataset_sha256[:16]}…")
-    for key, value in entry.reference.items():
-        body.add_row(f"published {key}", str(value))
+    if entry.reference is not None:
+        body.add_row("elsewhere", compared(entry))
     for one in entry.files:
         place = "fetched from " + one.urls[0] if one.urls else "here"
         body.add_row(one.name, f"{one.size:,} bytes, sha256 {one.sha256[:16]}…, {place}")
@@ -172,7 +175,7 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
                 one.protocol,
                 percent_or_number(one, one.value),
                 percent_or_number(one, check.measured.value),
-                percent_or_number(one, one.tolerance),
+                tolerance(one),
                 "[green]as published[/]" if check.passed else "[red]differs[/]",
             )
         if not found.same_data:
@@ -182,7 +185,10 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
     console.print(table)
     if failed:
         console.print(f"[red]not as published: {', '.join(failed)}[/]", soft_wrap=True)
-    return 1 if failed else 0
+        return 1
+    if entries:
+        console.print(f"next: solo-ldm zoo show {entries[0].name}", highlight=False)
+    return 0
 
 
 def _publish(given: argparse.Namespace, console: Console) -> int:
@@ -197,6 +203,7 @@ def _publish(given: argparse.Namespace, console: Console) -> int:
             licence=given.licence,
             urls=given.url,
             with_training_state=given.training_state,
+            evaluations=given.evaluation,
             data=_data(given.data),
             tell=lambda what: status.update(f"publishing: {what}"),
         )

@@ -37,6 +37,23 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class RunScore:
+    """A score that a run recorded.
+
+    Args:
+        metric: top1 or r2.
+        value: of the trained network.
+        baseline: of the same network untrained; None where the protocol has none.
+        num_samples: that it was measured on.
+    """
+
+    metric: str
+    value: float
+    baseline: float | None
+    num_samples: int
+
+
+@dataclass(frozen=True)
 class Measurement:
     """What verifying finds.
 
@@ -73,8 +90,8 @@ class Kind(ABC):
         """Return cell, headline, dataset, backbone, num_features, image_size and batch_size."""
 
     @abstractmethod
-    def run_scores(self, results: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:
-        """Return a run's own score and its baseline by protocol, for mean and spread."""
+    def run_scores(self, results: Mapping[str, Any]) -> dict[str, RunScore]:
+        """Return what a run's results.json says by protocol; all that `measure` gives is there."""
 
     @abstractmethod
     def write_weights(self, run: Path, path: Path, half: bool) -> None:
@@ -105,6 +122,10 @@ class Kind(ABC):
     @abstractmethod
     def usage(self, name: str) -> str:
         """Return Python for a card: from the name to what the model says of data."""
+
+    def weights_digest(self, run: Path) -> str | None:
+        """Return the `source_sha256` of a run's linear evaluations; None where there are none."""
+        return None
 
     def hub_config(self, folder: Path) -> dict[str, Any] | None:
         """Return the content of config.json that the Hugging Face hub expects, if any."""

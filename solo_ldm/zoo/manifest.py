@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from importlib.resources import files as packaged
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,8 @@ class Result:
         std: sample standard deviation over them; None with one run.
         num_runs: how many.
         num_samples: that `value` was measured on.
-        tolerance: largest difference from `value` that verifying on another machine may find.
+        tolerance: largest difference from `value` that verifying on another machine may find; None
+            for a score that was recorded with the run and is not measured again.
     """
 
     protocol: str
@@ -65,7 +66,24 @@ class Result:
     std: float | None
     num_runs: int
     num_samples: int
-    tolerance: float
+    tolerance: float | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A figure that others published, to compare with.
+
+    Args:
+        protocol: of the entry's results that it belongs to.
+        value: as `Result.value`.
+        source: where it stands.
+        differs: what is different from the entry's setting.
+    """
+
+    protocol: str
+    value: float
+    source: str
+    differs: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,7 @@ class Entry:
         date: on which training ended, ISO.
         files: of the entry.
         results: by protocol.
-        reference: a published figure to compare with, and how its setting differs.
+        reference: a published figure to compare with, if there is one.
     """
 
     name: str
@@ -120,7 +138,12 @@ class Entry:
     date: str
     files: tuple[ZooFile, ...]
     results: tuple[Result, ...]
-    reference: Mapping[str, Any] = field(default_factory=dict)
+    reference: Reference | None = None
+
+    def reference_for(self, protocol: str) -> Reference | None:
+        """Return the published figure that belongs to a protocol, if there is one."""
+        known = self.reference
+        return known if known is not None and known.protocol == protocol else None
 
     def file(self, name: str) -> ZooFile:
         """Return a file by its name.
@@ -203,6 +226,29 @@ def check_name(name: str) -> str:
     return name
 
 
+def as_reference(where: str, content: Any, results: Sequence[Result]) -> Reference | None:
+    """Return a published figure of an entry, or None where nothing is given.
+
+    Args:
+        where: named in errors.
+        content: its fields.
+        results: of the entry.
+
+    Raises:
+        ValueError: in one line: a missing or unknown field, a protocol that the entry has not.
+    """
+    if not content:
+        return None
+    known = Reference(**_fields(f"{where}, reference", Reference, content, set()))
+    protocols = [one.protocol for one in results]
+    if known.protocol not in protocols:
+        raise ValueError(
+            f"{where}: reference.protocol expected one of {', '.join(protocols)}, got "
+            f"{known.protocol!r}"
+        )
+    return known
+
+
 def _entry(path: Path, name: str, content: Any) -> Entry:
     where = f"{path}, {name}"
     check_name(name)
@@ -217,6 +263,7 @@ def _entry(path: Path, name: str, content: Any) -> Entry:
                for key, one in own["results"].items()]  # fmt: skip
     own["files"] = tuple(ZooFile(**one) for one in files)
     own["results"] = tuple(Result(**one) for one in results)
+    own["reference"] = as_reference(where, own.get("reference"), own["results"])
     return Entry(**{**own, "name": name})
 
 

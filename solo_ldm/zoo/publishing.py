@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,15 +24,16 @@ from solo_ldm.zoo.kinds import (
 )
 from solo_ldm.zoo.manifest import (
     Entry,
-    Result,
     ZooFile,
+    as_reference,
     check_name,
     read_manifest,
     write_manifest,
 )
+from solo_ldm.zoo.scores import collect
 from solo_ldm.zoo.table import write_table
 
-HUB_CONFIG, CARD = "config.json", "README.md"
+HUB_CONFIG, CARD, PICTURE = "config.json", "README.md", "report.png"
 
 
 def publish(
@@ -45,6 +45,7 @@ def publish(
     urls: Sequence[str] = (),
     with_training_state: bool = False,
     reference: Mapping[str, Any] | None = None,
+    evaluations: Sequence[str | Path] = (),
     data: Mapping[str, Any] | None = None,
     tell: Callable[[str], Any] = lambda what: None,
 ) -> Entry:
@@ -61,7 +62,8 @@ def publish(
         licence: of the data.
         urls: of folders that will hold the files; {name} and {file} stand for theirs.
         with_training_state: add the last checkpoint, from which training can go on.
-        reference: a published figure: value, protocol, source, differs.
+        reference: fields of a published figure, see `Reference`.
+        evaluations: results.json files of `solo-ldm linear` on the same runs, to be recorded.
         data: keys of the data that differ from the run's, such as train_path.
         tell: called with what is being done.
 
@@ -88,27 +90,51 @@ def publish(
         _write_config(made / CONFIG, kind, name, identities[0])
         tell("weights and scores")
         measurement = _write_weights(kind, paths[0], made, data or {})
+        found = collect(kind, paths, [one for _, one in records], measurement, evaluations)
         if with_training_state:
             tell("training state")
             state = paths[0] / "checkpoints" / "last.ckpt"
             if not state.is_file():
                 raise FileNotFoundError(f"{paths[0]} holds no checkpoints/last.ckpt to go on from")
             shutil.copyfile(state, made / TRAINING_STATE)
+        if (paths[0] / PICTURE).is_file():
+            shutil.copyfile(paths[0] / PICTURE, made / PICTURE)
         if (hub := kind.hub_config(made)) is not None:
             write_json(made / HUB_CONFIG, hub)
-        entry = _entry(name, kind, made, args, results, measurement, urls, reference or {})
-        entry = _with_results(entry, kind, [one for _, one in records], measurement, licence)
+        model = kind.load(name, made)
+        entry = Entry(
+            name=name,
+            kind=kind.name,
+            method=results["method"],
+            dataset_sha256=measurement.dataset_sha256,
+            licence=licence,
+            num_features=int(getattr(model, "num_features", 0)),
+            epochs=results["epochs"],
+            seed=args["seed"],
+            command=_command(kind, name),
+            commit=results["commit"],
+            versions=results["versions"],
+            hardware=results["hardware"],
+            seconds=results["seconds"],
+            date=results["finished"][:10],
+            files=_files(made, name, urls),
+            results=found,
+            reference=as_reference(name, reference, found),
+            **kind.facts(args, results),
+        )
         write_card(made / CARD, entry, kind)
-        target = folder / "weights" / name
-        target.parent.mkdir(exist_ok=True)
-        if target.exists():
-            shutil.rmtree(target)
-        made.replace(target)
-    entries = read_manifest(folder)
-    entries[name] = entry
+        _put_in_place(made, folder / "weights" / name, Path(temporary) / "before")
+    entries = {**read_manifest(folder), name: entry}
     write_manifest(folder, entries)
     write_table(folder, entries)
     return entry
+
+
+def _put_in_place(made: Path, target: Path, aside: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    if target.exists():
+        target.replace(aside)
+    made.replace(target)
 
 
 def _record(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -152,7 +178,7 @@ def _made(folder: Path) -> Path:
 def _write_config(path: Path, kind: Kind, name: str, content: Mapping[str, Any]) -> None:
     text = (
         f"# The whole configuration of zoo:{name}. Trains it again:\n"
-        f"#   solo-ldm {kind.command} --config-path zoo/weights/{name} --config-name config\n"
+        f"#   {_command(kind, name)}\n"
         "defaults:\n  - host\n  - _self_\n\n"
         f"name: {name}\n" + OmegaConf.to_yaml(OmegaConf.create(dict(content)))
     )
@@ -172,66 +198,14 @@ def _write_weights(kind: Kind, run: Path, made: Path, data: Mapping[str, Any]) -
     return whole
 
 
-def _entry(
-    name: str,
-    kind: Kind,
-    made: Path,
-    args: Mapping[str, Any],
-    results: Mapping[str, Any],
-    measurement: Measurement,
-    urls: Sequence[str],
-    reference: Mapping[str, Any],
-) -> Entry:
+def _files(made: Path, name: str, urls: Sequence[str]) -> tuple[ZooFile, ...]:
+    """Describe what a folder holds."""
     files = []
     for path in sorted(made.iterdir()):
         places = tuple(url.format(name=name, file=path.name) for url in urls)
         files.append(ZooFile(path.name, sha256_of(path), path.stat().st_size, places))
-    model = kind.load(name, made)
-    return Entry(
-        name=name,
-        kind=kind.name,
-        method=results["method"],
-        dataset_sha256=measurement.dataset_sha256,
-        licence="",
-        num_features=int(getattr(model, "num_features", 0)),
-        epochs=results["epochs"],
-        seed=args["seed"],
-        command=f"solo-ldm {kind.command} --config-path zoo/weights/{name} --config-name config",
-        commit=results["commit"],
-        versions=results["versions"],
-        hardware=results["hardware"],
-        seconds=results["seconds"],
-        date=results["finished"][:10],
-        files=tuple(files),
-        results=(),
-        reference=dict(reference),
-        **kind.facts(args, results),
-    )
+    return tuple(files)
 
 
-def _with_results(
-    entry: Entry,
-    kind: Kind,
-    records: Sequence[Mapping[str, Any]],
-    measurement: Measurement,
-    licence: str,
-) -> Entry:
-    scores = [kind.run_scores(record) for record in records]
-    results = []
-    for one in measurement.scores:
-        values = [run[one.protocol][0] for run in scores if one.protocol in run]
-        baseline = scores[0].get(one.protocol, (0.0, None))[1]
-        results.append(
-            Result(
-                one.protocol,
-                one.metric,
-                one.value,
-                baseline,
-                statistics.fmean(values) if values else one.value,
-                statistics.stdev(values) if len(values) > 1 else None,
-                max(1, len(values)),
-                one.num_samples,
-                one.tolerance,
-            )
-        )
-    return Entry(**{**entry.__dict__, "results": tuple(results), "licence": licence})
+def _command(kind: Kind, name: str) -> str:
+    return f"solo-ldm {kind.command} --config-path zoo/weights/{name} --config-name config"

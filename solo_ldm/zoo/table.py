@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from solo_ldm.files import write_atomically
-from solo_ldm.zoo.cards import METRICS, percent_or_number, spread
-from solo_ldm.zoo.manifest import Entry
+from solo_ldm.zoo.cards import METRICS, compared, percent_or_number, spread
+from solo_ldm.zoo.manifest import Entry, Result
 
 _INTRODUCTION = """\
 # The zoo
@@ -57,13 +57,13 @@ def table(entries: Mapping[str, Entry]) -> str:
                 percent_or_number(result, result.value),
                 "–" if result.baseline is None else percent_or_number(result, result.baseline),
                 spread(result),
-                _reference(entry) if number == 0 else "",
+                _reference(entry, result),
             ]
             rows.append(f"| {' | '.join([*(first if number == 0 else [''] * 5), *score])} |")
     notes = [
-        f"- **{name}**: {entry.reference['source']}: {entry.reference['differs']}."
+        f"- **{name}**: {compared(entry)}."
         for name, entry in sorted(entries.items())
-        if entry.reference
+        if entry.reference is not None
     ]
     parts = [_INTRODUCTION, "\n".join(rows) + "\n"]
     if notes:
@@ -71,6 +71,6 @@ def table(entries: Mapping[str, Entry]) -> str:
     return "\n".join(parts)
 
 
-def _reference(entry: Entry) -> str:
-    value = entry.reference
-    return f"{value['value']} ({value['protocol']})" if value else "–"
+def _reference(entry: Entry, result: Result) -> str:
+    known = entry.reference_for(result.protocol)
+    return "–" if known is None else percent_or_number(result, known.value)
