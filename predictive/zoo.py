@@ -13,12 +13,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
+from predictive.data.sequences import Sequences
 from predictive.host.evaluation import LATENT_STATE, assess
 from predictive.host.run import build_data, build_method, for_method
 from predictive.host.schema import complete_predictive, plain
 from predictive.method import PredictiveMethod
+from predictive.predictors import Forecast
 from solo_ldm.files import write_atomically
 from solo_ldm.host.hardware import Hardware, resolve_hardware
 from solo_ldm.host.run import identity
@@ -28,6 +30,55 @@ from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, Measured, Measurement, Run
 # Another machine may add up in another order; decoders are fitted to convergence.
 _TOLERANCE = 0.005
 _IDENTIFIED, _DECODED = "affine R² of the latents", "linear decoding of"
+
+
+class ZooPredictor(nn.Module):
+    """A published predictor of time series: observations in, latents, states and forecasts out.
+
+    Args:
+        name: of the entry.
+        cfg: the completed configuration of its run.
+        method: its encoder and predictor.
+
+    Attributes:
+        input_dim: features of an observation, F.
+        num_features: of a state, n.
+    """
+
+    def __init__(self, name: str, cfg: DictConfig, method: PredictiveMethod) -> None:
+        super().__init__()
+        self.name = name
+        self.method = method
+        self.input_dim = method.encoder.mean.shape[0]
+        self.num_features = method.predictor.state_dim
+        self._cfg = cfg
+
+    def forward(self, inputs: Tensor, observed: Tensor | None = None) -> Forecast:
+        """Return latents z_t, their predictions given z_<t, and the states behind them.
+
+        Args:
+            inputs: (B, T, F), as the data set of the entry makes them, see `held_out`.
+            observed: true where an input was observed, (B, T); None for all.
+        """
+        if inputs.ndim != 3 or inputs.shape[2] != self.input_dim:
+            raise ValueError(
+                f"inputs of zoo:{self.name}: expected (B, T, {self.input_dim}), got "
+                f"{tuple(inputs.shape)}"
+            )
+        return self.method(inputs, observed)
+
+    @torch.no_grad()
+    def features(self, inputs: Tensor) -> Tensor:
+        """Return the state after each observation, (B, T, num_features); see `forward`."""
+        return self(inputs).states
+
+    def held_out(self) -> Sequences:
+        """Return the sequences that the entry was scored on, made or read anew.
+
+        Raises:
+            FileNotFoundError: in one line: a recording that is not there.
+        """
+        return build_data(self._cfg).held_out
 
 
 class PredictiveKind(Kind):
@@ -72,11 +123,9 @@ class PredictiveKind(Kind):
     def run_scores(self, results: Mapping[str, Any]) -> dict[str, RunScore]:
         """Return R² and that of the untrained network."""
         found, scores = results["results"], {}
-        every = [one for decoded in found["decoding"].values() for one in decoded]
         if found["identifiability"] is not None:
             before, after = (found["identifiability"][name] for name in ("before", "after"))
-            bins = max((one["num_test_bins"] for one in every), default=0)
-            scores[_IDENTIFIED] = RunScore("r2", after["affine_r2"], before["affine_r2"], bins)
+            scores[_IDENTIFIED] = RunScore("r2", after["affine_r2"], before["affine_r2"], 0)
         for target, decoded in found["decoding"].items():
             linear = {one["features"]: one for one in decoded if one["decoder"] == "linear"}
             if LATENT_STATE in linear:
@@ -116,30 +165,31 @@ class PredictiveKind(Kind):
         untrained = build_method(cfg, sequences, hardware).state_dict()
         method = _method(folder, cfg, hardware)
         found = assess(cfg, method, untrained, sequences, torch.device("cpu"))
-        count = int(sequences.held_out.lengths.sum())
         scores = []
         if found.after is not None:
-            value = float(found.after.to_true.r2)
+            value, lengths = float(found.after.to_true.r2), sequences.held_out.lengths
+            count = int(lengths[len(lengths) // 2 :].sum())  # the map is fitted on the first half
             scores.append(Measured(_IDENTIFIED, "r2", value, count, _TOLERANCE))
         for target, decoded in found.scores.items():
             for one in decoded:
                 if one.features == LATENT_STATE and one.kind == "linear":
                     name = f"{_DECODED} {target}"
-                    scores.append(Measured(name, "r2", float(one.r2), count, _TOLERANCE))
+                    scores.append(Measured(name, "r2", float(one.r2), one.num_test, _TOLERANCE))
         return Measurement(tuple(scores), _hash_of(cfg))
 
-    def load(self, name: str, folder: Path) -> nn.Module:
-        """Return the method: `model(inputs)` with inputs (B, T, F) is a forecast."""
+    def load(self, name: str, folder: Path) -> ZooPredictor:
+        """Return the encoder and the predictor."""
         cfg = _config(folder)
-        return _method(folder, cfg, _cpu(cfg))
+        return ZooPredictor(name, cfg, _method(folder, cfg, _cpu(cfg))).eval()
 
     def usage(self, name: str) -> str:
         """Return Python for a card."""
         return (
             "from solo_ldm import zoo\n\n"
             f'model = zoo.load("{name}")\n'
-            "forecast = model(inputs)  # (B, T, F), as its data set makes them\n"
-            "latents, expected = forecast.latents, forecast.predictions.mean  # z_t, given z_<t\n"
+            "sequences = model.held_out()  # .inputs (N, T, F) and .targets, or inputs of yours\n"
+            "states = model.features(sequences.inputs)  # (N, T, model.num_features)\n"
+            "forecast = model(sequences.inputs)  # .latents; .predictions.mean, .variance\n"
         )
 
 

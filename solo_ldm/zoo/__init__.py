@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from solo_ldm.zoo.download import cache_folder, fetch
+from solo_ldm.zoo.hub import PREFIX, fetch_from_hub
 from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Measured, find_kind
 from solo_ldm.zoo.manifest import Entry, Result, find_entry, read_manifest, zoo_folder
 
@@ -109,7 +110,8 @@ def load(name: str) -> nn.Module:
     """Return a model, ready for use.
 
     Args:
-        name: as `list` gives it, with or without the prefix zoo:.
+        name: as `list` gives it, with or without the prefix zoo:; or hf-hub:OWNER/NAME for an
+            entry that somebody put on the Hugging Face hub.
 
     Returns:
         In evaluation mode, on the CPU. Of a backbone: `preprocess(images)` gives what the module
@@ -118,6 +120,9 @@ def load(name: str) -> nn.Module:
     Raises:
         ValueError: in one line: an unknown name, a file that is not the published one, or none.
     """
+    if name.startswith(PREFIX):
+        kind, folder = fetch_from_hub(name)
+        return kind.load(name, folder)
     known = entry(name)
     return find_kind(known.kind).load(known.name, files(name))
 

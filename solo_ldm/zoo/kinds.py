@@ -44,7 +44,7 @@ class RunScore:
         metric: top1 or r2.
         value: of the trained network.
         baseline: of the same network untrained; None where the protocol has none.
-        num_samples: that it was measured on.
+        num_samples: that it was measured on; 0 where the run does not say.
     """
 
     metric: str

@@ -1,0 +1,109 @@
+"""Predictors of time series in the zoo: published, loaded, and scored again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir, initialize_config_module
+from rich.console import Console
+
+from predictive.host.run import predictive
+from predictive.host.schema import complete_predictive
+from solo_ldm import zoo
+from solo_ldm.host.run import identity
+from solo_ldm.pretrained import load_pretrained
+from solo_ldm.zoo import download, manifest
+from solo_ldm.zoo.manifest import read_manifest
+from solo_ldm.zoo.publishing import publish
+
+SMALL = ["data.num_train=24", "data.num_held_out=8", "data.num_steps=12", "max_epochs=2"]
+NAMES = {"figure8": "figure8", "nonlinear_system": "system"}
+
+
+def config(folder: Path, name: str, seed: int) -> Any:
+    small = [*SMALL, "optimizer.batch_size=8", "data.frame_size=6", "evaluation.report=false"]
+    told = [*small, f"seed={seed}", f"checkpoint.dir={folder}", "accelerator=cpu"]
+    with initialize_config_module("predictive.configs", version_base="1.3"):
+        return compose(name, overrides=told)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def published(request, tmp_path_factory) -> tuple[Path, str, list[Path]]:
+    """A zoo, the packaged configuration that its entry is of, and the runs."""
+    folder, runs = tmp_path_factory.mktemp("zoo"), []
+    for seed in (3, 4):
+        outcome = predictive(config(folder / "runs", request.param, seed), Console(quiet=True))
+        assert outcome is not None
+        runs.append(outcome.folder.path)
+    publish(runs, NAMES[request.param], folder / "zoo", licence="none: simulated")
+    return folder / "zoo", request.param, runs
+
+
+@pytest.fixture
+def own_zoo(published, monkeypatch) -> str:
+    """The name of the entry, in place of the package's zoo."""
+    for module in (zoo, manifest, download):
+        monkeypatch.setattr(module, "zoo_folder", lambda: published[0])
+    return NAMES[published[1]]
+
+
+def test_an_entry_has_the_scores_of_its_runs(published):
+    folder, config_name, runs = published
+    entry = read_manifest(folder)[NAMES[config_name]]
+    decoded = "linear decoding of position"
+    expected = {
+        "figure8": [decoded],
+        "nonlinear_system": ["affine R² of the latents", decoded],
+    }[config_name]
+    assert [one.protocol for one in entry.results] == expected
+    recorded = [
+        json.loads((run / "results.json").read_text())["results"]["decoding"]["position"]
+        for run in runs
+    ]
+    own = {one["features"]: one["r2"] for one in recorded[0] if one["decoder"] == "linear"}
+    (result,) = [one for one in entry.results if one.protocol == decoded]
+    assert result.value == pytest.approx(own["latent state"], abs=5e-3)
+    assert result.baseline == own["untrained state"]
+    assert (result.num_runs, result.num_samples) == (2, recorded[0][0]["num_test_bins"])
+
+
+def test_verifying_gives_the_published_scores(own_zoo):
+    found = zoo.verify(own_zoo)
+    assert found.passed
+    assert [one.measured.value for one in found.checks] == [
+        one.published.value for one in found.checks
+    ]
+    assert not zoo.verify(own_zoo, {"num_steps": 10}).passed
+
+
+def test_a_loaded_model_filters_the_sequences_that_it_was_scored_on(own_zoo):
+    model: Any = zoo.load(own_zoo)
+    sequences = model.held_out()
+    states = model.features(sequences.inputs)
+    assert states.shape == (8, 12, model.num_features)
+    assert not states.requires_grad
+    forecast = model(sequences.inputs)
+    assert torch.equal(forecast.states, states)
+    # What comes later changes nothing: z_t is predicted from z_<t.
+    shorter = model(sequences.inputs[:, :6])
+    torch.testing.assert_close(shorter.predictions.mean, forecast.predictions.mean[:, :6])
+    with pytest.raises(ValueError, match=r"expected \(B, T, 36\), got \(8, 12, 5\)"):
+        model(torch.zeros(8, 12, 5))
+
+
+def test_the_published_configuration_is_that_of_the_run(published, tmp_path):
+    folder, config_name, _ = published
+    weights = folder / "weights" / NAMES[config_name]
+    with initialize_config_dir(str(weights), version_base="1.3"):
+        cfg = compose("config", overrides=["hydra.searchpath=[pkg://predictive.configs]"])
+    expected = complete_predictive(config(tmp_path, config_name, 3))
+    assert identity(complete_predictive(cfg)) == identity(expected)
+
+
+def test_it_is_no_backbone_of_images(own_zoo):
+    with pytest.raises(ValueError, match=f"zoo:{own_zoo} is no image backbone but predictive"):
+        load_pretrained(f"zoo:{own_zoo}")
