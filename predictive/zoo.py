@@ -25,7 +25,7 @@ from solo_ldm.files import write_atomically
 from solo_ldm.host.hardware import Hardware, resolve_hardware
 from solo_ldm.host.run import identity
 from solo_ldm.safe_load import read_checkpoint
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, Measured, Measurement, RunScore
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, Measured, Measurement, RunScore, read_config
 
 # Another machine may add up in another order; decoders are fitted to convergence.
 _TOLERANCE = 0.005
@@ -88,6 +88,7 @@ class PredictiveKind(Kind):
     package = "predictive.configs"
     command = "predictive"
     library = "solo_ldm"
+    data_paths = ("path",)
 
     def accepts(self, args: Mapping[str, Any]) -> bool:
         """Whether a run of this configuration trained a predictor of time series."""
@@ -155,9 +156,7 @@ class PredictiveKind(Kind):
 
     def measure(self, folder: Path, data: Mapping[str, Any]) -> Measurement:
         """Decode each target linearly from the latent states of held-out sequences."""
-        cfg = _config(folder)
-        for key, value in data.items():
-            cfg.data[key] = value
+        cfg = _config(read_config(folder, data))
         cfg.evaluation.kinds = ["linear"]
         sequences = build_data(cfg)
         hardware = _cpu(cfg)
@@ -179,7 +178,8 @@ class PredictiveKind(Kind):
 
     def load(self, name: str, folder: Path) -> ZooPredictor:
         """Return the encoder and the predictor."""
-        cfg = _config(folder)
+        content: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+        cfg = _config(content)
         return ZooPredictor(name, cfg, _method(folder, cfg, _cpu(cfg))).eval()
 
     def usage(self, name: str) -> str:
@@ -193,10 +193,8 @@ class PredictiveKind(Kind):
         )
 
 
-def _config(folder: Path) -> DictConfig:
-    content: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
-    content.pop("defaults")
-    return _completed(content)
+def _config(content: Mapping[str, Any]) -> DictConfig:
+    return _completed({key: value for key, value in content.items() if key != "defaults"})
 
 
 def _completed(args: Mapping[str, Any]) -> DictConfig:

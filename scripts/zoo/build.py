@@ -151,10 +151,10 @@ def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console
             name,
             given.zoo,
             licence=recipe.licence,
+            dataset=recipe.data,
             with_training_state=recipe.training_state,
             reference=recipe.reference,
             evaluations=evaluations,
-            data=places,
         )
     scores = ", ".join(
         f"{one.protocol} {percent_or_number(one, one.value)}" for one in entry.results

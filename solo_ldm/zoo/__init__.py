@@ -137,7 +137,8 @@ def verify(name: str, data: Mapping[str, Any] | None = None) -> Verification:
     Raises:
         ValueError: in one line: an unknown name, files that are not the published ones, data that
             do not fit.
-        FileNotFoundError: in one line: data that are not there.
+        FileNotFoundError: in one line: data that are not there; a DataNotHereError where `data`
+            has to say where they are.
     """
     known = entry(name)
     found = find_kind(known.kind).measure(files(name), data or {})

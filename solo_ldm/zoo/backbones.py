@@ -25,7 +25,7 @@ from solo_ldm.host.linear_run import weights_digest
 from solo_ldm.host.run import identity
 from solo_ldm.host.schema import complete
 from solo_ldm.pretrained import Pretrained, load_pretrained
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, Measured, Measurement, RunScore
+from solo_ldm.zoo.kinds import WEIGHTS, Kind, Measured, Measurement, RunScore, read_config
 
 _BATCH = 256
 # Another machine may decide otherwise on so many test images, whose nearest neighbours or classes
@@ -94,6 +94,7 @@ class BackboneKind(Kind):
     package = "solo_ldm.configs"
     command = "pretrain"
     library = "timm"
+    data_paths = ("train_path", "val_path")
 
     def accepts(self, args: Mapping[str, Any]) -> bool:
         """Whether a run of this configuration trained a backbone."""
@@ -142,12 +143,12 @@ class BackboneKind(Kind):
 
     def measure(self, folder: Path, data: Mapping[str, Any]) -> Measurement:
         """Score the backbone by each protocol on frozen features."""
+        config = read_config(folder, data)
         trained = load_pretrained(folder / WEIGHTS)
-        config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
         view = ViewSpec(trained.image_size, 1, mean=trained.mean, std=trained.std)
         # On the CPU, where the arithmetic is the same for all.
         module = ImageDataModule(
-            choose_data(data, config["data"]), [view], _BATCH, config["seed"], torch.device("cpu")
+            choose_data({}, config["data"]), [view], _BATCH, config["seed"], torch.device("cpu")
         )
         train, test = (
             extract_features(trained.backbone, module.evaluation_dataloader(split))

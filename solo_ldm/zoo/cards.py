@@ -97,7 +97,7 @@ def _body(entry: Entry, kind: Kind) -> str:
         "## How good it is\n",
         "| protocol | metric | these weights | untrained | over seeds | test samples "
         "| tolerance |\n|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
-        f"`solo-ldm zoo verify {entry.name}` measures it again.\n",
+        f"`solo-ldm zoo verify {entry.name}` measures again what has a tolerance.\n",
         *(
             f"![What its training run looked like]({one.name})\n"
             for one in entry.files

@@ -24,7 +24,7 @@ from rich.table import Table
 from solo_ldm import zoo
 from solo_ldm.zoo.cards import METRICS, compared, percent_or_number, spread, tolerance
 from solo_ldm.zoo.download import fetch, missing
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, find_kind
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, DataNotHereError, find_kind
 from solo_ldm.zoo.manifest import Entry, read_manifest
 
 
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
                          help="folders; the first one's weights, the scores of all")  # fmt: skip
     publish.add_argument("--name", required=True, help="of the entry")
     publish.add_argument("--licence", required=True, help="of the data")
+    publish.add_argument("--dataset", help="a name of the data, where the run says custom")
     publish.add_argument("--zoo", default="zoo", metavar="FOLDER", help="that holds manifest.yaml")
     publish.add_argument("--url", action="append", default=[], metavar="URL",
                          help="of a mirror; {name} and {file} stand for theirs")  # fmt: skip
@@ -166,8 +167,14 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
     for entry in entries:
         for name in (CONFIG, WEIGHTS):
             _fetched(entry, name, console)
-        with console.status(f"scoring {entry.name}"):
-            found = zoo.verify(entry.name, data)
+        try:
+            with console.status(f"scoring {entry.name}"):
+                found = zoo.verify(entry.name, data)
+        except DataNotHereError as error:
+            if given.names:
+                raise
+            console.print(f"[yellow]{entry.name} left out: {error}[/]", soft_wrap=True)
+            continue
         for check in found.checks:
             one = check.published
             table.add_row(
@@ -201,6 +208,7 @@ def _publish(given: argparse.Namespace, console: Console) -> int:
             given.name,
             folder,
             licence=given.licence,
+            dataset=given.dataset,
             urls=given.url,
             with_training_state=given.training_state,
             evaluations=given.evaluation,

@@ -9,12 +9,16 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from torch import nn
 
 # Other packages add kinds of theirs under this name in their metadata; predictive does.
 _GROUP = "solo_ldm.zoo_kinds"
 
 CONFIG, WEIGHTS, TRAINING_STATE = "config.yaml", "model.safetensors", "training_state.ckpt"
+
+# In place of a path of the machine that trained; OmegaConf's mark of what has to be given.
+SOMEWHERE = "???"
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class Measurement:
     dataset_sha256: str
 
 
+class DataNotHereError(FileNotFoundError):
+    """The data of an entry come neither with the package nor out of a simulation."""
+
+
 class Kind(ABC):
     """A kind of model: abstract methods alone, each implementation final.
 
@@ -76,6 +84,7 @@ class Kind(ABC):
     package: str  # whose configurations config.yaml builds on
     command: str  # that trains it
     library: str  # for the hub
+    data_paths: tuple[str, ...]  # keys of data.* that are places on one machine
 
     @abstractmethod
     def accepts(self, args: Mapping[str, Any]) -> bool:
@@ -106,8 +115,9 @@ class Kind(ABC):
             data: keys of the data that differ from the run's, such as train_path.
 
         Raises:
-            ValueError: in one line: data that are not there or do not fit.
-            FileNotFoundError: in one line: data that are not there.
+            ValueError: in one line: data that do not fit.
+            FileNotFoundError: in one line: data that are not where they were said to be.
+            DataNotHereError: in one line: data that have to be said where they are.
         """
 
     @abstractmethod
@@ -130,6 +140,27 @@ class Kind(ABC):
     def hub_config(self, folder: Path) -> dict[str, Any] | None:
         """Return the content of config.json that the Hugging Face hub expects, if any."""
         return None
+
+
+def read_config(folder: Path, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of an entry, with the places of its data on this machine.
+
+    Args:
+        folder: of the entry.
+        data: keys of data.* that differ here.
+
+    Raises:
+        DataNotHereError: in one line: a place that is not in `data`.
+    """
+    config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    config["data"].update(data)
+    lacking = [key for key, value in config["data"].items() if value == SOMEWHERE]
+    if lacking:
+        raise DataNotHereError(
+            f"the data of zoo:{config['name']} do not come with it: give "
+            f"--data {' '.join(f'{key}=PATH' for key in lacking)}"
+        )
+    return config
 
 
 def find_kind(name: str) -> Kind:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from solo_ldm.data.config import DataConfig
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.zoo.cards import write_card
 from solo_ldm.zoo.download import sha256_of
 from solo_ldm.zoo.kinds import (
     CONFIG,
+    SOMEWHERE,
     TRAINING_STATE,
     WEIGHTS,
     Kind,
@@ -42,6 +44,7 @@ def publish(
     folder: Path,
     *,
     licence: str,
+    dataset: str | None = None,
     urls: Sequence[str] = (),
     with_training_state: bool = False,
     reference: Mapping[str, Any] | None = None,
@@ -60,6 +63,7 @@ def publish(
         name: of the entry.
         folder: of the zoo, which holds manifest.yaml and weights/.
         licence: of the data.
+        dataset: a name for the data where the run has none, such as custom.
         urls: of folders that will hold the files; {name} and {file} stand for theirs.
         with_training_state: add the last checkpoint, from which training can go on.
         reference: fields of a published figure, see `Reference`.
@@ -87,9 +91,9 @@ def publish(
     with tempfile.TemporaryDirectory(dir=_made(folder), prefix=".publishing-") as temporary:
         made = Path(temporary) / name
         made.mkdir()
-        _write_config(made / CONFIG, kind, name, identities[0])
+        places = _write_config(made / CONFIG, kind, name, identities[0])
         tell("weights and scores")
-        measurement = _write_weights(kind, paths[0], made, data or {})
+        measurement = _write_weights(kind, paths[0], made, {**places, **(data or {})})
         found = collect(kind, paths, [one for _, one in records], measurement, evaluations)
         if with_training_state:
             tell("training state")
@@ -111,7 +115,7 @@ def publish(
             num_features=int(getattr(model, "num_features", 0)),
             epochs=results["epochs"],
             seed=args["seed"],
-            command=_command(kind, name),
+            command=_command(kind, name, places),
             commit=results["commit"],
             versions=results["versions"],
             hardware=results["hardware"],
@@ -120,7 +124,7 @@ def publish(
             files=_files(made, name, urls),
             results=found,
             reference=as_reference(name, reference, found),
-            **kind.facts(args, results),
+            **{**kind.facts(args, results), **({"dataset": dataset} if dataset else {})},
         )
         write_card(made / CARD, entry, kind)
         _put_in_place(made, folder / "weights" / name, Path(temporary) / "before")
@@ -175,14 +179,19 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _write_config(path: Path, kind: Kind, name: str, content: Mapping[str, Any]) -> None:
+def _write_config(path: Path, kind: Kind, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a run's configuration, and return the places of its data, which it does not hold."""
+    kept, usual = dict(content["data"]), DataConfig().train_path
+    places = {key: kept.get(key) for key in kind.data_paths if kept.get(key) not in (None, usual)}
+    kept.update(dict.fromkeys(places, SOMEWHERE))
     text = (
         f"# The whole configuration of zoo:{name}. Trains it again:\n"
-        f"#   {_command(kind, name)}\n"
+        f"#   {_command(kind, name, places)}\n"
         "defaults:\n  - host\n  - _self_\n\n"
-        f"name: {name}\n" + OmegaConf.to_yaml(OmegaConf.create(dict(content)))
+        f"name: {name}\n" + OmegaConf.to_yaml(OmegaConf.create({**content, "data": kept}))
     )
     write_atomically(path, lambda temporary: temporary.write_text(text))
+    return places
 
 
 def _write_weights(kind: Kind, run: Path, made: Path, data: Mapping[str, Any]) -> Measurement:
@@ -207,5 +216,7 @@ def _files(made: Path, name: str, urls: Sequence[str]) -> tuple[ZooFile, ...]:
     return tuple(files)
 
 
-def _command(kind: Kind, name: str) -> str:
-    return f"solo-ldm {kind.command} --config-path zoo/weights/{name} --config-name config"
+def _command(kind: Kind, name: str, places: Iterable[str]) -> str:
+    """Return the command that trains an entry again."""
+    told = "".join(f" data.{key}=PATH" for key in places)
+    return f"solo-ldm {kind.command} --config-path zoo/weights/{name} --config-name config{told}"
