@@ -14,6 +14,7 @@ from torch import nn
 
 # Other packages add kinds of theirs under this name in their metadata; predictive does.
 _GROUP = "solo_ldm.zoo_kinds"
+_added: list[Kind] = []
 
 CONFIG, WEIGHTS, TRAINING_STATE = "config.yaml", "model.safetensors", "training_state.ckpt"
 
@@ -182,6 +183,11 @@ def all_kinds() -> dict[str, Kind]:
     """Return the kinds that are installed, by name."""
     from solo_ldm.zoo.backbones import BackboneKind
 
-    found: list[Kind] = [BackboneKind()]
+    found: list[Kind] = [BackboneKind(), *_added]
     found += [point.load()() for point in entry_points(group=_GROUP)]
     return {kind.name: kind for kind in found}
+
+
+def add_kind(kind: Kind) -> None:
+    """Make a kind known whose package is not installed, and so has no metadata."""
+    _added.append(kind)

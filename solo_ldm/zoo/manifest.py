@@ -160,7 +160,11 @@ class Entry:
 
 def zoo_folder() -> Path:
     """Return the folder of the manifest and the files that come with the package."""
-    return Path(str(packaged("solo_ldm_zoo")))
+    try:
+        return Path(str(packaged("solo_ldm_zoo")))
+    except ModuleNotFoundError:
+        # A checkout that is used without being installed, as torch.hub does.
+        return Path(__file__).parents[2] / "zoo"
 
 
 def read_manifest(folder: Path | None = None) -> dict[str, Entry]:

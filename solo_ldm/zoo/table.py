@@ -20,8 +20,9 @@ from [manifest.yaml](manifest.yaml) by `solo-ldm zoo publish`; no number was typ
     solo-ldm zoo verify [NAME ...]
 
 In Python, `solo_ldm.zoo.load(NAME)` is the model with its preprocessing. Commands that take weights
-take `zoo:NAME`, and `torch.hub.load(REPOSITORY, "load", NAME)` works too. Each folder of
-[weights](weights) is a model repository as the Hugging Face hub expects it.
+take `zoo:NAME`. Each folder of [weights](weights) is a model repository as the Hugging Face hub
+expects it. Scores are those of the published weights; "over seeds" is the mean and the standard
+deviation of runs that differ in the seed alone, of which the first was published.
 """
 
 
