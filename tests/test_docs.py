@@ -86,7 +86,8 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
         small = ["max_epochs=1"]
     if words[1] == "pretrain":
         small = SECONDS
-        (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+        for folder in ("scripts", "zoo"):
+            (tmp_path / folder).symlink_to(ROOT / folder)
         if any("scripts/" in word for word in words):
             # Needs CIFAR and a GPU: that it composes and fits is shown, not that it trains.
             main([*words[1:], "--cfg", "job"])
@@ -116,8 +117,10 @@ def write_recording(path: Path) -> None:
     np.savez(path, counts=counts, times=times, position=position)
 
 
-def test_every_snippet_of_the_readme_runs(tmp_path):
+def test_every_snippet_of_the_readme_runs(tmp_path, monkeypatch):
     assert len(SNIPPETS) >= 2
+    write_images(tmp_path / "my_images")
+    monkeypatch.chdir(tmp_path)
     outcome = pretrain(toy_config(tmp_path))
     assert outcome is not None
     for snippet in SNIPPETS:

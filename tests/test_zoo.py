@@ -1,12 +1,10 @@
-"""The zoo: publishing, loading and verifying, and every entry that is in the repository."""
+"""The zoo: publishing, loading and verifying, on an entry of a few steps."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
 from dataclasses import asdict, replace
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +27,11 @@ from solo_ldm.zoo import download, manifest
 from solo_ldm.zoo.command import run as zoo_command
 from solo_ldm.zoo.download import sha256_of
 from solo_ldm.zoo.kinds import TRAINING_STATE, WEIGHTS
-from solo_ldm.zoo.manifest import find_entry, read_manifest, write_manifest, zoo_folder
+from solo_ldm.zoo.manifest import read_manifest, write_manifest
 from solo_ldm.zoo.publishing import publish
-from solo_ldm.zoo.table import table
 
 # Toy runs are too short to leave a collapse.
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.host.guards.CollapseWarning")
-
-PUBLISHED = [*read_manifest()]
 
 
 def trained(folder: Path, seed: int, *overrides: str) -> Path:
@@ -149,7 +144,7 @@ def test_verifying_gives_the_published_scores(own_zoo, capsys):
         one.published.value for one in found.checks
     ]
     assert zoo_command(["verify"], Console(width=200)) == 0
-    assert "as published" in capsys.readouterr().out
+    assert "same" in capsys.readouterr().out
 
 
 def test_a_score_that_does_not_come_out_fails(own_zoo, capsys):
@@ -284,41 +279,3 @@ def test_commands_list_show_and_download(own_zoo, capsys):
     said = capsys.readouterr().out
     assert "kernel entropy" in said
     assert str(own_zoo / "weights" / "toy" / TRAINING_STATE) in said.replace("\n", "")
-
-
-def test_every_recipe_of_the_zoo_fits_the_schema():
-    path = Path(__file__).parents[1] / "scripts" / "zoo" / "build.py"
-    specification = spec_from_file_location("build_zoo", path)
-    assert specification is not None
-    assert specification.loader is not None
-    build = module_from_spec(specification)
-    sys.modules["build_zoo"] = build
-    specification.loader.exec_module(build)
-    recipes = build.read_recipes()
-    assert set(PUBLISHED) <= set(recipes)
-    for recipe in recipes.values():
-        where = ["data.train_path=images"] if recipe.data else []
-        cfg = build.COMMANDS[recipe.command][1](build.configuration(recipe, 0, where))
-        assert cfg.seed == 0
-
-
-@pytest.mark.skipif(not PUBLISHED, reason="the zoo is empty")
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_model_scores_what_it_says(name):
-    found = zoo.verify(name)
-    assert found.same_data
-    for check in found.checks:
-        assert check.passed, f"{check.published} but {check.measured}"
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_every_file_of_the_repository_is_the_published_one(name):
-    entry = find_entry(name, read_manifest())
-    for file in entry.files:
-        if not file.urls:
-            assert download.fetch(entry, file.name).is_file()
-
-
-def test_the_table_is_the_manifest():
-    if PUBLISHED:
-        assert (zoo_folder() / "README.md").read_text() == table(read_manifest())

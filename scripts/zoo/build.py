@@ -56,7 +56,8 @@ class Recipe:
     linear_offline: bool = False
     training_state: bool = False
     needs: str | None = None
-    data: str | None = None
+    dataset: str | None = None
+    folder: bool = False
     reference: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -120,8 +121,8 @@ def configuration(recipe: Recipe, seed: int, overrides: list[str]) -> DictConfig
 def _missing(recipe: Recipe, given: argparse.Namespace) -> str | None:
     if recipe.needs == "gpu" and not torch.cuda.is_available():
         return "it needs a GPU"
-    if recipe.data is not None and given.data is None:
-        return f"it needs --data FOLDER, of {recipe.data}"
+    if recipe.folder and given.data is None:
+        return f"it needs --data FOLDER, of {recipe.dataset}"
     return None
 
 
@@ -129,7 +130,7 @@ def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console
     train, check, _ = COMMANDS[recipe.command]
     overrides = [f"checkpoint.dir={given.runs}", *given.override]
     places = {}
-    if recipe.data is not None:
+    if recipe.folder:
         places = {"train_path": f"{given.data}/train", "val_path": f"{given.data}/test"}
         overrides += [f"data.{key}={value}" for key, value in places.items()]
     runs, evaluations = [], []
@@ -151,7 +152,7 @@ def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console
             name,
             given.zoo,
             licence=recipe.licence,
-            dataset=recipe.data,
+            dataset=recipe.dataset,
             with_training_state=recipe.training_state,
             reference=recipe.reference,
             evaluations=evaluations,

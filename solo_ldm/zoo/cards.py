@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ def percent_or_number(result: Result, value: float) -> str:
     return f"{100 * value:.2f} %" if result.metric == "top1" else f"{value:.4f}"
 
 
+def measure(result: Result) -> str:
+    """Return a protocol and what it measures."""
+    metric = METRICS[result.metric]
+    return result.protocol if metric in result.protocol else f"{result.protocol}, {metric}"
+
+
 def tolerance(result: Result) -> str:
     """Return what verifying allows, or that the score is not measured again."""
     if result.tolerance is None:
@@ -52,21 +59,26 @@ def spread(result: Result) -> str:
 
 
 def _front_matter(entry: Entry, kind: Kind) -> dict[str, Any]:
+    # The hub refuses what cannot be the name of a data set of its own.
+    known = {"datasets": [entry.dataset]} if re.fullmatch(r"[\w.-]+", entry.dataset) else {}
     return {
         "license": "mit",
         "library_name": kind.library,
         "tags": ["self-supervised-learning", "latent-distribution-matching", entry.method],
-        "datasets": [entry.dataset],
+        **known,
         "model-index": [
             {
                 "name": entry.name,
                 "results": [
                     {
                         "task": {"type": "feature-extraction"},
-                        "dataset": {"name": entry.dataset, "type": entry.dataset},
+                        "dataset": {
+                            "name": entry.dataset,
+                            "type": re.sub(r"[^\w.-]+", "-", entry.dataset),
+                        },
                         "metrics": [
                             {
-                                "name": f"{one.protocol}, {METRICS[one.metric]}",
+                                "name": measure(one),
                                 "type": "accuracy" if one.metric == "top1" else one.metric,
                                 "value": one.value,
                                 "verified": False,
@@ -82,7 +94,7 @@ def _front_matter(entry: Entry, kind: Kind) -> dict[str, Any]:
 
 def _body(entry: Entry, kind: Kind) -> str:
     rows = [
-        f"| {one.protocol} | {METRICS[one.metric]} | {percent_or_number(one, one.value)} | "
+        f"| {measure(one)} | {percent_or_number(one, one.value)} | "
         f"{'–' if one.baseline is None else percent_or_number(one, one.baseline)} | "
         f"{spread(one)} | {one.num_samples} | {tolerance(one)} |"
         for one in entry.results
@@ -95,8 +107,8 @@ def _body(entry: Entry, kind: Kind) -> str:
         "(Mikulasch & Zenke, arXiv 2605.03517).\n",
         f"```python\n{kind.usage(entry.name)}```\n",
         "## How good it is\n",
-        "| protocol | metric | these weights | untrained | over seeds | test samples "
-        "| tolerance |\n|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
+        "| protocol | these weights | untrained | over seeds | test samples | tolerance |\n"
+        "|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
         f"`solo-ldm zoo verify {entry.name}` measures again what has a tolerance.\n",
         *(
             f"![What its training run looked like]({one.name})\n"

@@ -25,7 +25,7 @@ from solo_ldm import zoo
 from solo_ldm.zoo.cards import METRICS, compared, percent_or_number, spread, tolerance
 from solo_ldm.zoo.download import fetch, missing
 from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, DataNotHereError, find_kind
-from solo_ldm.zoo.manifest import Entry, read_manifest
+from solo_ldm.zoo.manifest import Entry, in_order, read_manifest
 
 
 def run(argv: Sequence[str] | None = None, console: Console | None = None) -> int:
@@ -90,11 +90,11 @@ def _list(given: argparse.Namespace, console: Console) -> int:
         return 0
     table = Table(title="the zoo")
     for column in ("name", "what it is", "data", "score", "untrained", "MB"):
-        table.add_column(column, overflow="fold")
-    for name, entry in entries.items():
+        table.add_column(column, overflow="fold", no_wrap=column in ("name", "MB"))
+    for entry in in_order(entries):
         first = entry.results[0]
         table.add_row(
-            name,
+            entry.name,
             entry.headline,
             entry.dataset,
             f"{percent_or_number(first, first.value)} {first.protocol}",
@@ -102,7 +102,8 @@ def _list(given: argparse.Namespace, console: Console) -> int:
             f"{entry.file(WEIGHTS).size / 1e6:.2f}",
         )
     console.print(table)
-    console.print(f"next: solo-ldm zoo show {next(iter(entries))}", highlight=False)
+    first = in_order(entries)[0].name
+    console.print(f"next: solo-ldm zoo show {first}", highlight=False)
     return 0
 
 
@@ -133,7 +134,9 @@ def _show(given: argparse.Namespace, console: Console) -> int:
         place = "fetched from " + one.urls[0] if one.urls else "here"
         body.add_row(one.name, f"{one.size:,} bytes, sha256 {one.sha256[:16]}…, {place}")
     console.print(Panel(body, title=f"zoo:{entry.name}", expand=False))
-    console.print(find_kind(entry.kind).usage(entry.name), highlight=False, markup=False)
+    usage = find_kind(entry.kind).usage(entry.name)
+    console.print(usage, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"next: solo-ldm zoo verify {entry.name}", highlight=False)
     return 0
 
 
@@ -158,12 +161,11 @@ def _fetched(entry: Entry, name: str, console: Console) -> Path:
 
 
 def _verify(given: argparse.Namespace, console: Console) -> int:
-    names = given.names or zoo.list()
-    entries = [zoo.entry(name) for name in names]
+    entries = [zoo.entry(name) for name in given.names] or in_order(read_manifest())
     data, failed = _data(given.data), []
     table = Table(title="verified")
     for column in ("name", "protocol", "published", "here", "tolerance", ""):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column != "protocol")
     for entry in entries:
         for name in (CONFIG, WEIGHTS):
             _fetched(entry, name, console)
@@ -175,15 +177,15 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
                 raise
             console.print(f"[yellow]{entry.name} left out: {error}[/]", soft_wrap=True)
             continue
-        for check in found.checks:
+        for number, check in enumerate(found.checks):
             one = check.published
             table.add_row(
-                entry.name,
+                entry.name if number == 0 else "",
                 one.protocol,
                 percent_or_number(one, one.value),
                 percent_or_number(one, check.measured.value),
                 tolerance(one),
-                "[green]as published[/]" if check.passed else "[red]differs[/]",
+                "[green]same[/]" if check.passed else "[red]differs[/]",
             )
         if not found.same_data:
             table.add_row(entry.name, "data", "", "", "", "[red]other data[/]")

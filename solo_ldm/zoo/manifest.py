@@ -96,7 +96,7 @@ class Entry:
         method: that it was trained by.
         cell: of the grid: latent, entropy, over, predictor, target; what is not of it, none.
         headline: the method in words.
-        dataset: that it was trained on.
+        dataset: a name for the data that it was trained on.
         dataset_sha256: of the images or sequences and their labels, see `solo_ldm.zoo.data_hash`.
         licence: of the data.
         backbone: the network.
@@ -205,6 +205,11 @@ def write_manifest(folder: Path, entries: Mapping[str, Entry]) -> None:
         content[name] = one
     text = _HEADER + OmegaConf.to_yaml(OmegaConf.create(content))
     write_atomically(folder / "manifest.yaml", lambda temporary: temporary.write_text(text))
+
+
+def in_order(entries: Mapping[str, Entry]) -> list[Entry]:
+    """Return entries as tables show them: kind by kind, each by name."""
+    return sorted(entries.values(), key=lambda entry: (entry.kind, entry.name))
 
 
 def find_entry(name: str, entries: Mapping[str, Entry]) -> Entry:

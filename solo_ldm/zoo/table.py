@@ -1,4 +1,4 @@
-"""zoo/README.md: the zoo as a table, made from the manifest alone."""
+"""zoo/README.md: the zoo as a table and a picture, made from the manifest alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from solo_ldm.files import write_atomically
-from solo_ldm.zoo.cards import METRICS, compared, percent_or_number, spread
-from solo_ldm.zoo.manifest import Entry, Result
+from solo_ldm.zoo.cards import compared, measure, percent_or_number, spread
+from solo_ldm.zoo.manifest import Entry, Result, in_order
+from solo_ldm.zoo.picture import write_picture
 
 _INTRODUCTION = """\
 # The zoo
@@ -27,12 +28,13 @@ deviation of runs that differ in the seed alone, of which the first was publishe
 
 
 def write_table(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """Write README.md of a zoo.
+    """Write README.md and scores.png of a zoo.
 
     Args:
         folder: of the zoo.
         entries: of its manifest.
     """
+    write_picture(folder / "scores.png", entries)
     text = table(entries)
     write_atomically(folder / "README.md", lambda temporary: temporary.write_text(text))
 
@@ -44,17 +46,17 @@ def table(entries: Mapping[str, Entry]) -> str:
         "| over seeds | published elsewhere |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, entry in sorted(entries.items()):
+    for entry in in_order(entries):
         for number, result in enumerate(entry.results):
             first = [
-                f"[{name}](weights/{name}/README.md)",
+                f"[{entry.name}](weights/{entry.name}/README.md)",
                 entry.headline,
                 entry.dataset,
                 entry.backbone,
                 f"{entry.epochs} epochs, {entry.seconds:.0f} s, {entry.hardware}, {entry.date}",
             ]
             score = [
-                f"{result.protocol}, {METRICS[result.metric]}",
+                measure(result),
                 percent_or_number(result, result.value),
                 "–" if result.baseline is None else percent_or_number(result, result.baseline),
                 spread(result),
@@ -62,11 +64,12 @@ def table(entries: Mapping[str, Entry]) -> str:
             ]
             rows.append(f"| {' | '.join([*(first if number == 0 else [''] * 5), *score])} |")
     notes = [
-        f"- **{name}**: {compared(entry)}."
-        for name, entry in sorted(entries.items())
+        f"- **{entry.name}**: {compared(entry)}."
+        for entry in in_order(entries)
         if entry.reference is not None
     ]
-    parts = [_INTRODUCTION, "\n".join(rows) + "\n"]
+    picture = "![Every score beside that of the untrained network](scores.png)\n"
+    parts = [_INTRODUCTION, picture, "\n".join(rows) + "\n"]
     if notes:
         parts.append("What differs from the published figures:\n\n" + "\n".join(notes) + "\n")
     return "\n".join(parts)

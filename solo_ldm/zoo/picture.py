@@ -1,0 +1,112 @@
+"""zoo/scores.png: every score of the zoo, beside what it is to be compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from solo_ldm.drawing import BLUE, INK, MUTED, ORANGE, new_figure, save, style
+from solo_ldm.zoo.cards import METRICS, percent_or_number
+from solo_ldm.zoo.manifest import Entry, Result, in_order
+
+_WIDTH_INCHES, _ROW_INCHES, _FRAME_INCHES, _DOTS_PER_INCH = 11.0, 0.34, 1.0, 110
+_TITLE = "The zoo: scores of the published weights"
+_Row = tuple[Entry, Result]
+
+
+def write_picture(path: Path, entries: Mapping[str, Entry]) -> None:
+    """Draw every score, a panel a metric, beside the untrained network and others' figures.
+
+    Args:
+        path: ends in .png.
+        entries: of the manifest, at least one.
+    """
+    rows = {
+        metric: [
+            (entry, one)
+            for entry in in_order(entries)
+            for one in entry.results
+            if one.metric == metric
+        ]
+        for metric in METRICS
+    }
+    shown = {metric: found for metric, found in rows.items() if found}
+    heights = [len(found) + 1.6 for found in shown.values()]
+    figure = new_figure(_WIDTH_INCHES, _FRAME_INCHES + _ROW_INCHES * sum(heights), _DOTS_PER_INCH)
+    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.1)
+    panels = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (metric, found) in zip(panels, shown.items(), strict=True):
+        _draw_panel(axes, metric, found)
+    figure.suptitle(_TITLE, x=0.01, ha="left", size=13, weight="bold", color=INK)
+    figure.legend(
+        handles=_legend(shown), loc="outside lower left", ncols=4, frameon=False, fontsize=9
+    )
+    save(path, figure, _TITLE)
+
+
+def _draw_panel(axes: Axes, metric: str, rows: Sequence[_Row]) -> None:
+    style(axes, "x")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.set_title(METRICS[metric], loc="left", size=11, weight="bold", color=INK)
+    names = [f"{entry.name}, {one.protocol}" for entry, one in rows]
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    for row, (entry, one) in enumerate(rows):
+        _draw_row(axes, row, entry, one)
+    low = min(value for entry, one in rows for value in _values(entry, one))
+    if metric == "top1":
+        axes.set_xlim(max(0.0, low - 0.02), 1.0)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    else:
+        axes.set_xlim(min(0.0, low), 1.0)
+
+
+def _draw_row(axes: Axes, row: int, entry: Entry, one: Result) -> None:
+    known = entry.reference_for(one.protocol)
+    if one.baseline is not None:
+        axes.plot([one.baseline, one.value], [row, row], color=MUTED, linewidth=1, zorder=1)
+        axes.plot(one.baseline, row, "o", color=MUTED, markerfacecolor="white", zorder=2)
+    if one.std is not None:
+        axes.plot(
+            [one.mean - one.std, one.mean + one.std], [row, row], color=BLUE, linewidth=5,
+            alpha=0.35, solid_capstyle="butt", zorder=2,
+        )  # fmt: skip
+    axes.plot(one.value, row, "o", color=BLUE, clip_on=False, zorder=3)
+    if known is not None:
+        axes.plot(known.value, row, "D", color=ORANGE, markersize=5, zorder=4)
+    axes.annotate(
+        percent_or_number(one, one.value),
+        (1.0, row),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center_baseline",
+        size=9,
+        color=INK,
+        annotation_clip=False,
+    )
+
+
+def _values(entry: Entry, one: Result) -> list[float]:
+    known = entry.reference_for(one.protocol)
+    others = [one.baseline, None if known is None else known.value]
+    return [one.value, one.mean - (one.std or 0.0), *(x for x in others if x is not None)]
+
+
+def _legend(shown: Mapping[str, Sequence[_Row]]) -> list[Line2D]:
+    rows = [row for found in shown.values() for row in found]
+    handles = [Line2D([], [], color=BLUE, marker="o", linestyle="none", label="published weights")]
+    if any(one.std is not None for _, one in rows):
+        label = "mean ± standard deviation over seeds"
+        handles.append(Line2D([], [], color=BLUE, linewidth=5, alpha=0.35, label=label))
+    if any(one.baseline is not None for _, one in rows):
+        hollow = {"marker": "o", "markerfacecolor": "white", "linestyle": "none"}
+        handles.append(Line2D([], [], color=MUTED, label="untrained", **hollow))  # type: ignore[arg-type]
+    if any(entry.reference_for(one.protocol) is not None for entry, one in rows):
+        diamond = {"marker": "D", "markersize": 5, "linestyle": "none"}
+        handles.append(Line2D([], [], color=ORANGE, label="published elsewhere", **diamond))  # type: ignore[arg-type]
+    return handles

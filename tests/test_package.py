@@ -1,0 +1,97 @@
+"""What is installed: the wheel holds the zoo, and the README's way from it to features works."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+SECTION = (ROOT / "README.md").read_text().split("## Pretrained models\n")[1].split("\n## ")[0]
+(SNIPPET,) = re.findall(r"^```python\n(.*?)^```", SECTION, flags=re.MULTILINE | re.DOTALL)
+# Printed after the README's lines: where they came from, and what they made.
+CHECK = """
+import solo_ldm
+print("from", Path(zoo.zoo_folder()).parent, Path(solo_ldm.__file__).parents[1])
+print("made", tuple(features.shape), model.num_features, bool(features.isfinite().all()))
+"""
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """The files of the repository alone, so that nothing is built in the checkout."""
+    folder = tmp_path_factory.mktemp("copy")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    """A folder in which my_images holds five images, one of them in a folder of its own."""
+    for number in range(5):
+        path = tmp_path / "my_images" / ("more" if number else "") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    return tmp_path
+
+
+def features_of(python: str | Path, folder: Path, path: str | None) -> dict[str, str]:
+    """Run the README's lines and return what the check prints, by its first word."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["SOLO_LDM_ZOO"] = str(folder / "cache")
+    if path is not None:
+        environment["PYTHONPATH"] = path
+    done = subprocess.run(
+        [python, "-c", SNIPPET + CHECK], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines()[-2:])
+
+
+def test_the_readmes_way_to_features_is_ten_lines():
+    lines = [line for line in SNIPPET.splitlines() if line] + ["pip install ."]
+    assert len(lines) <= 10
+    assert "\npip install .  #" in SECTION
+
+
+def test_the_wheel_holds_the_zoo_and_all_that_loading_needs(copy, images):
+    built = images / "wheel"
+    subprocess.run(["uv", "build", "--quiet", "--wheel", "--out-dir", built, copy], check=True)
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(images / "site")
+    said = features_of(sys.executable, images, str(images / "site"))
+    assert said == {"from": f"{images}/site {images}/site", "made": "(5, 128) 128 True"}
+
+
+@pytest.mark.slow
+def test_a_fresh_environment_goes_from_pip_install_to_features(copy, images):
+    """As README says: `pip install .`, then the lines of Python, far from the checkout."""
+    environment = images / "environment"
+    subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, environment], check=True)
+    python = environment / "bin" / "python"
+    subprocess.run(
+        ["uv", "pip", "install", "--quiet", "--python", python, "."], cwd=copy, check=True
+    )
+    said = features_of(python, images, None)
+    assert said["made"] == "(5, 128) 128 True"
+    assert said["from"].count(str(environment)) == 2
+    command = [environment / "bin" / "solo-ldm", "zoo", "verify"]
+    done = subprocess.run(command, cwd=images, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
