@@ -25,7 +25,17 @@ from solo_ldm.files import write_atomically
 from solo_ldm.host.hardware import Hardware, resolve_hardware
 from solo_ldm.host.run import identity
 from solo_ldm.safe_load import read_checkpoint
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, Measured, Measurement, RunScore, read_config
+from solo_ldm.zoo.kinds import (
+    CONFIG,
+    WEIGHTS,
+    Kind,
+    Measured,
+    Measurement,
+    RunScore,
+    Tell,
+    quietly,
+    read_config,
+)
 
 # Another machine may add up in another order; decoders are fitted to convergence.
 _TOLERANCE = 0.005
@@ -154,8 +164,9 @@ class PredictiveKind(Kind):
         metadata = {"predictive": json.dumps(about)}
         write_atomically(path, lambda temporary: save_file(weights, temporary, metadata))
 
-    def measure(self, folder: Path, data: Mapping[str, Any]) -> Measurement:
+    def measure(self, folder: Path, data: Mapping[str, Any], tell: Tell = quietly) -> Measurement:
         """Decode each target linearly from the latent states of held-out sequences."""
+        tell("decoding from latent states", 0, None)
         cfg = _config(read_config(folder, data))
         cfg.evaluation.kinds = ["linear"]
         sequences = build_data(cfg)

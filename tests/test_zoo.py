@@ -170,6 +170,19 @@ def test_changed_weights_are_refused(own_zoo):
         zoo.load("toy")
 
 
+def test_one_damaged_model_does_not_keep_the_others_from_being_verified(own_zoo, capsys):
+    entry = read_manifest(own_zoo)["toy"]
+    shutil.copytree(own_zoo / "weights" / "toy", own_zoo / "weights" / "broken")
+    (own_zoo / "weights" / "broken" / WEIGHTS).write_bytes(b"")
+    write_manifest(own_zoo, {"toy": entry, "broken": replace(entry, name="broken")})
+    assert zoo_command(["verify"], Console(width=200)) == 1
+    said = capsys.readouterr().out
+    assert "broken: " in said
+    assert "is not the published file: expected" in said
+    assert "same" in said
+    assert "not as published: broken" in said
+
+
 def test_an_unknown_name_suggests_the_nearest(own_zoo):
     with pytest.raises(ValueError, match=r"the zoo has no 'toi': did you mean toy\?"):
         zoo.load("toi")

@@ -32,6 +32,7 @@ from solo_ldm.host.schema import complete
 from solo_ldm.suggestions import suggestion
 from solo_ldm.zoo.backbones import BackboneKind
 from solo_ldm.zoo.cards import percent_or_number
+from solo_ldm.zoo.command import telling
 from solo_ldm.zoo.publishing import publish
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,13 +147,14 @@ def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console
         runs.append(found.path)
         if recipe.linear_offline or given.linear_offline:
             evaluations.append(_linear_offline(found.path, places, given.runs, console))
-    with console.status(f"publishing {name}"):
+    with telling(console, f"publishing {name}") as tell:
         entry = publish(
             runs,
             name,
             given.zoo,
             licence=recipe.licence,
             dataset=recipe.dataset,
+            tell=tell,
             with_training_state=recipe.training_state,
             reference=recipe.reference,
             evaluations=evaluations,

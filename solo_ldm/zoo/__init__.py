@@ -12,7 +12,7 @@ from torch import nn
 
 from solo_ldm.zoo.download import cache_folder, fetch
 from solo_ldm.zoo.hub import PREFIX, fetch_from_hub
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Measured, find_kind
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Measured, Tell, find_kind, quietly
 from solo_ldm.zoo.manifest import Entry, Result, find_entry, read_manifest, zoo_folder
 
 __all__ = [
@@ -127,12 +127,13 @@ def load(name: str) -> nn.Module:
     return find_kind(known.kind).load(known.name, files(name))
 
 
-def verify(name: str, data: Mapping[str, Any] | None = None) -> Verification:
+def verify(name: str, data: Mapping[str, Any] | None = None, tell: Tell = quietly) -> Verification:
     """Measure a model's scores again, but for those that were recorded with the run alone.
 
     Args:
         name: of the model.
         data: keys of the data that are elsewhere here, such as {"train_path": FOLDER}.
+        tell: called with what is being done, how much of it is, and of how much if known.
 
     Raises:
         ValueError: in one line: an unknown name, files that are not the published ones, data that
@@ -141,7 +142,7 @@ def verify(name: str, data: Mapping[str, Any] | None = None) -> Verification:
             has to say where they are.
     """
     known = entry(name)
-    found = find_kind(known.kind).measure(files(name), data or {})
+    found = find_kind(known.kind).measure(files(name), data or {}, tell)
     measured = {one.protocol: one for one in found.scores}
     checks = [
         Check(one, measured[one.protocol]) for one in known.results if one.tolerance is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from solo_ldm.data.config import ViewSpec
-from solo_ldm.data.module import ImageDataModule
+from solo_ldm.data.module import ImageDataModule, Split
 from solo_ldm.data.photometric import Normalise
 from solo_ldm.data.sources import ArrayImages, FileImages, ImageSource, read_image
 from solo_ldm.data.transforms import evaluation_view
@@ -25,9 +26,19 @@ from solo_ldm.host.linear_run import weights_digest
 from solo_ldm.host.run import identity
 from solo_ldm.host.schema import complete
 from solo_ldm.pretrained import Pretrained, load_pretrained
-from solo_ldm.zoo.kinds import WEIGHTS, Kind, Measured, Measurement, RunScore, read_config
+from solo_ldm.zoo.kinds import (
+    WEIGHTS,
+    Kind,
+    Measured,
+    Measurement,
+    RunScore,
+    Tell,
+    quietly,
+    read_config,
+)
 
 _BATCH = 256
+_SPLITS: tuple[Split, ...] = ("train", "val")
 # Another machine may decide otherwise on so many test images, whose nearest neighbours or classes
 # are tied to within rounding, and on this share of many.
 _IMAGES, _SHARE = 2, 0.002
@@ -141,7 +152,7 @@ class BackboneKind(Kind):
             DTYPES["float16"] if half else None,
         )
 
-    def measure(self, folder: Path, data: Mapping[str, Any]) -> Measurement:
+    def measure(self, folder: Path, data: Mapping[str, Any], tell: Tell = quietly) -> Measurement:
         """Score the backbone by each protocol on frozen features."""
         config = read_config(folder, data)
         trained = load_pretrained(folder / WEIGHTS)
@@ -151,15 +162,20 @@ class BackboneKind(Kind):
             choose_data({}, config["data"]), [view], _BATCH, config["seed"], torch.device("cpu")
         )
         train, test = (
-            extract_features(trained.backbone, module.evaluation_dataloader(split))
-            for split in ("train", "val")
+            extract_features(
+                trained.backbone,
+                module.evaluation_dataloader(split),
+                progress=partial(tell, f"features of the {split} images"),
+            )
+            for split in _SPLITS
         )
         count = len(test.labels)
         tolerance = max(_IMAGES / count, _SHARE)
-        scores = [
-            Measured(name, "top1", evaluate(name, train, test).top1, count, tolerance)
-            for name in PROTOCOLS
-        ]
+        scores = []
+        for number, name in enumerate(PROTOCOLS):
+            tell(name, number, len(PROTOCOLS))
+            top1 = evaluate(name, train, test).top1
+            scores.append(Measured(name, "top1", top1, count, tolerance))
         return Measurement(tuple(scores), _hash_of(module))
 
     def load(self, name: str, folder: Path) -> ZooBackbone:
@@ -213,7 +229,7 @@ def _as_image(image: Any) -> Image.Image:
 
 def _hash_of(module: ImageDataModule) -> str:
     digest = hashlib.sha256()
-    for split in ("train", "val"):
+    for split in _SPLITS:
         source = module.source(split)
         if source is not None:
             _add(digest, source)

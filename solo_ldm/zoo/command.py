@@ -24,7 +24,7 @@ from rich.table import Table
 from solo_ldm import zoo
 from solo_ldm.zoo.cards import METRICS, compared, percent_or_number, spread, tolerance
 from solo_ldm.zoo.download import fetch, missing
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, DataNotHereError, find_kind
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, DataNotHereError, Tell, find_kind
 from solo_ldm.zoo.manifest import Entry, in_order, read_manifest
 
 
@@ -167,15 +167,19 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
     for column in ("name", "protocol", "published", "here", "tolerance", ""):
         table.add_column(column, overflow="fold", no_wrap=column != "protocol")
     for entry in entries:
-        for name in (CONFIG, WEIGHTS):
-            _fetched(entry, name, console)
         try:
-            with console.status(f"scoring {entry.name}"):
-                found = zoo.verify(entry.name, data)
-        except DataNotHereError as error:
+            for name in (CONFIG, WEIGHTS):
+                _fetched(entry, name, console)
+            with telling(console, entry.name) as tell:
+                found = zoo.verify(entry.name, data, tell)
+        except (ValueError, FileNotFoundError) as error:
             if given.names:
                 raise
-            console.print(f"[yellow]{entry.name} left out: {error}[/]", soft_wrap=True)
+            if isinstance(error, DataNotHereError):
+                console.print(f"[yellow]{entry.name} left out: {error}[/]", soft_wrap=True)
+            else:  # the others are verified all the same
+                console.print(f"[red]{entry.name}: {error}[/]", soft_wrap=True)
+                failed.append(entry.name)
             continue
         for number, check in enumerate(found.checks):
             one = check.published
@@ -204,7 +208,7 @@ def _publish(given: argparse.Namespace, console: Console) -> int:
     from solo_ldm.zoo.publishing import publish
 
     folder = Path(given.zoo)
-    with console.status("publishing") as status:
+    with telling(console, "publishing") as tell:
         entry = publish(
             given.runs,
             given.name,
@@ -215,7 +219,7 @@ def _publish(given: argparse.Namespace, console: Console) -> int:
             with_training_state=given.training_state,
             evaluations=given.evaluation,
             data=_data(given.data),
-            tell=lambda what: status.update(f"publishing: {what}"),
+            tell=tell,
         )
     size = sum(one.size for one in entry.files)
     scores = ", ".join(
@@ -234,6 +238,21 @@ def _data(pairs: Sequence[str]) -> dict[str, str]:
         if "=" not in pair:
             raise ValueError(f"--data: expected KEY=VALUE, e.g. train_path=FOLDER, got {pair!r}")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+@contextmanager
+def telling(console: Console, title: str) -> Iterator[Tell]:
+    """Show on a terminal what is being done, and how much of it is."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(title, total=None)
+
+        def tell(what: str, done: int, total: int | None) -> None:
+            bar.update(task, description=f"{title}: {what}", completed=done, total=total)
+
+        yield tell
 
 
 @contextmanager

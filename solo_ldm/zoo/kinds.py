@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -71,6 +71,13 @@ class Measurement:
     dataset_sha256: str
 
 
+Tell = Callable[[str, int, int | None], None]
+
+
+def quietly(what: str, done: int, total: int | None) -> None:
+    """Tell nobody."""
+
+
 class DataNotHereError(FileNotFoundError):
     """The data of an entry come neither with the package nor out of a simulation."""
 
@@ -108,12 +115,13 @@ class Kind(ABC):
         """Write the weights of a run as safetensors, in half precision if asked."""
 
     @abstractmethod
-    def measure(self, folder: Path, data: Mapping[str, Any]) -> Measurement:
+    def measure(self, folder: Path, data: Mapping[str, Any], tell: Tell = quietly) -> Measurement:
         """Score the files of an entry.
 
         Args:
             folder: that holds config.yaml and model.safetensors.
             data: keys of the data that differ from the run's, such as train_path.
+            tell: called with what is being done, how much of it is, and of how much if known.
 
         Raises:
             ValueError: in one line: data that do not fit.

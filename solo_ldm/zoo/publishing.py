@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from solo_ldm.zoo.kinds import (
     WEIGHTS,
     Kind,
     Measurement,
+    Tell,
     all_kinds,
+    quietly,
 )
 from solo_ldm.zoo.manifest import (
     Entry,
@@ -50,7 +52,7 @@ def publish(
     reference: Mapping[str, Any] | None = None,
     evaluations: Sequence[str | Path] = (),
     data: Mapping[str, Any] | None = None,
-    tell: Callable[[str], Any] = lambda what: None,
+    tell: Tell = quietly,
 ) -> Entry:
     """Publish the first of some runs, with the mean and the spread of all.
 
@@ -69,7 +71,7 @@ def publish(
         reference: fields of a published figure, see `Reference`.
         evaluations: results.json files of `solo-ldm linear` on the same runs, to be recorded.
         data: keys of the data that differ from the run's, such as train_path.
-        tell: called with what is being done.
+        tell: called with what is being done, how much of it is, and of how much if known.
 
     Returns:
         The entry.
@@ -92,11 +94,10 @@ def publish(
         made = Path(temporary) / name
         made.mkdir()
         places = _write_config(made / CONFIG, kind, name, identities[0])
-        tell("weights and scores")
-        measurement = _write_weights(kind, paths[0], made, {**places, **(data or {})})
+        measurement = _write_weights(kind, paths[0], made, {**places, **(data or {})}, tell)
         found = collect(kind, paths, [one for _, one in records], measurement, evaluations)
         if with_training_state:
-            tell("training state")
+            tell("training state", 0, None)
             state = paths[0] / "checkpoints" / "last.ckpt"
             if not state.is_file():
                 raise FileNotFoundError(f"{paths[0]} holds no checkpoints/last.ckpt to go on from")
@@ -194,12 +195,14 @@ def _write_config(path: Path, kind: Kind, name: str, content: Mapping[str, Any])
     return places
 
 
-def _write_weights(kind: Kind, run: Path, made: Path, data: Mapping[str, Any]) -> Measurement:
+def _write_weights(
+    kind: Kind, run: Path, made: Path, data: Mapping[str, Any], tell: Tell
+) -> Measurement:
     """Write the weights, halved where that costs nothing, and score them."""
     kind.write_weights(run, made / WEIGHTS, half=False)
-    whole = kind.measure(made, data)
+    whole = kind.measure(made, data, tell)
     kind.write_weights(run, made / WEIGHTS, half=True)
-    halved = kind.measure(made, data)
+    halved = kind.measure(made, data, tell)
     pairs = zip(halved.scores, whole.scores, strict=True)
     if all(half.value >= one.value for half, one in pairs):
         return halved
