@@ -54,7 +54,7 @@ def images(tmp_path) -> Path:
 def features_of(python: str | Path, folder: Path, path: str | None) -> dict[str, str]:
     """Run the README's lines and return what the check prints, by its first word."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment["SOLO_LDM_ZOO"] = str(folder / "cache")
+    environment["SOLO_LDM_CACHE"] = str(folder / "cache")
     if path is not None:
         environment["PYTHONPATH"] = path
     done = subprocess.run(

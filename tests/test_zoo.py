@@ -23,7 +23,6 @@ from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation import extract_features
 from solo_ldm.host.pretrain import pretrain
 from solo_ldm.pretrained import load_pretrained
-from solo_ldm.zoo import download, manifest
 from solo_ldm.zoo.command import run as zoo_command
 from solo_ldm.zoo.download import sha256_of
 from solo_ldm.zoo.kinds import TRAINING_STATE, WEIGHTS
@@ -59,9 +58,7 @@ def own_zoo(published, tmp_path, monkeypatch) -> Path:
     """A zoo of the toy entry alone, in place of the package's."""
     folder = tmp_path / "zoo"
     shutil.copytree(published, folder)
-    for module in (zoo, manifest, download):
-        monkeypatch.setattr(module, "zoo_folder", lambda: folder)
-    monkeypatch.setenv("SOLO_LDM_ZOO", str(tmp_path / "cache"))
+    monkeypatch.setenv("SOLO_LDM_ZOO", str(folder))
     return folder
 
 
@@ -181,6 +178,21 @@ def test_one_damaged_model_does_not_keep_the_others_from_being_verified(own_zoo,
     assert "is not the published file: expected" in said
     assert "same" in said
     assert "not as published: broken" in said
+
+
+def test_a_zoo_of_ones_own_is_used_in_place_of_the_packages(own_zoo, runs, tmp_path, monkeypatch):
+    assert zoo.list() == ["toy"]
+    monkeypatch.setenv("SOLO_LDM_ZOO", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=f"SOLO_LDM_ZOO={tmp_path}: expected a folder with"):
+        zoo.list()
+    monkeypatch.delenv("SOLO_LDM_ZOO")
+    assert "toy" not in zoo.list()
+
+
+def test_publishing_says_how_to_verify(runs, tmp_path, capsys):
+    given = ["publish", str(runs[0]), "--name", "one", "--licence", "x", "--zoo", str(tmp_path)]
+    assert zoo_command(given, Console(width=200)) == 0
+    assert f"next: SOLO_LDM_ZOO={tmp_path} solo-ldm zoo verify one" in capsys.readouterr().out
 
 
 def test_an_unknown_name_suggests_the_nearest(own_zoo):

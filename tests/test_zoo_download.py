@@ -82,7 +82,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOLO_LDM_ZOO", str(tmp_path / "cache"))
+    monkeypatch.setenv("SOLO_LDM_CACHE", str(tmp_path / "cache"))
 
 
 def published(*urls: str) -> Entry:

@@ -16,7 +16,6 @@ from predictive.host.schema import complete_predictive
 from solo_ldm import zoo
 from solo_ldm.host.run import identity
 from solo_ldm.pretrained import load_pretrained
-from solo_ldm.zoo import download, manifest
 from solo_ldm.zoo.manifest import read_manifest
 from solo_ldm.zoo.publishing import publish
 
@@ -46,8 +45,7 @@ def published(request, tmp_path_factory) -> tuple[Path, str, list[Path]]:
 @pytest.fixture
 def own_zoo(published, monkeypatch) -> str:
     """The name of the entry, in place of the package's zoo."""
-    for module in (zoo, manifest, download):
-        monkeypatch.setattr(module, "zoo_folder", lambda: published[0])
+    monkeypatch.setenv("SOLO_LDM_ZOO", str(published[0]))
     return NAMES[published[1]]
 
 

@@ -16,7 +16,6 @@ from solo_ldm import zoo
 from solo_ldm.host.linear import linear
 from solo_ldm.host.pretrain import pretrain
 from solo_ldm.pretrained import load_pretrained
-from solo_ldm.zoo import download, manifest
 from solo_ldm.zoo.command import run as zoo_command
 from solo_ldm.zoo.kinds import CONFIG, DataNotHereError
 from solo_ldm.zoo.manifest import read_manifest
@@ -81,8 +80,7 @@ def own_zoo(made, tmp_path, monkeypatch) -> Path:
         evaluations=[made / "evaluation"],
         reference=REFERENCE,
     )
-    for module in (zoo, manifest, download):
-        monkeypatch.setattr(module, "zoo_folder", lambda: tmp_path)
+    monkeypatch.setenv("SOLO_LDM_ZOO", str(tmp_path))
     return tmp_path
 
 

@@ -229,7 +229,8 @@ def _publish(given: argparse.Namespace, console: Console) -> int:
         f"[bold]zoo:{entry.name}[/]: {scores}; {size:,} bytes in {folder / 'weights' / entry.name}",
         soft_wrap=True,
     )
-    console.print(f"next: solo-ldm zoo verify {entry.name}", highlight=False)
+    where = "" if folder.resolve() == zoo.zoo_folder().resolve() else f"SOLO_LDM_ZOO={folder} "
+    console.print(f"next: {where}solo-ldm zoo verify {entry.name}", highlight=False)
     return 0
 
 

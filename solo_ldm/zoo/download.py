@@ -29,8 +29,8 @@ class _RefusedError(Exception):
 
 
 def cache_folder() -> Path:
-    """Return where downloads are kept: $SOLO_LDM_ZOO, or the user's cache."""
-    own = os.environ.get("SOLO_LDM_ZOO")
+    """Return where downloads are kept: $SOLO_LDM_CACHE, or the user's cache."""
+    own = os.environ.get("SOLO_LDM_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(own).expanduser() if own else Path(base).expanduser() / "solo_ldm" / "zoo"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -159,7 +160,20 @@ class Entry:
 
 
 def zoo_folder() -> Path:
-    """Return the folder of the manifest and the files that come with the package."""
+    """Return the folder of the manifest: $SOLO_LDM_ZOO for a zoo of your own, else the package's.
+
+    Raises:
+        FileNotFoundError: in one line: $SOLO_LDM_ZOO holds no manifest.
+    """
+    own = os.environ.get("SOLO_LDM_ZOO")
+    if own:
+        folder = Path(own).expanduser().absolute()
+        if not (folder / "manifest.yaml").is_file():
+            raise FileNotFoundError(
+                f"SOLO_LDM_ZOO={own}: expected a folder with the manifest.yaml that solo-ldm zoo "
+                "publish writes; unset it for the package's models"
+            )
+        return folder
     try:
         return Path(str(packaged("solo_ldm_zoo")))
     except ModuleNotFoundError:
