@@ -104,6 +104,7 @@ def test_a_loaded_model_gives_the_features_that_were_scored(own_zoo):
     features = model.features(plain)
     assert features.shape == (10, model.num_features)
     assert not features.requires_grad
+    assert not features.is_inference()  # a classifier can be trained on them
     view = ViewSpec(model.image_size, 1, mean=model.mean, std=model.std)
     data = ImageDataModule(
         DataConfig("digits", format="torchvision", num_workers=0), [view], 64, device=None

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from huggingface_hub import ModelCard, constants
 from toy import toy_config
 
 from solo_ldm import zoo
+from solo_ldm.backbones import create_backbone
+from solo_ldm.export import write_backbone
+from solo_ldm.files import write_json
 from solo_ldm.host.pretrain import pretrain
-from solo_ldm.zoo.kinds import CONFIG
+from solo_ldm.zoo.backbones import BackboneKind
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS
 from solo_ldm.zoo.manifest import read_manifest
 from solo_ldm.zoo.publishing import publish
 
@@ -110,6 +115,22 @@ def test_a_model_of_the_hub_is_the_published_one(folder, hub):
     weights = zoo.find_kind(kind).load("toy", folder / "weights" / "toy")
     with torch.inference_mode():
         assert torch.equal(model(images), weights(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "stem"),
+    [("resnet18", 32, None), ("resnet18", 32, "large"), ("resnet50", 96, None)],
+)
+def test_timm_builds_every_resnet_from_its_folder(tmp_path, name, size, stem):
+    """Whichever stem it has."""
+    backbone = create_backbone(name, size, stem=stem).eval()
+    built_by = {"name": name, "image_size": size, **({"stem": stem} if stem else {})}
+    write_backbone(tmp_path / WEIGHTS, backbone, built_by, (0.5,) * 3, (0.2,) * 3, {}, None)
+    write_json(tmp_path / "config.json", BackboneKind().hub_config(tmp_path))
+    model = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, num_classes=0).eval()
+    images = torch.randn(2, 3, size, size)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), backbone(images))
 
 
 def test_what_the_hub_does_not_have_is_told_in_one_line(hub):

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from solo_ldm.backbones.small import ConvNetSmall
+from solo_ldm.backbones.small_stem import use_small_stem
 
 # Images up to this side keep their resolution: a 7×7 stride-2 stem and a pooling layer would
 # leave a 32-pixel image 8 pixels to work with.
@@ -81,7 +82,7 @@ def create_backbone(
     if stem is None:
         stem = "small" if image_size <= SMALL_IMAGE else "large"
     if timm_name.startswith("resnet") and stem != "large":
-        _use_small_stem(model, padding=2 if stem == "solo-learn" else 1)
+        use_small_stem(model, padding=2 if stem == "solo-learn" else 1)
     return model
 
 
@@ -138,13 +139,3 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | 
             f"first {named}; set backbone.name and backbone.kwargs as it was trained"
         )
     model.load_state_dict(dict(weights))
-
-
-def _use_small_stem(model: nn.Module, padding: int) -> None:
-    stem = getattr(model, "conv1", None)
-    if not isinstance(stem, nn.Conv2d):
-        return  # timm's "d" variants have a deep stem of 3×3 convolutions already
-    small = nn.Conv2d(stem.in_channels, stem.out_channels, 3, stride=1, padding=padding, bias=False)
-    nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")
-    model.conv1 = small
-    model.maxpool = nn.Identity()

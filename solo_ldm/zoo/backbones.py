@@ -14,6 +14,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor, nn
 
+from solo_ldm.backbones import SMALL_IMAGE
+from solo_ldm.backbones.small_stem import small_stem_name
 from solo_ldm.data.config import ViewSpec
 from solo_ldm.data.module import ImageDataModule, Split
 from solo_ldm.data.photometric import Normalise
@@ -90,7 +92,7 @@ class ZooBackbone(nn.Module):
         batch = batch.to(torch.float32, memory_format=torch.contiguous_format)
         return self._normalise(batch).to(next(self.backbone.parameters()).device)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, images: Any) -> Tensor:
         """Return features (B, num_features) of images as they are, see `preprocess`."""
         many = images if isinstance(images, (list, tuple)) else [images]
@@ -195,9 +197,9 @@ class BackboneKind(Kind):
         trained = load_pretrained(folder / WEIGHTS)
         built_by = dict(trained.built_by)
         name, size = built_by.pop("name"), built_by.pop("image_size")
-        stem = built_by.pop("stem", None)
-        content = {
-            "architecture": name,
+        stem = built_by.pop("stem", None) or ("small" if size <= SMALL_IMAGE else "large")
+        return {
+            "architecture": (stem == "small" and small_stem_name(name)) or name,
             "num_classes": 0,
             "num_features": int(getattr(trained.backbone, "num_features", 0)),
             "pretrained_cfg": {
@@ -211,7 +213,6 @@ class BackboneKind(Kind):
             },
             "model_args": built_by,
         }
-        return {**content, "stem": stem} if stem else content
 
 
 def _as_image(image: Any) -> Image.Image:
