@@ -93,6 +93,10 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
             main([*words[1:], "--cfg", "job"])
             assert "proj_output_dim: 2048" in capsys.readouterr().out
             return
+        if "resume_from_checkpoint=zoo:gaussprob-digits" in words:
+            main([*words[1:-1], "max_epochs=81"])  # one more than it was trained for
+            assert "next:" in capsys.readouterr().out
+            return
         if "data=image_folder" in words:
             write_images(tmp_path / "my_images")
             small = [*SECONDS, "augmentations=cifar", "backbone.name=convnet_small"]

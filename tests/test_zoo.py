@@ -220,8 +220,7 @@ def test_what_is_no_safetensors_is_refused(own_zoo):
 
 
 def test_training_goes_on_from_the_published_state(own_zoo, tmp_path):
-    state = own_zoo / "weights" / "toy" / TRAINING_STATE
-    cfg = toy_config(tmp_path / "on", "seed=1", f"resume_from_checkpoint={state}", "max_epochs=3")
+    cfg = toy_config(tmp_path / "on", "seed=1", "resume_from_checkpoint=zoo:toy", "max_epochs=3")
     outcome = pretrain(cfg)
     assert outcome is not None
     lines = outcome.folder.metrics.read_text().splitlines()

@@ -57,13 +57,19 @@ def checkpoint_to_resume(
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: it is of another architecture, or has been trained for longer than asked.
+        ValueError: it is of another architecture, has been trained for longer than asked, or is
+            nothing that the zoo has.
     """
     path = cfg.resume_from_checkpoint
     if path is None:
         if not (cfg.auto_resume.enabled and folder.last.exists()):
             return None
         path = str(folder.last)
+    elif path.startswith("zoo:"):
+        # Imported when needed: the zoo reads runs through this package.
+        from solo_ldm import zoo
+
+        path = str(zoo.training_state(path))
     checkpoint = load_checkpoint(path)
     module.on_load_checkpoint(checkpoint)
     check_fits(module, checkpoint, path)

@@ -12,7 +12,7 @@ from torch import nn
 
 from solo_ldm.zoo.download import cache_folder, fetch
 from solo_ldm.zoo.hub import PREFIX, fetch_from_hub
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Measured, Tell, find_kind, quietly
+from solo_ldm.zoo.kinds import CONFIG, TRAINING_STATE, WEIGHTS, Measured, Tell, find_kind, quietly
 from solo_ldm.zoo.manifest import Entry, Result, find_entry, read_manifest, zoo_folder
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "list",
     "load",
     "results",
+    "training_state",
     "verify",
     "zoo_folder",
 ]
@@ -104,6 +105,16 @@ def files(name: str, progress: Callable[[int, int], None] = lambda done, size: N
     """
     known = entry(name)
     return [fetch(known, one, progress=progress).parent for one in (CONFIG, WEIGHTS)][-1]
+
+
+def training_state(name: str) -> Path:
+    """Return the checkpoint from which a model's training can go on, fetched and checked.
+
+    Raises:
+        ValueError: in one line: an unknown name, a model without one, a file that is not the
+            published one.
+    """
+    return fetch(entry(name), TRAINING_STATE)
 
 
 def load(name: str) -> nn.Module:
