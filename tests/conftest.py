@@ -1,10 +1,16 @@
 """Shared test set-up."""
 
+import os
 import sys
 from pathlib import Path
 
-import pytest
-import torch
+# Workers share the cores; libraries read this when they are imported, other processes inherit it.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _WORKERS > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 
