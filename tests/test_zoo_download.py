@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import random
 import socket
 import threading
 import time
@@ -16,7 +16,7 @@ import pytest
 from solo_ldm.zoo.download import cache_folder, fetch, missing
 from solo_ldm.zoo.manifest import Entry, Result, ZooFile
 
-CONTENT = os.urandom(1 << 20)
+CONTENT = random.Random(0).randbytes(1 << 20)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
