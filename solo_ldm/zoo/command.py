@@ -195,7 +195,8 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
             table.add_row(entry.name, "data", "", "", "", "[red]other data[/]")
         if not found.passed:
             failed.append(entry.name)
-    console.print(table)
+    if table.rows:
+        console.print(table)
     if failed:
         console.print(f"[red]not as published: {', '.join(failed)}[/]", soft_wrap=True)
         return 1
