@@ -161,6 +161,14 @@ def test_what_solo_learn_has_no_place_for_is_one_line(overrides, message):
         for_pretraining(composed(*overrides, "accelerator=cpu"), ours=True)
 
 
+def test_masked_blocks_are_not_for_solo_learn():
+    cfg = composed("data=custom", "data.train_path=images", name="ijepa")
+    with pytest.raises(
+        ValueError, match="method=masked takes one view of an image, of which solo-"
+    ):
+        solo_learn._for_pretraining(cfg)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

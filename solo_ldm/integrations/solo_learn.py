@@ -39,6 +39,7 @@ from solo_ldm.backbones import create_backbone
 from solo_ldm.integrations.hosted import HostedMethod, ProbablyLabelled, private_name
 from solo_ldm.integrations.recipes import RECIPES
 from solo_ldm.integrations.translation import for_linear, for_pretraining
+from solo_ldm.methods import METHODS
 from solo_ldm.methods.gaussprob import GaussProbBody
 from solo_ldm.methods.ldm import LDMBody
 from solo_ldm.methods.sphereprob import SphereProbBody
@@ -254,6 +255,11 @@ def _translate(module: Any, translation: Callable[[DictConfig], None]) -> None:
 
 
 def _for_pretraining(cfg: DictConfig) -> None:
+    if cfg.get("method") in METHODS and cfg.method not in BODIES:
+        raise ValueError(
+            f"method={cfg.method} takes one view of an image, of which solo-learn makes two; train "
+            "by solo-ldm pretrain"
+        )
     for_pretraining(cfg, ours=cfg.get("method") in BODIES)
     _provide(cfg.backbone.name, cfg.augmentations[0].crop_size)
 
