@@ -145,6 +145,16 @@ def test_verifying_gives_the_published_scores(own_zoo, capsys):
     assert "same" in capsys.readouterr().out
 
 
+def test_a_score_within_tolerance_passes_and_is_not_called_the_same(own_zoo, capsys):
+    entry = read_manifest(own_zoo)["toy"]
+    moved = [replace(one, value=one.value + 0.9 * (one.tolerance or 0)) for one in entry.results]
+    write_manifest(own_zoo, {"toy": replace(entry, results=tuple(moved))})
+    assert zoo_command(["verify", "toy"], Console(width=200)) == 0
+    said = capsys.readouterr().out
+    assert "close" in said
+    assert "same" not in said
+
+
 def test_a_score_that_does_not_come_out_fails(own_zoo, capsys):
     entry = read_manifest(own_zoo)["toy"]
     first = replace(entry.results[0], value=entry.results[0].value + 0.05)

@@ -189,7 +189,7 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
                 percent_or_number(one, one.value),
                 percent_or_number(one, check.measured.value),
                 tolerance(one),
-                "[green]same[/]" if check.passed else "[red]differs[/]",
+                _verdict(check),
             )
         if not found.same_data:
             table.add_row(entry.name, "data", "", "", "", "[red]other data[/]")
@@ -203,6 +203,15 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
     if entries:
         console.print(f"next: solo-ldm zoo show {entries[0].name}", highlight=False)
     return 0
+
+
+def _verdict(check: zoo.Check) -> str:
+    if not check.passed:
+        return "[red]differs[/]"
+    shown = {
+        percent_or_number(check.published, one.value) for one in (check.published, check.measured)
+    }
+    return "[green]same[/]" if len(shown) == 1 else "[green]close[/]"
 
 
 def _publish(given: argparse.Namespace, console: Console) -> int:
