@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import timm
-from omegaconf import OmegaConf
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -270,17 +269,13 @@ def _epoch(checkpoint: Mapping[str, Any]) -> int | None:
 def _from_zoo(name: str, source: str, wanted: Network) -> Pretrained:
     # Imported when needed: the zoo itself reads backbones through this module.
     from solo_ldm import zoo
-    from solo_ldm.zoo.kinds import CONFIG, SOMEWHERE, WEIGHTS
+    from solo_ldm.zoo.kinds import WEIGHTS
 
     entry = zoo.entry(name)
     if entry.kind != "backbone":
         raise ValueError(f"{source} is no image backbone but {entry.kind}: {entry.headline}")
-    folder = zoo.files(name)
-    args: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
-    data = args["data"]
-    data.update({key: None for key, value in data.items() if value == SOMEWHERE})
-    read = _from_safetensors(folder / WEIGHTS, source, "zoo", wanted)
-    return replace(read, args=args)
+    read = _from_safetensors(zoo.files(name) / WEIGHTS, source, "zoo", wanted)
+    return replace(read, args=zoo.configuration(name))
 
 
 def _from_timm(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file, save_file
@@ -21,6 +22,8 @@ from solo_ldm import zoo
 from solo_ldm.data.config import DataConfig, ViewSpec
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation import extract_features
+from solo_ldm.host.knn import knn
+from solo_ldm.host.linear import linear
 from solo_ldm.host.pretrain import pretrain
 from solo_ldm.pretrained import load_pretrained
 from solo_ldm.zoo.command import run as zoo_command
@@ -133,6 +136,21 @@ def test_evaluation_takes_zoo_names(own_zoo):
     assert (read.kind, read.method, read.epoch) == ("zoo", "gaussprob", 2)
     assert read.args is not None
     assert read.args["data"]["dataset"] == "digits"
+
+
+def test_evaluation_commands_take_zoo_names_and_their_data(own_zoo, tmp_path):
+    """Without being told which data: those that the model was trained on."""
+    published = {one.protocol: one.value for one in read_manifest(own_zoo)["toy"].results}
+    weights = "pretrained_feature_extractor=zoo:toy"
+    features = ["protocol=linear-features", f"checkpoint.dir={tmp_path}"]
+    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
+        by_classifier = compose("linear", overrides=[weights, *features])
+        by_neighbours = compose("knn", overrides=[weights, f"output={tmp_path}/knn"])
+    outcome = linear(by_classifier, Console(quiet=True))
+    assert outcome is not None
+    assert outcome.results["top1"] == pytest.approx(published["linear-features"], abs=0.01)
+    found = knn(by_neighbours, Console(quiet=True)).results["results"]
+    assert found["knn-20"]["top1"] == pytest.approx(published["knn-20"], abs=0.01)
 
 
 def test_verifying_gives_the_published_scores(own_zoo, capsys):

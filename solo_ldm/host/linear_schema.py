@@ -197,7 +197,7 @@ def _complete_data(cfg: DictConfig, source: Path) -> None:
             f"no file or folder at {source}: set pretrained_feature_extractor to a run's folder, a "
             "checkpoint, a safetensors file or timm:NAME"
         )
-    chosen = choose_data(given, None if args is None else _data_of(args))
+    chosen = choose_data(given, _data_of(args) if args is not None else _data_of_zoo(source))
     cfg.data = {**asdict(chosen), "augmentations": views}
 
 
@@ -207,6 +207,14 @@ def _data_of(args: Path) -> dict[str, Any] | None:
     except (ValueError, AttributeError):
         return None
     return section if isinstance(section, dict) else None
+
+
+def _data_of_zoo(source: Path) -> dict[str, Any] | None:
+    if not str(source).startswith("zoo:"):
+        return None
+    from solo_ldm import zoo  # which imports torch
+
+    return zoo.configuration(str(source))["data"]
 
 
 def _fill_rates(cfg: DictConfig) -> None:

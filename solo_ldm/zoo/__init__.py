@@ -8,11 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from torch import nn
 
 from solo_ldm.zoo.download import cache_folder, fetch
 from solo_ldm.zoo.hub import PREFIX, fetch_from_hub
-from solo_ldm.zoo.kinds import CONFIG, TRAINING_STATE, WEIGHTS, Measured, Tell, find_kind, quietly
+from solo_ldm.zoo.kinds import (
+    CONFIG,
+    SOMEWHERE,
+    TRAINING_STATE,
+    WEIGHTS,
+    Measured,
+    Tell,
+    find_kind,
+    quietly,
+)
 from solo_ldm.zoo.manifest import Entry, Result, find_entry, read_manifest, zoo_folder
 
 __all__ = [
@@ -20,6 +30,7 @@ __all__ = [
     "Entry",
     "Verification",
     "cache_folder",
+    "configuration",
     "entry",
     "files",
     "list",
@@ -105,6 +116,17 @@ def files(name: str, progress: Callable[[int, int], None] = lambda done, size: N
     """
     known = entry(name)
     return [fetch(known, one, progress=progress).parent for one in (CONFIG, WEIGHTS)][-1]
+
+
+def configuration(name: str) -> dict[str, Any]:
+    """Return what a model was trained with; places of data that do not come with it are None.
+
+    Raises:
+        ValueError: in one line: an unknown name, a file that is not the published one, or none.
+    """
+    content: Any = OmegaConf.to_container(OmegaConf.load(fetch(entry(name), CONFIG)))
+    data = {key: None if value == SOMEWHERE else value for key, value in content["data"].items()}
+    return {**content, "data": data}
 
 
 def training_state(name: str) -> Path:

@@ -161,7 +161,7 @@ class BackboneKind(Kind):
         view = ViewSpec(trained.image_size, 1, mean=trained.mean, std=trained.std)
         # On the CPU, where the arithmetic is the same for all.
         module = ImageDataModule(
-            choose_data({}, config["data"]), [view], _BATCH, config["seed"], torch.device("cpu")
+            choose_data(data, config["data"]), [view], _BATCH, config["seed"], torch.device("cpu")
         )
         train, test = (
             extract_features(

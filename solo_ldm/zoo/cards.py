@@ -109,7 +109,8 @@ def _body(entry: Entry, kind: Kind) -> str:
         "## How good it is\n",
         "| protocol | these weights | untrained | over seeds | test samples | tolerance |\n"
         "|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
-        f"`solo-ldm zoo verify {entry.name}` measures again what has a tolerance.\n",
+        f"`solo-ldm zoo verify {entry.name}` measures again what has a tolerance"
+        f"{_offline(entry)}.\n",
         *(
             f"![What its training run looked like]({one.name})\n"
             for one in entry.files
@@ -128,6 +129,15 @@ def _body(entry: Entry, kind: Kind) -> str:
     if entry.reference is not None:
         parts.insert(5, f"Published elsewhere: {compared(entry)}.\n")
     return "\n".join(parts)
+
+
+def _offline(entry: Entry) -> str:
+    if not any(one.protocol == "linear-offline" for one in entry.results):
+        return ""
+    return (
+        f", `solo-ldm linear pretrained_feature_extractor=zoo:{entry.name}` trains the classifier "
+        "of linear-offline"
+    )
 
 
 def compared(entry: Entry) -> str:
