@@ -12,7 +12,6 @@ import lightning.pytorch as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from predictive.data.sequences import Sequences
@@ -21,6 +20,7 @@ from predictive.host.run import build_data, build_method, for_method
 from predictive.host.schema import complete_predictive, plain
 from predictive.method import PredictiveMethod
 from predictive.predictors import Forecast
+from solo_ldm.export import serialised
 from solo_ldm.files import write_atomically
 from solo_ldm.host.hardware import Hardware, resolve_hardware
 from solo_ldm.host.run import identity
@@ -162,7 +162,9 @@ class PredictiveKind(Kind):
             for key, value in checkpoint["state_dict"].items()
         }
         metadata = {"predictive": json.dumps(about)}
-        write_atomically(path, lambda temporary: save_file(weights, temporary, metadata))
+        write_atomically(
+            path, lambda temporary: temporary.write_bytes(serialised(weights, metadata))
+        )
 
     def measure(self, folder: Path, data: Mapping[str, Any], tell: Tell = quietly) -> Measurement:
         """Decode each target linearly from the latent states of held-out sequences."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import nn
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from solo_ldm.backbones import load_backbone
 from solo_ldm.files import write_atomically
@@ -47,7 +47,21 @@ def write_backbone(
         metadata["normalisation"] = json.dumps({"mean": list(mean), "std": list(std)})
     if about:
         metadata["about"] = json.dumps(dict(about))
-    write_atomically(path, lambda temporary: save_file(weights, temporary, metadata))
+    write_atomically(path, lambda temporary: temporary.write_bytes(serialised(weights, metadata)))
+
+
+def serialised(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the content of a safetensors file, the same bytes for the same weights and metadata.
+
+    safetensors itself writes the keys of the metadata in a random order, so that a published hash
+    would not come out again.
+    """
+    written = save(dict(weights), dict(metadata))
+    length = int.from_bytes(written[:8], "little")
+    header = json.dumps(json.loads(written[8 : 8 + length]), sort_keys=True, separators=(",", ":"))
+    padded = header.encode()
+    padded += b" " * (-len(padded) % 8)  # tensors start at a multiple of 8 bytes, as in its format
+    return len(padded).to_bytes(8, "little") + padded + written[8 + length :]
 
 
 def export_backbone(

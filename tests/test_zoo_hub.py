@@ -14,11 +14,12 @@ import pytest
 import timm
 import torch
 from huggingface_hub import ModelCard, constants
+from safetensors import safe_open
 from toy import toy_config
 
 from solo_ldm import zoo
 from solo_ldm.backbones import create_backbone
-from solo_ldm.export import write_backbone
+from solo_ldm.export import serialised, write_backbone
 from solo_ldm.files import write_json
 from solo_ldm.host.pretrain import pretrain
 from solo_ldm.zoo.backbones import BackboneKind
@@ -131,6 +132,19 @@ def test_timm_builds_every_resnet_from_its_folder(tmp_path, name, size, stem):
     images = torch.randn(2, 3, size, size)
     with torch.inference_mode():
         torch.testing.assert_close(model(images), backbone(images))
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    """So that publishing a run again gives the published hash."""
+    weights = {"b": torch.randn(3, 5), "a": torch.arange(7), "empty": torch.zeros(0)}
+    metadata = {f"key {number}": f"value {number} é" for number in range(8)}
+    contents = {serialised(weights, metadata) for _ in range(20)}
+    assert len(contents) == 1
+    (tmp_path / "x.safetensors").write_bytes(contents.pop())
+    with safe_open(tmp_path / "x.safetensors", framework="pt") as stored:
+        assert stored.metadata() == metadata
+        assert set(stored.keys()) == set(weights)
+        assert all(torch.equal(stored.get_tensor(key), value) for key, value in weights.items())
 
 
 def test_what_the_hub_does_not_have_is_told_in_one_line(hub):
