@@ -26,7 +26,7 @@ from solo_ldm.host.hardware import Hardware, resolve_hardware
 from solo_ldm.host.run import identity
 from solo_ldm.safe_load import read_checkpoint
 from solo_ldm.zoo.kinds import (
-    CONFIG,
+    SOMEWHERE,
     WEIGHTS,
     Kind,
     Measured,
@@ -35,6 +35,7 @@ from solo_ldm.zoo.kinds import (
     Tell,
     quietly,
     read_config,
+    with_places,
 )
 
 # Another machine may add up in another order; decoders are fitted to convergence.
@@ -47,7 +48,7 @@ class ZooPredictor(nn.Module):
 
     Args:
         name: of the entry.
-        cfg: the completed configuration of its run.
+        config: of the entry.
         method: its encoder and predictor.
 
     Attributes:
@@ -55,13 +56,13 @@ class ZooPredictor(nn.Module):
         num_features: of a state, n.
     """
 
-    def __init__(self, name: str, cfg: DictConfig, method: PredictiveMethod) -> None:
+    def __init__(self, name: str, config: Mapping[str, Any], method: PredictiveMethod) -> None:
         super().__init__()
         self.name = name
         self.method = method
         self.input_dim = method.encoder.mean.shape[0]
         self.num_features = method.predictor.state_dim
-        self._cfg = cfg
+        self._config = config
 
     def forward(self, inputs: Tensor, observed: Tensor | None = None) -> Forecast:
         """Return latents z_t, their predictions given z_<t, and the states behind them.
@@ -82,13 +83,16 @@ class ZooPredictor(nn.Module):
         """Return the state after each observation, (B, T, num_features); see `forward`."""
         return self(inputs).states
 
-    def held_out(self) -> Sequences:
+    def held_out(self, **places: str) -> Sequences:
         """Return the sequences that the entry was scored on, made or read anew.
+
+        Args:
+            **places: of a recording, that does not come with the entry: path=FILE.
 
         Raises:
             FileNotFoundError: in one line: a recording that is not there.
         """
-        return build_data(self._cfg).held_out
+        return build_data(_config(with_places(self._config, places))).held_out
 
 
 class PredictiveKind(Kind):
@@ -169,7 +173,7 @@ class PredictiveKind(Kind):
     def measure(self, folder: Path, data: Mapping[str, Any], tell: Tell = quietly) -> Measurement:
         """Decode each target linearly from the latent states of held-out sequences."""
         tell("decoding from latent states", 0, None)
-        cfg = _config(read_config(folder, data))
+        cfg = _config(with_places(read_config(folder), data))
         cfg.evaluation.kinds = ["linear"]
         sequences = build_data(cfg)
         hardware = _cpu(cfg)
@@ -191,9 +195,11 @@ class PredictiveKind(Kind):
 
     def load(self, name: str, folder: Path) -> ZooPredictor:
         """Return the encoder and the predictor."""
-        content: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
-        cfg = _config(content)
-        return ZooPredictor(name, cfg, _method(folder, cfg, _cpu(cfg))).eval()
+        config = read_config(folder)
+        # The network is built without its data, wherever they are.
+        places = {key: "elsewhere" for key, value in config["data"].items() if value == SOMEWHERE}
+        cfg = _config(with_places(config, places))
+        return ZooPredictor(name, config, _method(folder, cfg, _cpu(cfg))).eval()
 
     def usage(self, name: str) -> str:
         """Return Python for a card."""

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir, initialize_config_module
@@ -16,6 +17,7 @@ from predictive.host.schema import complete_predictive
 from solo_ldm import zoo
 from solo_ldm.host.run import identity
 from solo_ldm.pretrained import load_pretrained
+from solo_ldm.zoo.kinds import DataNotHereError
 from solo_ldm.zoo.manifest import read_manifest
 from solo_ldm.zoo.publishing import publish
 
@@ -105,3 +107,30 @@ def test_the_published_configuration_is_that_of_the_run(published, tmp_path):
 def test_it_is_no_backbone_of_images(own_zoo):
     with pytest.raises(ValueError, match=f"zoo:{own_zoo} is no image backbone but predictive"):
         load_pretrained(f"zoo:{own_zoo}")
+
+
+def test_a_recording_is_published_without_its_place(tmp_path, monkeypatch):
+    times = np.arange(0.0, 60.0, 0.025)
+    position = 0.5 - 0.5 * np.cos(2 * np.pi * times / 8.0)
+    rates = np.exp(-((position[:, None] - np.linspace(0, 1, 8)) ** 2) / 0.02)
+    counts = np.random.default_rng(0).poisson(rates)
+    recording = tmp_path / "mine.npz"
+    np.savez(recording, counts=counts, times=times, position=position)
+    told = ["data.folds=2", "predictor.latent_dim=4", "max_epochs=1", "optimizer.batch_size=2"]
+    where = [f"data.path={recording}", f"checkpoint.dir={tmp_path}", "accelerator=cpu"]
+    with initialize_config_module("predictive.configs", version_base="1.3"):
+        cfg = compose("recording", overrides=[*told, *where, "evaluation.report=false"])
+    outcome = predictive(cfg, Console(quiet=True))
+    assert outcome is not None
+    publish([outcome.folder.path], "rat", tmp_path / "zoo", licence="mine", dataset="my rat")
+    monkeypatch.setenv("SOLO_LDM_ZOO", str(tmp_path / "zoo"))
+    for path in (tmp_path / "zoo").rglob("*"):
+        assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes(), path
+    with pytest.raises(DataNotHereError, match="say where they are, path=PATH"):
+        zoo.verify("rat")
+    assert zoo.verify("rat", {"path": str(recording)}).passed
+    model: Any = zoo.load("rat")
+    assert model.features(torch.zeros(1, 5, 8)).shape == (1, 5, model.num_features)
+    with pytest.raises(DataNotHereError, match="say where they are, path=PATH"):
+        model.held_out()
+    assert model.held_out(path=str(recording)).inputs.shape[2] == 8

@@ -120,7 +120,7 @@ def test_no_place_of_the_machine_that_trained_is_published(own_zoo, made):
 
 
 def test_verifying_needs_to_know_where_the_images_are(own_zoo, made, capsys):
-    with pytest.raises(DataNotHereError, match="give --data train_path=PATH val_path=PATH"):
+    with pytest.raises(DataNotHereError, match="say where they are, train_path=PATH val_path=PATH"):
         zoo.verify("greys")
     images = made / "images"
     found = zoo.verify("greys", {"train_path": images / "train", "val_path": images / "val"})

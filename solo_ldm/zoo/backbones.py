@@ -37,6 +37,7 @@ from solo_ldm.zoo.kinds import (
     Tell,
     quietly,
     read_config,
+    with_places,
 )
 
 _BATCH = 256
@@ -156,7 +157,7 @@ class BackboneKind(Kind):
 
     def measure(self, folder: Path, data: Mapping[str, Any], tell: Tell = quietly) -> Measurement:
         """Score the backbone by each protocol on frozen features."""
-        config = read_config(folder, data)
+        config = with_places(read_config(folder), data)
         trained = load_pretrained(folder / WEIGHTS)
         view = ViewSpec(trained.image_size, 1, mean=trained.mean, std=trained.std)
         # On the CPU, where the arithmetic is the same for all.

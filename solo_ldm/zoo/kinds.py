@@ -151,25 +151,30 @@ class Kind(ABC):
         return None
 
 
-def read_config(folder: Path, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of an entry, with the places of its data on this machine.
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration of an entry, as it was published."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    return content
+
+
+def with_places(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with the places of its data on this machine.
 
     Args:
-        folder: of the entry.
+        config: of an entry.
         data: keys of data.* that differ here.
 
     Raises:
         DataNotHereError: in one line: a place that is not in `data`.
     """
-    config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
-    config["data"].update(data)
-    lacking = [key for key, value in config["data"].items() if value == SOMEWHERE]
+    found = {**config["data"], **data}
+    lacking = [f"{key}=PATH" for key, value in found.items() if value == SOMEWHERE]
     if lacking:
         raise DataNotHereError(
-            f"the data of zoo:{config['name']} do not come with it: give "
-            f"--data {' '.join(f'{key}=PATH' for key in lacking)}"
+            f"the data of zoo:{config['name']} do not come with it: say where they are, "
+            f"{' '.join(lacking)} (after --data on the command line)"
         )
-    return config
+    return {**config, "data": found}
 
 
 def find_kind(name: str) -> Kind:
