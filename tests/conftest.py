@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Workers share the cores; libraries read this when they are imported, other processes inherit it.
@@ -11,6 +12,7 @@ if _WORKERS > 1:
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from hydra.core.hydra_config import HydraConfig  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -18,3 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_command_before() -> Iterator[None]:
+    """Let no test know the configuration folder of a command that another one ran."""
+    yield
+    HydraConfig.instance().cfg = None
