@@ -33,6 +33,11 @@ def percent_or_number(result: Result, value: float) -> str:
     return f"{100 * value:.2f} %" if result.metric == "top1" else f"{value:.4f}"
 
 
+def elsewhere(result: Result, value: float) -> str:
+    """Return a figure of others, with as many digits as such are given with."""
+    return f"{100 * value:.2f} %" if result.metric == "top1" else f"{value:.3f}"
+
+
 def measure(result: Result) -> str:
     """Return a protocol and what it measures."""
     metric = METRICS[result.metric]
@@ -147,6 +152,6 @@ def compared(entry: Entry) -> str:
         return "nothing"
     (own,) = [one for one in entry.results if one.protocol == known.protocol]
     return (
-        f"{known.protocol} {percent_or_number(own, known.value)}, here "
+        f"{known.protocol} {elsewhere(own, known.value)}, here "
         f"{percent_or_number(own, own.value)} ({known.source}). What differs: {known.differs}"
     )

@@ -20,7 +20,7 @@ from solo_ldm.suggestions import suggestion
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEADER = """\
-# What the zoo holds. Written by `solo-ldm zoo publish`; no number in it was typed.
+# What the zoo holds. Written by `solo-ldm zoo publish`; no number of ours was typed.
 # zoo/README.md is the table of it.
 """
 

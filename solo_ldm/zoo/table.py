@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from solo_ldm.files import write_atomically
-from solo_ldm.zoo.cards import compared, measure, percent_or_number, spread
+from solo_ldm.zoo.cards import compared, elsewhere, measure, percent_or_number, spread
 from solo_ldm.zoo.manifest import Entry, Result, in_order
 from solo_ldm.zoo.picture import write_picture
 
@@ -14,7 +14,7 @@ _INTRODUCTION = """\
 # The zoo
 
 Pretrained models, each with its scores, how it was made and a command that measures it again. Made
-from [manifest.yaml](manifest.yaml) by `solo-ldm zoo publish`; no number was typed.
+from [manifest.yaml](manifest.yaml) by `solo-ldm zoo publish`; no number of ours was typed.
 
     solo-ldm zoo list
     solo-ldm zoo show NAME
@@ -77,4 +77,4 @@ def table(entries: Mapping[str, Entry]) -> str:
 
 def _reference(entry: Entry, result: Result) -> str:
     known = entry.reference_for(result.protocol)
-    return "–" if known is None else percent_or_number(result, known.value)
+    return "–" if known is None else elsewhere(result, known.value)
