@@ -104,7 +104,7 @@ class Kind(ABC):
 
     @abstractmethod
     def facts(self, args: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
-        """Return cell, headline, dataset, backbone, num_features, image_size and batch_size."""
+        """Return cell, headline, dataset, backbone, image_size and batch_size of an `Entry`."""
 
     @abstractmethod
     def run_scores(self, results: Mapping[str, Any]) -> dict[str, RunScore]:

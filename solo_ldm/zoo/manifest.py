@@ -98,7 +98,7 @@ class Entry:
         cell: of the grid: latent, entropy, over, predictor, target; what is not of it, none.
         headline: the method in words.
         dataset: a name for the data that it was trained on.
-        dataset_sha256: of the images or sequences and their labels, see `solo_ldm.zoo.data_hash`.
+        dataset_sha256: of the images and their labels, or of what simulates or records sequences.
         licence: of the data.
         backbone: the network.
         num_features: size of its features.
