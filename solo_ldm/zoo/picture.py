@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -104,9 +105,9 @@ def _legend(shown: Mapping[str, Sequence[_Row]]) -> list[Line2D]:
         label = "mean ± standard deviation over seeds"
         handles.append(Line2D([], [], color=BLUE, linewidth=5, alpha=0.35, label=label))
     if any(one.baseline is not None for _, one in rows):
-        hollow = {"marker": "o", "markerfacecolor": "white", "linestyle": "none"}
-        handles.append(Line2D([], [], color=MUTED, label="untrained", **hollow))  # type: ignore[arg-type]
+        hollow: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": "none"}
+        handles.append(Line2D([], [], color=MUTED, label="untrained", **hollow))
     if any(entry.reference_for(one.protocol) is not None for entry, one in rows):
-        diamond = {"marker": "D", "markersize": 5, "linestyle": "none"}
-        handles.append(Line2D([], [], color=ORANGE, label="published elsewhere", **diamond))  # type: ignore[arg-type]
+        diamond: dict[str, Any] = {"marker": "D", "markersize": 5, "linestyle": "none"}
+        handles.append(Line2D([], [], color=ORANGE, label="published elsewhere", **diamond))
     return handles
