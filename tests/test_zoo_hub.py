@@ -23,7 +23,7 @@ from solo_ldm.export import serialised, write_backbone
 from solo_ldm.files import write_json
 from solo_ldm.host.pretrain import pretrain
 from solo_ldm.zoo.backbones import BackboneKind
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, read_config
 from solo_ldm.zoo.manifest import read_manifest
 from solo_ldm.zoo.publishing import publish
 
@@ -158,3 +158,14 @@ def test_what_the_hub_does_not_have_is_told_in_one_line(hub):
     (hub / CONFIG).unlink()
     with pytest.raises(ValueError, match=f"the hub does not give {CONFIG}"):
         zoo.load("hf-hub:somebody/toy@other")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("- 1\n", "expected keys and values, got a list"), ("x: {\n", "is no YAML")],
+)
+def test_a_configuration_that_is_none_is_told_in_one_line(tmp_path, content, said):
+    (tmp_path / CONFIG).write_text(content)
+    with pytest.raises(ValueError, match=said) as error:
+        read_config(tmp_path)
+    assert "\n" not in str(error.value)

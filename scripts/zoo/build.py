@@ -31,7 +31,7 @@ from solo_ldm.host.run import find_finished, identity
 from solo_ldm.host.schema import complete
 from solo_ldm.suggestions import suggestion
 from solo_ldm.zoo.backbones import BackboneKind
-from solo_ldm.zoo.cards import percent_or_number
+from solo_ldm.zoo.cards import scores_line
 from solo_ldm.zoo.command import telling
 from solo_ldm.zoo.publishing import publish
 
@@ -130,10 +130,8 @@ def _missing(recipe: Recipe, given: argparse.Namespace) -> str | None:
 def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console) -> None:
     train, check, _ = COMMANDS[recipe.command]
     overrides = [f"checkpoint.dir={given.runs}", *given.override]
-    places = {}
     if recipe.folder:
-        places = {"train_path": f"{given.data}/train", "val_path": f"{given.data}/test"}
-        overrides += [f"data.{key}={value}" for key, value in places.items()]
+        overrides += [f"data.train_path={given.data}/train", f"data.val_path={given.data}/test"]
     runs, evaluations = [], []
     for seed in recipe.seeds:
         cfg = configuration(recipe, seed, overrides)
@@ -145,8 +143,9 @@ def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console
                 raise KeyboardInterrupt
             found = outcome.folder
         runs.append(found.path)
-        if recipe.linear_offline or given.linear_offline:
-            evaluations.append(_linear_offline(found.path, places, given.runs, console))
+        asked = given.linear_offline and recipe.command == "pretrain"
+        if recipe.linear_offline or asked:
+            evaluations.append(_linear_offline(found.path, given.runs, console))
     with telling(console, f"publishing {name}") as tell:
         entry = publish(
             runs,
@@ -159,13 +158,10 @@ def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console
             reference=recipe.reference,
             evaluations=evaluations,
         )
-    scores = ", ".join(
-        f"{one.protocol} {percent_or_number(one, one.value)}" for one in entry.results
-    )
-    console.print(f"[bold]zoo:{name}[/]: {scores}", soft_wrap=True)
+    console.print(f"[bold]zoo:{name}[/]: {scores_line(entry)}", soft_wrap=True)
 
 
-def _linear_offline(run: Path, places: Mapping[str, str], runs: str, console: Console) -> Path:
+def _linear_offline(run: Path, runs: str, console: Console) -> Path:
     """Return the folder of a run's linear evaluation, made unless it is there."""
     weights = BackboneKind().weights_digest(run)
     for path in Path(runs, "linear").glob("*/results.json"):
@@ -176,7 +172,6 @@ def _linear_offline(run: Path, places: Mapping[str, str], runs: str, console: Co
         f"pretrained_feature_extractor={run}",
         "protocol=linear-offline",
         f"checkpoint.dir={runs}",
-        *(f"data.{key}={value}" for key, value in places.items()),
     ]
     GlobalHydra.instance().clear()
     with initialize_config_module("solo_ldm.configs", version_base="1.3"):

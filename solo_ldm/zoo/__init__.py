@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch import nn
 
 from solo_ldm.zoo.download import cache_folder, fetch
@@ -22,6 +21,7 @@ from solo_ldm.zoo.kinds import (
     Tell,
     find_kind,
     quietly,
+    read_config,
 )
 from solo_ldm.zoo.manifest import Entry, Result, find_entry, read_manifest, zoo_folder
 
@@ -115,7 +115,8 @@ def files(name: str, progress: Callable[[int, int], None] = lambda done, size: N
         ValueError: in one line: an unknown name, a file that is not the published one, or none.
     """
     known = entry(name)
-    return [fetch(known, one, progress=progress).parent for one in (CONFIG, WEIGHTS)][-1]
+    fetch(known, CONFIG, progress=progress)
+    return fetch(known, WEIGHTS, progress=progress).parent  # fetched together, kept together
 
 
 def configuration(name: str) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def configuration(name: str) -> dict[str, Any]:
     Raises:
         ValueError: in one line: an unknown name, a file that is not the published one, or none.
     """
-    content: Any = OmegaConf.to_container(OmegaConf.load(fetch(entry(name), CONFIG)))
+    content = read_config(fetch(entry(name), CONFIG).parent)
     data = {key: None if value == SOMEWHERE else value for key, value in content["data"].items()}
     return {**content, "data": data}
 

@@ -33,12 +33,17 @@ def percent_or_number(result: Result, value: float) -> str:
     return f"{100 * value:.2f} %" if result.metric == "top1" else f"{value:.4f}"
 
 
+def scores_line(entry: Entry) -> str:
+    """Return every score of an entry in one line."""
+    return ", ".join(f"{one.protocol} {percent_or_number(one, one.value)}" for one in entry.results)
+
+
 def elsewhere(result: Result, value: float) -> str:
     """Return a figure of others, with as many digits as such are given with."""
     return f"{100 * value:.2f} %" if result.metric == "top1" else f"{value:.3f}"
 
 
-def measure(result: Result) -> str:
+def protocol_label(result: Result) -> str:
     """Return a protocol and what it measures."""
     metric = METRICS[result.metric]
     return result.protocol if metric in result.protocol else f"{result.protocol}, {metric}"
@@ -83,7 +88,7 @@ def _front_matter(entry: Entry, kind: Kind) -> dict[str, Any]:
                         },
                         "metrics": [
                             {
-                                "name": measure(one),
+                                "name": protocol_label(one),
                                 "type": "accuracy" if one.metric == "top1" else one.metric,
                                 "value": one.value,
                                 "verified": False,
@@ -99,7 +104,7 @@ def _front_matter(entry: Entry, kind: Kind) -> dict[str, Any]:
 
 def _body(entry: Entry, kind: Kind) -> str:
     rows = [
-        f"| {measure(one)} | {percent_or_number(one, one.value)} | "
+        f"| {protocol_label(one)} | {percent_or_number(one, one.value)} | "
         f"{'–' if one.baseline is None else percent_or_number(one, one.baseline)} | "
         f"{spread(one)} | {one.num_samples} | {tolerance(one)} |"
         for one in entry.results
@@ -114,6 +119,7 @@ def _body(entry: Entry, kind: Kind) -> str:
         "## How good it is\n",
         "| protocol | these weights | untrained | over seeds | test samples | tolerance |\n"
         "|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
+        *([] if entry.reference is None else [f"Published elsewhere: {compared(entry)}.\n"]),
         f"`solo-ldm zoo verify {entry.name}` measures again what has a tolerance"
         f"{_offline(entry)}.\n",
         *(
@@ -131,8 +137,6 @@ def _body(entry: Entry, kind: Kind) -> str:
         f"`{entry.dataset_sha256}`.\n",
         "| file | bytes | SHA-256 |\n|---|---|---|\n" + "\n".join(files) + "\n",
     ]
-    if entry.reference is not None:
-        parts.insert(5, f"Published elsewhere: {compared(entry)}.\n")
     return "\n".join(parts)
 
 

@@ -22,7 +22,14 @@ from rich.progress import (
 from rich.table import Table
 
 from solo_ldm import zoo
-from solo_ldm.zoo.cards import METRICS, compared, percent_or_number, spread, tolerance
+from solo_ldm.zoo.cards import (
+    METRICS,
+    compared,
+    percent_or_number,
+    scores_line,
+    spread,
+    tolerance,
+)
 from solo_ldm.zoo.download import fetch, missing
 from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, DataNotHereError, Tell, find_kind
 from solo_ldm.zoo.manifest import Entry, in_order, read_manifest
@@ -79,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--evaluation", action="append", default=[], metavar="FOLDER",
                          help="of solo-ldm linear; may be repeated")  # fmt: skip
     publish.add_argument("--data", nargs="*", default=[], metavar="KEY=VALUE",
-                         help="where the data are, e.g. train_path=FOLDER")  # fmt: skip
+                         help="where the data are now, if they moved")  # fmt: skip
     return parser
 
 
@@ -102,8 +109,7 @@ def _list(given: argparse.Namespace, console: Console) -> int:
             f"{entry.file(WEIGHTS).size / 1e6:.2f}",
         )
     console.print(table)
-    first = in_order(entries)[0].name
-    console.print(f"next: solo-ldm zoo show {first}", highlight=False)
+    console.print(f"next: solo-ldm zoo show {in_order(entries)[0].name}", highlight=False)
     return 0
 
 
@@ -232,15 +238,13 @@ def _publish(given: argparse.Namespace, console: Console) -> int:
             tell=tell,
         )
     size = sum(one.size for one in entry.files)
-    scores = ", ".join(
-        f"{one.protocol} {percent_or_number(one, one.value)}" for one in entry.results
-    )
+    where = folder / "weights" / entry.name
     console.print(
-        f"[bold]zoo:{entry.name}[/]: {scores}; {size:,} bytes in {folder / 'weights' / entry.name}",
+        f"[bold]zoo:{entry.name}[/]: {scores_line(entry)}; {size:,} bytes in {where}",
         soft_wrap=True,
     )
-    where = "" if folder.resolve() == zoo.zoo_folder().resolve() else f"SOLO_LDM_ZOO={folder} "
-    console.print(f"next: {where}solo-ldm zoo verify {entry.name}", highlight=False)
+    own = "" if folder.resolve() == zoo.zoo_folder().resolve() else f"SOLO_LDM_ZOO={folder} "
+    console.print(f"next: {own}solo-ldm zoo verify {entry.name}", highlight=False)
     return 0
 
 

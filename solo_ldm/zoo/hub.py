@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, all_kinds
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, Kind, all_kinds, read_config
 
 PREFIX = "hf-hub:"
 
@@ -38,9 +35,9 @@ def fetch_from_hub(name: str) -> tuple[Kind, Path]:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"{name}: the hub does not give {file} ({reason})") from None
     folder = paths[0].parent
-    config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    config = read_config(folder)
     for kind in all_kinds().values():
-        if isinstance(config, dict) and kind.accepts(config):
+        if kind.accepts(config):
             return kind, folder
     raise ValueError(
         f"{name}: its {CONFIG} is of no kind that the zoo knows; expected a repository that "

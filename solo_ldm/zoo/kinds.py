@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
+from yaml import YAMLError
 
 # Other packages add kinds of theirs under this name in their metadata; predictive does.
 _GROUP = "solo_ldm.zoo_kinds"
@@ -152,8 +154,18 @@ class Kind(ABC):
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the configuration of an entry, as it was published."""
-    content: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    """Return the configuration of an entry, as it was published.
+
+    Raises:
+        ValueError: in one line: the file is no YAML of keys and values.
+    """
+    path = folder / CONFIG
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ValueError(f"{path} is no YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected keys and values, got a {type(content).__name__}")
     return content
 
 

@@ -107,6 +107,9 @@ def publish(
         if (hub := kind.hub_config(made)) is not None:
             write_json(made / HUB_CONFIG, hub)
         model = kind.load(name, made)
+        facts = kind.facts(args, results)
+        if dataset is not None:
+            facts["dataset"] = dataset
         entry = Entry(
             name=name,
             kind=kind.name,
@@ -125,7 +128,7 @@ def publish(
             files=_files(made, name, urls),
             results=found,
             reference=as_reference(name, reference, found),
-            **{**kind.facts(args, results), **({"dataset": dataset} if dataset else {})},
+            **facts,
         )
         write_card(made / CARD, entry, kind)
         _put_in_place(made, folder / "weights" / name, Path(temporary) / "before")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from solo_ldm.files import write_atomically
-from solo_ldm.zoo.cards import compared, elsewhere, measure, percent_or_number, spread
+from solo_ldm.zoo.cards import compared, elsewhere, percent_or_number, protocol_label, spread
 from solo_ldm.zoo.manifest import Entry, Result, in_order
 from solo_ldm.zoo.picture import write_picture
 
@@ -56,7 +56,7 @@ def table(entries: Mapping[str, Entry]) -> str:
                 f"{entry.epochs} epochs, {entry.seconds:.0f} s, {entry.hardware}, {entry.date}",
             ]
             score = [
-                measure(result),
+                protocol_label(result),
                 percent_or_number(result, result.value),
                 "–" if result.baseline is None else percent_or_number(result, result.baseline),
                 spread(result),
