@@ -71,7 +71,8 @@ def test_filter_and_smoother_are_conditioning_of_the_joint_gaussian(kind, masked
 @each_method
 @pytest.mark.parametrize("case", ["square", "overcomplete"])
 def test_values_and_gradients_equal_the_reference(case, method):
-    arrays = np.load(GOLDEN)
+    with np.load(GOLDEN) as file:
+        arrays = dict(file)
     golden = {k.split("/")[1]: torch.from_numpy(arrays[k]) for k in arrays if k.startswith(case)}
     names = ("z", "A", "b", "log_Sigma_A_diag", "log_scale")
     z, transition, offset, log_process, log_scale = (

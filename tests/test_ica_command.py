@@ -178,6 +178,15 @@ def test_a_setting_of_an_ornstein_uhlenbeck_task_that_cannot_work_is_refused(cap
     assert "stays finite as a latent shrinks" in capsys.readouterr().err
 
 
+def test_an_archive_of_mixtures_is_closed(tmp_path, monkeypatch):
+    np.savez(tmp_path / "x.npz", mixtures=np.ones((5, 2)), sources=np.ones((5, 1)))
+    read, opened = np.load, []
+    monkeypatch.setattr(np, "load", lambda *a, **k: opened.append(read(*a, **k)) or opened[-1])
+    with pytest.raises(ValueError, match="of one shape"):
+        own_mixtures(tmp_path / "x.npz")
+    assert [archive.zip for archive in opened] == [None]  # what closing leaves
+
+
 def test_a_npz_with_one_array_may_name_it_at_will(tmp_path):
     np.savez(tmp_path / "x.npz", anything=np.ones((5, 2)))
     assert own_mixtures(tmp_path / "x.npz").mixtures.shape == (5, 2)

@@ -75,7 +75,8 @@ def test_the_fixed_initial_state_is_standard_normal():
 @pytest.mark.parametrize("path", ["whole sequence", "step by step"])
 def test_loss_and_gradients_equal_the_reference(case, path):
     """R is a network made constant, one for each of the predictor's paths."""
-    arrays = np.load(GOLDEN)
+    with np.load(GOLDEN) as file:
+        arrays = dict(file)
     golden = {k.split("/")[1]: torch.from_numpy(arrays[k]) for k in arrays if k.startswith(case)}
     z = golden["z"].clone().requires_grad_()
     latents, states = golden["D"].shape

@@ -25,7 +25,8 @@ SETTINGS = json.loads((GOLDEN / "ldm_losses.json").read_text())
 @pytest.mark.parametrize("cell", SETTINGS)
 def test_values_and_gradients_equal_the_reference(cell):
     expected = SETTINGS[cell]
-    arrays = np.load(GOLDEN / "ldm_losses.npz")
+    with np.load(GOLDEN / "ldm_losses.npz") as file:
+        arrays = dict(file)
     method, kind = cell.split("/")
     count, estimator = kind.split("_")
     support = {"gaussprob": "plane", "sphereprob": "sphere"}[method]

@@ -28,8 +28,7 @@ def own_mixtures(path: str | Path, step_seconds: float | None = None) -> Problem
     if not path.is_file():
         raise FileNotFoundError(f"mixtures: expected a file with mixtures, there is none at {path}")
     try:
-        read = np.load(path, allow_pickle=False)
-        arrays = {"mixtures": read} if path.suffix == ".npy" else dict(read)
+        arrays = _arrays(path)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"mixtures: {path} cannot be read as numpy arrays: {error}") from None
     if len(arrays) == 1:
@@ -52,6 +51,14 @@ def own_mixtures(path: str | Path, step_seconds: float | None = None) -> Problem
     words = " × ".join(map(str, mixtures.shape))
     about = f"mixtures of your own, {words} ({path.name})"
     return Problem(mixtures, about, sources, mixing, step_seconds=step_seconds)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    read = np.load(path, allow_pickle=False)
+    if isinstance(read, np.ndarray):
+        return {"mixtures": read}
+    with read:  # an archive, which stays open otherwise
+        return dict(read)
 
 
 def _numbers(name: str, array: np.ndarray) -> np.ndarray:
