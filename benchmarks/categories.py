@@ -28,17 +28,17 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from solo_ldm.backbones import create_backbone
+from solo_ldm.data.augment.pairs import Partners
 from solo_ldm.data.config import DataConfig, ViewSpec
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.data.pairs import Partners
 from solo_ldm.data.sampler import EpochSampler
-from solo_ldm.drawing import COLOURS, GRID, INK, MARKERS, MUTED, new_figure, save, style
 from solo_ldm.evaluation.clusters import entropy_of, score_clusters
 from solo_ldm.files import write_atomically, write_json
-from solo_ldm.host.provenance import commit, versions
-from solo_ldm.method_kwargs import resolve
-from solo_ldm.methods.heads import perceptron
+from solo_ldm.methods.ldm.heads import perceptron
+from solo_ldm.methods.ldm.method_kwargs import resolve
 from solo_ldm.objective import LDMObjective
+from solo_ldm.plotting.style import COLOURS, GRID, INK, MARKERS, MUTED, new_figure, save, style
+from solo_ldm.run.provenance import commit, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "trained_models" / "categories"

@@ -27,8 +27,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from solo_ldm.host.pretrain import pretrain
-from solo_ldm.host.run import RunFolder
+from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.run.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = {"gaussprob": "plane", "sphereprob": "sphere"}

@@ -33,12 +33,12 @@ from rich.table import Table
 from sklearn.datasets import load_sample_images
 
 from solo_ldm import __version__
-from solo_ldm.data.backends import dali_installed
+from solo_ldm.data.backends.choice import dali_installed
 from solo_ldm.data.config import DataConfig, ViewSpec, parse_augmentations
-from solo_ldm.data.datasets import load_source
+from solo_ldm.data.datasets.registry import load_source
 from solo_ldm.data.sampler import EpochSampler
-from solo_ldm.data.sources import ArrayImages, ImageSource
-from solo_ldm.host.provenance import cpu_name
+from solo_ldm.data.sources.images import ArrayImages, ImageSource
+from solo_ldm.run.provenance import cpu_name
 
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- data: made by benchmarks/data.py -->", "<!-- /data -->"
@@ -130,7 +130,7 @@ def our_paths(
     source: ImageSource, views: tuple[ViewSpec, ...], args: argparse.Namespace
 ) -> dict[str, Callable[[], Iterator[int]]]:
     """Return our loaders by name, each a function that yields the size of every batch."""
-    from solo_ldm.data import torchvision
+    from solo_ldm.data.backends import torchvision
 
     in_memory = decoded(source)
     paths: dict[str, Callable[[], Iterator[int]]] = {}
@@ -150,7 +150,7 @@ def our_paths(
         add("torchvision, arrays", torchvision.train_loader, in_memory)
     if not dali_installed():
         return paths
-    from solo_ldm.data import dali
+    from solo_ldm.data.backends.dali import loader as dali
 
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         where = {"device": torch.device(device)}

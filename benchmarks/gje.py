@@ -19,10 +19,10 @@ from hydra import compose, initialize_config_module
 from rich.console import Console
 from rich.progress import track
 
-from solo_ldm.comparison.runs import Result, Run, find_result, train_all
-from solo_ldm.host.run import RunFolder
-from solo_ldm.host.schema import complete
-from solo_ldm.host.uncertainty import uncertainty
+from solo_ldm.commands.compare.runs import Result, Run, find_result, train_all
+from solo_ldm.commands.uncertainty.run import uncertainty
+from solo_ldm.run.configuration import complete
+from solo_ldm.run.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = ("gje", "gje_moving_average", "gje_entropy", "simclr")

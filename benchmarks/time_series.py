@@ -25,10 +25,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from predictive.host.folds import decode_folds
-from predictive.host.run import predictive
-from predictive.host.schema import complete_predictive
-from solo_ldm.host.run import find_finished, identity
+from predictive.commands.decode.run import decode_folds
+from predictive.commands.predictive.run import predictive
+from predictive.configuration import complete_predictive
+from solo_ldm.run.folder import find_finished, identity
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- predictive: made by benchmarks/time_series.py -->", "<!-- /predictive -->"

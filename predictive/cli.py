@@ -20,7 +20,7 @@ def predictive_command(argv: Sequence[str] | None = None) -> None:
     """Train a predictive method; errors a user can mend are one line and exit code 2."""
 
     def work(cfg: Any) -> None:
-        from predictive.host.run import predictive
+        from predictive.commands.predictive.run import predictive
 
         predictive(cfg)
 
@@ -31,7 +31,7 @@ def decode_command(argv: Sequence[str] | None = None) -> None:
     """Decode targets over all folds of a data set; errors are one line and exit code 2."""
 
     def work(cfg: Any) -> None:
-        from predictive.host.folds import decode_folds
+        from predictive.commands.decode.run import decode_folds
 
         decode_folds(cfg)
 
@@ -51,12 +51,12 @@ def _names() -> str:
 
 
 def _check(cfg: Any) -> None:
-    from predictive.host.schema import complete_predictive
+    from predictive.configuration import complete_predictive
 
     complete_predictive(cfg)
 
 
 def _schema() -> type:
-    from predictive.host.schema import PredictiveConfig
+    from predictive.configuration import PredictiveConfig
 
     return PredictiveConfig

@@ -10,11 +10,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from predictive.data.module import Batch
+from predictive.decoding.online import INPUTS, DecoderConfig, OnlineDecoders
 from predictive.encoder import Encoder
 from predictive.objective import PredictiveObjective
-from predictive.online_decoders import INPUTS, DecoderConfig, OnlineDecoders
 from predictive.predictors import PREDICTORS, Forecast, Predictor
-from solo_ldm.optim import build_optimizer, with_schedule
+from solo_ldm.optim.optimizers import build_optimizer, with_schedule
 
 
 class PredictiveMethod(pl.LightningModule):
@@ -24,7 +24,7 @@ class PredictiveMethod(pl.LightningModule):
     parts "encoder" and those of the predictor (see its `parameter_groups`).
 
     Args:
-        cfg: the completed configuration (see `predictive.host.schema`), rates already scaled.
+        cfg: the completed configuration (see `predictive.configuration`), rates already scaled.
         input_dim: features of an observation.
         target_dims: features of each target of the data.
 

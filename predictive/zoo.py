@@ -14,17 +14,17 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from predictive.commands.predictive.run import build_data, build_method, for_method
+from predictive.configuration import complete_predictive, plain
 from predictive.data.sequences import Sequences
-from predictive.host.evaluation import LATENT_STATE, assess
-from predictive.host.run import build_data, build_method, for_method
-from predictive.host.schema import complete_predictive, plain
+from predictive.evaluation import LATENT_STATE, assess
 from predictive.method import PredictiveMethod
 from predictive.predictors import Forecast
-from solo_ldm.export import serialised
 from solo_ldm.files import write_atomically
-from solo_ldm.host.hardware import Hardware, resolve_hardware
-from solo_ldm.host.run import identity
-from solo_ldm.safe_load import read_checkpoint
+from solo_ldm.run.folder import identity
+from solo_ldm.run.hardware import Hardware, resolve_hardware
+from solo_ldm.weights.export import serialised
+from solo_ldm.weights.safe_load import read_checkpoint
 from solo_ldm.zoo.kinds import (
     SOMEWHERE,
     WEIGHTS,

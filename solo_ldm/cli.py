@@ -87,9 +87,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def pretrain_command(argv: Sequence[str] | None = None) -> None:
     """Pretrain as the command line says; errors a user can mend are one line and exit code 2."""
-    check = _later("solo_ldm.host.schema", "complete")
-    work = _later("solo_ldm.host.pretrain", "pretrain")
-    schema = _named("solo_ldm.host.schema", "RunConfig")
+    check = _later("solo_ldm.run.configuration", "complete")
+    work = _later("solo_ldm.commands.pretrain.run", "pretrain")
+    schema = _named("solo_ldm.run.configuration", "RunConfig")
 
     names = "gaussprob, sphereprob or a YAML of yours with --config-path"
     run_with_hydra(argv, check, work, schema, names)
@@ -97,18 +97,18 @@ def pretrain_command(argv: Sequence[str] | None = None) -> None:
 
 def knn_command(argv: Sequence[str] | None = None) -> None:
     """Score weights by nearest neighbours as the command line says."""
-    check = _later("solo_ldm.host.knn_schema", "complete_knn")
-    work = _later("solo_ldm.host.knn", "knn")
-    schema = _named("solo_ldm.host.knn_schema", "KnnKeys")
+    check = _later("solo_ldm.commands.knn.schema", "complete_knn")
+    work = _later("solo_ldm.commands.knn.run", "knn")
+    schema = _named("solo_ldm.commands.knn.schema", "KnnKeys")
 
     run_with_hydra(argv, check, work, schema, "knn or a YAML of yours", default_name="knn")
 
 
 def linear_command(argv: Sequence[str] | None = None) -> None:
     """Score weights by a linear classifier, or train on, as the command line says."""
-    check = _later("solo_ldm.host.linear_schema", "complete_linear")
-    work = _later("solo_ldm.host.linear", "linear")
-    schema = _named("solo_ldm.host.linear_schema", "LinearConfig")
+    check = _later("solo_ldm.commands.linear.schema", "complete_linear")
+    work = _later("solo_ldm.commands.linear.run", "linear")
+    schema = _named("solo_ldm.commands.linear.schema", "LinearConfig")
 
     run_with_hydra(argv, check, work, schema, "linear or a YAML of yours", default_name="linear")
 
@@ -126,7 +126,7 @@ def export_command(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--backbone", metavar="NAME", help="where the checkpoint does not say it")
     given = parser.parse_args(argv)
     with one_line_errors():
-        from solo_ldm.export import export_backbone
+        from solo_ldm.weights.export import export_backbone
 
         path = export_backbone(given.weights, given.path, given.dtype, backbone_name=given.backbone)
     print(f"wrote {path}")
@@ -137,12 +137,12 @@ def compare_command(argv: Sequence[str] | None = None) -> None:
     """Rank methods over seeds as the command line says; exit code 1 where runs failed."""
 
     def check(cfg: Any) -> None:
-        from solo_ldm.comparison.schema import complete_compare
+        from solo_ldm.commands.compare.schema import complete_compare
 
         complete_compare(cfg)
 
     def work(cfg: Any) -> None:
-        from solo_ldm.comparison.compare import compare
+        from solo_ldm.commands.compare.run import compare
 
         try:
             if compare(cfg).failed:
@@ -151,7 +151,7 @@ def compare_command(argv: Sequence[str] | None = None) -> None:
             sys.exit(130)
 
     def schema() -> type:
-        from solo_ldm.comparison.schema import CompareConfig
+        from solo_ldm.commands.compare.schema import CompareConfig
 
         return CompareConfig
 
@@ -160,27 +160,27 @@ def compare_command(argv: Sequence[str] | None = None) -> None:
 
 def ica_command(argv: Sequence[str] | None = None) -> None:
     """Tell mixed sources apart as the command line says."""
-    check = _later("solo_ldm.host.ica_schema", "complete_ica")
-    work = _later("solo_ldm.host.ica", "ica")
-    schema = _named("solo_ldm.host.ica_schema", "ICAConfig")
+    check = _later("solo_ldm.commands.ica.schema", "complete_ica")
+    work = _later("solo_ldm.commands.ica.run", "ica")
+    schema = _named("solo_ldm.commands.ica.schema", "ICAConfig")
 
     run_with_hydra(argv, check, work, schema, "ica or a YAML of yours", default_name="ica")
 
 
 def theorem_command(argv: Sequence[str] | None = None) -> None:
     """Check the theorem on identifiable latents as the command line says."""
-    check = _later("solo_ldm.host.theorem_schema", "complete_theorem")
-    work = _later("solo_ldm.host.theorem", "theorem")
-    schema = _named("solo_ldm.host.theorem_schema", "TheoremConfig")
+    check = _later("solo_ldm.commands.theorem.schema", "complete_theorem")
+    work = _later("solo_ldm.commands.theorem.run", "theorem")
+    schema = _named("solo_ldm.commands.theorem.schema", "TheoremConfig")
 
     run_with_hydra(argv, check, work, schema, "theorem or a YAML of yours", default_name="theorem")
 
 
 def uncertainty_command(argv: Sequence[str] | None = None) -> None:
     """Assess the uncertainty that a run predicts as the command line says."""
-    check = _later("solo_ldm.host.uncertainty_schema", "complete_uncertainty")
-    work = _later("solo_ldm.host.uncertainty", "uncertainty")
-    schema = _named("solo_ldm.host.uncertainty_schema", "UncertaintyKeys")
+    check = _later("solo_ldm.commands.uncertainty.schema", "complete_uncertainty")
+    work = _later("solo_ldm.commands.uncertainty.run", "uncertainty")
+    schema = _named("solo_ldm.commands.uncertainty.schema", "UncertaintyKeys")
 
     arguments = with_run(sys.argv[1:] if argv is None else argv)
     run_with_hydra(arguments, check, work, schema, "uncertainty", default_name="uncertainty")
@@ -189,7 +189,7 @@ def uncertainty_command(argv: Sequence[str] | None = None) -> None:
 def zoo_command(argv: Sequence[str] | None = None) -> None:
     """Work with pretrained models as the command line says; exit code 1 where a score differs."""
     with one_line_errors():
-        from solo_ldm.zoo.command import run
+        from solo_ldm.commands.zoo.run import run
 
         code = run(argv)
     if code:
@@ -198,9 +198,9 @@ def zoo_command(argv: Sequence[str] | None = None) -> None:
 
 def clusters_command(argv: Sequence[str] | None = None) -> None:
     """Compare the clusters that a run found with the classes as the command line says."""
-    check = _later("solo_ldm.host.clusters_schema", "complete_clusters")
-    work = _later("solo_ldm.host.clusters", "clusters")
-    schema = _named("solo_ldm.host.clusters_schema", "ClustersConfig")
+    check = _later("solo_ldm.commands.clusters.schema", "complete_clusters")
+    work = _later("solo_ldm.commands.clusters.run", "clusters")
+    schema = _named("solo_ldm.commands.clusters.schema", "ClustersConfig")
 
     arguments = with_run(sys.argv[1:] if argv is None else argv)
     run_with_hydra(arguments, check, work, schema, "clusters", default_name="clusters")
@@ -325,7 +325,7 @@ def one_line(error: BaseException, schema: Callable[[], type] | None = None) -> 
         return text.partition(": ")[2] or text
     override = re.search(r"Could not override '([^']+)'", text)
     if override:
-        from solo_ldm.host.schema import nearest_key
+        from solo_ldm.run.configuration import nearest_key
 
         key = override.group(1)
         nearest = nearest_key(key, schema()) if schema else ""
@@ -339,3 +339,7 @@ def one_line(error: BaseException, schema: Callable[[], type] | None = None) -> 
 def _leave(message: Any) -> None:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,7 @@
 """Shared test set-up."""
 
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 # Workers share the cores; libraries read this when they are imported, other processes inherit it.
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -13,8 +11,6 @@ if _WORKERS > 1:
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hydra.core.hydra_config import HydraConfig  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)

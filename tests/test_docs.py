@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from toy import toy_config
 
 import predictive
 import solo_ldm
 from solo_ldm.cli import main
-from solo_ldm.host.pretrain import pretrain
+from solo_ldm.commands.pretrain.run import pretrain
+from tests.support import ROOT
+from tests.support.toy import toy_config
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines()]
 SNIPPETS = [text for kind, text in BLOCKS if kind == "python"]
 
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.host.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
 
 # What makes a command of the README a matter of seconds: fewer steps on fewer, smaller images.
 SECONDS = [
@@ -136,7 +136,7 @@ def test_every_snippet_of_the_readme_runs(tmp_path, monkeypatch):
     "name", re.findall(r"`(test_\w+)`", (ROOT / "docs/deviations.md").read_text())
 )
 def test_every_test_that_the_deviations_name_exists(name):
-    assert any(f"def {name}(" in path.read_text() for path in Path(__file__).parent.glob("*.py"))
+    assert any(f"def {name}(" in path.read_text() for path in (ROOT / "tests").rglob("*.py"))
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:|#)([^)]+)\)", README))
@@ -171,10 +171,10 @@ NO_RUNS = {"paper", "recipes"}  # what others share; what scripts/zoo/build.py r
 def test_every_script_yaml_fits_the_schema(path):
     from hydra import compose, initialize_config_dir
 
-    from solo_ldm.comparison.schema import complete_compare
-    from solo_ldm.host.linear_schema import complete_linear
-    from solo_ldm.host.schema import complete
+    from solo_ldm.commands.compare.schema import complete_compare
+    from solo_ldm.commands.linear.schema import complete_linear
     from solo_ldm.methods import find_method
+    from solo_ldm.run.configuration import complete
 
     with initialize_config_dir(str(path.parent), version_base="1.3"):
         overrides = ["hydra.searchpath=[pkg://solo_ldm.configs]"]

@@ -6,14 +6,14 @@ import math
 
 import pytest
 from torch import Tensor
-from toy import toy_config
 
+from solo_ldm.commands.pretrain.run import pretrain
 from solo_ldm.entropy import ENTROPIES, EntropyEstimator
-from solo_ldm.host.pretrain import pretrain
 from solo_ldm.latents import LATENTS, LatentModel
+from tests.support.toy import toy_config
 
 # Toy runs are too short to leave a collapse.
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.host.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
 
 
 class LogVariance(EntropyEstimator):

@@ -10,26 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cells import each_cell, objective
-from filtering_models import MASKS, close, data, random_model
 from PIL import Image
 from sklearn.datasets import load_sample_images
-from test_predictive_run import rows as predictive_rows
-from test_predictive_run import run as predictive_run
-from toy import toy_config
 
 from predictive.filtering import Full, Gaussian, kalman_filter, kalman_smoother, log_likelihood
-from solo_ldm.data.backends import dali_installed
+from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.data.augment.draws import draw_view
+from solo_ldm.data.augment.photometric import Normalise, render
+from solo_ldm.data.backends.choice import dali_installed
 from solo_ldm.data.config import DataConfig, parse_augmentations
-from solo_ldm.data.datasets import load_source
-from solo_ldm.data.draws import draw_view
-from solo_ldm.data.photometric import Normalise, render
+from solo_ldm.data.datasets.registry import load_source
 from solo_ldm.data.sampler import EpochSampler
-from solo_ldm.host.pretrain import pretrain
+from tests.predictive.commands.test_predictive_run import rows as predictive_rows
+from tests.predictive.commands.test_predictive_run import run as predictive_run
+from tests.support.cells import each_cell, objective
+from tests.support.filtering_models import MASKS, close, data, random_model
+from tests.support.toy import toy_config
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.filterwarnings("ignore::solo_ldm.host.guards.CollapseWarning"),
+    pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning"),
 ]
 
 
@@ -95,7 +95,7 @@ def write_patches(folder: Path, count: int, side: int) -> Path:
 
 
 def batches(folder: Path, view: dict, device: str, batch_size: int = 64, threads: int = 4):
-    from solo_ldm.data.dali import train_loader
+    from solo_ldm.data.backends.dali.loader import train_loader
 
     config = DataConfig(dataset="custom", train_path=str(folder), val_fraction=0.0)
     source = load_source(config, "train")

@@ -9,10 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from solo_ldm.host.schema import complete
 from solo_ldm.methods import find_method
+from solo_ldm.run.configuration import complete
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[1]
 PACKAGED = ROOT / "solo_ldm" / "configs"
 SCRIPTS = ROOT / "scripts" / "pretrain"
 PAGE = (ROOT / "docs" / "methods.md").read_text()
@@ -100,7 +100,7 @@ def test_the_comparison_of_all_methods_has_every_row_of_the_page():
 
 @pytest.mark.parametrize("name", re.findall(r"`(test_\w+)`", PAGE))
 def test_every_test_that_the_page_names_exists(name):
-    assert any(f"def {name}(" in path.read_text() for path in Path(__file__).parent.glob("*.py"))
+    assert any(f"def {name}(" in path.read_text() for path in (ROOT / "tests").rglob("*.py"))
 
 
 @pytest.mark.parametrize("folder", ["cifar", "imagenet-100"])

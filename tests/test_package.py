@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
+from tests.support import ROOT
+
 SECTION = (ROOT / "README.md").read_text().split("## Pretrained models\n")[1].split("\n## ")[0]
 (SNIPPET,) = re.findall(r"^```python\n(.*?)^```", SECTION, flags=re.MULTILINE | re.DOTALL)
 # Printed after the README's lines: where they came from, and what they made.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from predictive.data.moving_dot import moving_dot
-from predictive.data.nonlinear_system import nonlinear_system
-from predictive.data.ornstein_uhlenbeck import ornstein_uhlenbeck
-from predictive.data.place_cells import place_cells
-from predictive.data.recordings import recording
+from predictive.data.recordings.recording import recording
 from predictive.data.sequences import TimeSeriesData
+from predictive.data.simulated.moving_dot import moving_dot
+from predictive.data.simulated.nonlinear_system import nonlinear_system
+from predictive.data.simulated.ornstein_uhlenbeck import ornstein_uhlenbeck
+from predictive.data.simulated.place_cells import place_cells
 
 DATASETS: dict[str, Callable[..., TimeSeriesData]] = {
     "moving_dot": moving_dot,

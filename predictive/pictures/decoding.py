@@ -24,7 +24,7 @@ from predictive.pictures.style import (
     label,
     legend_above,
 )
-from solo_ldm.drawing import BLUE, INK, LIGHT, ORANGE, check_path, save, say, shorten, style
+from solo_ldm.plotting.style import BLUE, INK, LIGHT, ORANGE, check_path, save, say, shorten, style
 
 MAX_BINS = 1200
 MAX_STRETCHES = 6

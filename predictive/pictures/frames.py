@@ -23,7 +23,7 @@ from predictive.pictures.style import (
     known_bins,
     legend_above,
 )
-from solo_ldm.drawing import BLUE, INK, LIGHT, MUTED, ORANGE, check_path, save, say
+from solo_ldm.plotting.style import BLUE, INK, LIGHT, MUTED, ORANGE, check_path, save, say
 
 NUM_FRAMES = 8
 MAX_SEQUENCES = 4

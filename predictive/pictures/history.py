@@ -22,7 +22,7 @@ from predictive.pictures.style import (
     label,
     legend_above,
 )
-from solo_ldm.drawing import (
+from solo_ldm.plotting.style import (
     BLUE,
     COLOURS,
     INK,

@@ -24,7 +24,7 @@ from predictive.pictures.style import (
     label,
     legend_above,
 )
-from solo_ldm.drawing import BLUE, INK, ORANGE, check_path, save, say, style
+from solo_ldm.plotting.style import BLUE, INK, ORANGE, check_path, save, say, style
 
 MAX_DIMS = 4
 MAX_BINS = 150

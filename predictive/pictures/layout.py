@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from predictive.pictures.style import DOTS_PER_INCH, WIDTH_INCHES, fit
-from solo_ldm.drawing import INK, new_figure, shorten
+from solo_ldm.plotting.style import INK, new_figure, shorten
 
 # In inches: what tick labels and names of axes need, and headings.
 _LEFT, _RIGHT, _BETWEEN = 0.8, 0.3, 0.8

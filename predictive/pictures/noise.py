@@ -24,7 +24,7 @@ from predictive.pictures.style import (
     label,
     legend_above,
 )
-from solo_ldm.drawing import BLUE, ORANGE, check_path, save, say, style
+from solo_ldm.plotting.style import BLUE, ORANGE, check_path, save, say, style
 
 # Dots of more would hide how many there are.
 MAX_DOTS = 1500

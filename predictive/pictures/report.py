@@ -21,7 +21,7 @@ from predictive.pictures.layout import Panel, compose
 from predictive.pictures.noise import NoiseRecovery, draw_noise, draw_noise_over_time
 from predictive.pictures.scores import Score, draw_scores
 from predictive.pictures.space import LatentSpace, colourings_of, draw_space
-from solo_ldm.drawing import DOTS_PER_INCH, SIZE_INCHES, check_path, save
+from solo_ldm.plotting.style import DOTS_PER_INCH, SIZE_INCHES, check_path, save
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from predictive.pictures.layout import Panel, compose
 from predictive.pictures.style import Values, as_array, heading, label
-from solo_ldm.drawing import (
+from solo_ldm.plotting.style import (
     BLUE,
     COLOURS,
     INK,

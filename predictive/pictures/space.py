@@ -24,7 +24,18 @@ from predictive.pictures.style import (
     heading,
     label,
 )
-from solo_ldm.drawing import BLUE, GRID, INK, LIGHT, MUTED, ORANGE, check_path, save, say, shorten
+from solo_ldm.plotting.style import (
+    BLUE,
+    GRID,
+    INK,
+    LIGHT,
+    MUTED,
+    ORANGE,
+    check_path,
+    save,
+    say,
+    shorten,
+)
 
 # More hide each other.
 MAX_POINTS = 5000

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from solo_ldm.drawing import INK, MUTED
+from solo_ldm.plotting.style import INK, MUTED
 
 Floats = NDArray[np.float64]
 # What pictures are made of: arrays, nested lists, or tensors on any device.

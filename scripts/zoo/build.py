@@ -22,17 +22,17 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from predictive.host.run import predictive
-from predictive.host.schema import complete_predictive
+from predictive.commands.predictive.run import predictive
+from predictive.configuration import complete_predictive
 from solo_ldm.cli import one_line_errors
-from solo_ldm.host.linear import linear
-from solo_ldm.host.pretrain import pretrain
-from solo_ldm.host.run import find_finished, identity
-from solo_ldm.host.schema import complete
-from solo_ldm.suggestions import suggestion
+from solo_ldm.commands.linear.run import linear
+from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.zoo.run import telling
+from solo_ldm.config.suggestions import suggestion
+from solo_ldm.run.configuration import complete
+from solo_ldm.run.folder import find_finished, identity
 from solo_ldm.zoo.backbones import BackboneKind
 from solo_ldm.zoo.cards import scores_line
-from solo_ldm.zoo.command import telling
 from solo_ldm.zoo.publishing import publish
 
 ROOT = Path(__file__).resolve().parents[2]

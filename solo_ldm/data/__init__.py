@@ -11,8 +11,8 @@ from solo_ldm.data.config import (
     num_small_crops,
     parse_augmentations,
 )
-from solo_ldm.data.datasets import DATASETS, load_source
-from solo_ldm.data.sources import ImageSource, UnreadableImageError
+from solo_ldm.data.datasets.registry import DATASETS, load_source
+from solo_ldm.data.sources.images import ImageSource, UnreadableImageError
 
 __all__ = [
     "DATASETS",

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from solo_ldm.data.backends import Backend, choose_backend
+from solo_ldm.data.augment.pairs import Partners
+from solo_ldm.data.backends.choice import Backend, choose_backend
 from solo_ldm.data.config import (
     DataConfig,
     check_data_config,
@@ -16,11 +17,10 @@ from solo_ldm.data.config import (
     num_small_crops,
     parse_augmentations,
 )
-from solo_ldm.data.datasets import load_source
-from solo_ldm.data.pairs import Partners
+from solo_ldm.data.datasets.registry import load_source
 from solo_ldm.data.sampler import EpochSampler
-from solo_ldm.data.sources import ImageSource
-from solo_ldm.data.unreadable import Unreadable
+from solo_ldm.data.sources.images import ImageSource
+from solo_ldm.data.sources.unreadable import Unreadable
 
 Split = Literal["train", "val"]
 # Unreadable images that results name; all are counted.

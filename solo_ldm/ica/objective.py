@@ -93,8 +93,8 @@ def ica_entropy(name: str, settings: Mapping[str, Any] | None = None) -> Entropy
         if settings:
             raise ValueError(f"entropy_kwargs: the exact entropy has no settings, got {settings}")
         return None
-    from solo_ldm.settings import estimator_keys
-    from solo_ldm.suggestions import suggestion
+    from solo_ldm.config.suggestions import suggestion
+    from solo_ldm.methods.ldm.settings import estimator_keys
 
     known = estimator_keys(name)
     for key in settings:

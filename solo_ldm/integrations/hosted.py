@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from solo_ldm.config.suggestions import suggestion
 from solo_ldm.integrations.recipes import RECIPES, default_settings
 from solo_ldm.methods.base import Description
-from solo_ldm.optim import optimizer_of_method
-from solo_ldm.suggestions import suggestion
+from solo_ldm.optim.optimizers import optimizer_of_method
 
 if TYPE_CHECKING:
     _Theirs: Any = pl.LightningModule

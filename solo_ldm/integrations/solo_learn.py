@@ -36,14 +36,14 @@ from omegaconf.nodes import AnyNode
 from torch import nn
 
 from solo_ldm.backbones import create_backbone
+from solo_ldm.config.suggestions import suggestion
 from solo_ldm.integrations.hosted import HostedMethod, ProbablyLabelled, private_name
 from solo_ldm.integrations.recipes import RECIPES
 from solo_ldm.integrations.translation import for_linear, for_pretraining
 from solo_ldm.methods import METHODS
-from solo_ldm.methods.gaussprob import GaussProbBody
-from solo_ldm.methods.ldm import LDMBody
-from solo_ldm.methods.sphereprob import SphereProbBody
-from solo_ldm.suggestions import suggestion
+from solo_ldm.methods.ldm.body import LDMBody
+from solo_ldm.methods.ldm.gaussprob import GaussProbBody
+from solo_ldm.methods.ldm.sphereprob import SphereProbBody
 
 TESTED_COMMIT = "9187ea3"  # version 1.0.6; a checkout has no version of its own to ask
 

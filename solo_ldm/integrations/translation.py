@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from solo_ldm.pretrained import CHECKPOINTS, Pretrained, load_pretrained
+from solo_ldm.weights.pretrained import CHECKPOINTS, Pretrained, load_pretrained
 
 # The data sets that solo-learn's loaders have.
 DATASETS = ("cifar10", "cifar100", "stl10", "imagenet", "imagenet100", "custom")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from solo_ldm.config.suggestions import suggestion
 from solo_ldm.methods.base import BaseMethod, Description
-from solo_ldm.methods.gaussprob import GaussProb, GaussProbBody
-from solo_ldm.methods.ldm import LDM, LDMBody
+from solo_ldm.methods.ldm.body import LDM, LDMBody
+from solo_ldm.methods.ldm.gaussprob import GaussProb, GaussProbBody
+from solo_ldm.methods.ldm.sphereprob import SphereProb, SphereProbBody
 from solo_ldm.methods.masked import Masked
-from solo_ldm.methods.sphereprob import SphereProb, SphereProbBody
-from solo_ldm.suggestions import suggestion
 
 METHODS: dict[str, type[BaseMethod]] = {
     "gaussprob": GaussProb,

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_ldm.backbones import create_backbone
-from solo_ldm.optim import optimizer_of_method
+from solo_ldm.optim.optimizers import optimizer_of_method
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class BaseMethod(pl.LightningModule):
     solo-learn's own BaseMethod.
 
     Args:
-        cfg: the completed configuration (see `solo_ldm.host.schema`); `cfg.data` also holds
+        cfg: the completed configuration (see `solo_ldm.run.configuration`); `cfg.data` also holds
             num_classes (0 without labels), num_large_crops, num_small_crops and image_size.
     """
 

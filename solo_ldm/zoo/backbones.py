@@ -16,18 +16,18 @@ from torch import Tensor, nn
 
 from solo_ldm.backbones import SMALL_IMAGE
 from solo_ldm.backbones.small_stem import small_stem_name
+from solo_ldm.commands.knn.schema import choose_data
+from solo_ldm.commands.linear.evaluation import weights_digest
+from solo_ldm.data.augment.photometric import Normalise
+from solo_ldm.data.augment.transforms import evaluation_view
 from solo_ldm.data.config import ViewSpec
 from solo_ldm.data.module import ImageDataModule, Split
-from solo_ldm.data.photometric import Normalise
-from solo_ldm.data.sources import ArrayImages, FileImages, ImageSource, read_image
-from solo_ldm.data.transforms import evaluation_view
+from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, read_image
 from solo_ldm.evaluation import PROTOCOLS, evaluate, extract_features
-from solo_ldm.export import DTYPES, write_backbone
-from solo_ldm.host.knn_schema import choose_data
-from solo_ldm.host.linear_run import weights_digest
-from solo_ldm.host.run import identity
-from solo_ldm.host.schema import complete
-from solo_ldm.pretrained import Pretrained, load_pretrained
+from solo_ldm.run.configuration import complete
+from solo_ldm.run.folder import identity
+from solo_ldm.weights.export import DTYPES, write_backbone
+from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 from solo_ldm.zoo.kinds import (
     WEIGHTS,
     Kind,

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from solo_ldm.config.suggestions import suggestion
 from solo_ldm.files import write_atomically
-from solo_ldm.suggestions import suggestion
 
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from solo_ldm.drawing import BLUE, INK, MUTED, ORANGE, new_figure, save, style
+from solo_ldm.plotting.style import BLUE, INK, MUTED, ORANGE, new_figure, save, style
 from solo_ldm.zoo.cards import METRICS, percent_or_number
 from solo_ldm.zoo.manifest import Entry, Result, in_order
 

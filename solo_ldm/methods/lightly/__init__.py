@@ -10,7 +10,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from solo_ldm.suggestions import suggestion
+from solo_ldm.config.suggestions import suggestion
 
 if TYPE_CHECKING:
     from solo_ldm.methods.lightly.method import LightlyMethod

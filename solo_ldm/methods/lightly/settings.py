@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from solo_ldm.config.suggestions import suggestion
 from solo_ldm.methods.lightly.parts import Recipe
-from solo_ldm.suggestions import suggestion
 
 # Least and greatest values, of settings whose range is not "0 or more". A number that ends in
 # _dim counts units: 1 or more.

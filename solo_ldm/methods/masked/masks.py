@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from solo_ldm.data.draws import Bools, Floats, Ints, Uniforms
+from solo_ldm.data.augment.draws import Bools, Floats, Ints, Uniforms
 
 # Of the places of all blocks of an image, before its context is what the targets leave.
 _TRIES = 10

@@ -13,7 +13,7 @@ from torch import Tensor
 from solo_ldm.distributed import gather, smallest
 from solo_ldm.latents import LatentModel
 from solo_ldm.methods.base import BaseMethod, Description
-from solo_ldm.methods.heads import MovingAverage
+from solo_ldm.methods.ldm.heads import MovingAverage
 from solo_ldm.methods.masked.masks import BlockMasks
 from solo_ldm.methods.masked.objective import PatchObjective
 from solo_ldm.methods.masked.predictor import BlockPredictor, at_blocks
@@ -43,7 +43,7 @@ class Masked(BaseMethod):
     patches of whole images that the backbone makes, on the support of the latent model.
 
     Args:
-        cfg: the completed configuration (see `solo_ldm.host.schema`).
+        cfg: the completed configuration (see `solo_ldm.run.configuration`).
 
     Raises:
         ValueError: in one line: a setting, a backbone or views that do not fit.

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from solo_ldm import method_kwargs as grid
+from solo_ldm.config.suggestions import suggestion
+from solo_ldm.methods.ldm import method_kwargs as grid
+from solo_ldm.methods.ldm.settings import LDMSettings
 from solo_ldm.objective import LDMObjective
-from solo_ldm.settings import LDMSettings
-from solo_ldm.suggestions import suggestion
 
 # Latent models of a patch given a prediction. The others fit what two views have in common to the
 # batch, or have parts that a patch of the backbone has not.
@@ -95,7 +95,8 @@ def resolve(method_kwargs: Mapping[str, Any]) -> MaskedSettings:
     """Check method_kwargs and complete them; a key set to null takes its default.
 
     Keys of the cell and of all latent models and estimators are those of
-    `solo_ldm.method_kwargs.resolve`; those of projectors and other predictors are refused.
+    `solo_ldm.methods.ldm.method_kwargs.resolve`; those of projectors and other predictors are
+    refused.
 
     Raises:
         ValueError: in one line: an unknown key, a value out of range, or a choice or combination

@@ -1,0 +1,282 @@
+"""Decoding over all folds of a data set: one method trained for each, pooled scores."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from predictive.commands.predictive.results import score_content
+from predictive.commands.predictive.run import build_data, build_method, document, train
+from predictive.configuration import complete_predictive
+from predictive.data.sequences import TimeSeriesData
+from predictive.decoding.intervals import Coverage, coverage
+from predictive.decoding.score import CombinedScore, combine_folds
+from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess
+from predictive.pictures import Decoded, DecodedPosition, Score, write_position, write_scores
+from solo_ldm.files import write_json
+from solo_ldm.run.folder import (
+    Outcome,
+    RunFolder,
+    choose_folder,
+    choose_run,
+    find_finished,
+    identity,
+    load_checkpoint,
+    save_args,
+)
+from solo_ldm.run.hardware import Hardware, resolve_hardware
+from solo_ldm.run.provenance import commit, hardware_name, versions
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One fold: its data, its run and what was measured of it."""
+
+    data: TimeSeriesData
+    folder: RunFolder
+    assessment: Assessment
+
+
+def decode_folds(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
+    """Decode targets from latents and from spikes, each bin held out once.
+
+    For each fold a method is trained on the other blocks, without their targets, and decoders are
+    fitted there; finished runs of the same configuration are used again. What was trained is an
+    ordinary run with a folder of its own.
+
+    Args:
+        cfg: what Hydra composed; completed and checked here.
+        console: where to print; standard output by default.
+
+    Returns:
+        The outcome, or None when training was interrupted.
+
+    Raises:
+        ValueError: in one line: data without folds, more than one process, and as `predictive`.
+        FileNotFoundError: as `predictive`.
+    """
+    console = console or Console()
+    cfg = complete_predictive(cfg)
+    count = cfg.data.get("folds")
+    if count is None or cfg.data.get("split", "blocks") != "blocks":
+        raise ValueError(
+            f"decode needs data in folds, data.dataset={cfg.data.dataset} as configured has none: "
+            "use data=place_cells, or data=recording with data.split=blocks"
+        )
+    if cfg.resume_from_checkpoint is not None:
+        raise ValueError(
+            "decode trains a method for each fold, which resume_from_checkpoint would let see the "
+            "others' blocks: leave it out; unfinished folds continue by themselves"
+        )
+    if not cfg.evaluation.kinds:
+        raise ValueError("decode needs evaluation.kinds, e.g. [linear, mlp]; got none")
+    hardware = resolve_hardware(cfg)
+    if hardware.num_processes > 1:
+        raise ValueError(f"decode takes one device, got {hardware.num_processes}: set devices=1")
+    # The fold asked for does not matter: all are.
+    content = {"folds": count, **identity(cfg, ["data.fold"])}
+    folder = choose_folder(cfg, "decode", content)
+    folds: list[Fold] = []
+    for number in range(count):
+        console.print(f"[bold]fold {number + 1} of {count}[/]")
+        fold = _fold(cfg, number, hardware, console)
+        if fold is None:
+            return None
+        if fold.assessment.scores.keys() != fold.assessment.intervals.keys():
+            raise ValueError(
+                f"fold {number} has too few bins to measure the errors of a decoder on: fewer folds"
+                ", or a longer recording"
+            )
+        folds.append(fold)
+    save_args(folder, cfg)
+    results = _documented(cfg, folds, hardware, folder)
+    write_json(folder.results, results)
+    _print(results, folder, console)
+    return Outcome(folder, results)
+
+
+def _fold(cfg: DictConfig, number: int, hardware: Hardware, console: Console) -> Fold | None:
+    """Train and measure one fold, or measure what an earlier command trained."""
+    cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # pyright: ignore[reportAssignmentType]
+    cfg.data.fold = number
+    data = build_data(cfg)
+    found = find_finished(cfg, cfg.method, identity(cfg))
+    if found is not None:
+        console.print(f"trained before: {found.path}", soft_wrap=True)
+        pl.seed_everything(cfg.seed, verbose=False)
+        method = build_method(cfg, data, hardware)
+        untrained = copy.deepcopy(method.state_dict())
+        method.load_state_dict(load_checkpoint(found.last)["state_dict"])
+        with console.status("evaluating") as status:
+            assessment = assess(
+                cfg, method, untrained, data, hardware.device, lambda what: status.update(what)
+            )
+        return Fold(data, found, assessment)
+    folder = choose_run(cfg)
+    trained = train(cfg, data, hardware, folder, console)
+    if trained is None:
+        return None
+    _, assessment = document(*trained, console)
+    return Fold(data, folder, assessment)
+
+
+def _documented(
+    cfg: DictConfig, folds: list[Fold], hardware: Hardware, folder: RunFolder
+) -> dict[str, Any]:
+    """Pool the folds, write the pictures, and return the content of results.json."""
+    targets = list(folds[0].assessment.scores)
+    combined = {
+        target: combine_folds([fold.assessment.scores[target] for fold in folds])
+        for target in targets
+    }
+    covered = {target: _coverage(folds, target) for target in targets}
+    for target in targets:
+        suffix = "" if len(targets) == 1 else f"-{target}"
+        write_scores(folder.path / f"scores{suffix}.png", [_bar(one) for one in combined[target]])
+        write_position(
+            folder.path / f"{target}.png", _over_time(folds, target, combined[target], covered)
+        )
+    return {
+        "protocol": (
+            "each block held out once; method and decoders trained on the other blocks, decoded "
+            "bins of all folds pooled; null: training targets shifted circularly in time"
+        ),
+        "method": cfg.method,
+        "entropy": cfg.objective.entropy,
+        "data": folds[0].data.description,
+        "folds": [str(fold.folder.path) for fold in folds],
+        "seed": cfg.seed,
+        "hardware": hardware_name(hardware),
+        "versions": versions(),
+        "commit": commit(),
+        "results": {
+            target: {
+                "scores": [_content(one) for one in combined[target]],
+                "coverage": covered[target].fraction,
+                "coverage_interval": [covered[target].low, covered[target].high],
+                "coverage_per_fold": [
+                    fold.assessment.intervals[target].coverage.fraction for fold in folds
+                ],
+                "per_fold": [
+                    [score_content(one) for one in fold.assessment.scores[target]] for fold in folds
+                ],
+            }
+            for target in targets
+        },
+    }
+
+
+def _content(score: CombinedScore) -> dict[str, Any]:
+    return {
+        "features": score.features,
+        "decoder": score.kind,
+        "r2": score.r2,
+        "r2_per_fold": list(score.r2_per_fold),
+        "spread": score.spread,
+        "median_absolute_error": score.median_absolute_error,
+        "null_mean": score.null_mean,
+        "null_high": score.null_high,
+        "num_test_bins": score.num_test,
+    }
+
+
+def _bar(score: CombinedScore) -> Score:
+    null = (score.null_mean, score.null_high)
+    return Score(score.features, score.kind, score.r2, score.r2_per_fold, null)
+
+
+def _coverage(folds: list[Fold], target: str) -> Coverage:
+    parts = []
+    for fold in folds:
+        held_out = fold.assessment.held_out
+        interval = fold.assessment.intervals[target].interval
+        truth = held_out.rows(held_out.sequences.targets[target])
+        parts.append((truth, interval.low, interval.high))
+    truth, low, high = (torch.cat(values) for values in zip(*parts, strict=True))
+    return coverage(truth, low, high)
+
+
+def _over_time(
+    folds: list[Fold], target: str, scores: list[CombinedScore], covered: dict[str, Coverage]
+) -> DecodedPosition:
+    """Lay the held-out sequences of all folds out in the order of time."""
+    columns: dict[str, list[Tensor]] = {}
+    for fold in folds:
+        held_out = fold.assessment.held_out
+        interval = fold.assessment.intervals[target].interval
+        direct = next(
+            one
+            for one in fold.assessment.scores[target]
+            if (one.features, one.kind) == (SPIKES, scores[-1].kind)
+        )
+        laid = {
+            "seconds": held_out.sequences.seconds[..., None],
+            "true": held_out.spread(held_out.rows(held_out.sequences.targets[target])),
+            "mean": held_out.spread(interval.mean),
+            "low": held_out.spread(interval.low),
+            "high": held_out.spread(interval.high),
+            "spikes": held_out.spread(direct.predictions),
+        }
+        for name, values in laid.items():
+            columns.setdefault(name, []).extend(values.double())
+    order = sorted(range(len(columns["seconds"])), key=lambda i: float(columns["seconds"][i][0, 0]))
+    padded = {
+        name: torch.nn.utils.rnn.pad_sequence(
+            [values[i] for i in order], batch_first=True, padding_value=math.nan
+        )
+        for name, values in columns.items()
+    }
+    best = {
+        features: max((one.r2 for one in scores if one.features == features), default=None)
+        for features in (LATENT_STATE, SPIKES)
+    }
+    return DecodedPosition(
+        # Bins after the end of a sequence have no time; nothing is drawn there.
+        torch.nan_to_num(padded["seconds"][..., 0], nan=0.0),
+        padded["true"],
+        Decoded(
+            padded["mean"],
+            padded["low"],
+            padded["high"],
+            r2=best[LATENT_STATE],
+            coverage=covered[target].fraction,
+        ),
+        Decoded(padded["spikes"], r2=best[SPIKES]),
+        target,
+        folds[0].data.units.get(target, ""),
+    )
+
+
+def _print(results: dict[str, Any], folder: RunFolder, console: Console) -> None:
+    for target, found in results["results"].items():
+        table = Table(title=f"{target} on held-out time, {len(results['folds'])} folds")
+        for name in ("decoded from", "decoder", "R²", "folds ±", "null at most", "median error"):
+            table.add_column(name, justify="left" if name.startswith("decode") else "right")
+        best = max(one["r2"] for one in found["scores"])
+        for one in found["scores"]:
+            mark = "bold green" if one["r2"] == best else ""
+            table.add_row(
+                one["features"],
+                one["decoder"],
+                f"[{mark}]{one['r2']:.3f}[/]" if mark else f"{one['r2']:.3f}",
+                f"{one['spread']:.3f}",
+                f"{one['null_high']:.3f}",
+                f"{one['median_absolute_error']:.3f}",
+            )
+        console.print(table)
+        console.print(
+            f"{100 * found['coverage']:.1f} % of held-out bins lie in the 95 % interval of the "
+            f"{target} decoded from the latent state"
+        )
+    pictures = ", ".join(sorted(path.name for path in folder.path.glob("*.png")))
+    console.print(f"in {folder.path}: results.json, {pictures}", soft_wrap=True)
+    console.print("next: your recording: solo-ldm decode --config-name recording data.path=FILE")

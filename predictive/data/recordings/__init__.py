@@ -1,0 +1,1 @@
+"""Recordings of spikes and positions, from files."""

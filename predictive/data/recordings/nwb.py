@@ -1,0 +1,104 @@
+"""Recordings of spikes with positions in files of Neurodata Without Borders (NWB)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from predictive.data.recordings.spike_files import existing, first_line
+from predictive.data.recordings.spikes import Array, SpikeRecording
+
+
+def read_nwb(path: str | Path, position_series: str | None = None) -> SpikeRecording:
+    """Read the units' spike times and the positions of an NWB file.
+
+    Positions are a SpatialSeries within a Position, or one of no container; head directions and
+    gazes are not positions. Spikes count as recorded during the units' obs_intervals where these
+    are the same for all units, and from the first spike to the last where they are not.
+
+    Args:
+        path: an NWB 2 file.
+        position_series: name of the SpatialSeries, where the file has several positions.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: pynwb is not installed, the file is not NWB, or has no units, no positions or
+            several.
+
+    Source:
+        The NWB schema 2, nwb-schema.readthedocs.io.
+    """
+    path = existing(path)
+    with _open(path) as file:
+        nwb = _content(file, path)
+        if nwb.units is None or "spike_times" not in nwb.units.colnames:
+            raise ValueError(f"{path} has no units with spike times")
+        units = range(len(nwb.units))
+        series = _position(nwb, path, position_series)
+        position = np.asarray(series.data, dtype=np.float64) * series.conversion + series.offset
+        return SpikeRecording(
+            path.stem,
+            _times(series, len(position)),
+            position.reshape(len(position), -1),
+            spike_times=tuple(
+                np.asarray(nwb.units.get_unit_spike_times(i), dtype=np.float64) for i in units
+            ),
+            intervals=_common_intervals(nwb.units),
+            cell_names=tuple(str(one) for one in nwb.units.id[:]),
+            unit=str(series.unit or ""),
+        )
+
+
+def _open(path: Path) -> Any:
+    try:
+        from pynwb import NWBHDF5IO
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{path} is an NWB file and pynwb is not installed: pip install 'solo-ldm[neuro]'"
+        ) from error
+    try:
+        return NWBHDF5IO(path=str(path), mode="r")
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not an NWB file: {first_line(error)}") from error
+
+
+def _content(file: Any, path: Path) -> Any:
+    try:
+        return file.read()
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not an NWB file: {first_line(error)}") from error
+
+
+def _position(nwb: Any, path: Path, wanted: str | None) -> Any:
+    from pynwb.behavior import CompassDirection, EyeTracking, SpatialSeries
+
+    found = [
+        one
+        for one in nwb.objects.values()
+        if isinstance(one, SpatialSeries)
+        and not isinstance(one.parent, CompassDirection | EyeTracking)
+        and wanted in (None, one.name)
+    ]
+    if len(found) == 1:
+        return found[0]
+    names = sorted(str(one.name) for one in nwb.objects.values() if isinstance(one, SpatialSeries))
+    what = "has no position" if wanted is None else f"has no position named {wanted}"
+    if found:
+        what = f"has {len(found)} positions: set position_series"
+    raise ValueError(f"{path} {what} (its spatial series: {', '.join(names) or 'none'})")
+
+
+def _times(series: Any, length: int) -> Array:
+    if series.timestamps is not None:
+        return np.asarray(series.timestamps, dtype=np.float64)
+    return series.starting_time + np.arange(length) / series.rate
+
+
+def _common_intervals(units: Any) -> Array | None:
+    if "obs_intervals" not in units.colnames or not len(units):
+        return None
+    each = [np.asarray(units["obs_intervals"][i], dtype=np.float64) for i in range(len(units))]
+    same = all(one.shape == each[0].shape and (one == each[0]).all() for one in each)
+    return each[0] if same and each[0].size else None

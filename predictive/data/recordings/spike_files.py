@@ -1,0 +1,220 @@
+"""Files of recordings of spikes with positions: npz and MATLAB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from predictive.data.recordings.spikes import Array, SpikeRecording
+
+# What HDF5 files, and so MATLAB's from version 7.3 on, start with, after 0 or 512 bytes.
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_FIELDS = (
+    "counts and times (or spike_times and spike_cells), position or xy, and position_times "
+    "unless there is a position for each bin of counts"
+)
+
+
+def read_npz(path: str | Path, stamp: Literal["centre", "start"] = "centre") -> SpikeRecording:
+    """Read a recording from an npz file; nothing in it is ever unpickled.
+
+    Args:
+        path: a file with the fields of `from_fields`.
+        stamp: which time of a bin of counts its field "times" tells.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not an npz file of plain arrays, or fields that are missing or do not fit.
+    """
+    path = existing(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            fields = {name: file[name] for name in file.files}
+    except (ValueError, AttributeError, TypeError, EOFError, OSError, BadZipFile) as error:
+        raise ValueError(
+            f"{path} is not an npz file of plain arrays, with spike_times and spike_cells flat: "
+            f"{first_line(error)}"
+        ) from error
+    return from_fields(fields, path.stem, stamp)
+
+
+def read_mat(path: str | Path, stamp: Literal["centre", "start"] = "centre") -> SpikeRecording:
+    """Read a recording from a MATLAB file.
+
+    Args:
+        path: a file of any version from 5, with the variables named in `from_fields`, or with
+            one struct that has them. A cell array spike_times has one vector for each cell.
+        stamp: which time of a bin of counts its field "times" tells.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a MATLAB file, or variables that are missing or do not fit.
+    """
+    path = existing(path)
+    fields = load_mat(path)
+    if len(fields) == 1 and isinstance(inner := next(iter(fields.values())), dict):
+        fields = inner
+    return from_fields(fields, path.stem, stamp)
+
+
+def from_fields(
+    fields: Mapping[str, Any], name: str, stamp: Literal["centre", "start"] = "centre"
+) -> SpikeRecording:
+    """Make a recording of named arrays.
+
+    Args:
+        fields: either "counts" (T, cells) with "times" (T,) and perhaps "bin_seconds" (else the
+            median step of the times), or "spike_times", flat with "spike_cells" or a list with
+            an array for each cell, and perhaps "intervals" (m, 2); "position", (n,) or (n, k),
+            or "xy", (n, k), or both, when "position" is the place along the track; their
+            "position_times" (n,), without which they belong to the centres of the bins; perhaps
+            "cell_names" and "unit" of the position. Matrices may lie on their sides.
+        name: of the session.
+        stamp: which time of a bin of counts "times" tells.
+
+    Raises:
+        ValueError: fields that are missing or do not fit each other.
+    """
+    if stamp not in ("centre", "start"):
+        raise ValueError(f'stamp must be "centre" or "start", got {stamp!r}')
+    spikes: dict[str, Any] = {}
+    names = tuple(str(one) for one in np.atleast_1d(fields.get("cell_names", ())))
+    if "counts" in fields:
+        times = _vector(_field(fields, "times", name))
+        seconds = float(fields["bin_seconds"]) if "bin_seconds" in fields else _step(times, name)
+        starts = times - seconds / 2 if stamp == "centre" else times
+        counts = _rows(fields["counts"], len(times))
+        spikes = {"counts": counts, "count_starts": starts, "count_seconds": seconds}
+        seen = _vector(fields.get("position_times", starts + seconds / 2))
+    else:
+        spikes["spike_times"], names = _spike_times(fields, name, names)
+        if np.size(fields.get("intervals", ())):
+            spikes["intervals"] = np.asarray(fields["intervals"], dtype=np.float64).reshape(-1, 2)
+        seen = _vector(_field(fields, "position_times", name))
+    position = fields["xy"] if "xy" in fields else _field(fields, "position", name)
+    return SpikeRecording(
+        name,
+        seen,
+        _rows(position, len(seen)).astype(np.float64),
+        place=_vector(fields["position"]) if "xy" in fields and "position" in fields else None,
+        cell_names=names,
+        unit=str(fields.get("unit", "")),
+        **spikes,
+    )
+
+
+def group_spikes(times: Array, cells: NDArray, wanted: Sequence[int]) -> tuple[Array, ...]:
+    """Return the times of the spikes of each wanted cell, in the order in which they came."""
+    if times.shape != cells.shape:
+        raise ValueError(f"{len(times)} spike times need as many cells, got {len(cells)}")
+    order = np.argsort(cells, kind="stable")
+    first = np.searchsorted(cells[order], wanted, side="left")
+    last = np.searchsorted(cells[order], wanted, side="right")
+    return tuple(times[order[a:b]] for a, b in zip(first, last, strict=True))
+
+
+def load_mat(path: Path) -> dict[str, Any]:
+    """Return the variables of a MATLAB file: structs as dicts, cell arrays as lists.
+
+    Version 7.3 is HDF5 and read with h5py, which keeps a matrix transposed; that is undone.
+
+    Raises:
+        ValueError: not a MATLAB file, or one of version 7.3 without h5py.
+    """
+    with path.open("rb") as file:
+        head = file.read(512 + len(_HDF5_SIGNATURE))
+    if head.startswith(_HDF5_SIGNATURE) or head.endswith(_HDF5_SIGNATURE):
+        try:
+            import h5py
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"{path} is a MATLAB file of version 7.3: pip install 'solo-ldm[neuro]'"
+            ) from error
+        try:
+            with h5py.File(path, "r") as file:
+                return {k: _from_hdf5(v, file) for k, v in file.items() if k[0] != "#"}
+        except OSError as error:
+            raise ValueError(f"{path} is a damaged file: {first_line(error)}") from error
+    try:
+        loaded = loadmat(path, simplify_cells=True)
+    except (ValueError, MatReadError, TypeError, OSError) as error:
+        raise ValueError(f"{path} is not a MATLAB file: {first_line(error)}") from error
+    return {key: value for key, value in loaded.items() if not key.startswith("__")}
+
+
+def existing(path: str | Path) -> Path:
+    """Return the path of a file that is there."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {path}: give the path of a recording")
+    return Path(path)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error of a library says."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _from_hdf5(node: Any, file: Any) -> Any:
+    if hasattr(node, "keys"):
+        return {key: _from_hdf5(node[key], file) for key in node}
+    is_text = node.attrs.get("MATLAB_class") in (b"char", "char")
+    # An empty array is stored as its shape.
+    if node.attrs.get("MATLAB_empty", 0):
+        return "" if is_text else np.zeros((0, 0))
+    values = node[()]
+    if node.dtype.kind == "O":
+        return [_from_hdf5(file[reference], file) for reference in values.T.ravel(order="F")]
+    if is_text:
+        return "".join(chr(code) for code in np.ravel(values))
+    return np.squeeze(values.T)
+
+
+def _field(fields: Mapping[str, Any], wanted: str, name: str) -> Any:
+    if wanted not in fields:
+        raise ValueError(
+            f"{name}: there is no {wanted} among its fields {sorted(fields)}: expected {_FIELDS}"
+        )
+    return fields[wanted]
+
+
+def _spike_times(
+    fields: Mapping[str, Any], name: str, names: tuple[str, ...]
+) -> tuple[tuple[Array, ...], tuple[str, ...]]:
+    times = _field(fields, "spike_times", name)
+    if isinstance(times, list) or np.asarray(times).dtype.kind == "O":
+        return tuple(_vector(one) for one in times), names
+    if "spike_cells" not in fields:
+        raise ValueError(
+            f"{name}: flat spike_times need spike_cells, the number of the cell of each spike"
+        )
+    cells = _vector(fields["spike_cells"]).astype(np.int64)
+    wanted = np.unique(cells).tolist()
+    # Cells are counted from 0 where there are names for them, so silent ones can be named.
+    if names and wanted[0] >= 0 and wanted[-1] < len(names):
+        wanted = list(range(len(names)))
+    return group_spikes(_vector(times), cells, wanted), names or tuple(map(str, wanted))
+
+
+def _vector(values: ArrayLike) -> Array:
+    return np.asarray(values, dtype=np.float64).ravel()
+
+
+def _rows(values: ArrayLike, length: int) -> NDArray:
+    """Return a matrix with so many rows, turned where it lies on its side."""
+    matrix = np.asarray(values)
+    if matrix.ndim == 2 and matrix.shape[0] != length and matrix.shape[1] == length:
+        return matrix.T
+    return matrix.reshape(-1, 1) if matrix.ndim == 1 else matrix
+
+
+def _step(times: Array, name: str) -> float:
+    if len(times) < 2:
+        raise ValueError(f"{name}: counts need the times of two bins at least, got {len(times)}")
+    return float(np.median(np.diff(times)))

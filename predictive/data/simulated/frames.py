@@ -1,0 +1,214 @@
+"""What simulated data sets observe: frames of a dot, random networks, and noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from predictive.data.simulated.simulation import check_choice, check_number, check_whole
+
+Rendering = Literal["plain", "swirl", "half_flip", "random_network"]
+
+# Frames show positions from −3 to 3, and the dot is a Gaussian of 1 pixel: DESIGN section 5.
+_FIELD_OF_VIEW = 6.0
+_BLOB_PIXELS = 1.0
+_SWIRL_STRENGTH = 10.0
+_SWIRL_RADIUS = 200.0
+# Units of a hidden layer of the random network, the authors' number.
+_HIDDEN = 5
+# Values rendered at once: beside the frames themselves, little memory is ever needed.
+_CHUNK_VALUES = 2**21
+
+
+def renderer(
+    rendering: Rendering, frame_size: int, generator: torch.Generator
+) -> Callable[[Tensor], Tensor]:
+    """Return the function from positions to frames without noise.
+
+    "plain": exp(−((i − u)² + (j − v)²) / 2) at row i and column j, with
+    (u, v) = clamp((p + 3) · size / 6, 0, size − 1).
+    "swirl": the same, swirled with strength 10 and radius 200.
+    "half_flip": y changes its sign where x > 0, so the frame jumps although the dot does not.
+    "random_network": `random_network` of the position, one output a pixel.
+
+    Args:
+        rendering: one of the above.
+        frame_size: pixels of a side, from 2.
+        generator: source of the random network's weights.
+
+    Returns:
+        Positions (…, 2) -> frames (…, frame_size²), float32, row after row.
+
+    Raises:
+        ValueError: a setting out of its range.
+
+    Source:
+        The authors' code of Mikulasch & Zenke, arXiv 2605.03517.
+    """
+    check_choice("rendering", rendering, get_args(Rendering))
+    check_whole("frame_size", frame_size, 2)
+    if rendering == "random_network":
+        return random_network(2, frame_size**2, generator)
+    if rendering == "swirl":
+        matrix = swirl_matrix(frame_size).to(torch.float32).T.contiguous()
+        return lambda positions: _blobs(positions, frame_size) @ matrix
+    if rendering == "half_flip":
+        return lambda positions: _blobs(_half_flipped(positions), frame_size)
+    return lambda positions: _blobs(positions, frame_size)
+
+
+def noisy(
+    observe: Callable[[Tensor], Tensor],
+    states: Tensor,
+    variance: Tensor | float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Observe states and add noise, x_t = g(s_t) + N(0, v_t), a few sequences at a time.
+
+    Args:
+        observe: g, from (n, T, k) to (n, T, F), float32.
+        states: s, (N, T, k).
+        variance: v, a number or (N, T, 1).
+        generator: source of the noise; not used when all variances are zero.
+
+    Returns:
+        (N, T, F), float32; the only copy that is ever held.
+    """
+    num_sequences, num_steps = states.shape[:2]
+    deviation = torch.as_tensor(variance, dtype=torch.float32).sqrt()
+    is_noisy = bool((deviation > 0).any())
+    deviation = deviation.expand(num_sequences, num_steps, 1)
+    num_features = observe(states[:1, :1]).shape[-1]
+    observed = torch.empty(num_sequences, num_steps, num_features)
+    size = max(1, _CHUNK_VALUES // (num_steps * num_features))
+    for start in range(0, num_sequences, size):
+        part = slice(start, start + size)
+        chunk = observe(states[part])
+        if is_noisy:
+            noise = torch.randn(chunk.shape, generator=generator)
+            chunk = torch.addcmul(chunk, deviation[part], noise)
+        observed[part] = chunk
+    return observed
+
+
+def swirl_matrix(
+    size: int, strength: float = _SWIRL_STRENGTH, radius: float = _SWIRL_RADIUS
+) -> Tensor:
+    """Return the matrix that swirls a square frame; a swirl is linear in the pixels.
+
+    A pixel at distance ρ and angle θ from the centre (size / 2, size / 2) takes its value from
+    distance ρ and angle θ + strength · e^(−ρ / r), with r = ln(2) · radius / 5, between four pixels
+    linearly. Beyond the border the frame is mirrored at its outermost pixels.
+
+    Args:
+        size: pixels of a side, from 2.
+        strength: radians by which the centre is turned.
+        radius: pixels within which the frame is turned.
+
+    Returns:
+        (size², size²), float64; each row sums to one.
+
+    Raises:
+        ValueError: a size below 2 or a radius that is not positive.
+
+    Source:
+        The equation of scikit-image's example "Swirl", whose `transform.swirl` this equals with
+        its defaults of order 1 and reflection.
+    """
+    check_whole("size", size, 2)
+    check_number("radius", radius, above=True)
+    pixels = torch.arange(size, dtype=torch.float64)
+    centre = size / 2
+    down, right = (a - centre for a in torch.meshgrid(pixels, pixels, indexing="ij"))
+    distance = torch.hypot(down, right)
+    reach = math.log(2.0) * radius / 5.0
+    angle = torch.atan2(down, right) + strength * torch.exp(-distance / reach)
+    row = (centre + distance * angle.sin()).flatten()
+    column = (centre + distance * angle.cos()).flatten()
+    matrix = torch.zeros(size**2, size**2, dtype=torch.float64)
+    target = torch.arange(size**2)
+    for i, row_share in _neighbours(row):
+        for j, column_share in _neighbours(column):
+            source = _mirrored(i, size) * size + _mirrored(j, size)
+            # Adds up where the mirror maps two neighbours to one pixel.
+            matrix.index_put_((target, source), row_share * column_share, accumulate=True)
+    return matrix
+
+
+def random_network(
+    num_inputs: int, num_outputs: int, generator: torch.Generator
+) -> Callable[[Tensor], Tensor]:
+    """Return a fixed random network without a loss of information, k–h–h–h–h–F.
+
+    x ← LeakyReLU(W x + b) four times with orthogonal W, then V x; h = max(5, k) units. Biases and
+    V are uniform in ±1/√fan-in, as torch's linear layers start.
+
+    Args:
+        num_inputs: k.
+        num_outputs: F.
+        generator: source of the weights.
+
+    Returns:
+        Inputs (…, k) -> outputs (…, F), float32.
+
+    Source:
+        The authors' code of Mikulasch & Zenke, arXiv 2605.03517, which has k = 2 and h = 5.
+    """
+    width = max(_HIDDEN, num_inputs)
+
+    def uniform(fan_in: int, *shape: int) -> Tensor:
+        bound = 1.0 / math.sqrt(fan_in)
+        return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
+    hidden = []
+    for fan_in in (num_inputs, width, width, width):
+        weight = torch.nn.init.orthogonal_(torch.empty(width, fan_in), generator=generator)
+        hidden.append((weight, uniform(fan_in, width)))
+    output = uniform(width, num_outputs, width)
+
+    def network(inputs: Tensor) -> Tensor:
+        x = inputs.to(torch.float32)
+        for weight, bias in hidden:
+            x = torch.nn.functional.leaky_relu(torch.nn.functional.linear(x, weight, bias))
+        return torch.nn.functional.linear(x, output)
+
+    return network
+
+
+def in_frame(positions: Tensor, frame_size: int) -> Tensor:
+    """Return where a dot at positions (…, 2) is drawn at its place, not at the nearest edge."""
+    pixel = _pixels(positions, frame_size)
+    return ((pixel >= 0) & (pixel <= frame_size - 1)).all(dim=-1)
+
+
+def _pixels(positions: Tensor, size: int) -> Tensor:
+    return (positions.to(torch.float32) + _FIELD_OF_VIEW / 2) * size / _FIELD_OF_VIEW
+
+
+def _blobs(positions: Tensor, size: int) -> Tensor:
+    # The Gaussian is a product of one over rows and one over columns.
+    pixel = _pixels(positions, size).clamp(0, size - 1)
+    apart = torch.arange(size) - pixel[..., None]
+    rows, columns = torch.exp(-apart.square() / (2 * _BLOB_PIXELS**2)).unbind(dim=-2)
+    return (rows[..., :, None] * columns[..., None, :]).flatten(-2)
+
+
+def _half_flipped(positions: Tensor) -> Tensor:
+    x, y = positions.unbind(dim=-1)
+    return torch.stack([x, torch.where(x > 0, -y, y)], dim=-1)
+
+
+def _neighbours(coordinate: Tensor) -> list[tuple[Tensor, Tensor]]:
+    below = coordinate.floor()
+    share = coordinate - below
+    return [(below.long(), 1.0 - share), (below.long() + 1, share)]
+
+
+def _mirrored(index: Tensor, size: int) -> Tensor:
+    period = 2 * (size - 1)
+    index = index.remainder(period)
+    return torch.where(index < size, index, period - index)

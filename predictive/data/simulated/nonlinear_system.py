@@ -1,0 +1,134 @@
+"""Frames of a noisy nonlinear system on the plane: the identification task."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from predictive.data.sequences import TimeSeriesData
+from predictive.data.simulated.frames import Rendering, in_frame, noisy, renderer
+from predictive.data.simulated.simulation import (
+    check_number,
+    check_sizes,
+    equal_sequences,
+    random_streams,
+)
+
+# a, k and θ0 of DESIGN section 5.
+_AMPLITUDE = 0.5
+_FREQUENCY = 4.0
+_ANGLE = -3.0 * math.pi / 8.0
+
+
+def velocity(position: Tensor) -> Tensor:
+    """Return the time derivative of the system: it turns once in 2π s and wobbles four times.
+
+    With polar r and θ, a = 0.5, k = 4, θ0 = −3π/8:
+    ẋ = a k cos θ cos(k (θ − θ0)) − r sin θ,  ẏ = a k sin θ cos(k (θ − θ0)) + r cos θ.
+
+    Args:
+        position: (…, 2).
+
+    Returns:
+        (…, 2), per second.
+
+    Source:
+        Mikulasch & Zenke, arXiv 2605.03517.
+    """
+    x, y = position.unbind(dim=-1)
+    angle = torch.atan2(y, x)
+    outward = _AMPLITUDE * _FREQUENCY * torch.cos(_FREQUENCY * (angle - _ANGLE))
+    return torch.stack([outward * angle.cos() - y, outward * angle.sin() + x], dim=-1)
+
+
+def runge_kutta_step(position: Tensor, step_seconds: float) -> Tensor:
+    """Return the positions (…, 2) one classical fourth-order Runge–Kutta step later."""
+    first = velocity(position)
+    second = velocity(position + step_seconds / 2 * first)
+    third = velocity(position + step_seconds / 2 * second)
+    fourth = velocity(position + step_seconds * third)
+    return position + step_seconds / 6 * (first + 2 * second + 2 * third + fourth)
+
+
+def nonlinear_system(
+    *,
+    num_train: int = 10000,
+    num_held_out: int = 256,
+    num_steps: int = 20,
+    step_seconds: float = 0.3,
+    process_noise: float = 0.1,
+    observation_noise: float = 0.0,
+    rendering: Rendering = "swirl",
+    frame_size: int = 10,
+    seed: int = 0,
+) -> TimeSeriesData:
+    """Simulate videos of a dot that follows a nonlinear system.
+
+    p_{t+1} = Runge–Kutta step of `velocity` from p_t + N(0, process_noise), p_1 uniform on the
+    unit circle; frames are rendered as in `frames.renderer`, with pixel noise
+    N(0, observation_noise). The target is position (2), NaN where the dot has left the frame, which
+    then no longer shows where it is.
+
+    Args:
+        num_train: sequences to train on.
+        num_held_out: sequences to hold out, drawn apart.
+        num_steps: frames of a sequence.
+        step_seconds: time between frames, one Runge–Kutta step.
+        process_noise: variance of a coordinate and a step.
+        observation_noise: variance of a pixel.
+        rendering: plain, swirl, half_flip or random_network.
+        frame_size: pixels of a side.
+        seed: the same seed gives the same data.
+
+    Returns:
+        Videos with frame_size² pixels a frame, float32; 400 MB with the defaults.
+
+    Raises:
+        ValueError: a setting out of its range.
+
+    Source:
+        Mikulasch & Zenke, arXiv 2605.03517, and their code, which holds out 32 sequences.
+    """
+    check_sizes(num_train, num_held_out, num_steps, step_seconds)
+    check_number("process_noise", process_noise)
+    check_number("observation_noise", observation_noise)
+    weights, *streams = random_streams(seed, 3)
+    render = renderer(rendering, frame_size, weights)
+    parts = []
+    for count, generator in zip((num_train, num_held_out), streams, strict=True):
+        position = _trajectories(count, num_steps, step_seconds, process_noise, generator)
+        frames = noisy(render, position, observation_noise, generator)
+        if rendering != "random_network":
+            seen = in_frame(position, frame_size)[..., None]
+            position = torch.where(seen, position, torch.nan)
+        parts.append(equal_sequences(frames, {"position": position}, step_seconds))
+    return TimeSeriesData(
+        train=parts[0],
+        held_out=parts[1],
+        kind="frames",
+        frame_shape=(frame_size, frame_size),
+        units={"position": ""},
+        description=(
+            f"nonlinear system ({rendering}), process noise variance {process_noise:g}, "
+            f"{num_train} + {num_held_out} sequences of {num_steps} frames"
+        ),
+    )
+
+
+def _trajectories(
+    count: int,
+    num_steps: int,
+    step_seconds: float,
+    process_noise: float,
+    generator: torch.Generator,
+) -> Tensor:
+    angle = 2 * math.pi * torch.rand(count, generator=generator, dtype=torch.float64)
+    position = torch.stack([angle.cos(), angle.sin()], dim=-1)
+    path = [position]
+    for _ in range(num_steps - 1):
+        noise = torch.randn((count, 2), generator=generator, dtype=torch.float64)
+        position = runge_kutta_step(position, step_seconds) + math.sqrt(process_noise) * noise
+        path.append(position)
+    return torch.stack(path, dim=1)

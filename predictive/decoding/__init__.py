@@ -1,0 +1,1 @@
+"""Decoders of targets from features: fit, score against a null, intervals."""

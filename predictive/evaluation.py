@@ -1,0 +1,233 @@
+"""How good the latents of a run are: decoding, intervals, identifiability, inferred noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from predictive.data.sequences import Sequences, TimeSeriesData
+from predictive.decoding.fit import fit_linear, fit_mlp
+from predictive.decoding.identifiability import Identifiability, identifiability
+from predictive.decoding.intervals import (
+    Coverage,
+    DecodedInterval,
+    coverage,
+    fewest_calibration_bins,
+    fit_residual,
+)
+from predictive.decoding.intervals import decode_with_interval as with_interval
+from predictive.decoding.score import DecodingScore, decode
+from predictive.decoding.smoothing import smooth_causally
+from predictive.filtered import Filtered, filter_sequences
+from predictive.method import PredictiveMethod
+
+# Targets that tell about the observation, not about what the latents stand for.
+_NOT_DECODED = ("noise_variance", "jump", "direction", "speed", "phase_position")
+NOISE = "noise_variance"
+
+# Names of what targets are decoded from.
+LATENT_STATE, SPIKES = "latent state", "spikes"
+
+# Decoders are fitted on at most that many bins; more do not change their R².
+_MOST_BINS = 60_000
+_LEVEL = 0.95  # of the intervals
+# Every fourth of twenty stretches of training time is kept to measure a decoder's errors on.
+_STRETCHES, _EVERY = 20, 4
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedTarget:
+    """A target decoded from the latent state with its interval.
+
+    Args:
+        name: of the target.
+        interval: decoded mean and ends of the 95 % interval of the held-out bins, (M, k).
+        coverage: share of the held-out bins inside.
+        kind: of the decoder.
+    """
+
+    name: str
+    interval: DecodedInterval
+    coverage: Coverage
+    kind: str
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """All that was measured of a trained method.
+
+    Args:
+        train: filtered training sequences, as many as the decoders were fitted on.
+        held_out: filtered held-out sequences.
+        scores: of decoders on held-out bins, by target.
+        intervals: of the targets.
+        before: identifiability of the untrained encoder's latents.
+        after: of the trained one's.
+        noise_correlation: between inferred and true noise variance, over held-out bins.
+    """
+
+    train: Filtered
+    held_out: Filtered
+    scores: dict[str, list[DecodingScore]]
+    intervals: dict[str, DecodedTarget] = field(default_factory=dict)
+    before: Identifiability | None = None
+    after: Identifiability | None = None
+    noise_correlation: float | None = None
+
+
+def targets_to_decode(cfg: DictConfig, data: TimeSeriesData) -> list[str]:
+    """Return the names of the targets to decode.
+
+    Raises:
+        ValueError: the data has no target of a configured name.
+    """
+    known = list(data.train.targets)
+    if cfg.evaluation.targets is None:
+        return [name for name in known if name not in _NOT_DECODED]
+    wanted = [*cfg.evaluation.targets]
+    for name in wanted:
+        if name not in known:
+            raise ValueError(
+                f"evaluation.targets names {name}: the data has {', '.join(known) or 'no targets'}"
+            )
+    return wanted
+
+
+def assess(
+    cfg: DictConfig,
+    method: PredictiveMethod,
+    untrained: dict[str, Tensor],
+    data: TimeSeriesData,
+    device: torch.device,
+    tell: Callable[[str], Any] = lambda what: None,
+) -> Assessment:
+    """Measure a trained method on held-out sequences.
+
+    Args:
+        cfg: the completed configuration.
+        method: trained.
+        untrained: its state before training.
+        data: the data set.
+        device: what to compute on.
+        tell: called with what is being computed.
+    """
+    tell("latents")
+    train = filter_sequences(method, _at_most(data.train, _MOST_BINS), device)
+    held_out = filter_sequences(method, data.held_out, device)
+    scores, intervals = {}, {}
+    trained = {key: value.clone() for key, value in method.state_dict().items()}
+    method.load_state_dict(untrained)
+    first = [filter_sequences(method, part.sequences, device) for part in (train, held_out)]
+    method.load_state_dict(trained)
+    fitted_on, scored_on = (_features(part, data, cfg) for part in (train, held_out))
+    for found, part in zip((fitted_on, scored_on), first, strict=True):
+        found["untrained state"] = part.rows(part.states)
+    features = {name: (fitted_on[name], scored_on[name]) for name in fitted_on}
+    for name in targets_to_decode(cfg, data):
+        tell(f"decoding {name}")
+        pair = (
+            train.rows(train.sequences.targets[name]),
+            held_out.rows(data.held_out.targets[name]),
+        )
+        scores[name] = decode(
+            features, pair, tuple(cfg.evaluation.kinds), train.groups(), seed=cfg.seed
+        )
+        tell(f"interval of {name}")
+        interval = _interval(name, train, held_out, cfg)
+        if interval is not None:
+            intervals[name] = interval
+    before = after = None
+    if cfg.evaluation.identify is not None:
+        tell("identifiability")
+        before, after = (_identify(part, cfg.evaluation.identify) for part in (first[1], held_out))
+    return Assessment(
+        train, held_out, scores, intervals, before, after, noise_correlation(held_out)
+    )
+
+
+def noise_correlation(filtered: Filtered) -> float | None:
+    """Return Pearson's correlation of inferred and true noise variance; None without one of them.
+
+    The inferred one is the mean over latent dimensions.
+    """
+    inferred, targets = filtered.observation_noise, filtered.sequences.targets
+    if inferred is None or NOISE not in targets or inferred.shape[1] == 1:
+        return None
+    pair = torch.stack(
+        [filtered.rows(inferred).mean(dim=1).double(), filtered.rows(targets[NOISE])[:, 0].double()]
+    )
+    if bool((pair.std(dim=1) == 0.0).any()):
+        return None
+    return float(torch.corrcoef(pair)[0, 1])
+
+
+def _features(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> dict[str, Tensor]:
+    """Return what targets are decoded from, rows of bins by name."""
+    found = {
+        LATENT_STATE: filtered.rows(filtered.states),
+        "latents": filtered.rows(filtered.latents),
+    }
+    if data.kind == "spikes":
+        sequences = filtered.sequences
+        # As for the encoder: the square root evens out the variance of counts.
+        found[SPIKES] = filtered.rows(sequences.inputs.sqrt())
+        for seconds in cfg.evaluation.smoothing_seconds:
+            smooth = smooth_causally(
+                sequences.inputs, sequences.mask, sequences.step_seconds, seconds
+            )
+            found[f"spikes, {seconds:g} s mean"] = filtered.rows(smooth.to(torch.float32))
+    return found
+
+
+def _interval(
+    name: str, train: Filtered, held_out: Filtered, cfg: DictConfig
+) -> DecodedTarget | None:
+    """Decode a target from the latent state with an interval; errors are measured apart.
+
+    None where too few training bins can be kept for that.
+    """
+    kind = "mlp" if "mlp" in cfg.evaluation.kinds else "linear"
+    groups = train.groups()
+    stretch = groups * _STRETCHES // max(1, len(train.sequences))
+    apart = stretch % _EVERY == _EVERY - 1
+    if not bool(apart.any()):
+        # So few sequences that time has to be cut within them.
+        stretch = torch.arange(len(groups)) * _STRETCHES // len(groups)
+        apart = stretch % _EVERY == _EVERY - 1
+    states, targets = train.rows(train.states), train.rows(train.sequences.targets[name])
+    if int(torch.isfinite(targets[apart]).all(dim=1).sum()) < fewest_calibration_bins(_LEVEL):
+        return None
+    if kind == "linear":
+        fitted = fit_linear(states[~apart], targets[~apart], groups=groups[~apart])
+    else:
+        fitted = fit_mlp(states[~apart], targets[~apart], seed=cfg.seed, groups=groups[~apart])
+    factor = None if train.state_factor is None else train.rows(train.state_factor)
+    residual = fit_residual(
+        fitted, states[apart], None if factor is None else factor[apart], targets[apart]
+    )
+    factor = None if held_out.state_factor is None else held_out.rows(held_out.state_factor)
+    interval = with_interval(fitted, held_out.rows(held_out.states), factor, residual, _LEVEL)
+    truth = held_out.rows(held_out.sequences.targets[name])
+    return DecodedTarget(name, interval, coverage(truth, interval.low, interval.high), kind)
+
+
+def _identify(filtered: Filtered, target: str) -> Identifiability:
+    """Fit maps between latents and true latents on half of the sequences, score on the others."""
+    latents = filtered.rows(filtered.latents)
+    true = filtered.rows(filtered.sequences.targets[target])
+    first = filtered.groups() < len(filtered.sequences) // 2
+    return identifiability(latents[first], true[first], latents[~first], true[~first])
+
+
+def _at_most(sequences: Sequences, most_bins: int) -> Sequences:
+    """Return sequences, spread evenly over the set, that have at most so many bins together."""
+    total = int(sequences.lengths.sum())
+    if total <= most_bins:
+        return sequences
+    count = max(2, len(sequences) * most_bins // total)
+    return sequences.select(torch.linspace(0, len(sequences) - 1, count).long())

@@ -1,1 +1,0 @@
-"""From a configuration to a trained, evaluated and documented predictive method."""

@@ -1,0 +1,204 @@
+"""What differs between the budgets of entries, and from the methods' published recipes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from solo_ldm.commands.compare.entries import Entry
+from solo_ldm.commands.compare.schema import override_key
+
+# What a comparison holds equal: the data path, the network, the budget and the scores.
+BUDGET = (
+    "data",
+    "augmentations",
+    "backbone",
+    "optimizer",
+    "scheduler",
+    "max_epochs",
+    "accumulate_grad_batches",
+    "precision",
+    "sync_batchnorm",
+    "trainer",
+    "performance",
+    "health",
+    "evaluation.protocols",
+)
+# Parts of data that change how fast it comes, not what comes.
+_NOT_BUDGET = ("data.device", "data.num_workers", "data.download")
+
+# A data group says its views and a backbone that fits.
+_BRINGS = {"data": ("data", "augmentations", "backbone")}
+
+# More differing keys of a part than this are counted rather than listed.
+_MOST_LISTED = 4
+
+_ABSENT = "not set"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key of the budget in which an entry is not as the others are.
+
+    Args:
+        key: dotted.
+        usual: the value of most entries.
+        own: the entry's.
+        on_purpose: whether the entry's own overrides say so; else its configuration does.
+    """
+
+    key: str
+    usual: Any
+    own: Any
+    on_purpose: bool
+
+
+def budget_differences(entries: Sequence[Entry]) -> dict[str, list[Difference]]:
+    """Compare the parts that must agree; the value of most entries is the budget.
+
+    Returns:
+        The differences of each entry that has some, by label.
+    """
+    budgets = {entry.label: budget_of(OmegaConf.to_container(entry.cfg)) for entry in entries}
+    own = {e.label: [override_key(override) for override in e.spec.overrides] for e in entries}
+    return find_differences(budgets, own)
+
+
+def find_differences(
+    budgets: Mapping[str, Mapping[str, Any]], overridden: Mapping[str, Sequence[str]]
+) -> dict[str, list[Difference]]:
+    """Find who differs from most, key by key.
+
+    Args:
+        budgets: flat budgets by label; see `budget_of`.
+        overridden: the keys of each entry's own overrides, groups (data) or dotted (data.fraction).
+
+    Returns:
+        As `budget_differences`. Of values equally common, that of the first entry is the budget.
+    """
+    found: dict[str, list[Difference]] = {}
+    for key in dict.fromkeys(key for budget in budgets.values() for key in budget):
+        values = {label: budget.get(key, _ABSENT) for label, budget in budgets.items()}
+        most = Counter(map(repr, values.values())).most_common(1)[0][0]
+        usual = next(value for value in values.values() if repr(value) == most)
+        for label, value in values.items():
+            if value != usual:
+                said = [
+                    part for one in overridden.get(label, ()) for part in _BRINGS.get(one, (one,))
+                ]
+                purpose = any(_covers(part, key) for part in said)
+                found.setdefault(label, []).append(Difference(key, usual, value, purpose))
+    return found
+
+
+def budget_of(cfg: Any) -> dict[str, Any]:
+    """Return the parts of a configuration that a comparison holds equal, flat.
+
+    >>> budget_of({"max_epochs": 2, "data": {"dataset": "digits", "num_workers": 2}, "seed": 1})
+    {'data.dataset': 'digits', 'max_epochs': 2}
+    """
+    flat = flatten(cfg)
+    return {
+        key: flat[key]
+        for part in BUDGET
+        for key in flat
+        if _covers(part, key) and key not in _NOT_BUDGET
+    }
+
+
+def describe_differences(differences: Sequence[Difference]) -> str:
+    """Say in a line in what an entry differs.
+
+    >>> describe_differences([Difference("optimizer.lr", 0.003, 0.1, True)])
+    'optimizer.lr 0.003 → 0.1 (by its own overrides)'
+    """
+    parts = []
+    for on_purpose, words in ((True, "by its own overrides"), (False, "by its configuration")):
+        chosen = [one for one in differences if one.on_purpose == on_purpose]
+        if chosen:
+            parts.append(f"{'; '.join(_listed(chosen))} ({words})")
+    return "; ".join(parts)
+
+
+def _listed(differences: Sequence[Difference]) -> list[str]:
+    """Write differences out, those of a part with many of them as their number."""
+    sizes = Counter(one.key.partition(".")[0] for one in differences)
+    lines: dict[str, None] = {}
+    for one in differences:
+        part = one.key.partition(".")[0]
+        if sizes[part] > _MOST_LISTED:
+            lines[f"{part} ({sizes[part]} keys)"] = None
+        else:
+            lines[f"{one.key} {_shown(one.usual)} → {_shown(one.own)}"] = None
+    return list(lines)
+
+
+def published_line(cfg: Any, settings: Mapping[str, Any]) -> str | None:
+    """Say in a line what a method's published recipe has otherwise.
+
+    Args:
+        cfg: a completed configuration as a mapping; its `published` maps dotted keys to published
+            values, and says the source.
+        settings: the method's completed method_kwargs, which go before those of the configuration.
+
+    Returns:
+        "key published → here; …", the source and the note; None without a published recipe.
+    """
+    recipe = dict(cfg.get("published") or {})
+    source, note = recipe.pop("source", None), recipe.pop("note", None)
+    if not recipe and not source and not note:
+        return None
+    here = flatten(cfg) | {f"method_kwargs.{key}": value for key, value in settings.items()}
+    changes = []
+    for key, value in flatten(recipe).items():
+        own = here.get(key, _ABSENT)
+        if not _same(value, own):
+            changes.append(f"{key} {_shown(value)} → {_shown(own)}")
+    line = "; ".join(changes) if changes else "nothing of what its configuration lists"
+    if not recipe:
+        line = "its configuration lists no values"
+    line += f" ({source})" if source else ""
+    return f"{line}. Note: {note}" if note else line
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Return a tree of mappings and lists of mappings as {dotted key: value}.
+
+    >>> flatten({"a": {"b": 1}, "views": [{"size": 16}], "k": [1, 2], "optimizer.lr": 3})
+    {'a.b': 1, 'views.0.size': 16, 'k': [1, 2], 'optimizer.lr': 3}
+    """
+    if isinstance(node, Mapping):
+        children = list(node.items())
+    elif isinstance(node, (list, tuple)) and any(isinstance(one, Mapping) for one in node):
+        children = list(enumerate(node))
+    else:
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in children:
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _covers(part: str, key: str) -> bool:
+    return key == part or key.startswith(f"{part}.")
+
+
+def _same(published: Any, own: Any) -> bool:
+    """Whether two values mean the same, however they are written: 1e-4 and 0.0001."""
+    try:
+        return math.isclose(float(published), float(own), rel_tol=1e-9, abs_tol=0.0)
+    except (TypeError, ValueError):
+        return str(published) == str(own)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    return str(value)

@@ -1,0 +1,232 @@
+"""The runs of a comparison: found, continued or trained, some at a time, each failing by itself."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+import traceback
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from solo_ldm.cli import one_line
+from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.run.folder import RunFolder, find_finished, identity
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method with a seed.
+
+    Args:
+        label: the method's name in the comparison.
+        seed: of the run.
+        cfg: its completed configuration.
+    """
+
+    label: str
+    seed: int
+    cfg: DictConfig
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a run.
+
+    Args:
+        label: the method's name in the comparison.
+        seed: of the run.
+        path: its folder; None if it failed.
+        results: the content of its results.json; None if it failed.
+        error: in a line, why it failed.
+        trace: of the error.
+        found: whether it was there before the comparison asked for it.
+        seconds: wall-clock time that the comparison spent on it, evaluation included.
+    """
+
+    label: str
+    seed: int
+    path: str | None = None
+    results: dict[str, Any] | None = None
+    error: str | None = None
+    trace: str | None = None
+    found: bool = False
+    seconds: float = 0.0
+
+
+def find_result(run: Run) -> Result | None:
+    """Return the result of a finished run of the same configuration that has all scores."""
+
+    def scored(folder: RunFolder) -> bool:
+        return set(run.cfg.evaluation.protocols) <= set(_read(folder)["results"])
+
+    folder = find_finished(run.cfg, run.cfg.method, identity(run.cfg), scored)
+    if folder is None:
+        return None
+    return Result(run.label, run.seed, str(folder.path), _read(folder), found=True)
+
+
+def train(run: Run) -> Result:
+    """Train and score a run, or continue it where it was; what goes wrong is its result.
+
+    Warnings are not shown: a collapse, which they tell of, is seen in the results.
+    """
+    started = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outcome = pretrain(run.cfg, Console(quiet=True))
+    except Exception as error:
+        line = one_line(error)
+        if not isinstance(error, (ValueError, FileNotFoundError)):
+            line = f"{type(error).__name__}: {line}"
+        return Result(run.label, run.seed, error=line, trace=traceback.format_exc())
+    if outcome is None:  # Lightning stops at Ctrl-C without raising it
+        raise KeyboardInterrupt
+    seconds = time.perf_counter() - started
+    return Result(run.label, run.seed, str(outcome.folder.path), outcome.results, seconds=seconds)
+
+
+def train_all(
+    runs: Sequence[Run], jobs: int, starting: Callable[[Run], None] = lambda run: None
+) -> Iterator[Result]:
+    """Train runs, `jobs` at a time, and give each result as it comes.
+
+    A single job trains in this process. Several train in processes of their own, each with its
+    share of torch's threads; one that is killed takes only its run with it.
+
+    Args:
+        runs: in the order to start them.
+        jobs: runs at a time.
+        starting: called with each run when it starts.
+    """
+    if jobs > 1 and len(runs) > 1:
+        yield from _train_in_processes(deque(runs), min(jobs, len(runs)), starting)
+        return
+    for run in runs:
+        starting(run)
+        yield train(run)
+
+
+class _Worker:
+    """A process that trains the runs it is sent, one after another.
+
+    Args:
+        threads: of torch in it.
+    """
+
+    def __init__(self, threads: int) -> None:
+        context = get_context("spawn")  # a fork would share CUDA's and OpenMP's state
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, threads))
+        with _ignoring_interrupts():
+            self.process.start()
+        theirs.close()
+        self.run: Run | None = None
+
+    def start(self, run: Run) -> None:
+        """Send it a run."""
+        self.run = run
+        cfg = OmegaConf.to_container(run.cfg)
+        self.connection.send((run.label, run.seed, cfg))
+
+    def result(self) -> Result:
+        """Return what became of its run; waits for it."""
+        run, self.run = self.run, None
+        if run is None:
+            raise ValueError("result: expected a run under way, got none: call start first")
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionError):
+            self.process.join()
+            line = f"its process ended {_how(self.process.exitcode)}"
+            return Result(run.label, run.seed, error=line)
+
+    def stop(self) -> None:
+        """End the process; a run under way keeps its last checkpoint."""
+        self.connection.close()
+        if self.run is not None:
+            self.process.kill()
+        self.process.join()
+
+
+def _train_in_processes(
+    waiting: deque[Run], jobs: int, starting: Callable[[Run], None]
+) -> Iterator[Result]:
+    threads = max(1, torch.get_num_threads() // jobs)
+    workers: dict[Any, _Worker] = {}
+
+    def begin(worker: _Worker) -> None:
+        starting(waiting[0])
+        worker.start(waiting.popleft())
+        workers[worker.connection] = worker
+
+    try:
+        for _ in range(jobs):
+            begin(_Worker(threads))
+        while workers:
+            for connection in wait(list(workers)):
+                worker = workers[connection]
+                result = worker.result()
+                alive = worker.process.exitcode is None
+                if waiting and alive:
+                    begin(worker)
+                else:
+                    workers.pop(connection).stop()
+                    if waiting:
+                        begin(_Worker(threads))
+                yield result
+    finally:
+        for worker in workers.values():
+            worker.stop()
+
+
+def _serve(connection: Connection, threads: int) -> None:
+    """Train what is sent until the other end closes."""
+    torch.set_num_threads(threads)
+    while True:
+        try:
+            label, seed, cfg = connection.recv()
+        except EOFError:
+            return
+        created: Any = OmegaConf.create(cfg)
+        connection.send(train(Run(label, seed, created)))
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Let a process that starts inherit that Ctrl-C is ignored.
+
+    Ctrl-C reaches every process of a terminal; that of the comparison ends the others.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _how(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        memory = ", often for want of memory" if name == "SIGKILL" else ""
+        return f"by {name}{memory}"
+    return f"with exit code {exitcode}"
+
+
+def _read(folder: RunFolder) -> dict[str, Any]:
+    return json.loads(folder.results.read_text())

@@ -1,0 +1,255 @@
+"""Pictures of a separation: sources, mixtures and what was recovered, beside the fitted model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from solo_ldm.ica.models import GeneralisedGaussian, OrnsteinUhlenbeck
+from solo_ldm.ica.trial import Trial
+from solo_ldm.plotting.style import (
+    BLUE,
+    COLOURS,
+    INK,
+    LIGHT,
+    MUTED,
+    RED,
+    check_path,
+    new_figure,
+    save,
+    shorten,
+    style,
+)
+
+_DOTS_PER_INCH = 110
+_MOST_SHOWN = 6
+_COLUMN_INCHES, _ROW_INCHES = 2.5, 2.4
+_SHOWN_STEPS = 600
+_BINS = 61
+
+# Of a source in time; without the greys, which mixtures have.
+_SOURCE_COLOURS = tuple(COLOURS[i] for i in (0, 1, 2, 4, 8, 5))
+
+
+def write_picture(path: str | Path, trial: Trial) -> Path:
+    """Draw a trial: images and histograms, or time courses and autocorrelations.
+
+    Args:
+        path: ends in .png.
+        trial: what to draw; of more than six sources, the first six.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: in one line, for another ending than .png.
+    """
+    return save(check_path(path), draw_picture(trial), title_of(trial))
+
+
+def draw_picture(trial: Trial) -> Figure:
+    """Return the figure that `write_picture` writes."""
+    if isinstance(trial.separation.model, OrnsteinUhlenbeck):
+        return _draw_time_courses(trial)
+    return _draw_densities(trial)
+
+
+def title_of(trial: Trial) -> str:
+    """Say what was told apart and how well."""
+    title = f"Linear ICA of {trial.problem.description}"
+    if trial.truth is None:
+        return title
+    ours, theirs = trial.truth.amari_distance, trial.truth.fast_ica_amari_distance
+    return f"{title}\nAmari distance {ours:.3f} (FastICA {theirs:.3f}), seed {trial.seed}"
+
+
+def _title(figure: Figure, trial: Trial) -> None:
+    lines = [shorten(line, 110) for line in title_of(trial).splitlines()]
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", size=13, weight="bold", color=INK)
+
+
+def _draw_densities(trial: Trial) -> Figure:
+    problem, shown = trial.problem, min(trial.recovered.shape[1], _MOST_SHOWN)
+    rows = ["sources", "mixtures", "recovered"]
+    if problem.sources is None:
+        rows = rows[1:]
+    with_images = problem.images is not None
+    if with_images:
+        rows.append("densities")
+    figure = new_figure(
+        0.6 + _COLUMN_INCHES * max(shown, 3), 0.9 + _ROW_INCHES * len(rows), _DOTS_PER_INCH
+    )
+    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.05)
+    panels = figure.subplots(len(rows), shown, squeeze=False)
+    images = {
+        "sources": problem.images,
+        "mixtures": problem.mixed_images,
+        "recovered": trial.recovered_images,
+    }
+    signals = {"sources": problem.sources, "mixtures": problem.mixtures}
+    for row, name in enumerate(rows):
+        for column in range(shown):
+            axes = panels[row, column]
+            if with_images and name != "densities":
+                _draw_image(axes, images[name], column)
+            elif name in ("recovered", "densities"):
+                _draw_fit(axes, trial, column, logarithmic=with_images)
+            else:
+                _draw_histogram(axes, signals[name], column)
+            if trial.truth is not None and name == "recovered":
+                correlation = trial.truth.correlations[column]
+                axes.set_title(f"correlation {correlation:.4f}", size=10, color=MUTED)
+        label = f"density of\nrecovered {problem.statistics}" if name == "densities" else name
+        panels[row, 0].set_ylabel(label, size=12, color=INK)
+    handles, labels = panels[-1, 0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower left", ncols=len(labels), frameon=False, fontsize=10
+    )
+    _title(figure, trial)
+    return figure
+
+
+def _draw_image(axes: Axes, images: np.ndarray | None, column: int) -> None:
+    if images is None:
+        return
+    # The outermost pixels of a mixture would take the contrast from all others.
+    low, high = np.quantile(images[column], [0.005, 0.995])
+    axes.imshow(images[column], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _draw_histogram(axes: Axes, signals: np.ndarray | None, column: int) -> None:
+    if signals is None:
+        return
+    style(axes, "x")
+    axes.set_yticks([])
+    axes.hist(_standard(signals[:, column]), _edges(4.0), density=True, color=LIGHT)
+
+
+def _draw_fit(axes: Axes, trial: Trial, column: int, logarithmic: bool) -> None:
+    """Draw a recovered source's histogram, the density it was matched to, and a Gaussian."""
+    model = trial.separation.model
+    if not isinstance(model, GeneralisedGaussian):
+        return
+    style(axes, "x")
+    recovered = trial.recovered[:, column]
+    reach = float(np.clip(np.quantile(np.abs(recovered), 0.999), 3.0, 9.0))
+    edges = _edges(reach)
+    axes.hist(
+        recovered, edges, density=True, color=LIGHT, label="recovered", log=logarithmic, zorder=2
+    )
+    grid = np.linspace(-reach, reach, 601)
+    shape = trial.parameters["shape"][column]
+    density = _density(shape, grid, model.smallest_shape)
+    axes.plot(grid, density, color=BLUE, linewidth=1.8, label="model", zorder=3)
+    spread = recovered.std()
+    gaussian = np.exp(-0.5 * (grid / spread) ** 2) / (spread * np.sqrt(2 * np.pi))
+    label = "Gaussian of the same variance"
+    axes.plot(grid, gaussian, color=RED, linewidth=1, linestyle="--", label=label, zorder=3)
+    if logarithmic:
+        counts, _ = np.histogram(recovered, edges, density=True)
+        axes.set_ylim(0.5 * counts[counts > 0].min(), 3 * max(counts.max(), density.max()))
+        axes.tick_params(axis="y", labelsize=8)
+        axes.minorticks_off()
+    else:
+        axes.set_yticks([])
+    bound = " (bound)" if shape < 1.005 * model.smallest_shape else ""
+    text = f"β = {shape:.2f}{bound}"
+    if "shape" in trial.problem.truth:
+        text += f"\ntrue {trial.problem.truth['shape'][column]:g}"
+    place = {"transform": axes.transAxes, "ha": "right", "va": "top", "size": 10, "color": INK}
+    axes.text(0.98, 0.96, text, **place)  # pyright: ignore[reportArgumentType]
+
+
+def _density(shape: float, grid: np.ndarray, smallest: float) -> np.ndarray:
+    model = GeneralisedGaussian(1, max(shape, 1.0001 * smallest), smallest)
+    with torch.no_grad():
+        return model.log_prob(torch.from_numpy(grid)[:, None])[:, 0].exp().numpy()
+
+
+def _draw_time_courses(trial: Trial) -> Figure:
+    problem = trial.problem
+    step = problem.step_seconds or 1.0
+    rows = {"sources": problem.sources, "mixtures": problem.mixtures, "recovered": trial.recovered}
+    rows = {name: signals for name, signals in rows.items() if signals is not None}
+    figure = new_figure(13.0, 0.9 + 2.6 * len(rows), _DOTS_PER_INCH)
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
+    panels = figure.subplots(len(rows), 2, squeeze=False, width_ratios=[2.4, 1], sharex="col")
+    shown = min(trial.recovered.shape[1], _MOST_SHOWN)
+    fitted = np.asarray(_time_constants(trial, step))
+    longest = min(3.0 * float(fitted[:shown].max()), 0.5 * step * len(trial.recovered))
+    lags = np.arange(max(int(longest / step), 3))
+    for row, (name, signals) in enumerate(rows.items()):
+        colours = (MUTED,) * shown if name == "mixtures" else _SOURCE_COLOURS
+        _draw_traces(panels[row, 0], signals[:, :shown], step, colours)
+        panels[row, 0].set_ylabel(name, size=12, color=INK)
+        axes = panels[row, 1]
+        style(axes)
+        for column in range(shown):
+            values = autocorrelation(signals[:, column], len(lags))
+            axes.plot(lags * step, values, color=colours[column], linewidth=1.6)
+            if name == "recovered":
+                curve = np.exp(-lags * step / fitted[column])
+                axes.plot(lags * step, curve, color=INK, linewidth=1.1, linestyle="--")
+        axes.set_ylabel("autocorrelation", size=10, color=MUTED)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+    panels[0, 0].set_title("time courses", loc="left", size=11, color=INK)
+    panels[0, 1].set_title("autocorrelations", loc="left", size=11, color=INK)
+    panels[-1, 0].set_xlabel("time (s)", color=MUTED)
+    panels[-1, 1].set_xlabel("lag (s); dashed: exponentials of the model", color=MUTED)
+    panels[-1, 1].text(
+        0.98, 0.97, _constants_in_words(trial, fitted, shown), transform=panels[-1, 1].transAxes,
+        ha="right", va="top", size=9, color=INK,
+    )  # fmt: skip
+    _title(figure, trial)
+    return figure
+
+
+def _draw_traces(axes: Axes, signals: np.ndarray, step: float, colours: tuple[str, ...]) -> None:
+    """Draw signals (T, N) below each other, at one scale."""
+    style(axes, "x")
+    axes.set_yticks([])
+    shown = signals[:_SHOWN_STEPS] - signals.mean(axis=0)
+    at, apart = np.arange(len(shown)) * step, 5.0 * signals.std()
+    for column, signal in enumerate(shown.T):
+        axes.plot(at, signal - apart * column, color=colours[column], linewidth=0.9)
+    axes.set_xlim(0, step * len(shown))
+
+
+def _time_constants(trial: Trial, step: float) -> list[float]:
+    if "time_constant_seconds" in trial.parameters:
+        return trial.parameters["time_constant_seconds"]
+    return [-step / np.log(decay) for decay in trial.parameters["decay"]]
+
+
+def _constants_in_words(trial: Trial, fitted: np.ndarray, shown: int) -> str:
+    lines = ["τ = " + ", ".join(f"{one:.2g}" for one in fitted[:shown]) + " s"]
+    true = trial.problem.truth.get("time_constant_seconds")
+    if true is not None:
+        lines.append("true " + ", ".join(f"{one:.2g}" for one in true[:shown]) + " s")
+    if "variance" in trial.parameters:
+        variances = trial.parameters["variance"][:shown]
+        lines.append("variance " + ", ".join(f"{one:.2g}" for one in variances))
+    return "\n".join(lines)
+
+
+def autocorrelation(signal: np.ndarray, num_lags: int) -> np.ndarray:
+    """Return the correlation of a signal (T,) with itself, num_lags long, 1 at lag 0."""
+    centred = signal - signal.mean()
+    spectrum = np.fft.rfft(centred, 2 * len(centred))
+    covariance = np.fft.irfft(np.abs(spectrum) ** 2)[:num_lags]
+    return covariance / covariance[0]
+
+
+def _standard(signals: np.ndarray) -> np.ndarray:
+    return (signals - signals.mean(axis=0)) / signals.std(axis=0)
+
+
+def _edges(reach: float) -> list[float]:
+    return np.linspace(-reach, reach, _BINS).tolist()

@@ -1,0 +1,216 @@
+"""The training of a linear evaluation: once or once a seed, at one learning rate or several."""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+from omegaconf import OmegaConf
+from rich.console import Console
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.functional import nll_loss
+
+from solo_ldm.commands.linear.evaluation import (
+    Evaluation,
+    extract,
+    load_images,
+    predict,
+)
+from solo_ldm.commands.linear.model import LinearModel
+from solo_ldm.commands.linear.report import content_of
+from solo_ldm.commands.pretrain.results import preprocessing_of
+from solo_ldm.data.datasets.registry import stratified_indexes
+from solo_ldm.evaluation import assess_predictions, score_of
+from solo_ldm.files import write_atomically, write_json
+from solo_ldm.run.callbacks.checkpoints import KeepLastAndBest
+from solo_ldm.run.callbacks.guards import EpochSeed, NoteUnreadable, StopAtNonFinite
+from solo_ldm.run.callbacks.progress import ShowProgress, TrainingClock
+from solo_ldm.run.folder import RunFolder, save_args
+from solo_ldm.run.logger import MetricsCSV
+from solo_ldm.run.trainer import (
+    build_trainer,
+    checkpoint_to_resume,
+    without_lightnings_advice,
+)
+from solo_ldm.weights.export import write_backbone
+
+# Share of the training images that choose among several learning rates.
+HELD_OUT = 0.1
+
+
+def train_seeds(run: Evaluation, console: Console) -> dict[str, Any] | None:
+    """Train once, or once a seed, each in a folder of its own in the run's.
+
+    Returns:
+        The content of results.json: with several seeds that of the first one's classifier, and
+        how much the score varies besides. None in helper processes and after an interruption.
+    """
+    if run.cfg.seeds is None:
+        return train(run, console)
+    save_args(run.folder, run.cfg)
+    parts: list[dict[str, Any]] = []
+    for seed in run.cfg.seeds:
+        cfg: Any = OmegaConf.merge(run.cfg, {"seed": seed, "seeds": None})
+        folder = RunFolder(run.folder.path / f"seed-{seed}")
+        if folder.finished:
+            parts.append(json.loads(folder.results.read_text()))
+            continue
+        console.print(f"seed {seed}", highlight=False)
+        data = load_images(cfg, run.pretrained, seed, run.hardware.device)
+        results = train(replace(run, cfg=cfg, data=data, folder=folder), console)
+        if results is None:
+            return None
+        write_json(folder.results, results)
+        parts.append(results)
+    scores = [part["top1"] for part in parts]
+    several = {
+        "seeds": list(run.cfg.seeds),
+        "top1": scores,
+        "top1_mean": statistics.fmean(scores),
+        "top1_std": statistics.stdev(scores) if len(scores) > 1 else None,
+    }
+    return {**parts[0], "seeds": several, "seconds": sum(part["seconds"] for part in parts)}
+
+
+def train(run: Evaluation, console: Console) -> dict[str, Any] | None:
+    """Train the classifiers of one seed and score one of them.
+
+    Returns:
+        The content of results.json; None in helper processes and after an interruption.
+    """
+    cfg, data, hardware, folder = run.cfg, run.data, run.hardware, run.folder
+    pl.seed_everything(cfg.seed, verbose=False)
+    held_out = _hold_out(run) if len(cfg.optimizer.lr) > 1 else None
+    data.check_batches(hardware.num_processes)
+    # solo-learn's rule: rates are given for 256 images a step.
+    rates = [rate * samples_of_a_step(run) / 256 for rate in cfg.optimizer.lr]
+    # The seeds share the weights as they were read: fine-tuning changes a copy.
+    backbone: Any = copy.deepcopy(run.pretrained.backbone)
+    model = LinearModel(cfg, backbone, backbone.num_features, data.num_classes, rates)
+    resume = checkpoint_to_resume(cfg, folder, model)
+    logger, clock = MetricsCSV(folder.metrics), TrainingClock()
+    if resume is not None:
+        logger.keep_before(resume.epoch)
+        data.first_epoch = resume.epoch
+        console.print(f"continuing {resume.path} after epoch {resume.epoch}", soft_wrap=True)
+    callbacks: list[Callback] = [
+        EpochSeed(cfg.seed),
+        StopAtNonFinite(),
+        NoteUnreadable(data, console),
+        clock,
+        ShowProgress(console, clock, loss="train_class_loss", accuracy="top-1"),
+    ]
+    if cfg.checkpoint.enabled:
+        callbacks.append(KeepLastAndBest(folder, cfg.checkpoint.frequency, "val_acc1", "max"))
+    with without_lightnings_advice():
+        trainer = build_trainer(cfg, hardware, folder, logger, callbacks, validates=True)
+        if trainer.is_global_zero:
+            save_args(folder, cfg)
+        trainer.fit(model, datamodule=data, ckpt_path=resume.path if resume else None)
+    if trainer.interrupted or not trainer.is_global_zero:
+        return None
+    model.cpu().eval()
+    chosen, choice = _choose(run, model, held_out, console)
+    classifier = model.classifiers[chosen]
+    test = extract(run, model.backbone, "val", console)
+    score = score_of(
+        assess_predictions(predict(classifier, test), test.labels),
+        protocol=cfg.protocol,
+        settings={
+            **_settings(run, trainer.optimizers[0].defaults),
+            "lr_of_a_step": rates[chosen],
+            **choice,
+        },
+        num_train=data.num_train_images,
+        seconds=clock.seconds,
+        epoch=run.pretrained.epoch,
+        feature_layer=run.pretrained.feature_layer,
+        preprocessing=preprocessing_of(data),
+    )
+    _save_weights(run, classifier, model.backbone if model.finetune else None)
+    return content_of(run, score)
+
+
+def samples_of_a_step(run: Evaluation) -> int:
+    """Return how many images all processes together use in one step of the optimiser."""
+    cfg = run.cfg
+    return cfg.optimizer.batch_size * run.hardware.num_processes * cfg.accumulate_grad_batches
+
+
+def _hold_out(run: Evaluation) -> Evaluation:
+    """Take a tenth of the training images out of the run's; return it with those alone."""
+    data = load_images(run.cfg, run.pretrained, run.cfg.seed, run.hardware.device)
+    source = data.source("train")
+    labels = np.empty(0, np.int64) if source is None else source.labels
+    chosen = stratified_indexes(labels, HELD_OUT, keep_one=True)
+    if not len(chosen):
+        raise ValueError(
+            f"optimizer.lr: several rates need {1 / HELD_OUT:.0f} or more training images, some "
+            f"of which choose among them, got {len(labels)}; give one rate"
+        )
+    data.keep("train", chosen)
+    run.data.keep("train", np.setdiff1d(np.arange(len(labels)), chosen))
+    return replace(run, data=data)
+
+
+def _choose(
+    run: Evaluation, model: LinearModel, held_out: Evaluation | None, console: Console
+) -> tuple[int, dict[str, Any]]:
+    """Return the number of the classifier that held-out images choose, and the record of it.
+
+    The highest accuracy wins, among equals the lowest cross-entropy: few images make many equals.
+    """
+    if held_out is None:
+        return 0, {"lr": run.cfg.optimizer.lr[0]}
+    features = extract(held_out, model.backbone, "train", console)
+    rows: list[tuple[float, float]] = []
+    for classifier in model.classifiers:
+        logs = predict(classifier, features).log()
+        correct = (logs.argmax(dim=1) == features.labels).double().mean()
+        rows.append((float(correct), -float(nll_loss(logs, features.labels))))
+    chosen = max(range(len(rows)), key=rows.__getitem__)
+    record = {
+        "lr": run.cfg.optimizer.lr[chosen],
+        "lr_chosen_from": list(run.cfg.optimizer.lr),
+        "lr_held_out_top1": [top1 for top1, _ in rows],
+        "num_held_out": len(features.labels),
+    }
+    return chosen, record
+
+
+def _settings(run: Evaluation, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that the score depends on, the optimiser's own defaults included."""
+    cfg = run.cfg
+    optimizer: Any = OmegaConf.to_container(cfg.optimizer)
+    # Rates and weight decay differ between parameter groups; the configuration has those.
+    own = {key: value for key, value in defaults.items() if key not in ("lr", "weight_decay")}
+    settings = {
+        "optimizer": {**optimizer, "kwargs": own},
+        "scheduler": OmegaConf.to_container(cfg.scheduler),
+        "epochs": cfg.max_epochs,
+        "samples_of_a_step": samples_of_a_step(run),
+        "normalise_features": cfg.normalise_features,
+        "label_smoothing": cfg.label_smoothing,
+        "augmentations": [asdict(view) for view in run.data.views],
+        "precision": run.hardware.precision,
+    }
+    if cfg.protocol == "finetune":
+        settings |= {"mixup": cfg.mixup, "cutmix": cfg.cutmix}
+    return settings
+
+
+def _save_weights(run: Evaluation, classifier: nn.Module, backbone: nn.Module | None) -> None:
+    weights = {key: value.contiguous() for key, value in classifier.state_dict().items()}
+    write_atomically(run.folder.classifier, lambda path: save_file(weights, path))
+    if backbone is not None:
+        data, about = run.data, {"method": "finetune", "epoch": run.cfg.max_epochs}
+        built_by = run.pretrained.built_by
+        write_backbone(run.folder.backbone, backbone, built_by, data.mean, data.std, about)

@@ -1,1 +1,0 @@
-"""Methods × seeds under one budget, ranked: the command `compare`."""

@@ -1,0 +1,1 @@
+"""Configuration: schemas, completion, checks of keys and values, one-line errors."""

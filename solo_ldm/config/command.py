@@ -1,0 +1,161 @@
+"""A command whose keys Hydra reads, and errors in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from solo_ldm.config.schema import aliases, nearest_key, open_keys
+
+# Hydra reports errors by itself and leaves with its own code unless it is told to raise them.
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+
+_NAMING_FLAGS = {"--config-name", "-cn", "--help", "-h", "--hydra-help", "--version"}
+_PRINTING_FLAGS = {"--cfg", "-c", "--info", "-i", *_NAMING_FLAGS} - {"--config-name", "-cn"}
+
+
+@dataclass(frozen=True)
+class HydraCommand:
+    """A command whose keys Hydra reads.
+
+    Args:
+        work: takes the composed configuration, completes it before it imports what is slow, and
+            returns the exit code, or anything else for success.
+        schema: "module:class" of the keys, imported when one is misspelt.
+        default: configuration without --config-name; None where one has to be named.
+        package: where the packaged configurations lie.
+        positional: key that an argument without = before all others gives.
+    """
+
+    work: Callable[[Any], Any]
+    schema: str
+    default: str | None = None
+    package: str = "solo_ldm.configs"
+    positional: str | None = None
+
+    def __call__(self, arguments: Sequence[str]) -> int:
+        """Compose the configuration that the arguments name and work with it.
+
+        Returns:
+            The exit code: what the work returned, 2 after an error that a user can mend.
+        """
+        import hydra
+        from omegaconf import DictConfig
+
+        codes: list[int] = []
+
+        @hydra.main(
+            version_base="1.3", config_path=f"pkg://{self.package}", config_name=self.default
+        )
+        def run(cfg: DictConfig) -> None:
+            # Errors end here: Hydra would print a line of its own for those that reach it.
+            with one_line_errors(self._schema):
+                result = self.work(cfg)
+                codes.append(result if isinstance(result, int) else 0)
+
+        flags = {argument.partition("=")[0] for argument in arguments}
+        if self.default is None and not flags & _NAMING_FLAGS:
+            leave(f"give --config-name: {', '.join(self._names())} or a YAML with --config-path")
+        if not flags & _PRINTING_FLAGS and "LOCAL_RANK" not in os.environ:
+            print(f"{Path(sys.argv[0]).name}: loading libraries", file=sys.stderr)
+        sys.argv = [sys.argv[0], *self._for_hydra(arguments)]
+        with one_line_errors(self._schema):
+            run()
+        return max(codes, default=0)
+
+    def _schema(self) -> type:
+        module, _, name = self.schema.partition(":")
+        return getattr(import_module(module), name)
+
+    def _names(self) -> list[str]:
+        """Return the packaged configurations of the command's own kind."""
+        texts = {one.name: one for one in files(self.package).iterdir()}
+        named = [name for name in sorted(texts) if name.endswith(".yaml")]
+        return [name.removesuffix(".yaml") for name in named if "- host" in texts[name].read_text()]
+
+    def _for_hydra(self, arguments: Sequence[str]) -> list[str]:
+        """Return the arguments as Hydra takes them.
+
+        Paths are absolute, older names of keys replaced by the present ones, and overrides below
+        a part that is open may add keys: the checks of `work` know them, Hydra does not.
+        """
+        schema, made = self._schema(), []
+        older, open_parts = aliases(schema), tuple(f"{part}." for part in open_keys(schema))
+        for i, argument in enumerate(with_packaged_groups(list(arguments), self.package)):
+            key, separator, value = argument.partition("=")
+            if i == 0 and not separator and self.positional and not key.startswith("-"):
+                key, separator, value = self.positional, "=", argument
+            key = older.get(key, key)
+            made.append(f"{'++' if key.startswith(open_parts) else ''}{key}{separator}{value}")
+        return made
+
+
+def with_packaged_groups(arguments: list[str], package: str) -> list[str]:
+    """Make a --config-path absolute and let its YAMLs use the packaged groups.
+
+    Hydra would take the path relative to the code rather than to where the user is.
+    """
+    arguments = list(arguments)
+    for i, argument in enumerate(arguments):
+        flag, separator, value = argument.partition("=")
+        if flag not in ("--config-path", "-cp"):
+            continue
+        if separator:
+            arguments[i] = f"{flag}={Path(value).resolve()}"
+        elif i + 1 < len(arguments):
+            arguments[i + 1] = str(Path(arguments[i + 1]).resolve())
+        return [*arguments, f"hydra.searchpath=[pkg://{package}]"]
+    return arguments
+
+
+@contextmanager
+def one_line_errors(schema: Callable[[], type] | None = None) -> Iterator[None]:
+    """Turn errors that a user can mend into one line and exit code 2; see `one_line`."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ValueError, FileNotFoundError) as error:
+        if os.environ.get("SOLO_LDM_DEBUG"):
+            raise
+        leave(one_line(error, schema))
+
+
+def one_line(error: BaseException, schema: Callable[[], type] | None = None) -> str:
+    """Say in one line what an error says in several.
+
+    An error from a loader's worker process arrives with its trace as text; its last line is the
+    message. Hydra's errors list choices on lines of their own.
+
+    Args:
+        error: what was raised.
+        schema: gives the dataclass of the keys that an unknown key is compared with.
+    """
+    text = str(error).strip()
+    if "Original Traceback" in text:
+        text = text.splitlines()[-1]
+        return text.partition(": ")[2] or text
+    override = re.search(r"Could not override '([^']+)'", text)
+    if override:
+        key = override.group(1)
+        nearest = nearest_key(key, schema()) if schema else ""
+        if nearest.endswith(f" {key}?"):  # a mapping that is open, which Hydra wants a + for
+            return f"{key} cannot be replaced: set its keys one by one, +{key}.KEY=VALUE"
+        return f"unknown key {key}{nearest}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines) if lines else type(error).__name__
+
+
+def leave(message: str) -> None:
+    """Print an error and leave with exit code 2."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,262 @@
+"""Schemas of configurations: keys, types and bounds in one place, and the one checker of them.
+
+A schema is a dataclass. The field of a key may carry what its values must satisfy (`number`,
+`choice`); `complete` lays a configuration over the defaults and the schema and checks all of it.
+Nothing here imports torch: a misspelt key is refused before the slow imports.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib import import_module
+from importlib.resources import files
+from typing import Any, Optional, get_type_hints
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from solo_ldm.config.suggestions import suggestion
+
+# Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
+# ruff: noqa: UP045
+
+
+def number(low: float = -math.inf, *, above: float = -math.inf, default: Any = MISSING) -> Any:
+    """Declare a key whose numbers are finite, at least `low` and greater than `above`.
+
+    A list is checked entry by entry; null, where the type allows it, is not checked.
+    """
+    return field(default=default, metadata={"low": low, "above": above})
+
+
+def choice(*names: str, default: Any = MISSING) -> Any:
+    """Declare a key that takes one of some names, or a list of them."""
+    return field(default=default, metadata={"choices": names})
+
+
+def mapping(keys: str | None = None) -> Any:
+    """Declare a key that holds keys of its own, none by default.
+
+    Args:
+        keys: "module:function" that lists them, imported when one is misspelt.
+    """
+    return field(default_factory=dict, metadata={"keys": keys})
+
+
+@dataclass
+class BackboneConfig:
+    """backbone.*."""
+
+    name: str = MISSING
+    kwargs: dict[str, Any] = mapping()
+
+
+@dataclass
+class SchedulerConfig:
+    """scheduler.*, in solo-learn's names."""
+
+    name: str = choice("warmup_cosine", "step", "none")
+    warmup_epochs: float = number(0)
+    warmup_start_lr: float = number(0)
+    min_lr: float = number(0)
+    lr_decay_steps: Optional[list[int]] = None
+    interval: str = choice("step", "epoch")
+
+
+@dataclass
+class PerformanceConfig:
+    """performance.*."""
+
+    disable_channel_last: bool = MISSING
+    compile: bool = MISSING
+
+
+@dataclass
+class CheckpointConfig:
+    """checkpoint.*; keep_prev is solo-learn's and has no effect here."""
+
+    enabled: bool = MISSING
+    dir: str = MISSING
+    frequency: int = number(1)
+    keep_prev: bool = False
+
+
+@dataclass
+class AutoResumeConfig:
+    """auto_resume.*; max_hours is solo-learn's and has no effect here."""
+
+    enabled: bool = MISSING
+    max_hours: Optional[float] = None
+
+
+@dataclass
+class WandbConfig:
+    """wandb.*."""
+
+    enabled: bool = MISSING
+    entity: Optional[str] = None
+    project: str = MISSING
+    offline: bool = MISSING
+
+
+@dataclass
+class TensorboardConfig:
+    """tensorboard.*."""
+
+    enabled: bool = MISSING
+
+
+@dataclass
+class TrainingConfig:
+    """The keys of every command that trains: image methods, classifiers, time series."""
+
+    name: str = MISSING
+    seed: int = MISSING
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    max_epochs: int = number(1)
+    accelerator: str = MISSING
+    devices: Any = MISSING
+    num_nodes: int = number(1)
+    strategy: str = MISSING
+    precision: Any = MISSING
+    sync_batchnorm: bool = MISSING
+    accumulate_grad_batches: int = number(1)
+    trainer: dict[str, Any] = mapping()
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    auto_resume: AutoResumeConfig = field(default_factory=AutoResumeConfig)
+    resume_from_checkpoint: Optional[str] = None
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+    tensorboard: TensorboardConfig = field(default_factory=TensorboardConfig)
+
+
+def complete(
+    cfg: DictConfig, schema: type, defaults_file: str, package: str = "solo_ldm.configs"
+) -> DictConfig:
+    """Lay a configuration over a file of defaults and both over a schema, and check all keys.
+
+    Args:
+        cfg: what Hydra composed.
+        schema: a dataclass of the keys, their types and bounds.
+        defaults_file: a file of the package that sets every key that has a default.
+        package: where the file lies.
+
+    Returns:
+        The whole configuration, interpolations resolved, open to further keys.
+
+    Raises:
+        ValueError: one line naming the key that is unknown, missing, of the wrong type or out of
+            its bounds.
+    """
+    try:
+        merged = OmegaConf.merge(
+            OmegaConf.structured(schema), defaults(defaults_file, package), _renamed(cfg, schema)
+        )
+        OmegaConf.resolve(merged)
+    except OmegaConfBaseException as error:
+        raise ValueError(one_line(error, schema)) from None
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        raise ValueError(f"missing key {missing[0]}: set it in the YAML or on the command line")
+    for key, value, metadata in _declared(merged, schema, ""):
+        _check(key, value, metadata)
+    plain = OmegaConf.create(OmegaConf.to_container(merged))
+    return plain  # pyright: ignore[reportReturnType]
+
+
+def defaults(name: str = "host.yaml", package: str = "solo_ldm.configs") -> DictConfig:
+    """Return the defaults of a file of a package, without Hydra's own nodes."""
+    cfg = OmegaConf.create((files(package) / name).read_text())
+    return OmegaConf.masked_copy(cfg, [k for k in cfg if k not in ("defaults", "hydra")])  # pyright: ignore
+
+
+def as_object(schema: type, given: Any, prefix: str, keys: type | None = None) -> Any:
+    """Build a schema's dataclass from a mapping of its keys, all of them checked.
+
+    Args:
+        schema: the dataclass.
+        given: the mapping.
+        prefix: the mapping's key, for messages; "data." for data.*.
+        keys: the schema of the whole configuration, whose keys a misspelt one is compared with.
+    """
+    try:
+        node = OmegaConf.merge(OmegaConf.structured(schema), given)
+        built = OmegaConf.to_object(node)
+    except OmegaConfBaseException as error:
+        raise ValueError(one_line(error, keys or schema, prefix)) from None
+    for key, value, metadata in _declared(node, schema, prefix):
+        _check(key, value, metadata)
+    return built
+
+
+def nearest_key(key: str, schema: type) -> str:
+    """Return ': did you mean …?' for the schema's key nearest to `key`, or nothing."""
+    known = []
+    for name, _, metadata in _declared(None, schema, ""):
+        known.append(name)
+        if metadata.get("keys") and key.startswith(f"{name}."):
+            module, _, function = metadata["keys"].partition(":")
+            known += [f"{name}.{one}" for one in getattr(import_module(module), function)()]
+    return suggestion(key, known)
+
+
+def aliases(schema: type) -> dict[str, str]:
+    """Return older names of a schema's keys, with their present ones: its `ALIASES`."""
+    return getattr(schema, "ALIASES", {})
+
+
+def open_keys(schema: type) -> list[str]:
+    """Return the keys of a schema that hold keys of their own."""
+    return [name for name, _, metadata in _declared(None, schema, "") if "keys" in metadata]
+
+
+def _renamed(cfg: DictConfig, schema: type) -> DictConfig:
+    """Give the older names of keys their present ones."""
+    older = {old: new for old, new in aliases(schema).items() if old in cfg}
+    if not older:
+        return cfg
+    renamed = OmegaConf.masked_copy(cfg, [key for key in cfg if key not in older])  # pyright: ignore
+    for old, new in older.items():
+        OmegaConf.update(renamed, new, cfg[old], force_add=True)
+    return renamed
+
+
+def one_line(error: OmegaConfBaseException, schema: type, prefix: str = "") -> str:
+    """Say what OmegaConf found wrong with a configuration, in one line."""
+    key = f"{prefix}{error.full_key or ''}"
+    if isinstance(error, (ConfigKeyError, ConfigAttributeError)):
+        return f"unknown key {key}{nearest_key(key, schema)}"
+    return f"{key}: {str(error).splitlines()[0]}"
+
+
+def _declared(node: Any, schema: type, prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each key of a schema, its value in `node` (None without one) and its metadata."""
+    hints = get_type_hints(schema)
+    for one in fields(schema):
+        value = None if node is None else node[one.name]
+        yield f"{prefix}{one.name}", value, one.metadata
+        if is_dataclass(hints[one.name]) and one.default is NO_DEFAULT:
+            yield from _declared(value, hints[one.name], f"{prefix}{one.name}.")  # pyright: ignore
+
+
+def _check(key: str, value: Any, metadata: Any) -> None:
+    for one in value if OmegaConf.is_list(value) else [value]:
+        if one is None:
+            continue
+        if "choices" in metadata and one not in metadata["choices"]:
+            expected = " or ".join(metadata["choices"])
+            raise ValueError(f"{key}: expected {expected}, got {one!r}")
+        if "low" in metadata and not (
+            math.isfinite(one) and one >= metadata["low"] and one > metadata["above"]
+        ):
+            raise ValueError(f"{key}: expected {_bounds(metadata)}, got {one}")
+
+
+def _bounds(metadata: Any) -> str:
+    if math.isfinite(metadata["above"]):
+        return f"a number above {metadata['above']:g}"
+    if math.isfinite(metadata["low"]):
+        return f"at least {metadata['low']:g}"
+    return "a finite number"

@@ -1,0 +1,1 @@
+"""Views of images: drawn as numbers, applied to pixels."""

@@ -1,0 +1,1 @@
+"""Loaders: torchvision and DALI, which draw the same views."""

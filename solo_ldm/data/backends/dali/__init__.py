@@ -1,0 +1,1 @@
+"""Loading with DALI, on a GPU or a CPU."""

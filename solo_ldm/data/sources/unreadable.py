@@ -1,0 +1,66 @@
+"""Images that cannot be read: another stands in for each, and their names are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import distributed
+
+from solo_ldm.data.sources.images import FileImages, ImageSource, UnreadableImageError
+
+
+class Unreadable:
+    """Which images of a source turned out to be unreadable, known to every loader process.
+
+    Args:
+        source: of the images.
+    """
+
+    def __init__(self, source: ImageSource) -> None:
+        self._source = source
+        # One byte an image in shared memory: what a worker finds out, the main process sees.
+        self._flags = torch.zeros(len(source), dtype=torch.bool).share_memory_()
+
+    def mark(self, index: int) -> None:
+        """Note that image `index` cannot be read."""
+        self._flags[index] = True
+
+    def __contains__(self, index: int) -> bool:
+        return bool(self._flags[index])
+
+    def stand_in(self, index: int) -> int:
+        """Return the next image, cyclically, that is not known to be unreadable.
+
+        Raises:
+            UnreadableImageError: there is none left.
+        """
+        number = len(self._flags)
+        for step in range(1, number):
+            other = (index + step) % number
+            if not self._flags[other]:
+                return other
+        raise UnreadableImageError(
+            f"none of the {number} images of {self._source.name} can be read; "
+            f"are they images? the first is {self.name(0)}"
+        )
+
+    def names(self) -> list[str]:
+        """Return the paths of the images found unreadable so far, in order."""
+        return [self.name(index) for index in torch.nonzero(self._flags).flatten().tolist()]
+
+    def share(self) -> None:
+        """Tell the processes of a distributed run what each has found; all must call it."""
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return
+        mine = torch.nonzero(self._flags).flatten().tolist()
+        everyones: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(everyones, mine)
+        for found in everyones:
+            self._flags[found] = True
+
+    def name(self, index: int) -> str:
+        """Return the path of an image, or its number where it has none."""
+        if isinstance(self._source, FileImages):
+            return self._source.path(index)
+        return f"image {index}"

@@ -1,1 +1,0 @@
-"""The host: runs, checkpoints, callbacks and the command that ties them together."""

@@ -1,0 +1,1 @@
+"""Latent distribution matching of two or more views."""

@@ -1,0 +1,1 @@
+"""What a training run is: its folder, identity, trainer, callbacks and record."""

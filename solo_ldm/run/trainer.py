@@ -1,0 +1,177 @@
+"""What every command that trains asks of Lightning: the trainer, and where training continues."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
+
+from solo_ldm.config.suggestions import suggestion
+from solo_ldm.run.callbacks.checkpoints import AtomicCheckpointIO
+from solo_ldm.run.folder import RunFolder, check_fits, load_checkpoint
+from solo_ldm.run.hardware import Hardware
+from solo_ldm.run.logger import MetricsCSV
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where training continues.
+
+    Args:
+        path: of the checkpoint.
+        epoch: the first that is still to be trained.
+    """
+
+    path: str
+    epoch: int
+
+
+def is_helper_process() -> bool:
+    """Return whether Lightning started this process to help another one."""
+    return getattr(rank_zero_only, "rank", 0) != 0
+
+
+def checkpoint_to_resume(
+    cfg: DictConfig, folder: RunFolder, module: pl.LightningModule
+) -> Resume | None:
+    """Find the checkpoint to continue from: the configured one, or the folder's last.
+
+    Args:
+        cfg: holds resume_from_checkpoint, auto_resume.enabled and max_epochs.
+        folder: of the run.
+        module: what the checkpoint must fit.
+
+    Returns:
+        The checkpoint; None to start from the beginning.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: it is of another architecture, has been trained for longer than asked, or is
+            nothing that the zoo has.
+    """
+    path = cfg.resume_from_checkpoint
+    if path is None:
+        if not (cfg.auto_resume.enabled and folder.last.exists()):
+            return None
+        path = str(folder.last)
+    elif path.startswith("zoo:"):
+        # Imported when needed: the zoo reads runs through this package.
+        from solo_ldm import zoo
+
+        path = str(zoo.training_state(path))
+    checkpoint = load_checkpoint(path)
+    module.on_load_checkpoint(checkpoint)
+    check_fits(module, checkpoint, path)
+    epoch = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    if epoch > cfg.max_epochs:
+        raise ValueError(
+            f"{path} was trained for {epoch} epochs already, max_epochs is {cfg.max_epochs}: "
+            f"raise max_epochs above {epoch}"
+        )
+    return Resume(path, epoch)
+
+
+def build_trainer(
+    cfg: DictConfig,
+    hardware: Hardware,
+    folder: RunFolder,
+    logger: MetricsCSV,
+    callbacks: Sequence[Callback],
+    validates: bool,
+) -> pl.Trainer:
+    """Build Lightning's trainer as the configuration says.
+
+    Args:
+        cfg: holds max_epochs, num_nodes, accumulate_grad_batches, checkpoint, wandb, tensorboard
+            and trainer, whose keys go before all others.
+        hardware: what it trains on.
+        folder: of the run.
+        logger: takes the metrics of each epoch.
+        callbacks: in order.
+        validates: whether there are validation images.
+    """
+    accepted = inspect.signature(pl.Trainer).parameters
+    for key in cfg.trainer:
+        if key not in accepted:
+            raise ValueError(f"unknown key trainer.{key}{suggestion(str(key), list(accepted))}")
+    if hardware.accelerator == "cuda":
+        torch.set_float32_matmul_precision("high")
+    return pl.Trainer(
+        **{
+            "max_epochs": cfg.max_epochs,
+            "accelerator": hardware.accelerator,
+            "devices": hardware.devices,
+            "num_nodes": cfg.num_nodes,
+            "strategy": hardware.strategy,
+            "precision": hardware.precision,
+            "sync_batchnorm": hardware.sync_batchnorm,
+            "accumulate_grad_batches": cfg.accumulate_grad_batches,
+            "logger": [logger, *_extra_loggers(cfg, folder)],
+            "callbacks": list(callbacks),
+            "plugins": [AtomicCheckpointIO()],
+            "enable_checkpointing": cfg.checkpoint.enabled,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "limit_val_batches": 1.0 if validates else 0,
+            # The data module's sampler shards by itself.
+            "use_distributed_sampler": False,
+            "default_root_dir": folder.path,
+            **cfg.trainer,
+        }
+    )
+
+
+def _extra_loggers(cfg: DictConfig, folder: RunFolder) -> list[Any]:
+    loggers: list[Any] = []
+    if cfg.wandb.enabled:
+        from lightning.pytorch.loggers import WandbLogger
+
+        # The run id makes a resumed run continue the same W&B run.
+        wandb = {"project": cfg.wandb.project, "entity": cfg.wandb.entity}
+        loggers.append(
+            WandbLogger(
+                name=folder.path.name,
+                id=folder.path.name,
+                save_dir=folder.path,
+                resume="allow",
+                offline=cfg.wandb.offline,
+                **wandb,
+            )
+        )
+    if cfg.tensorboard.enabled:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        loggers.append(TensorBoardLogger(folder.path, name="tensorboard", version=""))
+    return loggers
+
+
+@contextmanager
+def without_lightnings_advice() -> Iterator[None]:
+    """Silence lightning's start-up notes and advice on workers; errors and our warnings remain."""
+    notes = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [note.level for note in notes]
+    for note in notes:
+        note.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            # lightning 2.6 asks torch 2.15 for a tree type that torch is about to rename.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            # A callback that watches may be left out when a run is continued.
+            warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
+            yield
+    finally:
+        for note, level in zip(notes, before, strict=True):
+            note.setLevel(level)

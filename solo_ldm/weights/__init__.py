@@ -1,0 +1,1 @@
+"""Weights of any origin in, safetensors out."""

@@ -1,0 +1,108 @@
+"""A backbone as one safetensors file with timm's keys, which says by itself how to rebuild it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from solo_ldm.backbones import load_backbone
+from solo_ldm.files import write_atomically
+from solo_ldm.weights.pretrained import load_pretrained
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def write_backbone(
+    path: Path,
+    backbone: nn.Module,
+    built_by: Mapping[str, Any],
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    about: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a backbone's weights, and in the metadata what `load_backbone` needs to rebuild it.
+
+    Args:
+        path: of the safetensors file, written whole or not at all.
+        backbone: the network.
+        built_by: the arguments of `create_backbone` that made it.
+        mean: of the channels R, G, B that normalise its images; None where not known.
+        std: of the channels R, G, B.
+        about: further facts for the record: method, epoch.
+        dtype: of the stored floating point weights; None keeps theirs.
+    """
+    weights = {}
+    for key, value in backbone.state_dict().items():
+        value = value.detach().contiguous().cpu()
+        weights[key] = value.to(dtype) if dtype and value.is_floating_point() else value
+    metadata = {"backbone": json.dumps(dict(built_by))}
+    if mean is not None and std is not None:
+        metadata["normalisation"] = json.dumps({"mean": list(mean), "std": list(std)})
+    if about:
+        metadata["about"] = json.dumps(dict(about))
+    write_atomically(path, lambda temporary: temporary.write_bytes(serialised(weights, metadata)))
+
+
+def serialised(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the content of a safetensors file, the same bytes for the same weights and metadata.
+
+    safetensors itself writes the keys of the metadata in a random order, so that a published hash
+    would not come out again.
+    """
+    written = save(dict(weights), dict(metadata))
+    length = int.from_bytes(written[:8], "little")
+    header = json.dumps(json.loads(written[8 : 8 + length]), sort_keys=True, separators=(",", ":"))
+    padded = header.encode()
+    padded += b" " * (-len(padded) % 8)  # tensors start at a multiple of 8 bytes, as in its format
+    return len(padded).to_bytes(8, "little") + padded + written[8 + length :]
+
+
+def export_backbone(
+    source: str | Path,
+    path: str | Path,
+    dtype: str | None = None,
+    *,
+    backbone_name: str | None = None,
+) -> Path:
+    """Write the backbone of any source of weights as a safetensors file with timm's keys.
+
+    The file is read back and loaded before this returns.
+
+    Args:
+        source: anything that `load_pretrained` reads.
+        path: of the file to write; ends in .safetensors.
+        dtype: float32, float16 or bfloat16; None keeps that of the source.
+        backbone_name: for a checkpoint that does not say its own.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: in one line: another ending, an unknown dtype, a source that cannot be read.
+        FileNotFoundError: in one line: no such source.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"path: expected a name that ends in .safetensors, got {path.name!r}")
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+    pretrained = load_pretrained(source, backbone_name=backbone_name)
+    about = {"method": pretrained.method, "epoch": pretrained.epoch, "source": pretrained.source}
+    write_backbone(
+        path,
+        pretrained.backbone,
+        pretrained.built_by,
+        pretrained.mean,
+        pretrained.std,
+        {key: value for key, value in about.items() if value is not None},
+        DTYPES[dtype] if dtype else None,
+    )
+    load_backbone(path)
+    return path

@@ -1,0 +1,84 @@
+"""The whole method of a run, for what needs more than its backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from solo_ldm.commands.pretrain.run import for_method
+from solo_ldm.data.config import DataConfig
+from solo_ldm.data.module import ImageDataModule
+from solo_ldm.methods import find_method
+from solo_ldm.run.configuration import complete
+from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.hardware import Hardware, resolve_hardware
+from solo_ldm.weights.safe_load import read_checkpoint
+from solo_ldm.weights.training_args import args_beside
+
+
+@dataclass(frozen=True)
+class TrainedMethod:
+    """A method as a run left it.
+
+    Args:
+        folder: of the run.
+        cfg: the run's configuration, on one device.
+        method: in evaluation mode, on the device of `hardware`.
+        data: the run's.
+        hardware: what it is computed on.
+        epoch: epochs that it was trained for.
+    """
+
+    folder: RunFolder
+    cfg: DictConfig
+    method: Any
+    data: ImageDataModule
+    hardware: Hardware
+    epoch: int
+
+
+def load_method(run: str | Path, accelerator: str = "auto") -> TrainedMethod:
+    """Build the method of a run and load its last checkpoint, without running code from it.
+
+    Args:
+        run: the run's folder, finished or not.
+        accelerator: auto, cpu or gpu.
+
+    Raises:
+        FileNotFoundError: in one line: no such folder, or no checkpoint in it.
+        ValueError: in one line: a configuration or a checkpoint that does not fit.
+    """
+    folder = RunFolder(Path(run).expanduser())
+    if not folder.path.is_dir():
+        raise FileNotFoundError(f"no run at {run}: give the folder that holds its args.json")
+    checkpoint = read_checkpoint(folder.last)
+    args = args_beside(folder.last)
+    if args is None:
+        raise FileNotFoundError(f"{run} holds no args.json: give the folder of one run")
+    cfg = complete(OmegaConf.create({**args, **_single_device(args, accelerator)}))
+    hardware = resolve_hardware(cfg)
+    data = ImageDataModule(
+        DataConfig(**cfg.data),
+        cfg.augmentations,
+        cfg.optimizer.batch_size,
+        cfg.seed,
+        hardware.device,
+    )
+    method = find_method(cfg.method)(for_method(cfg, data, hardware))
+    try:
+        method.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"{folder.last} is not of the method in args.json ({reason})") from None
+    epoch = int(checkpoint.get("epoch", -1)) + 1  # counted from 0, saved at the end of it
+    return TrainedMethod(folder, cfg, method.to(hardware.device).eval(), data, hardware, epoch)
+
+
+def _single_device(args: Mapping[str, Any], accelerator: str) -> dict[str, Any]:
+    performance = {**args.get("performance", {}), "compile": False}
+    one = {"devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
+    return {**one, "accelerator": accelerator, "sync_batchnorm": False, "performance": performance}

@@ -1,0 +1,89 @@
+"""What the configuration of a training, ours or solo-learn's, says of its network and images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solo_ldm.data import DATASETS
+from solo_ldm.weights.safe_load import plain
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network as a configuration names it.
+
+    Args:
+        name: None where it is not said.
+        kwargs: its further arguments.
+        image_size: side of the images in pixels; None where it is not said.
+    """
+
+    name: str | None
+    kwargs: dict[str, Any]
+    image_size: int | None
+
+
+def args_beside(path: Path) -> dict[str, Any] | None:
+    """Return the configuration in the args.json of the run that a file belongs to, if any."""
+    folders = [path.parent, *([path.parent.parent] if path.parent.name == "checkpoints" else [])]
+    for folder in folders:
+        file = folder / "args.json"
+        if file.is_file():
+            try:
+                args = json.loads(file.read_text())
+            except ValueError as error:
+                raise ValueError(f"{file} is no JSON ({error}); restore it or move it") from None
+            return args if isinstance(args, dict) else None
+    return None
+
+
+def stored_args(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the configuration that a checkpoint itself holds, if any."""
+    stored = plain(checkpoint.get("hyper_parameters"))
+    if not isinstance(stored, dict):
+        return None
+    return stored["cfg"] if isinstance(stored.get("cfg"), dict) else stored
+
+
+def describe(args: Mapping[str, Any] | None) -> Network:
+    """Return the network and the image size of a configuration, ours or solo-learn's."""
+    args = args or {}
+    # Before it used Hydra, solo-learn wrote the name alone.
+    backbone: Any = args.get("backbone", args.get("encoder"))
+    if not isinstance(backbone, Mapping):
+        backbone = {"name": backbone}
+    kwargs = dict(backbone.get("kwargs") or {})
+    size = _first_view(args).get("crop_size", args.get("crop_size"))
+    return Network(backbone.get("name"), kwargs, size if isinstance(size, int) else None)
+
+
+def _first_view(args: Mapping[str, Any]) -> Mapping[str, Any]:
+    views = args.get("augmentations")
+    return views[0] if isinstance(views, list) and views and isinstance(views[0], dict) else {}
+
+
+def normalisation_of(
+    args: Mapping[str, Any] | None, by_dataset: bool
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Return mean and std of the channels that the images of a training were normalised by.
+
+    Args:
+        args: the configuration of the training.
+        by_dataset: whether views without numbers of their own take those of our `DATASETS`.
+    """
+    view = _first_view(args or {})
+    mean, std = channels(view.get("mean")), channels(view.get("std"))
+    data = (args or {}).get("data")
+    dataset = DATASETS.get(data.get("dataset", "")) if isinstance(data, dict) else None
+    if dataset is not None and by_dataset:
+        mean, std = mean or dataset.mean, std or dataset.std
+    return mean, std
+
+
+def channels(values: Any) -> tuple[float, ...] | None:
+    """Return numbers a channel as a tuple, None for none."""
+    return tuple(float(value) for value in values) if values else None

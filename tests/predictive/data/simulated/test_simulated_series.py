@@ -1,0 +1,345 @@
+"""Simulated videos of a dot: what is on the frames, how the dot moves, and how it is repeated."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+from skimage.transform import swirl
+
+from predictive.data.simulated import frames as frames_module
+from predictive.data.simulated.frames import noisy, renderer, swirl_matrix
+from predictive.data.simulated.moving_dot import moving_dot
+from predictive.data.simulated.nonlinear_system import nonlinear_system, runge_kutta_step, velocity
+from predictive.data.simulated.ornstein_uhlenbeck import ornstein_uhlenbeck
+from predictive.data.simulated.place_cells import place_cells
+from predictive.data.simulated.simulation import random_streams
+
+SMALL = {"num_train": 6, "num_held_out": 3, "num_steps": 20}
+BUILDERS = {
+    "figure8": (moving_dot, {**SMALL, "random_phase": True}),
+    "circular": (
+        moving_dot,
+        {**SMALL, "motion": "circular", "jump_rate": 0.2, "process_noise": 0.1},
+    ),
+    "square": (moving_dot, {**SMALL, "motion": "square", "observation_noise_kind": "random"}),
+    "random_network": (moving_dot, {**SMALL, "rendering": "random_network"}),
+    "nonlinear": (nonlinear_system, {**SMALL, "observation_noise": 0.1}),
+    "linear": (ornstein_uhlenbeck, SMALL),
+    "mixed": (ornstein_uhlenbeck, {**SMALL, "mixing": "random_network"}),
+    "place_cells": (place_cells, {"duration_seconds": 120.0}),
+}
+
+
+def build(name, **settings):
+    builder, small = BUILDERS[name]
+    return builder(**{**small, **settings})
+
+
+def tensors(sequences):
+    return [sequences.inputs, sequences.lengths, sequences.start_seconds, *_values(sequences)]
+
+
+def _values(sequences):
+    return [sequences.targets[name] for name in sorted(sequences.targets)]
+
+
+def angles(position):
+    return torch.atan2(position[..., 1].double(), position[..., 0].double())
+
+
+def wrapped(angle):
+    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+
+
+def same(a, b):
+    return torch.equal(a.nan_to_num(-9.0), b.nan_to_num(-9.0))
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_same_seed_gives_the_same_bits_and_another_seed_other_data(name):
+    state = torch.get_rng_state()
+    first, again, other = build(name, seed=3), build(name, seed=3), build(name, seed=4)
+    for part in ("train", "held_out"):
+        pairs = zip(tensors(getattr(first, part)), tensors(getattr(again, part)), strict=True)
+        assert all(same(a, b) for a, b in pairs)
+    assert not same(first.held_out.inputs[:2, :20], other.held_out.inputs[:2, :20])
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_data_are_float32_with_a_unit_for_every_target_and_finite_inputs(name):
+    data = build(name)
+    for part in (data.train, data.held_out):
+        assert part.inputs.dtype == torch.float32
+        assert part.inputs.isfinite().all()
+        assert set(part.targets) == set(data.units)
+        assert all(v.dtype == torch.float32 and v.ndim == 3 for v in _values(part))
+        assert part.lengths.max() == part.inputs.shape[1]
+
+
+@pytest.mark.parametrize("name", [name for name in BUILDERS if name != "place_cells"])
+def test_held_out_data_differ_from_what_is_trained_on_and_do_not_depend_on_its_amount(name):
+    data, more = build(name), build(name, num_train=9)
+    assert not torch.equal(data.train.inputs[:3], data.held_out.inputs)
+    assert torch.equal(data.held_out.inputs, more.held_out.inputs)
+
+
+@pytest.mark.parametrize(("size", "strength", "radius"), [(10, 10, 200), (15, 10, 200), (6, 3, 20)])
+def test_the_swirl_is_that_of_scikit_image(size, strength, radius):
+    image = np.random.default_rng(0).random((size, size))
+    ours = swirl_matrix(size, strength, radius).numpy() @ image.ravel()
+    theirs = swirl(image, rotation=0, strength=strength, radius=radius)
+    np.testing.assert_allclose(ours.reshape(size, size), theirs, atol=1e-12)
+
+
+def test_the_dot_lies_at_the_scaled_position_with_rows_for_x_and_stays_within_the_frame():
+    render = renderer("plain", 10, random_streams(0, 1)[0])
+    positions = torch.tensor([[0.0, 0.0], [0.6, -1.2], [9.0, -9.0]])
+    images = render(positions).reshape(3, 10, 10)
+    for image, (row, column) in zip(images, [(5, 5), (6, 3), (9, 0)], strict=True):
+        assert image[row, column] == image.max()
+        assert image[row, column].item() == pytest.approx(1.0, abs=1e-6)
+    # Two pixels down and one across: e^(−(4 + 1) / 2).
+    assert images[0, 7, 6].item() == pytest.approx(math.exp(-2.5), rel=1e-5)
+
+
+def test_half_flip_mirrors_y_on_the_right_half_alone():
+    flip, plain = (renderer(r, 8, random_streams(0, 1)[0]) for r in ("half_flip", "plain"))
+    for x, sign in ((0.5, -1.0), (-0.5, 1.0)):
+        expected = plain(torch.tensor([x, sign * 0.7]))
+        assert torch.equal(flip(torch.tensor([x, 0.7])), expected)
+
+
+def test_a_random_network_keeps_apart_what_lies_apart_and_is_shared_with_the_held_out_data():
+    network = renderer("random_network", 10, random_streams(0, 1)[0])
+    side = torch.linspace(-1.5, 1.5, 13)
+    positions = torch.cartesian_prod(side, side)
+    outputs = network(positions)
+    assert outputs.shape == (169, 100)
+    ratio = torch.pdist(outputs) / torch.pdist(positions)
+    # Four leaky layers keep at least 0.01⁴ of a distance; what is met in practice is far more.
+    assert ratio.min() > 1e-4
+    data = build("random_network", observation_noise=0.0, random_phase=False)
+    assert torch.equal(data.train.inputs[0], data.held_out.inputs[0])
+
+
+def test_rendering_in_parts_changes_no_frame(monkeypatch):
+    states = torch.randn(7, 5, 2)
+    render = renderer("swirl", 6, random_streams(0, 1)[0])
+    generator = random_streams(0, 1)[0]
+    whole = noisy(render, states, 0.0, generator)
+    monkeypatch.setattr(frames_module, "_CHUNK_VALUES", 2 * 5 * 36)
+    torch.testing.assert_close(noisy(render, states, 0.0, generator), whole)
+
+
+@pytest.mark.parametrize("kind", ["constant", "random", "state"])
+def test_pixel_noise_has_the_variance_that_the_target_names(kind):
+    settings = {"num_train": 150, "num_held_out": 1, "observation_noise_kind": kind}
+    noisy_data = moving_dot(observation_noise=0.2, **settings).train
+    clean = moving_dot(observation_noise=0.0, **settings).train
+    variance = noisy_data.targets["noise_variance"]
+    square = (noisy_data.inputs - clean.inputs).square().mean(dim=-1, keepdim=True)
+    assert (square[variance < 1e-12] < 1e-6).all()
+    for low, high in ((1e-12, 0.1), (0.1, 0.19), (0.19, 9.0)):
+        chosen = (variance >= low) & (variance < high)
+        if chosen.sum() > 500:
+            # 500 frames of 100 pixels know their variance to 0.6 %.
+            ratio = square[chosen].sum() / variance[chosen].sum()
+            assert ratio.item() == pytest.approx(1.0, abs=0.03)
+
+
+def test_noise_levels_are_those_of_their_kind():
+    def level(kind):
+        data = moving_dot(observation_noise=0.2, observation_noise_kind=kind, num_train=200)
+        return data.train.targets["noise_variance"], data.train.targets["position"]
+
+    assert (level("constant")[0] == 0.2).all()
+    random = level("random")[0]
+    # Of a unit exponential E max(0, X − 0.3) = e^(−0.3) and P(X < 0.3) = 1 − e^(−0.3).
+    assert random.mean().item() == pytest.approx(0.2 * math.exp(-0.3), rel=0.04)
+    assert (random == 0).float().mean().item() == pytest.approx(1 - math.exp(-0.3), abs=0.015)
+    state, position = level("state")
+    torch.testing.assert_close(state, 0.2 * (position[..., :1] + 1) / 2)
+
+
+def test_the_figure_8_is_the_equation_and_takes_two_periods():
+    position = build("figure8", random_phase=False, period_seconds=0.5).train.targets["position"]
+    theta = math.pi * torch.arange(20, dtype=torch.float64) * 0.1 / 0.5
+    expected = torch.stack([theta.cos(), theta.sin() * theta.cos()], dim=-1)
+    torch.testing.assert_close(position, expected.float().expand(6, -1, -1))
+    torch.testing.assert_close(position[:, 10:], position[:, :10])
+
+
+def test_a_circling_dot_stays_on_the_unit_circle_and_turns_evenly_without_noise():
+    position = build("circular").train.targets["position"]
+    assert (position.norm(dim=-1) - 1).abs().max() < 1e-6
+    even = build("circular", jump_rate=0.0, process_noise=0.0).train
+    assert "jump" not in even.targets
+    turn = wrapped(angles(even.targets["position"]).diff(dim=1))
+    torch.testing.assert_close(turn, torch.full_like(turn, 0.1 * math.pi), atol=1e-6, rtol=0)
+
+
+def test_jumps_turn_the_dot_by_135_degrees_at_the_given_rate_and_are_marked():
+    data = build("circular", process_noise=0.0, num_train=500).train
+    turn = wrapped(angles(data.targets["position"]).diff(dim=1) - 0.1 * math.pi)
+    jump = data.targets["jump"][..., 0]
+    assert (jump[:, 0] == 0).all()
+    expected = jump[:, 1:].double() * math.radians(135.0)
+    torch.testing.assert_close(turn, expected, atol=1e-5, rtol=0)
+    assert jump[:, 1:].mean().item() == pytest.approx(0.2, abs=0.02)
+
+
+def test_process_noise_moves_the_dot_as_adding_it_and_going_back_to_the_circle_does():
+    data = build("circular", jump_rate=0.0, process_noise=0.3, num_train=2000).train
+    turn = wrapped(angles(data.targets["position"]).diff(dim=1) - 0.1 * math.pi).flatten()
+    start = torch.tensor([0.6, 0.8], dtype=torch.float64)
+    moved = start + math.sqrt(0.3) * torch.randn(40000, 2, dtype=torch.float64)
+    direct = wrapped(angles(moved) - angles(start))
+    assert turn.mean().item() == pytest.approx(0.0, abs=0.02)
+    for moment in (turn.cos().mean() - direct.cos().mean(), turn.var() - direct.var()):
+        assert moment.item() == pytest.approx(0.0, abs=0.025)
+
+
+def test_the_square_is_run_along_its_sides_at_one_speed_beside_the_phase_on_a_circle():
+    data = build("square", step_seconds=0.2, num_steps=41, random_phase=False).train
+    position = data.targets["position"].double()
+    assert (position.abs().amax(dim=-1) - 1).abs().max() < 1e-6
+    torch.testing.assert_close(position[0, 0], torch.tensor([1.0, -1.0]).double())
+    # Steps add up along both coordinates at a corner, so their sum is the way on the perimeter.
+    way = position.diff(dim=1).abs().sum(dim=-1)
+    torch.testing.assert_close(way, torch.full_like(way, 8 * 0.2 / 4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(position[:, 20:], position[:, :21], atol=1e-5, rtol=0)
+    assert (wrapped(angles(position).diff(dim=1)) > 0).all()
+    phase = 2 * math.pi * torch.arange(41) * 0.2 / 4
+    expected = torch.stack([phase.cos(), phase.sin()], dim=-1).expand(6, -1, -1)
+    torch.testing.assert_close(data.targets["phase_position"], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("motion", ["figure8", "circular", "square"])
+def test_a_random_phase_starts_anywhere_on_the_path_and_without_it_all_start_alike(motion):
+    settings = {**SMALL, "num_train": 2000, "motion": motion, "num_steps": 2}
+    start = moving_dot(random_phase=True, **settings).train.targets["position"][:, 0]
+    # The path is symmetric, so its points average to zero, with a standard error of 0.02.
+    assert start.mean(dim=0).abs().max() < 0.08
+    assert start.std(dim=0).min() > 0.3
+    alike = moving_dot(random_phase=False, **settings).train
+    assert (alike.targets["position"][:, 0].std(dim=0) == 0).all()
+
+
+def _polar_solution(position, seconds):
+    """Return where the system is after some time: θ grows evenly, and dr/dθ is then integrable."""
+    angle, radius = angles(position), position.norm(dim=-1)
+    wobble = [torch.sin(4 * (angle + s + 3 * math.pi / 8)) for s in (seconds, 0.0)]
+    radius, angle = radius + 0.5 * (wobble[0] - wobble[1]), angle + seconds
+    return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
+
+
+def _ring(radius, count=24):
+    angle = torch.linspace(0, 2 * math.pi, count, dtype=torch.float64)
+    return radius * torch.stack([angle.cos(), angle.sin()], dim=-1)
+
+
+def test_the_velocity_is_the_derivative_of_the_solution_in_polar_coordinates():
+    position = _ring(1.7)
+    ahead, behind = _polar_solution(position, 1e-5), _polar_solution(position, -1e-5)
+    torch.testing.assert_close(velocity(position), (ahead - behind) / 2e-5, atol=1e-8, rtol=0)
+
+
+def test_a_step_is_that_of_an_adaptive_solver_within_the_fifth_power_of_its_length():
+    position = _ring(2.0, count=6)
+
+    def error(seconds):
+        def flow(_, flat):
+            return velocity(torch.from_numpy(flat).reshape(-1, 2)).numpy().ravel()
+
+        start = position.numpy().ravel()
+        exact = solve_ivp(flow, (0, seconds), start, rtol=1e-11, atol=1e-12).y[:, -1]
+        return np.abs(runge_kutta_step(position, seconds).numpy().ravel() - exact).max()
+
+    assert error(0.3) < 0.01
+    assert error(0.08) / error(0.04) == pytest.approx(32, rel=0.3)
+
+
+def test_the_system_starts_on_the_unit_circle_and_gets_noise_of_the_given_variance():
+    settings = {"num_train": 400, "num_held_out": 1, "num_steps": 50, "process_noise": 0.1}
+    data = nonlinear_system(**settings, rendering="random_network").train
+    position = data.targets["position"].double()
+    assert (position[:, 0].norm(dim=-1) - 1).abs().max() < 1e-6
+    assert position[:, 0].mean(dim=0).abs().max() < 0.15
+    noise = position[:, 1:] - runge_kutta_step(position[:, :-1], 0.3)
+    # 39,200 draws know their variance to 0.7 %.
+    assert noise.var().item() == pytest.approx(0.1, rel=0.03)
+    assert noise.mean().item() == pytest.approx(0.0, abs=0.008)
+
+
+def test_frames_of_the_system_are_swirled_gaussians_at_the_target_position():
+    data = nonlinear_system(num_train=1, num_held_out=2, num_steps=5).held_out
+    pixel = torch.arange(10)
+    for frame, (x, y) in zip(data.inputs[1], data.targets["position"][1], strict=True):
+        u, v = ((p + 3) * 10 / 6 for p in (x.clamp(-3, 2.4), y.clamp(-3, 2.4)))
+        blob = torch.exp(-((pixel[:, None] - u) ** 2 + (pixel[None] - v) ** 2) / 2)
+        expected = swirl(blob.numpy(), rotation=0, strength=10, radius=200)
+        np.testing.assert_allclose(frame.reshape(10, 10), expected, atol=1e-5)
+
+
+def test_the_dot_of_the_nonlinear_system_leaves_the_frame_within_a_hundred_steps():
+    videos = nonlinear_system(num_train=1, num_held_out=100, num_steps=100).held_out
+    hidden = torch.isnan(videos.targets["position"]).any(dim=-1).float()
+    assert hidden[:, :20].mean() < 0.15
+    assert hidden.mean() > 0.3
+
+
+def test_a_position_outside_the_frame_is_not_known():
+    settings = {"num_train": 1, "num_held_out": 40, "num_steps": 40}
+    shown = nonlinear_system(**settings).held_out.targets["position"]
+    everywhere = nonlinear_system(**settings, rendering="random_network").held_out
+    everywhere = everywhere.targets["position"]
+    known = torch.isfinite(shown).all(dim=-1)
+    assert torch.equal(known, ((everywhere >= -3) & (everywhere <= 2.4)).all(dim=-1))
+    assert 0.5 < known.float().mean() < 0.95
+    assert torch.equal(shown[known], everywhere[known])
+
+
+@pytest.mark.parametrize(
+    ("builder", "setting", "words"),
+    [
+        (moving_dot, {"motion": "spiral"}, "motion must be one of figure8"),
+        (moving_dot, {"num_train": 0}, "num_train must be a whole number from 1, got 0"),
+        (moving_dot, {"num_held_out": 2.5}, "num_held_out"),
+        (moving_dot, {"num_steps": 1}, "num_steps must be a whole number from 2"),
+        (moving_dot, {"step_seconds": 0.0}, "step_seconds must be a number above 0, got 0.0"),
+        (moving_dot, {"period_seconds": -1.0}, "period_seconds"),
+        (moving_dot, {"random_phase": "yes"}, "random_phase must be true or false"),
+        (moving_dot, {"observation_noise": -0.1}, "observation_noise must be a number from 0"),
+        (moving_dot, {"observation_noise": float("nan")}, "observation_noise"),
+        (moving_dot, {"observation_noise_kind": "big"}, "observation_noise_kind must be one of"),
+        (moving_dot, {"process_noise": 0.1}, "process_noise must be 0 for motion=figure8"),
+        (moving_dot, {"motion": "square", "jump_rate": 0.1}, "jump_rate must be 0"),
+        (moving_dot, {"motion": "circular", "jump_rate": 1.5}, "jump_rate must be a number from 0"),
+        (moving_dot, {"rendering": "blur"}, "rendering must be one of plain"),
+        (moving_dot, {"frame_size": 1}, "frame_size must be a whole number from 2"),
+        (moving_dot, {"seed": -1}, "seed must be a whole number from 0"),
+        (nonlinear_system, {"process_noise": "loud"}, "process_noise must be a number from 0"),
+        (nonlinear_system, {"observation_noise": -1}, "observation_noise"),
+        (nonlinear_system, {"rendering": None}, "rendering"),
+        (nonlinear_system, {"num_train": True}, "num_train"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_one_line(builder, setting, words):
+    with pytest.raises(ValueError, match=words) as error:
+        builder(**setting)
+    assert "\n" not in str(error.value)
+
+
+def test_data_sets_describe_themselves_in_one_line():
+    for name in BUILDERS:
+        data = build(name)
+        assert 0 < len(data.description) < 160
+        assert "\n" not in data.description
+        shape = None if data.kind != "frames" else (10, 10)
+        assert replace(data).frame_shape == shape

@@ -1,0 +1,167 @@
+"""Single steps of the Kalman filter against the whole and against finite differences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from predictive.filtering import (
+    Full,
+    Gaussian,
+    condition,
+    filter_step,
+    kalman_filter,
+    log_likelihood,
+    predict,
+)
+from tests.support.filtering_models import (
+    LATENTS,
+    SAMPLES,
+    STATES,
+    STEPS,
+    close,
+    data,
+    random_model,
+)
+
+each_case = pytest.mark.parametrize("kind", ["variances", "per-sample variances", "full"])
+
+
+def step_inputs(kind, dtype=torch.float64):
+    """The arguments of a step for a batch, all of which want gradients."""
+
+    def normal(*shape):
+        return torch.randn(shape, dtype=dtype).requires_grad_()
+
+    def noise(size):
+        if kind == "full":
+            return normal(SAMPLES, size, size)
+        return normal(SAMPLES, size) if kind.startswith("per-sample") else normal(size)
+
+    lead = (SAMPLES,) if kind != "variances" else ()
+    return (
+        normal(SAMPLES, STATES),
+        normal(*lead, STATES, STATES),
+        normal(SAMPLES, LATENTS),
+        normal(*lead, STATES, STATES),
+        normal(*lead, STATES),
+        normal(*lead, LATENTS, STATES),
+        noise(STATES),
+        noise(LATENTS),
+        normal(*lead, LATENTS),
+    )
+
+
+def step(fused, mask, kind, mean, root, z, a, b, d, q, r, c):
+    """The four results of a step, from roots of covariances and logarithms of variances."""
+
+    def noise(value):
+        if kind != "full":
+            return value.exp()
+        return Full(value @ value.mT + 0.1 * torch.eye(value.shape[-1], dtype=value.dtype))
+
+    belief = Gaussian(mean, torch.linalg.cholesky(root @ root.mT))
+    if fused:
+        after, prediction = filter_step(belief, z, a, b, d, noise(q), noise(r), c, mask)
+    else:
+        prior = predict(belief, a, b, noise(q))
+        after, prediction = condition(prior, z, d, noise(r), c, mask)
+    return after.mean, after.factor, prediction.mean, prediction.factor
+
+
+@pytest.mark.parametrize("masked", ["nothing", "dimensions"])
+def test_single_steps_make_up_the_filter(masked):
+    model, (z, mask) = random_model(), data(masked)
+    whole = kalman_filter(model, z, mask)
+    belief = Gaussian(
+        model.initial_mean.expand(SAMPLES, -1), torch.linalg.cholesky(model.initial_covariance)
+    )
+    for t in range(STEPS):
+        belief = predict(belief, model.transition, model.offset, model.process_noise)
+        belief, prediction = condition(
+            belief,
+            z[:, t],
+            model.observation_matrix,
+            model.observation_noise,
+            model.observation_offset,
+            None if mask is None else mask[:, t],
+        )
+        close(prediction.mean, whole.predictions.mean[:, t])
+        close(belief.mean, whole.states.mean[:, t])
+        close(
+            belief.covariance.expand(SAMPLES, -1, -1),
+            whole.states.covariance[:, t].expand(SAMPLES, -1, -1),
+        )
+
+
+@each_case
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradients_of_a_step_pass_gradcheck(kind, fused, masked):
+    mask = torch.tensor([[True, True], [True, False], [False, False]]) if masked else None
+    inputs = step_inputs(kind)
+    assert torch.autograd.gradcheck(
+        lambda *x: step(fused, mask, kind, *x), inputs, fast_mode=kind == "full"
+    )
+
+
+@each_case
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_fused_step_is_a_prediction_and_a_condition(kind, dtype):
+    inputs = step_inputs(kind, dtype)
+    found = []
+    for fused in (False, True):
+        results = step(fused, None, kind, *inputs)
+        total = sum((i + 1) * x.cos().sum() for i, x in enumerate(results))
+        found.append((*results, *torch.autograd.grad(total, inputs)))
+    tolerance = 1e-9 if dtype == torch.float64 else 1e-3
+    for apart, together in zip(*found, strict=True):
+        assert apart.dtype == together.dtype == dtype
+        assert (apart - together).norm() <= tolerance * apart.norm()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_missing_value_may_be_nan_in_a_step(fused):
+    mask = torch.tensor([[True, True], [True, False], [False, False]])
+    inputs = step_inputs("variances")
+    found = []
+    for fill in (torch.nan, 1e6):
+        z = torch.where(mask, inputs[2], fill).detach().requires_grad_()
+        given = (*inputs[:2], z, *inputs[3:])
+        results = step(fused, mask, "variances", *given)
+        gradients = torch.autograd.grad(sum(x.sum() for x in results), given)
+        found.append((*results, *gradients))
+        assert (gradients[2][~mask] == 0).all()
+    close(found[0], found[1], atol=0)
+
+
+def test_a_loop_of_steps_has_the_gradients_of_the_filter():
+    model, (z, _) = random_model(), data()
+    found = []
+    for whole in (True, False):
+        a, q = (x.clone().requires_grad_() for x in (model.transition, model.process_noise))
+        if whole:
+            given = replace(model, transition=a, process_noise=q)
+            value = log_likelihood(given, z).sum()
+        else:
+            covariance = torch.linalg.cholesky(model.initial_covariance)
+            belief = Gaussian(model.initial_mean.expand(SAMPLES, -1), covariance)
+            value = 0.0
+            for now in z.unbind(1):
+                belief, prediction = filter_step(
+                    belief,
+                    now,
+                    a,
+                    model.offset,
+                    model.observation_matrix,
+                    q,
+                    model.observation_noise,
+                    model.observation_offset,
+                )
+                factor = prediction.factor.expand(SAMPLES, -1, -1)
+                one = torch.distributions.MultivariateNormal(prediction.mean, scale_tril=factor)
+                value = value + one.log_prob(now).sum()
+        found.append((value, *torch.autograd.grad(value, [a, q])))
+    close(found[0], found[1], atol=1e-8)

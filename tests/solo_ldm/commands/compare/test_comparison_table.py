@@ -1,0 +1,314 @@
+"""Comparisons: ranking, uncertainty, differences, tables and pictures of made-up results."""
+
+from __future__ import annotations
+
+import csv
+import io
+from itertools import pairwise
+
+import pytest
+from scipy.stats import ttest_rel
+
+from solo_ldm.commands.compare.differences import (
+    budget_of,
+    describe_differences,
+    find_differences,
+    published_line,
+)
+from solo_ldm.commands.compare.entries import cell_of
+from solo_ldm.commands.compare.picture import draw_comparison, visible_range, write_comparison
+from solo_ldm.commands.compare.ranking import rank_methods
+from solo_ldm.commands.compare.runs import Result
+from solo_ldm.commands.compare.table import csv_text, markdown
+from tests.support.fabricated import (
+    PROTOCOLS,
+    RESULTS,
+    SCORES,
+    comparison_of,
+    failed,
+    result,
+    rows_of,
+)
+
+
+def test_methods_are_ranked_by_the_mean_of_the_ranking_protocol():
+    order = [one.label for one in rank_methods(RESULTS, PROTOCOLS, "linear-features")]
+    assert order == ["b", "c", "a", "d"]
+
+
+def test_equal_means_share_a_rank_and_methods_without_a_score_have_none_and_go_last():
+    results = {
+        "gone": [failed("gone", 0), failed("gone", 1)],
+        "x": [result("x", 0, 0.8), result("x", 1, 0.9)],
+        "y": [result("y", 0, 0.9), result("y", 1, 0.8)],
+        "z": [result("z", 0, 0.7), failed("z", 1)],
+    }
+    standings = rank_methods(results, PROTOCOLS, "linear-features")
+    assert [(one.label, one.rank) for one in standings] == [
+        ("x", 1),
+        ("y", 1),
+        ("z", 3),
+        ("gone", None),
+    ]
+    assert [len(one.finished) for one in standings] == [2, 2, 1, 0]
+
+
+def test_the_margin_is_the_interval_of_a_paired_t_test():
+    for standing in rank_methods(RESULTS, PROTOCOLS, "linear-features")[1:]:
+        margin = standing.margin
+        assert margin is not None
+        assert margin.half_width is not None
+        test = ttest_rel(SCORES[standing.label], SCORES["b"]).confidence_interval(0.95)
+        assert margin.mean - margin.half_width == pytest.approx(test.low)
+        assert margin.mean + margin.half_width == pytest.approx(test.high)
+
+
+def test_methods_are_told_from_the_best_exactly_where_that_interval_leaves_out_zero():
+    standings = rank_methods(RESULTS, PROTOCOLS, "linear-features")
+    apart = {one.label: one.margin.told_apart for one in standings if one.margin is not None}
+    assert apart == {"c": False, "a": True, "d": True}
+
+
+def test_the_margin_pairs_the_seeds_that_both_have():
+    results = {
+        "x": [result("x", 0, 0.9), failed("x", 1), result("x", 2, 0.8)],
+        "y": [result("y", 0, 0.7), result("y", 1, 0.1), result("y", 2, 0.65)],
+    }
+    margin = rank_methods(results, PROTOCOLS, "linear-features")[1].margin
+    assert margin is not None
+    assert margin.mean == pytest.approx((-0.2 - 0.15) / 2)
+
+
+def test_seeds_that_happen_to_agree_are_not_certain_beyond_a_test_image():
+    results = {
+        "x": [result("x", 0, 0.9), result("x", 1, 0.8)],
+        "y": [result("y", 0, 0.899), result("y", 1, 0.799)],  # an image of 1000 less, each
+    }
+    margin = rank_methods(results, PROTOCOLS, "linear-features")[1].margin
+    assert margin is not None
+    assert margin.half_width == pytest.approx(12.706 * 0.001 / 2**0.5, rel=1e-3)
+    assert margin.told_apart is False
+
+
+def test_one_seed_tells_no_methods_apart_and_the_table_says_so():
+    results = {"x": [result("x", 3, 0.9)], "y": [result("y", 3, 0.7)]}
+    made = comparison_of(results)
+    assert made.standings[1].margin is not None
+    assert made.standings[1].margin.told_apart is None
+    text = markdown(made, "comparison.png")
+    assert "one seed (3), which says nothing of the spread" in text
+    assert "±" not in "".join(map(str, rows_of(text)))
+
+
+def test_the_table_gives_means_and_deviations_in_percent_in_rank_order():
+    head, *rows = rows_of(markdown(comparison_of(RESULTS), "comparison.png"))
+    assert head == [
+        "rank", "method", "what it is", "knn-20", "linear-features", "to the best",
+        "effective rank", "seconds",
+    ]  # fmt: skip
+    assert rows[0] == [
+        "1", "b", "plane, kernel, joint", "95.0 ± 1.0", "96.0 ± 1.0", "the best", "20.0", "11",
+    ]  # fmt: skip
+    assert [row[0] for row in rows] == ["1", "2=", "3", "4", ""]
+    assert rows[-1][1:5] == ["untrained", "", "60.0 ± 10.0", "60.0 ± 10.0"]
+
+
+def test_each_untrained_network_has_a_row_of_its_own():
+    other = result("v", 0, 0.9)
+    assert other.results is not None
+    other.results["backbone"] = "vit"
+    for score in other.results["results"].values():
+        score["untrained_top1"] = 0.2
+    results = {"x": [result("x", 0, 0.9)], "y": [result("y", 0, 0.8)], "v": [other]}
+    rows = rows_of(markdown(comparison_of(results), "comparison.png"))
+    assert rows[-2][1:5] == ["untrained convnet_small", "", "50.0", "50.0"]
+    assert rows[-1][1:5] == ["untrained vit", "", "20.0", "20.0"]
+
+
+def test_the_footnote_names_what_is_not_above_its_untrained_network():
+    results = {  # untrained, 0.5 and 0.6
+        "x": [result("x", 0, 0.9), result("x", 1, 0.9)],
+        "y": [result("y", 0, 0.9), result("y", 1, 0.605)],
+    }
+    text = markdown(comparison_of(results), "comparison.png")
+    assert "Each of 4 runs is above its untrained network by linear-features." in text
+    assert "above its untrained network by knn-20, but for y (1 of 2)." in text
+
+
+def test_the_footnote_says_where_the_numbers_come_from():
+    text = markdown(comparison_of(RESULTS), "comparison.png")
+    for said in (
+        "1000 held-out images of digits", "3 seeds", "ranked by linear-features", "60 epochs",
+        "batch 128", "convnet_small", "an abacus", "solo_ldm 0.1.0", "torch 2.15.0",
+        "commit 0123456789", "2030-01-02", "± 2.0 for a single run", "(comparison.png)",
+    ):  # fmt: skip
+        assert said in text
+
+
+def test_runs_of_two_commits_are_said_to_be_of_two():
+    later = result("x", 1, 0.9)
+    assert later.results is not None
+    later.results["commit"] = "fedcba9876543210+changes"
+    text = markdown(comparison_of({"x": [result("x", 0, 0.9), later]}), "comparison.png")
+    assert "commit 0123456789 and fedcba9876+changes" in text
+
+
+def test_failed_runs_are_rows_with_their_reason():
+    results = {
+        **RESULTS,
+        "e": [failed("e", seed) for seed in range(3)],
+        "f": [result("f", 0, 0.6), failed("f", 1), failed("f", 2)],
+    }
+    text = markdown(comparison_of(results), "comparison.png")
+    rows = {row[1]: row for row in rows_of(text)}
+    assert rows["e (failed)"][:1] + rows["e (failed)"][3:] == ["–"] * 6
+    assert rows["f (1 of 3 seeds)"][4] == "60.0"
+    assert "- **e**, seeds 0, 1, 2: the loss is not finite at step 3" in text
+    assert "- **f**, seeds 1, 2: the loss is not finite at step 3" in text
+
+
+def test_a_comparison_of_failures_alone_still_makes_its_files(tmp_path):
+    made = comparison_of({"e": [failed("e", 0)]})
+    assert "No run finished" in markdown(made, "comparison.png")
+    assert "not finite" in csv_text(made)
+    assert write_comparison(tmp_path / "comparison.png", made).stat().st_size > 1000
+
+
+def test_collapsed_latents_are_marked():
+    results = {
+        **RESULTS,
+        "point": [result("point", s, 0.2, z_effective_rank=1.0) for s in range(2)]
+        + [result("point", 2, 0.5)],
+    }
+    text = markdown(comparison_of(results), "comparison.png")
+    assert rows_of(text)[5][1] == "point ‡"
+    assert "Latents collapsed or exploded: point in 2 of 3 runs" in text
+
+
+def test_a_label_with_a_bar_stays_in_its_cell():
+    made = comparison_of({"x|y": [result("x|y", 0, 0.9)]})
+    assert "| 1 | x\\|y |" in markdown(made, "comparison.png")
+
+
+def test_the_csv_holds_every_run_so_that_the_table_follows_from_it():
+    results = {**RESULTS, "e": [failed("e", seed) for seed in range(3)]}
+    rows = list(csv.DictReader(io.StringIO(csv_text(comparison_of(results)))))
+    assert len(rows) == 15
+    for label, values in SCORES.items():
+        own = [row for row in rows if row["label"] == label]
+        assert [float(row["linear-features"]) for row in own] == values
+        assert [row["seed"] for row in own] == ["0", "1", "2"]
+        assert [row["path"] for row in own] == [f"runs/{label}-{seed}" for seed in range(3)]
+        assert {row["status"] for row in own} == {"finished"}
+    lost = [row for row in rows if row["status"] == "failed"]
+    assert {(row["label"], row["linear-features"]) for row in lost} == {("e", "")}
+    assert lost[0]["error"] == "the loss is not finite at step 3"
+
+
+def test_cells_off_the_grid_are_called_by_their_headline():
+    none = dict.fromkeys(("latent", "entropy", "over", "predictor", "target"))
+    assert cell_of(none, "lightly's DINOLoss") == "lightly's DINOLoss"
+
+
+def test_the_odd_one_out_differs_not_the_others():
+    usual = {"optimizer.lr": 0.003, "max_epochs": 60}
+    budgets = {"a": {**usual, "optimizer.lr": 0.1}, "b": usual, "c": usual}
+    found = find_differences(budgets, {})
+    assert describe_differences(found.pop("a")) == (
+        "optimizer.lr 0.003 → 0.1 (by its configuration)"
+    )
+    assert not found
+
+
+def test_a_difference_of_an_entrys_own_overrides_is_told_from_one_of_its_configuration():
+    usual = {"optimizer.lr": 0.003, "max_epochs": 60, "backbone.name": "small", "data.dataset": "x"}
+    odd = {"optimizer.lr": 0.1, "max_epochs": 9, "backbone.name": "big", "data.dataset": "y"}
+    budgets = {"a": odd, "b": usual, "c": usual}
+    line = describe_differences(find_differences(budgets, {"a": ["max_epochs", "data"]})["a"])
+    assert line == (
+        "max_epochs 60 → 9; backbone.name small → big; data.dataset x → y (by its own overrides); "
+        "optimizer.lr 0.003 → 0.1 (by its configuration)"
+    )
+
+
+def test_views_that_only_one_entry_has_are_counted_not_listed():
+    two = [{"crop_size": 16, "blur": 0.0}] * 2
+    six = two + [{"crop_size": 8, "blur": 0.5}] * 4
+    views = {"a": two, "b": two, "c": six}
+    budgets = {label: budget_of({"augmentations": v}) for label, v in views.items()}
+    line = describe_differences(find_differences(budgets, {})["c"])
+    assert line == "augmentations (8 keys) (by its configuration)"
+
+
+def test_what_changes_only_how_fast_data_comes_is_no_part_of_the_budget():
+    cfg = {
+        "data": {"dataset": "digits", "num_workers": 2, "device": "auto"},
+        "seed": 1,
+        "name": "x",
+    }
+    assert budget_of(cfg) == {"data.dataset": "digits"}
+
+
+def test_a_published_recipe_is_compared_with_what_runs():
+    cfg = {
+        "optimizer": {"name": "adamw", "weight_decay": 0.0001, "batch_size": 128},
+        "method_kwargs": {"proj_output_dim": None},
+        "published": {
+            "source": "Someone, arXiv 1",
+            "note": "with more views",
+            "optimizer.name": "lars",
+            "optimizer.weight_decay": "1e-4",
+            "optimizer.batch_size": 4096,
+            "method_kwargs.proj_output_dim": 2048,
+            "method_kwargs.queue_size": 65536,
+        },
+    }
+    line = published_line(cfg, {"proj_output_dim": 64})
+    assert line == (
+        "optimizer.name lars → adamw; optimizer.batch_size 4096 → 128; "
+        "method_kwargs.proj_output_dim 2048 → 64; method_kwargs.queue_size 65536 → not set "
+        "(Someone, arXiv 1). Note: with more views"
+    )
+
+
+def test_a_recipe_that_is_followed_and_one_that_is_not_known_are_said_to_be():
+    followed = {"max_epochs": 60, "published": {"source": "Someone", "max_epochs": 60}}
+    line = "nothing of what its configuration lists (Someone)"
+    assert published_line(followed, {}) == line
+    assert published_line({"published": {}}, {}) is None
+    text = markdown(comparison_of(RESULTS, published={"a": line, "b": None, "c": line}), "x.png")
+    assert f"- **a; c**: {line}" in text
+    assert "- **b**: no published recipe in its configuration" in text
+
+
+def many(count: int) -> dict[str, list[Result]]:
+    labels = [f"method number {i} with a name" if i % 3 else f"m{i}" for i in range(count)]
+    results = {
+        label: [result(label, seed, 0.9 + 0.003 * i - 0.002 * seed) for seed in range(3)]
+        for i, label in enumerate(labels[:-2])
+    }
+    results[labels[-2]] = [result(labels[-2], seed, 0.2, z_std=1e-6) for seed in range(3)]
+    results[labels[-1]] = [failed(labels[-1], seed) for seed in range(3)]
+    return results
+
+
+@pytest.mark.parametrize("count", [6, 30])
+def test_no_text_of_the_picture_is_cut_off_and_no_names_overlap(count):
+    figure = draw_comparison(comparison_of(many(count)))
+    figure.draw_without_rendering()
+    whole = figure.bbox
+    for axes in figure.axes:
+        box = axes.get_tightbbox()
+        assert box is not None
+        assert box.x0 >= whole.x0
+        assert box.x1 <= whole.x1
+        assert box.y0 >= whole.y0
+        assert box.y1 <= whole.y1
+    names = [one.get_window_extent() for one in figure.axes[0].get_yticklabels()]
+    assert len(names) == count
+    assert all(upper.y0 > lower.y1 for upper, lower in pairwise(names))
+
+
+def test_a_method_that_collapsed_does_not_press_the_others_together():
+    assert visible_range([0.97, 0.98, 0.99, 0.2], [0.97, 0.98, 0.99, 0.2]) == (0.97, 0.99)
+    assert visible_range([0.6, 0.7, 0.8], [0.6, 0.7, 0.8]) == (0.6, 0.8)

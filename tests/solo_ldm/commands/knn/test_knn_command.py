@@ -1,0 +1,187 @@
+"""The nearest-neighbour command as a user meets it: files, numbers, refusals."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from PIL import Image
+
+from solo_ldm.cli import knn_command, main
+from solo_ldm.commands.knn.schema import choose_data, complete_knn
+from solo_ldm.commands.pretrain.run import Outcome, pretrain
+from tests.support import ROOT
+from tests.support.toy import toy_config
+
+DATA = [path.stem for path in (ROOT / "solo_ldm/configs/data").glob("*.yaml")]
+
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Outcome:
+    protocols = "evaluation.protocols=[knn-20,linear-online]"
+    outcome = pretrain(toy_config(tmp_path_factory.mktemp("runs"), protocols))
+    assert outcome is not None
+    return outcome
+
+
+def results_of(folder: Path) -> dict:
+    assert {path.name for path in folder.iterdir()} == {"results.json", "confusion.png"}
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_a_run_is_scored_beside_itself_as_at_its_end(run, capsys):
+    # The run's own batch size: another one rounds features otherwise.
+    source = f"pretrained_feature_extractor={run.folder.path}"
+    main(["knn", source, "k=[1,20,9999]", "batch_size=64"])
+    found = results_of(run.folder.path / "evaluation" / "knn")
+    before = run.results["results"]["knn-20"]
+    after = found["results"]["knn-20"]
+    for key in ("top1", "top5", "confusion", "per_class", "settings", "epoch", "num_train"):
+        assert after[key] == before[key]
+    assert after["preprocessing"] == before["preprocessing"]
+    assert after["ece"] == pytest.approx(before["ece"], abs=1e-5)
+    assert after["epoch"] == 2
+    assert [row["top1"] for row in found["grid"]] == sorted(
+        (row["top1"] for row in found["grid"]), reverse=True
+    )
+    assert len(found["grid"]) == 4
+    assert found["best"]["top1"] == found["grid"][0]["top1"]
+    assert "optimistic" in found["best"]["note"]
+    assert found["grid_left_out"] == {"k": [9999]}
+    assert len(found["source_sha256"]) == 64
+    assert {"commit", "hardware", "versions", "seconds", "feature_layer"} <= set(found)
+    shown = capsys.readouterr().out
+    for words in ("k = 9999 left out", "knn-20", "confusion.png", "next: solo-ldm linear"):
+        assert words in shown
+
+
+def test_the_online_classifier_is_scored_with_the_run(run):
+    score = run.results["results"]["linear-online"]
+    assert score["untrained_top1"] is None
+    assert score["epoch"] == 2
+    last = run.folder.metrics.read_text().splitlines()
+    logged = dict(zip(last[0].split(","), last[-1].split(","), strict=True))
+    assert score["top1"] == pytest.approx(float(logged["val_acc1"]), abs=1e-6)
+
+
+def test_the_script_and_a_grid_without_the_named_setting(run, tmp_path):
+    command = [
+        *(sys.executable, str(ROOT / "main_knn.py"), "k=3", "temperature=[0.1,0.2]"),
+        *(f"pretrained_feature_extractor={run.folder.last}", f"output={tmp_path / 'out'}"),
+    ]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    found = results_of(tmp_path / "out")
+    assert found["results"] == {}
+    assert found["source_kind"] == "checkpoint"
+    assert len(found["grid"]) == 3
+
+
+def test_an_untrained_network_is_scored_on_a_named_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["data=digits", "data.num_workers=0", "+backbone.kwargs.width=8", "k=20"]
+    knn_command(["pretrained_feature_extractor=untrained:convnet_small", *arguments])
+    found = results_of(tmp_path / "evaluations/convnet_small/digits/knn")
+    assert found["epoch"] == 0
+    assert found["preprocessing"]["image_size"] == 16
+    assert found["results"]["knn-20"]["top1"] > 0.5
+
+
+def test_a_run_on_other_images_keeps_its_size_and_normalisation(run, tmp_path):
+    for number in range(24):
+        pixels = np.random.default_rng(number).integers(0, 99, (24, 24, 3), dtype=np.uint8)
+        pixels[..., number % 2] += 150
+        place = tmp_path / "images" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{number}.png")
+    before = run.folder.path / "evaluation"
+    arguments = ["data=custom", f"data.train_path={tmp_path / 'images'}", "data.num_workers=0"]
+    knn_command([f"pretrained_feature_extractor={run.folder.path}", *arguments, "k=[1,3]"])
+    found = results_of(before / "knn-custom")
+    assert found["classes"] == ["a", "b"]
+    assert found["preprocessing"]["image_size"] == 16
+    assert found["preprocessing"]["mean"] == [0.3053] * 3
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_every_packaged_data_group_can_be_evaluated_on(data):
+    overrides = ["pretrained_feature_extractor=x", f"data={data}", "data.train_path=somewhere"]
+    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
+        cfg = complete_knn(compose("knn", overrides=overrides))
+    assert cfg.data.dataset == data
+    assert cfg.backbone.name is None
+    assert choose_data(cfg.data, None).train_path == "somewhere"
+
+
+def test_the_data_of_the_run_is_used_unless_another_is_given():
+    trained_on = {"dataset": "cifar10", "train_path": "here", "fraction": 0.1, "no_labels": True}
+    own = choose_data({"dataset": None, "num_workers": 0}, trained_on)
+    assert (own.dataset, own.train_path, own.fraction, own.num_workers) == (
+        "cifar10",
+        "here",
+        0.1,
+        0,
+    )
+    assert not own.no_labels
+    other = choose_data({"dataset": "svhn"}, trained_on)
+    assert (other.dataset, other.train_path, other.fraction) == ("svhn", "./datasets", -1)
+
+
+def refusals(folder: Path, run: Outcome) -> list[tuple[list[str], str]]:
+    flat = folder / "flat"
+    flat.mkdir()
+    for number in range(3):
+        Image.new("RGB", (16, 16)).save(flat / f"{number}.png")
+    torch.save({"state_dict": {"backbone.conv1.weight": torch.zeros(64, 3, 7, 7)}}, folder / "x.pt")
+    own = f"pretrained_feature_extractor={run.folder.path}"
+    fresh = "pretrained_feature_extractor=untrained:convnet_small"
+    stranger = f"pretrained_feature_extractor={folder / 'x.pt'}"
+    return [
+        ([], "missing key pretrained_feature_extractor"),
+        (["pretrained_feature_extractor=nowhere"], "no file or folder at nowhere"),
+        (["pretrained_feature_extractor=zoo:x"], "the zoo has no 'x'"),
+        ([stranger, "data=digits"], "set backbone.name"),
+        ([stranger, "data=digits", "backbone.name=resnet18"], "holds another network"),
+        ([own, "backbone.name=resnet18"], "holds convnet_small"),
+        ([own, "k=0"], "k: expected at least 1, got 0"),
+        ([own, "k=[]"], "k: expected at least one value"),
+        ([own, "k=9999"], "k: expected at most 288"),
+        ([own, "k=few"], "few"),
+        ([own, "temperature=-1"], "temperature: expected positive"),
+        ([own, "distance=manhattan"], "cosine or euclidean"),
+        ([own, "batch_size=0"], "batch_size"),
+        ([own, "kk=3"], "unknown key kk"),
+        ([own, "backbone.kwargs={width: 8}"], "+backbone.kwargs.KEY=VALUE"),
+        ([own, "batchsize=3"], "unknown key batchsize: did you mean batch_size?"),
+        ([own, "data.num_worker=3"], "did you mean data.num_workers?"),
+        ([own, "+data.num_worker=3"], "did you mean data.num_workers?"),
+        ([own, "data=digit"], "digit"),
+        ([own, "data=cifar10", "data.train_path=/nowhere"], "/nowhere"),
+        ([own, "data.no_labels=true"], "no labelled training images"),
+        ([fresh], "give data=NAME"),
+        ([fresh, "data=custom", f"data.train_path={flat}"], "no labelled training images"),
+    ]
+
+
+def test_what_cannot_be_evaluated_is_one_line_and_leaves_no_file(
+    run, tmp_path, monkeypatch, capsys
+):
+    cases = refusals(tmp_path, run)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for arguments, message in cases:
+        with pytest.raises(SystemExit) as caught:
+            knn_command(arguments)
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert caught.value.code == 2
+        assert len(lines) == 1, (arguments, lines)
+        assert message in lines[0], (arguments, lines)
+    assert list(here.iterdir()) == []

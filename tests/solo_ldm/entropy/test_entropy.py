@@ -1,0 +1,270 @@
+"""Estimators against closed-form entropies and against direct computations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import ive
+from scipy.stats import vonmises_fisher
+
+from solo_ldm.entropy import (
+    CodingRateEntropy,
+    KernelEntropy,
+    LogDetEntropy,
+    LogDetExpansionEntropy,
+    NeighbourEntropy,
+    RedundancyEntropy,
+)
+from solo_ldm.entropy.kernel import von_mises_fisher_log_normaliser
+from solo_ldm.numerics import squared_distances, widen
+from tests.support.cells import ESTIMATORS, ON_SUPPORT, SUPPORTS, each_estimator
+
+
+def correlated_gaussian(num_samples: int, dim: int) -> tuple[torch.Tensor, float]:
+    """Samples of a Gaussian with unequal variances and correlations, and its entropy in nats."""
+    factor = torch.eye(dim) + 0.3 * torch.randn(dim, dim).tril(-1)
+    factor *= torch.linspace(0.5, 2.0, dim)[:, None]
+    entropy = 0.5 * dim * math.log(2 * math.pi * math.e) + factor.diagonal().log().sum().item()
+    return (torch.randn(num_samples, dim) @ factor.T).double(), entropy
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+@pytest.mark.parametrize("k", [1, 3])
+def test_neighbour_entropy_of_a_gaussian_is_its_closed_form(dim, k):
+    z, expected = correlated_gaussian(4000, dim)
+    estimator = NeighbourEntropy(num_neighbours=k, clip_quantile=1.0)
+    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
+    # Standard error about sqrt((dim/2 + trigamma(k)) / 4000): at most 0.035; bias below that.
+    assert nats.item() == pytest.approx(expected, abs=0.11)
+
+
+@pytest.mark.parametrize("norm", [1.0, 2.0, 4.0])
+def test_neighbour_entropy_of_a_uniform_cube_is_zero_for_every_norm(norm):
+    z = torch.rand(5000, 2, dtype=torch.float64)
+    estimator = NeighbourEntropy(norm=norm, clip_quantile=1.0)
+    assert estimator.to_nats(estimator.marginal(z), *z.shape).item() == pytest.approx(0, abs=0.06)
+
+
+def test_neighbour_entropy_of_the_uniform_sphere_is_the_log_of_its_area():
+    z = torch.nn.functional.normalize(torch.randn(5000, 3, dtype=torch.float64))
+    estimator = NeighbourEntropy("sphere", clip_quantile=1.0)
+    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
+    assert nats.item() == pytest.approx(math.log(4 * math.pi), abs=0.06)
+
+
+def test_joint_neighbour_entropy_of_independent_views_is_the_sum_of_the_marginals():
+    z1, z2 = (torch.nn.functional.normalize(torch.randn(5000, 3).double()) for _ in range(2))
+    estimator = NeighbourEntropy("sphere", clip_quantile=1.0)
+    nats = estimator.to_nats(estimator.joint(z1, z2), 5000, 3, num_views=2)
+    assert nats.item() == pytest.approx(2 * math.log(4 * math.pi), abs=0.12)
+
+
+def test_kernel_entropy_of_a_gaussian_is_that_of_the_smoothed_density():
+    """The kernel widens N(0, s²) to N(0, s² + h²); its cross-entropy with N(0, s²) is known."""
+    num_samples, dim, precision, variance = 8000, 2, 40.0, 1.0
+    z = torch.randn(num_samples, dim, dtype=torch.float64) * math.sqrt(variance)
+    estimator = KernelEntropy("plane", precision)
+    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
+    wide = variance + dim / (2 * precision)
+    expected = 0.5 * dim * (math.log(2 * math.pi * wide) + variance / wide)
+    # The j = i term, a spike on each sample, lowers the estimate by a few hundredths.
+    assert nats.item() == pytest.approx(expected, abs=0.06)
+
+
+def test_kernel_entropy_of_the_uniform_sphere_is_the_log_of_its_area():
+    z = torch.nn.functional.normalize(torch.randn(6000, 4, dtype=torch.float64))
+    estimator = KernelEntropy("sphere", 8.0)
+    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
+    assert nats.item() == pytest.approx(math.log(2 * math.pi**2), abs=0.03)
+
+
+def test_kernel_entropy_of_a_von_mises_fisher_distribution_is_its_closed_form():
+    concentration = 4.0
+    law = vonmises_fisher([0.0, 0.0, 1.0], concentration, seed=0)
+    z = torch.from_numpy(law.rvs(6000))
+    estimator = KernelEntropy("sphere", 200.0)
+    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
+    assert nats.item() == pytest.approx(float(law.entropy()), abs=0.06)
+
+
+def test_joint_kernel_entropy_of_independent_views_is_the_sum_of_the_marginals():
+    z1, z2 = (torch.nn.functional.normalize(torch.randn(6000, 3).double()) for _ in range(2))
+    estimator = KernelEntropy("sphere", 4.0)
+    nats = estimator.to_nats(estimator.joint(z1, z2), 6000, 3, num_views=2)
+    assert nats.item() == pytest.approx(2 * math.log(4 * math.pi), abs=0.06)
+
+
+def log_bessel_by_olvers_expansion(order: float, x: float) -> float:
+    """log I_v(x) for large v, to the second correction: DLMF 10.41.3."""
+    z = x / order
+    root = math.sqrt(1 + z * z)
+    t = 1 / root
+    eta = root + math.log(z / (1 + root))
+    first = (3 * t - 5 * t**3) / 24
+    second = (81 * t**2 - 462 * t**4 + 385 * t**6) / 1152
+    correction = math.log1p(first / order + second / order**2)
+    return order * eta - 0.5 * math.log(2 * math.pi * order * root) + correction
+
+
+@pytest.mark.parametrize("concentration", [0.1, 5.0, 300.0])
+@pytest.mark.parametrize("dim", [2, 3, 16, 512, 2048])
+def test_von_mises_fisher_normaliser_equals_known_bessel_functions(dim, concentration):
+    order = dim / 2 - 1
+    # scipy underflows at large orders, where Olver's expansion is accurate.
+    if order > 100:
+        log_bessel = log_bessel_by_olvers_expansion(order, concentration)
+    else:
+        log_bessel = math.log(ive(order, concentration)) + concentration
+    expected = order * math.log(concentration) - dim / 2 * math.log(2 * math.pi) - log_bessel
+    ours = von_mises_fisher_log_normaliser(concentration, dim)
+    assert ours == pytest.approx(expected, rel=1e-9, abs=1e-7)
+
+
+@pytest.mark.parametrize(("num_samples", "dim"), [(4000, 5), (60, 20)])
+def test_logdet_entropy_of_a_gaussian_is_unbiased(num_samples, dim):
+    trials = 40
+    gaps = []
+    for _ in range(trials):
+        z, expected = correlated_gaussian(num_samples, dim)
+        estimator = LogDetEntropy()
+        nats = estimator.to_nats(estimator.marginal(z), *z.shape)
+        gaps.append(nats.item() - expected)
+    error = np.std(gaps) / math.sqrt(trials)
+    assert abs(np.mean(gaps)) < 4 * error + 1e-4
+
+
+@pytest.mark.parametrize(("batch", "dim"), [(64, 16), (16, 64), (32, 32)])
+def test_logdet_equals_slogdet_of_the_covariance_on_both_sides_of_the_gram_trick(batch, dim):
+    z = torch.randn(batch, dim, dtype=torch.float64)
+    ridge = 1e-3
+    covariance = torch.cov(z.T) + ridge * torch.eye(dim, dtype=torch.float64)
+    expected = torch.linalg.slogdet(covariance).logabsdet / (2 * dim)
+    torch.testing.assert_close(LogDetEntropy(ridge=ridge).marginal(z), expected)
+
+
+def test_logdet_expansion_is_second_order_accurate_in_the_correlations():
+    mixing = torch.randn(6, 6, dtype=torch.float64)
+    z = torch.linalg.qr(torch.randn(200, 6, dtype=torch.float64) - 0.0).Q
+    z = z - z.mean(0)
+    z = torch.linalg.qr(z).Q * math.sqrt(199)
+
+    def gap(size: float) -> float:
+        mixed = z @ (torch.eye(6, dtype=torch.float64) + size * mixing)
+        exact = LogDetEntropy(ridge=1e-12).marginal(mixed)
+        return abs((LogDetExpansionEntropy(ridge=1e-12).marginal(mixed) - exact).item())
+
+    # The first term left out is of third order: halving correlations divides it by eight.
+    assert gap(0.02) / gap(0.01) == pytest.approx(8, rel=0.2)
+
+
+def test_logdet_expansion_equals_the_direct_sum_over_correlations():
+    z = torch.randn(20, 50, dtype=torch.float64)
+    ridge = 1e-2
+    covariance = torch.cov(z.T)
+    variance = covariance.diagonal() + ridge
+    correlation = covariance / (variance[:, None] * variance).sqrt()
+    off_diagonal = correlation.square().sum() - correlation.diagonal().square().sum()
+    expected = (variance.log().sum() - 0.5 * off_diagonal) / (2 * 50)
+    torch.testing.assert_close(LogDetExpansionEntropy(ridge=ridge).marginal(z), expected)
+
+
+def test_coding_rate_equals_its_definition_and_in_nats_a_gaussian_with_the_distortion():
+    z = torch.randn(4000, 5, dtype=torch.float64) * 2.0
+    estimator = CodingRateEntropy(distortion=0.5)
+    moment = z.T @ z / 4000
+    rate = 0.5 * torch.logdet(torch.eye(5, dtype=torch.float64) + 5 / 0.25 * moment)
+    torch.testing.assert_close(estimator.marginal(z), rate / 5)
+    expected = 2.5 * math.log(2 * math.pi * math.e * (4.0 + 0.05))
+    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
+    assert nats.item() == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["vicreg", "redundancy", "sliced", "none"])
+def test_what_is_no_entropy_has_no_value_in_nats_and_says_so(name):
+    with pytest.raises(ValueError, match="LogDetEntropy on"):
+        ESTIMATORS[name]().to_nats(torch.tensor(0.0), 10, 2)
+
+
+def test_no_entropy_is_zero_and_pulls_at_nothing():
+    z = torch.randn(8, 3, requires_grad=True)
+    value = ESTIMATORS["none"]().marginal(z)
+    assert value.item() == 0.0
+    assert not value.requires_grad
+
+
+@pytest.mark.parametrize(("batch", "dim"), [(64, 16), (16, 64)])
+def test_redundancy_is_the_squared_correlation_of_different_dimensions(batch, dim):
+    z1, z2 = (torch.randn(batch, dim, dtype=torch.float64) * 3.0 + 1.0 for _ in range(2))
+    correlation = torch.corrcoef(torch.cat([z1, z2], dim=1).T)[:dim, dim:]
+    expected = correlation.square().sum() - correlation.diagonal().square().sum()
+    estimator = RedundancyEntropy(redundancy_weight=0.3, ridge=1e-12)
+    torch.testing.assert_close(estimator.joint(z1, z2), -0.3 * expected)
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1e-3])
+def test_redundancy_is_the_log_determinant_of_small_correlations(scale):
+    """−½ Σ corr² is log det of the correlation matrix to second order."""
+    z = torch.randn(4000, 4, dtype=torch.float64)
+    z = torch.linalg.qr(z - z.mean(0)).Q * math.sqrt(4000)
+    mixed = z @ (torch.eye(4, dtype=torch.float64) + scale * torch.randn(4, 4).double())
+    exact = torch.logdet(torch.corrcoef(mixed.T))
+    ours = RedundancyEntropy(redundancy_weight=0.5, ridge=1e-12).marginal(mixed)
+    assert ours.item() == pytest.approx(exact.item(), rel=20 * scale)
+
+
+@pytest.mark.parametrize("support", SUPPORTS)
+def test_leaving_a_sample_out_takes_its_own_kernel_out_of_the_sum(support):
+    z = torch.randn(9, 3, dtype=torch.float64)
+    if support == "sphere":
+        kernels = torch.exp(2.0 * z @ z.T)
+    else:
+        kernels = torch.exp(-2.0 * (z[:, None] - z).square().mean(dim=2))
+    others = kernels.sum(dim=1) - kernels.diagonal()
+    ours = KernelEntropy(support, 2.0, leave_one_out=True).marginal(z)
+    torch.testing.assert_close(ours, -others.log().mean())
+
+
+def test_leave_one_out_in_nats_is_the_entropy_of_the_uniform_sphere():
+    z = torch.nn.functional.normalize(torch.randn(6000, 4, dtype=torch.float64))
+    estimator = KernelEntropy("sphere", 8.0, leave_one_out=True)
+    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
+    assert nats.item() == pytest.approx(math.log(2 * math.pi**2), abs=0.03)
+
+
+@each_estimator
+def test_pooled_is_the_entropy_of_both_views_together(support, name):
+    estimator = ESTIMATORS[name](support)
+    z1, z2 = torch.randn(12, 4), torch.randn(12, 4)
+    torch.testing.assert_close(estimator.pooled(z1, z2), estimator.marginal(torch.cat([z1, z2])))
+
+
+@pytest.mark.parametrize(("support", "name"), [one for one in ON_SUPPORT if one[1] != "none"])
+def test_spreading_out_raises_the_entropy(support, name):
+    z = torch.nn.functional.normalize(torch.randn(64, 4, dtype=torch.float64))
+    clustered = torch.nn.functional.normalize(z + 3.0)
+    estimator = ESTIMATORS[name](support)
+    assert estimator.marginal(z) > estimator.marginal(clustered)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-5])
+def test_distances_of_near_duplicates_keep_their_digits_in_float32(scale):
+    """Two samples 1e-4 apart, 30 away from the origin: float32 Gram matrices lose the distance."""
+    centre = torch.randn(1, 512) * 30 / math.sqrt(512)
+    z = torch.cat([centre + scale * torch.randn(8, 512), torch.randn(8, 512)])
+    exact = torch.cdist(z.double(), z.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    ours = squared_distances(widen(z)).sqrt()
+    off_diagonal = ~torch.eye(16, dtype=torch.bool)
+    torch.testing.assert_close(ours[off_diagonal], exact[off_diagonal], rtol=1e-4, atol=0)
+
+
+def test_neighbour_gradients_push_near_duplicates_straight_apart():
+    z = torch.zeros(2, 3)
+    z[1, 0] = 1e-5
+    z.requires_grad_()
+    NeighbourEntropy(num_neighbours=1, clip_quantile=1.0).marginal(z).backward()
+    assert z.grad is not None
+    assert z.grad[0, 0] < 0 < z.grad[1, 0]
+    assert z.grad[:, 1:].abs().max() == 0

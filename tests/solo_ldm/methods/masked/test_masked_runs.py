@@ -1,0 +1,247 @@
+"""Runs of JEPA on masked blocks: kept, resumed, of two processes, refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from hydra import compose, initialize_config_module
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from solo_ldm.backbones import create_backbone, load_backbone
+from solo_ldm.data.config import DataConfig
+from solo_ldm.data.module import ImageDataModule
+from solo_ldm.methods import Masked
+from solo_ldm.methods.masked import (
+    check_backbone,
+    resolve,
+)
+from solo_ldm.run.callbacks.guards import StopAtNonFinite
+from solo_ldm.run.configuration import complete
+from tests.support import ROOT
+from tests.support.masked_toy import (
+    STEP,
+    build,
+    collapse_is_expected,
+    images_and_masks,
+    run,
+    state_of,
+)
+
+CONFIGS = ROOT / "solo_ldm" / "configs"
+
+# Runs.
+
+
+@collapse_is_expected
+@pytest.mark.parametrize("tau", [0.0, 1.0])
+def test_the_average_follows_as_tau_says(tmp_path, tau):
+    taus = (f"method_kwargs.base_tau={tau}", f"method_kwargs.final_tau={tau}")
+    state = state_of(run(tmp_path, *taus, "max_epochs=1", "scheduler.warmup_epochs=0"))
+    keys = [key for key in state if key.startswith("backbone.")]
+    assert keys
+    equal = [torch.equal(state[key], state[f"target.{key}"]) for key in keys]
+    # Fixed positions are equal whatever happens.
+    assert all(equal) if tau == 0.0 else sum(equal) == 1
+
+
+@collapse_is_expected
+def test_an_interrupted_run_continues_bit_for_bit(tmp_path, monkeypatch):
+    overrides = ("method_kwargs.entropy=sliced", "accumulate_grad_batches=2")
+    whole = run(tmp_path / "whole", *overrides)
+    look = StopAtNonFinite.on_train_batch_end
+
+    def interrupted(self, trainer, *rest):
+        look(self, trainer, *rest)
+        if trainer.fit_loop.total_batch_idx == 7:  # in the second epoch of five batches
+            raise RuntimeError("power cut")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(StopAtNonFinite, "on_train_batch_end", interrupted)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(tmp_path / "cut", *overrides)
+    resumed = run(tmp_path / "cut", *overrides)
+    expected, actual = state_of(whole), state_of(resumed)
+    assert expected.keys() == actual.keys()
+    assert any(key.startswith("target.") for key in expected)
+    assert all(torch.equal(expected[key], actual[key]) for key in expected)
+
+
+@collapse_is_expected
+def test_the_saved_backbone_is_timms(tmp_path):
+    outcome = run(tmp_path, "max_epochs=1", "scheduler.warmup_epochs=0")
+    kwargs = {"patch_size": 2, "embed_dim": 16, "depth": 2, "num_heads": 2, "img_size": 16}
+    kwargs |= {"class_token": False, "global_pool": "avg", "fc_norm": False, "num_classes": 0}
+    plain = timm.create_model("vit_tiny_patch16_224", **kwargs).eval()
+    plain.load_state_dict(load_file(outcome.folder.backbone))
+    images = torch.randn(3, 3, 16, 16)
+    torch.testing.assert_close(load_backbone(outcome.folder.backbone)(images), plain(images))
+    results = json.loads(outcome.folder.results.read_text())
+    assert {"z_std", "z_alignment"} <= results["health"].keys()
+    assert results["predictor"] == "transformer"
+
+
+DATA = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
+AUGMENTATIONS = sorted(path.stem for path in (CONFIGS / "augmentations").glob("*.yaml"))
+
+
+def test_each_size_of_images_has_its_patches():
+    assert sorted(path.stem for path in (CONFIGS / "masked").glob("*.yaml")) == AUGMENTATIONS
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_the_preset_fits_every_data_set(data):
+    overrides = [f"data={data}", "data.train_path=somewhere", "++backbone.kwargs.depth=1"]
+    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
+        cfg = complete(compose("ijepa", overrides=[*overrides, "method_kwargs.pred_depth=1"]))
+        usual = complete(compose("gaussprob", overrides=overrides[:2]))
+    module = ImageDataModule(DataConfig(**cfg.data), cfg.augmentations, 4)
+    assert module.image_size == usual.augmentations[0].crop_size
+    for key in ("num_large_crops", "num_small_crops", "image_size"):
+        cfg.data[key] = getattr(module, key)
+    cfg.data.num_classes = 0
+    method = Masked(cfg)
+    size = module.image_size
+    kept, targets = method.draw_masks(torch.arange(2), 0)
+    assert method.match(torch.randn(2, 3, size, size), kept, targets)[0].loss.isfinite()
+
+
+# Two processes.
+
+CASES = (
+    ("method_kwargs.target=moving_average",),
+    ("method_kwargs.target=same", "method_kwargs.entropy=kernel"),
+)
+
+
+def loss_and_gradients(
+    overrides: tuple[str, ...], rows: slice, wrap: bool
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss of some of 16 images, and the gradients after processes have shared them."""
+    torch.manual_seed(0)
+    method = build(*overrides).double()
+
+    class Loss(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.method = method
+            method.classifier = None
+
+        def forward(self, images: Tensor, indexes: Tensor) -> Tensor:
+            kept, targets = self.method.draw_masks(indexes, STEP)
+            return self.method.match(images, kept, targets)[0].loss
+
+    loss: torch.nn.Module = Loss()
+    if wrap:
+        loss = DistributedDataParallel(loss)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(16, 3, 16, 16, generator=generator, dtype=torch.float64)
+    value = loss(images[rows], torch.arange(100, 116)[rows])
+    value.backward()
+    return value.detach(), {
+        name: p.grad.clone() for name, p in method.named_parameters() if p.grad is not None
+    }
+
+
+def one_of_two_processes(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    rows = slice(8 * rank, 8 * (rank + 1))
+    torch.save([loss_and_gradients(case, rows, wrap=True) for case in CASES], folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_masked_processes_give_the_loss_and_gradients_of_one(tmp_path):
+    """Masks and their sizes are those of the whole batch, whoever draws them."""
+    mp.spawn(one_of_two_processes, args=(tmp_path,), nprocs=2)
+    both = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for number, case in enumerate(CASES):
+        value, gradients = loss_and_gradients(case, slice(0, 16), wrap=False)
+        mean = 0.5 * (both[0][number][0] + both[1][number][0])
+        torch.testing.assert_close(mean, value, atol=1e-9, rtol=0)
+        for name, gradient in gradients.items():
+            for one in both:
+                torch.testing.assert_close(
+                    one[number][1][name], gradient, atol=1e-9, rtol=1e-9, msg=f"{case} {name}"
+                )
+
+
+# What does not fit is one line.
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method_kwargs.latent=whitened"], "one of plane, sphere, conditional"),
+        (["method_kwargs.over=joint"], "needs two views"),
+        (["method_kwargs.target=same"], "nothing against collapse"),
+        (["method_kwargs.predictor=mlp"], "a transformer as its predictor"),
+        (["method_kwargs.proj_output_dim=32"], "has no projector"),
+        (["+method_kwargs.num_target=3"], "did you mean num_targets"),
+        (["method_kwargs.num_targets=0"], "a whole number from 1"),
+        (["method_kwargs.target_scale=[0.3,0.2]"], r"\[least, greatest\]"),
+        (["method_kwargs.target_scale=0.2"], r"\[least, greatest\]"),
+        (["method_kwargs.context_scale=[0.5,1.5]"], "at most 1"),
+        (["method_kwargs.target_scale=[0.01,0.012]"], "no block of 8 × 8 patches"),
+        (["method_kwargs.num_targets=6"], "lower it, num_targets or target_scale"),
+        (["method_kwargs.positions=rotary"], "one of sincos, learned"),
+        (["method_kwargs.normalise_patches=3"], "true or false"),
+        (["method_kwargs.pred_num_heads=3"], "no multiple of"),
+        (["method_kwargs.pred_embed_dim=6"], "a multiple of 4"),
+        (["method_kwargs.entropy=sliced", "optimizer.batch_size=1"], "too small for this entropy"),
+        (["backbone.name=resnet18"], "resnet18: .* plain vision transformers"),
+        (["backbone.name=swin_tiny"], "swin_tiny: .* plain vision transformers"),
+        (["backbone.name=vit_none"], "no timm model"),
+        (["backbone.kwargs.patch_size=3"], "no whole number of patches"),
+        (["+backbone.kwargs.img_size=32"], "is built for 32 pixels"),
+        (["backbone.kwargs.class_token=true", "backbone.kwargs.global_pool=token"], "the mean of"),
+        (["backbone.kwargs.fc_norm=true"], r"fc_norm=false"),
+        (["+backbone.kwargs.patch_drop_rate=0.5"], "leaves out patches itself"),
+        (["+backbone.kwargs.pos_embed=none"], "has no position embedding"),
+        (["+momentum.base_tau=0.9"], "method_kwargs.base_tau"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_one_line(overrides, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        build(*overrides)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnet_small", "swin_tiny_patch4_window7_224"])
+def test_other_networks_than_vision_transformers_are_refused_in_one_line(name):
+    model = create_backbone(name, 224)
+    with pytest.raises(ValueError, match=f"backbone.name={name}: .* plain vision") as caught:
+        check_backbone(model, name, 224)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("crops", [(2, 0), (1, 4)])
+def test_more_than_one_view_is_refused_in_one_line(crops):
+    with pytest.raises(ValueError, match="takes one view"):
+        build(num_large_crops=crops[0], num_small_crops=crops[1])
+
+
+def test_settings_complete_themselves():
+    settings = resolve({"proj_hidden_dim": None, "predictor": None})
+    assert settings.cell.latent == "plane"
+    assert settings.cell.target == "moving_average"
+    assert settings.as_dict()["num_targets"] == 4
+    assert "proj_output_dim" not in settings.as_dict()
+
+
+def test_features_of_the_classifier_are_those_of_the_evaluation():
+    method = build()
+    images, kept, targets = images_and_masks(method)
+    whole = method.match(images, kept, targets)[1]
+    torch.testing.assert_close(method.backbone.forward_head(whole), method(images)["feats"])
+    plain = create_backbone("vit_tiny", 16, **method.cfg.backbone.kwargs).eval()
+    plain.load_state_dict(method.backbone.state_dict())
+    torch.testing.assert_close(plain(images), method(images)["feats"])

@@ -1,0 +1,162 @@
+"""Projectors, predictors and targets: their shapes, and who learns from whom."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from solo_ldm.methods import LDM
+from solo_ldm.methods.ldm.heads import MovingAverage, perceptron
+from solo_ldm.run.trainer import without_lightnings_advice
+from tests.support.toy import plain, toy_config
+
+
+def config(tmp_path, name: str, **method_kwargs) -> DictConfig:
+    cfg = plain(toy_config(tmp_path, name=name))
+    cfg["method_kwargs"].update(method_kwargs)
+    cfg["data"].update(num_classes=10, image_size=16, num_large_crops=2, num_small_crops=0)
+    return OmegaConf.create(cfg)
+
+
+def batch(size: int = 12):
+    generator = torch.Generator().manual_seed(0)
+    crops = [torch.randn(size, 3, 16, 16, generator=generator) for _ in range(2)]
+    return [torch.arange(size), crops, torch.arange(size) % 10]
+
+
+def step(method: LDM) -> torch.Tensor:
+    method.log_dict = lambda *args, **kwargs: None  # pyright: ignore[reportAttributeAccessIssue]
+    return method.training_step(batch(), 0)["loss"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kinds"),
+    [
+        ({"num_layers": 1}, "Linear"),
+        ({}, "Linear ReLU Linear"),
+        ({"num_layers": 3, "batch_norm": True}, "Linear BatchNorm1d ReLU " * 2 + "Linear"),
+        ({"output_batch_norm": True}, "Linear ReLU Linear BatchNorm1d"),
+    ],
+)
+def test_a_perceptron_has_the_layers_it_is_asked_for(arguments, kinds):
+    network = perceptron(5, 7, 3, **arguments)
+    assert [type(layer).__name__ for layer in network] == kinds.split()
+    assert network(torch.randn(4, 5)).shape == (4, 3)
+
+
+def test_a_perceptron_without_layers_is_refused():
+    with pytest.raises(ValueError, match="at least 1 layer"):
+        perceptron(5, 7, 3, num_layers=0)
+
+
+def test_the_moving_average_is_one_and_its_schedule_is_byols():
+    network = nn.Linear(3, 2)
+    average = MovingAverage({"net": network}, first=0.9, last=1.0)
+    before = average.get_submodule("net").weight.clone()
+    with torch.no_grad():
+        network.weight += 1.0
+    average.update({"net": network}, progress=0.5)
+    tau = 1.0 - 0.1 * 0.5  # 1 − (1 − τ₀) (cos(π / 2) + 1) / 2
+    expected = tau * before + (1.0 - tau) * network.weight
+    torch.testing.assert_close(average.get_submodule("net").weight, expected)
+    assert [round(average.tau(p), 12) for p in (0.0, 1.0)] == [0.9, 1.0]
+
+
+@pytest.mark.parametrize("tau", [-0.1, 1.1])
+def test_a_share_outside_zero_and_one_is_refused(tau):
+    with pytest.raises(ValueError, match="base_tau must lie between 0 and 1"):
+        MovingAverage({"net": nn.Linear(2, 2)}, first=tau, last=1.0)
+
+
+def test_no_gradient_reaches_the_moving_average(tmp_path):
+    method = LDM(config(tmp_path, "byol"))
+    step(method).backward()
+    assert method.target is not None
+    assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
+    for part in (method.backbone, method.projector, method.predictor):
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
+
+
+def test_the_moving_average_is_in_no_parameter_group(tmp_path):
+    method = LDM(config(tmp_path, "byol"))
+    grouped = {id(p) for group in method.learnable_params for p in group["params"]}
+    assert grouped == {id(p) for p in method.parameters() if p.requires_grad}
+
+
+def test_a_detached_target_gives_gradients_to_the_prediction_alone(tmp_path):
+    """Without predictor the two directions have the same value and half the gradient each."""
+    kwargs = {"predictor": "none", "entropy": "kernel", "proj_batch_norm": False}
+    same = LDM(config(tmp_path, "simsiam", target="same", entropy_weight=0.0, **kwargs)).eval()
+    detached = LDM(config(tmp_path, "simsiam", target="detached", entropy_weight=0.0, **kwargs))
+    detached.load_state_dict(same.state_dict())
+    detached.eval()
+    for method in (same, detached):
+        step(method).backward()
+    for one, other in zip(
+        same.projector.parameters(), detached.projector.parameters(), strict=True
+    ):
+        torch.testing.assert_close(one.grad, 2.0 * other.grad, atol=1e-6, rtol=1e-3)
+
+
+def test_training_moves_the_average_once_a_step_towards_the_network(tmp_path):
+    """After the first of T steps: θ̄ = τ θ̄₀ + (1 − τ) θ."""
+    from torch.utils.data import DataLoader
+
+    seed_everything(0, verbose=False)
+    cfg = config(tmp_path, "byol", base_tau=0.5)
+    cfg.max_epochs = 1
+    method = LDM(cfg)
+    start = {key: value.clone() for key, value in method.target.state_dict().items()}
+    one = [batch(), batch()]
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with without_lightnings_advice():
+        trainer.fit(method, DataLoader(one, batch_size=None))
+    tau = method.target.tau(1.0 / trainer.estimated_stepping_batches)
+    for name, weight in method.backbone.named_parameters():
+        expected = tau * start[f"backbone.{name}"] + (1.0 - tau) * weight
+        torch.testing.assert_close(
+            method.target.get_submodule("backbone").get_parameter(name), expected
+        )
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"entropy": "none"}, "nothing against collapse"),
+        (
+            {"target": "average"},
+            "method_kwargs.target must be one of same, detached, moving_average",
+        ),
+        ({"predictor": "deep"}, "predictor must be one of none, linear, mlp"),
+        ({"latent": "torus"}, "latent must be one of plane, sphere, correlated"),
+        ({"latent": None}, "missing key method_kwargs.latent"),
+    ],
+)
+def test_choices_that_do_not_exist_are_one_line(tmp_path, kwargs, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        LDM(config(tmp_path, "ldm", **kwargs))
+    assert "\n" not in str(caught.value)
+
+
+def test_solo_learns_place_of_the_moving_average_is_refused_rather_than_ignored(tmp_path):
+    cfg = config(tmp_path, "byol")
+    cfg.momentum = {"base_tau": 0.9}
+    with pytest.raises(ValueError, match=r"takes method_kwargs.target=moving_average"):
+        LDM(cfg)
+
+
+def test_a_method_of_one_latent_model_refuses_another(tmp_path):
+    from solo_ldm.methods import GaussProb
+
+    with pytest.raises(ValueError, match="this method's is plane: set method=ldm"):
+        GaussProb(config(tmp_path, "gaussprob", latent="sphere"))

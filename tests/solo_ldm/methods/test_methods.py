@@ -1,0 +1,149 @@
+"""Methods: settings, aliases, the solo-learn contract, health."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from solo_ldm.methods import METHODS, LDMBody
+from solo_ldm.methods.ldm.method_kwargs import REFERENCE_TYPES, resolve
+from tests.support.cells import TWELVE
+from tests.support.toy import plain, toy_config
+
+SIZES = {"proj_hidden_dim": 8, "proj_output_dim": 4}
+
+
+def method_config(tmp_path, name: str = "gaussprob", **method_kwargs) -> DictConfig:
+    cfg = plain(toy_config(tmp_path, name=name))
+    cfg["method_kwargs"].update(method_kwargs)
+    cfg["data"].update(num_classes=10, image_size=16, num_large_crops=2, num_small_crops=0)
+    return OmegaConf.create(cfg)
+
+
+@pytest.mark.parametrize("kind", REFERENCE_TYPES)
+def test_reference_names_are_understood(kind):
+    theirs = resolve({**SIZES, "loss": {"type": kind, "entropy_multiplier": 3.0}}, "sphere")
+    entropy, over = REFERENCE_TYPES[kind]
+    weight = 1.5 if over == "marginal" else 1.0
+    ours = resolve({**SIZES, "entropy": entropy, "over": over, "entropy_weight": weight}, "sphere")
+    assert theirs == ours
+
+
+def test_recognition_precision_is_the_kernel_precision_of_the_reference():
+    theirs = resolve({**SIZES, "recognition_precision": 2.5}, "sphere")
+    assert theirs.entropy_kwargs == {"kernel_precision": 2.5}
+
+
+@pytest.mark.parametrize(("support", "entropy", "over"), TWELVE)
+def test_prediction_precision_defaults_to_the_papers(support, entropy, over):
+    settings = resolve({**SIZES, "entropy": entropy, "over": over}, support)
+    expected = 12.5 if (support, entropy) == ("plane", "neighbour") else 5.0
+    assert settings.prediction_precision == expected
+
+
+def test_overriding_the_entropy_alone_keeps_only_its_own_settings():
+    everything = {**SIZES, "kernel_precision": 7.0, "num_neighbours": 2, "ridge": 1e-3}
+    objective = resolve({**everything, "entropy": "neighbour"}, "plane").build_objective()
+    assert objective.entropy.num_neighbours == 2
+    objective = resolve({**everything, "entropy": "logdet"}, "plane").build_objective()
+    assert objective.entropy.ridge == 1e-3
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if issubclass(METHODS[name], LDMBody)])
+def test_forward_returns_features_latents_on_the_support_and_logits(tmp_path, name):
+    method = METHODS[name](method_config(tmp_path, name))
+    out = method(torch.randn(6, 3, 16, 16))
+    assert out["feats"].shape == (6, method.features_dim)
+    assert out["logits"].shape == (6, 10)
+    torch.testing.assert_close(out["z"], method.objective.latent.project(out["z"]))
+
+
+def test_labels_never_reach_the_backbone(tmp_path):
+    method = METHODS["gaussprob"](method_config(tmp_path))
+    method(torch.randn(6, 3, 16, 16))["logits"].sum().backward()
+    assert all(p.grad is None for p in method.backbone.parameters())
+    assert all(p.grad is not None for p in method.classifier.parameters())
+
+
+def test_every_parameter_is_learned_in_exactly_one_named_group(tmp_path):
+    method = METHODS["sphereprob"](method_config(tmp_path, "sphereprob", predictor="linear"))
+    groups = method.learnable_params
+    assert [group["name"] for group in groups] == [
+        "backbone",
+        "classifier",
+        "projector",
+        "predictor",
+    ]
+    grouped = [id(p) for group in groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in method.parameters())
+
+
+def test_the_projector_is_the_references(tmp_path):
+    method = METHODS["gaussprob"](method_config(tmp_path, proj_batch_norm=False))
+    kinds = [type(layer).__name__ for layer in method.projector]
+    assert kinds == ["Linear", "ReLU", "Linear"]
+
+
+def test_an_identity_predictor_changes_nothing(tmp_path):
+    method = METHODS["gaussprob"](method_config(tmp_path, predictor="linear"))
+    torch.nn.init.eye_(method.predictor.weight)
+    torch.nn.init.zeros_(method.predictor.bias)
+    views = [torch.randn(8, 16), torch.randn(8, 16)]
+    predicted = method.match(views)
+    method.predictor = None
+    torch.testing.assert_close(predicted, method.match(views))
+
+
+def test_more_crops_average_the_pairs_that_hold_a_large_one(tmp_path):
+    cfg = method_config(tmp_path)
+    cfg.data.num_small_crops = 1
+    method = METHODS["gaussprob"](cfg)
+    views = [torch.randn(8, 16) for _ in range(3)]
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    expected = sum(method.objective(views[i], views[j]).loss for i, j in pairs) / 3
+    torch.testing.assert_close(method.match(views).loss, expected)
+
+
+class ForeignHost(torch.nn.Module):
+    """What LDMBody asks of a host, without ours: the contract it shares with solo-learn's."""
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__()
+        self.cfg = self.add_and_assert_specific_cfg(cfg)
+        self.backbone = torch.nn.Linear(5, 7)
+        self.features_dim = 7
+        self.num_large_crops = 2
+        self.logged: dict[str, torch.Tensor] = {}
+
+    @staticmethod
+    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
+        return cfg
+
+    @property
+    def learnable_params(self):
+        return [{"name": "backbone", "params": self.backbone.parameters()}]
+
+    def forward(self, X):
+        return {"feats": self.backbone(X), "logits": torch.zeros(len(X), 1)}
+
+    def training_step(self, batch, batch_idx):
+        outs = [self(x) for x in batch[1]]
+        return {"loss": torch.tensor(2.0), **{k: [o[k] for o in outs] for k in outs[0]}}
+
+    def log_dict(self, metrics, **kwargs):
+        self.logged.update(metrics)
+
+
+def test_the_body_runs_on_a_host_of_solo_learns_kind(tmp_path):
+    class Foreign(LDMBody, ForeignHost):
+        latent = "sphere"
+
+    method = Foreign(method_config(tmp_path, "sphereprob"))
+    crops = [torch.randn(8, 5), torch.randn(8, 5)]
+    out = method.training_step([torch.arange(8), crops, torch.zeros(8)], 0)
+    out["loss"].backward()
+    assert method.backbone.weight.grad is not None
+    expected = method.match([method(crop)["z"] for crop in crops]).loss + 2.0
+    torch.testing.assert_close(out["loss"], expected)
+    assert {"train_ldm_loss", "train_log_prob", "train_entropy"} <= set(method.logged)

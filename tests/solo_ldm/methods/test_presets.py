@@ -1,0 +1,176 @@
+"""Presets are the losses that their names promise: values and gradients, against lightly's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from lightly.loss import (
+    BarlowTwinsLoss,
+    NegativeCosineSimilarity,
+    NTXentLoss,
+    VICRegLoss,
+    WMSELoss,
+)
+from lightly.loss.lejepa_loss import SIGReg, lejepa_invariance_loss
+from torch import Tensor
+
+from solo_ldm.methods import LDM
+from solo_ldm.methods.ldm.settings import LDMSettings
+
+# In float64, both for values and for gradients.
+CLOSE = {"atol": 1e-6, "rtol": 0.0}
+
+# Of two views: what the network, the predictor and the target make of them.
+Views = tuple[Tensor, Tensor]
+
+
+def preset(name: str, *overrides: str) -> LDMSettings:
+    """Return the cell of the grid that a packaged preset names."""
+    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
+        return LDM.settings(compose(name, overrides=list(overrides)))
+
+
+def loss_of(settings: LDMSettings, latents: Views, predictions: Views, targets: Views) -> Tensor:
+    """Return the loss of a cell, given the outputs before they are projected on the support."""
+    objective = settings.build_objective()
+    z, p, t = (
+        tuple(objective.latent.project(h) for h in pair) for pair in (latents, predictions, targets)
+    )
+    return objective(
+        *z,
+        None if settings.predictor == "none" else p,
+        None if settings.target == "same" else t,
+    ).loss
+
+
+def value_and_gradients(loss: Callable[[Views, Views, Views], Tensor]) -> tuple[Tensor, Views]:
+    """Return a loss of fixed random views, and its gradients in latents and predictions."""
+    generator = torch.Generator().manual_seed(3)
+    made = [torch.randn(24, 10, generator=generator, dtype=torch.float64) for _ in range(6)]
+    leaves = [one.requires_grad_() for one in made[:4]]
+    value = loss((leaves[0], leaves[1]), (leaves[2], leaves[3]), (made[4], made[5]))
+    gradients = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
+    return value.detach(), gradients
+
+
+def test_simclr_is_lightlys_nt_xent():
+    settings = preset("simclr")
+    temperature = 1.0 / settings.prediction_precision
+    theirs = value_and_gradients(lambda z, p, t: NTXentLoss(temperature)(*z))
+    ours = value_and_gradients(lambda z, p, t: loss_of(settings, z, p, t))
+    torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+def test_vicreg_is_lightlys_but_for_half_the_weight_of_the_variances():
+    """The paper sums the hinges of both views, its authors' code and lightly average them."""
+    settings = preset("vicreg", "method_kwargs.variance_weight=12.5")
+    theirs = value_and_gradients(lambda z, p, t: VICRegLoss(mu_param=25.0)(*z))
+    ours = value_and_gradients(lambda z, p, t: loss_of(settings, z, p, t))
+    torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+def test_barlow_twins_is_lightlys():
+    settings = preset("barlow_twins")
+    weight = settings.entropy_kwargs["redundancy_weight"]
+    # Their loss writes into what autograd keeps of its inputs, unless these are copies.
+    theirs = value_and_gradients(lambda z, p, t: BarlowTwinsLoss(weight)(z[0] + 0, z[1] + 0))
+    ours = value_and_gradients(lambda z, p, t: loss_of(settings, z, p, t))
+    torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+def test_simsiam_is_lightlys_negative_cosine_in_both_directions():
+    settings = preset("simsiam")
+    similarity = NegativeCosineSimilarity()
+    theirs = value_and_gradients(
+        lambda z, p, t: 0.5 * (similarity(p[0], t[1]) + similarity(p[1], t[0]))
+    )
+    ours = value_and_gradients(lambda z, p, t: loss_of(settings, z, p, t))
+    torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+def test_byol_is_the_squared_distance_of_both_directions_less_a_constant():
+    """‖p̂ − t̂‖² = 2 − 2 cos (BYOL, equation 2), twice; the constant 4 is dropped here."""
+    settings = preset("byol")
+    similarity = NegativeCosineSimilarity()
+    theirs = value_and_gradients(
+        lambda z, p, t: 4.0 + 2.0 * (similarity(p[0], t[1]) + similarity(p[1], t[0]))
+    )
+    ours = value_and_gradients(lambda z, p, t: 4.0 + loss_of(settings, z, p, t))
+    torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+def test_cpc_contrasts_predictions_of_one_view_with_the_other():
+    """The critic exp(κ ẑᵀz) is log-bilinear, as CPC's; the denominators are of the latents."""
+    settings = preset("cpc")
+    kappa = settings.prediction_precision
+
+    def published(z: Views, p: Views, t: Views) -> Tensor:
+        unit = torch.nn.functional.normalize
+        z1, z2, p1, p2 = (unit(h) for h in (*z, *p))
+        aligned = 0.5 * kappa * ((p1 * z2).sum(dim=1) + (p2 * z1).sum(dim=1)).mean()
+        spread = sum(torch.logsumexp(kappa * u @ u.T, dim=1).mean() for u in (z1, z2))
+        return spread - aligned
+
+    ours = value_and_gradients(lambda z, p, t: loss_of(settings, z, p, t))
+    torch.testing.assert_close(ours, value_and_gradients(published), **CLOSE)
+
+
+def test_lejepa_is_lightlys_on_the_same_slices():
+    """λ of SIGReg and 1 − λ of the distance to the mean view, λ = 0.05: lightly's default."""
+    settings = preset("lejepa")
+    slices = settings.build_objective().entropy.slices
+    sigreg = SIGReg(num_vectors=settings.entropy_kwargs["num_slices"]).double()
+    sigreg._generate_unit_vectors = lambda device, dtype, num_features: slices(num_features).to(
+        dtype
+    )
+
+    def published(z: Views, p: Views, t: Views) -> Tensor:
+        both = torch.stack(z)
+        return 0.05 * sigreg(both) + 0.95 * lejepa_invariance_loss(all_proj=both, global_proj=both)
+
+    ours = value_and_gradients(lambda z, p, t: loss_of(settings, z, p, t))
+    torch.testing.assert_close(ours, value_and_gradients(published), **CLOSE)
+
+
+def test_wmse_is_lightlys_whitening_the_whole_batch():
+    settings = preset("wmse")
+    theirs = value_and_gradients(
+        lambda z, p, t: WMSELoss(embedding_dim=10, w_size=24).double()(torch.cat(z))
+    )
+    ours = value_and_gradients(lambda z, p, t: loss_of(settings, z, p, t))
+    torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+def test_jepa_is_the_squared_error_of_predicting_the_average_in_both_directions():
+    settings = preset("jepa")
+    theirs = value_and_gradients(
+        lambda z, p, t: 0.5 * ((p[0] - t[1]).square().mean() + (p[1] - t[0]).square().mean())
+    )
+    ours = value_and_gradients(lambda z, p, t: loss_of(settings, z, p, t))
+    precision = settings.prediction_precision
+    expected = (precision * theirs[0], tuple(precision * one for one in theirs[1]))
+    torch.testing.assert_close(ours, expected, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "simclr",
+        "vicreg",
+        "byol",
+        "simsiam",
+        "cpc",
+        "barlow_twins",
+        "jepa",
+        "lejepa",
+        "wmse",
+        "directpred",
+        "product",
+    ],
+)
+def test_a_preset_is_a_file_of_keys_that_the_method_knows(name):
+    settings = preset(name)
+    assert settings.build_objective().latent.support == settings.support

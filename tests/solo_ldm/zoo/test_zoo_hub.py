@@ -1,0 +1,171 @@
+"""Entries on the Hugging Face hub: cards it can read, repositories that load."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from huggingface_hub import ModelCard, constants
+from safetensors import safe_open
+
+from solo_ldm import zoo
+from solo_ldm.backbones import create_backbone
+from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.files import write_json
+from solo_ldm.weights.export import serialised, write_backbone
+from solo_ldm.zoo.backbones import BackboneKind
+from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, read_config
+from solo_ldm.zoo.manifest import read_manifest
+from solo_ldm.zoo.publishing import publish
+from tests.support.toy import toy_config
+
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A zoo with the entry toy."""
+    folder = tmp_path_factory.mktemp("hub")
+    outcome = pretrain(
+        toy_config(folder / "runs", "evaluation.protocols=[knn-20,linear-features]", "seed=1")
+    )
+    assert outcome is not None
+    publish([outcome.folder.path], "toy", folder / "zoo", licence="CC BY 4.0")
+    return folder / "zoo"
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Serves files of `root` as the hub serves those of somebody/toy."""
+
+    root: Path
+
+    def do_HEAD(self) -> None:
+        self._answer(with_content=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_content=True)
+
+    def _answer(self, with_content: bool) -> None:
+        owner, name, resolve, _, *file = self.path.strip("/").split("/")
+        path = self.root / "/".join(file)
+        if (owner, name, resolve) != ("somebody", "toy", "resolve") or not path.is_file():
+            self.send_response(404)
+            known = (owner, name) == ("somebody", "toy")
+            self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
+            self.send_header("X-Error-Message", "not found")
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        content = path.read_bytes()
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{sha256(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if with_content:
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+@pytest.fixture
+def hub(folder, tmp_path, monkeypatch) -> Iterator[Path]:
+    """The folder that is somebody/toy on the hub."""
+    root = tmp_path / "toy"
+    shutil.copytree(folder / "weights" / "toy", root)
+    handler = type("Served", (Hub,), {"root": root})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        template = "{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{endpoint}/{template}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield root
+        server.shutdown()
+        thread.join()
+
+
+def test_the_hub_reads_scores_licence_and_library_from_the_card(folder):
+    entry = read_manifest(folder)["toy"]
+    data: Any = ModelCard.load(folder / "weights" / "toy" / "README.md").data
+    assert (data.library_name, data.datasets, data.model_name) == ("timm", ["digits"], "toy")
+    assert {one.metric_name: one.metric_value for one in data.eval_results} == {
+        f"{one.protocol}, top-1 accuracy": one.value for one in entry.results
+    }
+
+
+def test_a_model_of_the_hub_is_the_published_one(folder, hub):
+    model: Any = zoo.load("hf-hub:somebody/toy")
+    images = torch.randn(3, 3, 16, 16)
+    (kind,) = {entry.kind for entry in read_manifest(folder).values()}
+    assert kind == "backbone"
+    weights = zoo.find_kind(kind).load("toy", folder / "weights" / "toy")
+    with torch.inference_mode():
+        assert torch.equal(model(images), weights(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "stem"),
+    [("resnet18", 32, None), ("resnet18", 32, "large"), ("resnet50", 96, None)],
+)
+def test_timm_builds_every_resnet_from_its_folder(tmp_path, name, size, stem):
+    """Whichever stem it has."""
+    backbone = create_backbone(name, size, stem=stem).eval()
+    built_by = {"name": name, "image_size": size, **({"stem": stem} if stem else {})}
+    write_backbone(tmp_path / WEIGHTS, backbone, built_by, (0.5,) * 3, (0.2,) * 3, {}, None)
+    write_json(tmp_path / "config.json", BackboneKind().hub_config(tmp_path))
+    model = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, num_classes=0).eval()
+    images = torch.randn(2, 3, size, size)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), backbone(images))
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    """So that publishing a run again gives the published hash."""
+    weights = {"b": torch.randn(3, 5), "a": torch.arange(7), "empty": torch.zeros(0)}
+    metadata = {f"key {number}": f"value {number} é" for number in range(8)}
+    contents = {serialised(weights, metadata) for _ in range(20)}
+    assert len(contents) == 1
+    (tmp_path / "x.safetensors").write_bytes(contents.pop())
+    with safe_open(tmp_path / "x.safetensors", framework="pt") as stored:
+        assert stored.metadata() == metadata
+        assert set(stored.keys()) == set(weights)
+        assert all(torch.equal(stored.get_tensor(key), value) for key, value in weights.items())
+
+
+def test_what_the_hub_does_not_have_is_told_in_one_line(hub):
+    for name in ("hf-hub:somebody/other", "hf-hub:no owner/x/y"):
+        with pytest.raises(ValueError, match=f"{name}: the hub does not give") as error:
+            zoo.load(name)
+        assert "\n" not in str(error.value)
+    (hub / CONFIG).write_text("x: 1\n")
+    with pytest.raises(ValueError, match="of no kind that the zoo knows"):
+        zoo.load("hf-hub:somebody/toy")
+    (hub / CONFIG).unlink()
+    with pytest.raises(ValueError, match=f"the hub does not give {CONFIG}"):
+        zoo.load("hf-hub:somebody/toy@other")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("- 1\n", "expected keys and values, got a list"), ("x: {\n", "is no YAML")],
+)
+def test_a_configuration_that_is_none_is_told_in_one_line(tmp_path, content, said):
+    (tmp_path / CONFIG).write_text(content)
+    with pytest.raises(ValueError, match=said) as error:
+        read_config(tmp_path)
+    assert "\n" not in str(error.value)
