@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from solo_ldm.commands.compare.runs import Result, Run, find_result, train_all
-from solo_ldm.commands.uncertainty.run import uncertainty
+from solo_ldm.commands.uncertainty import uncertainty
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import RunFolder
 

@@ -25,8 +25,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from predictive.commands.decode.run import decode_folds
-from predictive.commands.predictive.run import predictive
+from predictive.commands.decode import decode as decode_folds
+from predictive.commands.predictive import predictive
 from predictive.configuration import complete_predictive
 from solo_ldm.run.folder import find_finished, identity
 

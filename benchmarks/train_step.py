@@ -26,11 +26,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from solo_ldm.commands.pretrain.run import for_method
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.methods import find_method
-from solo_ldm.run.configuration import complete
+from solo_ldm.run.configuration import complete, for_method
 from solo_ldm.run.hardware import resolve_hardware
 
 # Turns that each kind of step gets, and the most batches that a loader fetches ahead.

@@ -15,7 +15,7 @@ from PIL import Image
 import predictive
 import solo_ldm
 from solo_ldm.cli import main
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from tests.support import ROOT
 from tests.support.toy import toy_config
 

@@ -7,7 +7,7 @@ import math
 import pytest
 from torch import Tensor
 
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.entropy import ENTROPIES, EntropyEstimator
 from solo_ldm.latents import LATENTS, LatentModel
 from tests.support.toy import toy_config

@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from predictive.filtering import Full, Gaussian, kalman_filter, kalman_smoother, log_likelihood
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data.augment.draws import draw_view
 from solo_ldm.data.augment.photometric import Normalise, render
 from solo_ldm.data.backends.choice import dali_installed

@@ -22,12 +22,12 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from predictive.commands.predictive.run import predictive
+from predictive.commands.predictive import predictive
 from predictive.configuration import complete_predictive
-from solo_ldm.cli import one_line_errors
-from solo_ldm.commands.linear.run import linear
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.linear import linear
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.commands.zoo.run import telling
+from solo_ldm.config.command import one_line_errors
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import find_finished, identity

@@ -1,14 +1,87 @@
-"""Configuration keys that are arguments of a function: names and types, checked before a call."""
+"""Configuration keys that are arguments of a function: names, types and bounds."""
 
 from __future__ import annotations
 
 import inspect
+import math
 import types
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, wraps
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from solo_ldm.config.suggestions import suggestion
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+    type(None): "null",
+}
+_PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the numbers of an argument must satisfy, finite in any case: Annotated[int, Bounds(1)].
+
+    Args:
+        low: smallest.
+        high: largest.
+        above: all are greater than this.
+        below: all are less than this.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        """Whether a number is within the bounds."""
+        return self.low <= value <= self.high and self.above < value < self.below
+
+    def __str__(self) -> str:
+        """The bounds in words, to follow "a number"."""
+        parts = []
+        if math.isfinite(max(self.low, self.above)):
+            parts.append(f"from {self.low:g}" if self.low > self.above else f"above {self.above:g}")
+        if math.isfinite(self.high):
+            return " ".join([*parts, f"to {self.high:g}"])
+        return " and ".join([*parts, *([f"below {self.below:g}"] if self.below < math.inf else [])])
+
+
+def checked(function: _F) -> _F:
+    """Check the arguments of each call of a function, or of a class's __init__, before it.
+
+    Types and `Bounds` are those of the annotations; the errors are those of `check_arguments`, with
+    the names of the arguments as keys.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        hints = _hints(function)
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            _check(name, value, hints.get(name, Any))
+        return function(*args, **kwargs)
+
+    return call  # pyright: ignore[reportReturnType]
 
 
 def check_arguments(
@@ -23,66 +96,83 @@ def check_arguments(
         prefix: the mapping's key, for messages.
         given: the mapping.
         target: a function or class.
-        besides: arguments that the host fills in and a user may not.
+        besides: arguments that the caller fills in and a user may not.
 
     Raises:
-        ValueError: an unknown or missing key, or a value of another type.
+        ValueError: an unknown or missing key, a value of another type or out of its bounds.
     """
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(target).parameters.items()
         if name not in (*besides, "self")
     }
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    hints = _hints(target.__init__ if inspect.isclass(target) else target)
     for name, value in given.items():
         if name not in parameters:
             raise ValueError(
                 f"unknown key {prefix}.{name}{suggestion(str(name), list(parameters))}: "
                 f"{prefix} takes {', '.join(parameters)}"
             )
-        if not _fits(value, hints.get(name, object)):
-            raise ValueError(f"{prefix}.{name} expects {_spelt(hints[name])}, got {value!r}")
+        _check(f"{prefix}.{name}", value, hints.get(name, Any))
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in given:
             raise ValueError(f"missing key {prefix}.{name}: set it in the YAML or the command line")
 
 
+@cache
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(function, include_extras=True)
+
+
+def _check(key: str, value: Any, hint: Any) -> None:
+    if not _fits(value, hint):
+        raise ValueError(f"{key}: expected {_spelt(hint)}, got {value!r}")
+
+
 def _fits(value: Any, hint: Any) -> bool:
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        bounds = [one for one in arguments[1:] if isinstance(one, Bounds)]
+        return _fits(value, arguments[0]) and (
+            not bounds or value is None or (math.isfinite(value) and value in bounds[0])
+        )
     if origin in (Union, types.UnionType):
         return any(_fits(value, argument) for argument in arguments)
     if origin is Literal:
-        # The target says what it takes, in its own words.
-        return isinstance(value, str)
-    if origin is not None and issubclass(origin, Sequence):
+        return value in arguments
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
         return (
             isinstance(value, Sequence)
             and not isinstance(value, str)
             and all(_fits(one, arguments[0]) for one in value)
         )
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is not Any and isinstance(hint, type):
-        return isinstance(value, hint)
+    if hint in (int, float):
+        kind = Integral if hint is int else Real
+        return isinstance(value, kind) and not isinstance(value, bool)
+    if inspect.isclass(origin or hint):
+        return isinstance(value, origin or hint)
     return True
 
 
 def _spelt(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        bounds = [one for one in arguments[1:] if isinstance(one, Bounds)]
+        return " ".join([_spelt(arguments[0]), *map(str, bounds)])
     if origin in (Union, types.UnionType):
         return " or ".join(_spelt(argument) for argument in arguments)
     if origin is Literal:
-        return f"one of {', '.join(arguments)}"
-    if origin is not None:
-        plural = {int: "whole numbers", float: "numbers", str: "texts"}
-        return f"a list of {plural.get(arguments[0], _spelt(arguments[0]))}"
-    names = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        str: "a text",
-        Path: "a path",
-    }
-    return names.get(hint, "null" if hint is type(None) else str(hint))
+        return _listed([str(argument) for argument in arguments])
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        one = arguments[0]
+        if get_origin(one) is Annotated:
+            inner, bounds = get_args(one)[:2]
+            return f"a list of {_PLURALS[inner]} {bounds}"
+        return f"a list of {_PLURALS.get(one, _spelt(one))}"
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return "a mapping"
+    return _WORDS.get(hint, str(hint))
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

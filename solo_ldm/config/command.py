@@ -19,7 +19,6 @@ from solo_ldm.config.schema import aliases, nearest_key, open_keys
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
 _NAMING_FLAGS = {"--config-name", "-cn", "--help", "-h", "--hydra-help", "--version"}
-_PRINTING_FLAGS = {"--cfg", "-c", "--info", "-i", *_NAMING_FLAGS} - {"--config-name", "-cn"}
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,14 @@ class HydraCommand:
         def run(cfg: DictConfig) -> None:
             # Errors end here: Hydra would print a line of its own for those that reach it.
             with one_line_errors(self._schema):
+                if "LOCAL_RANK" not in os.environ:
+                    print("loading libraries", flush=True)  # torch and its like take seconds
                 result = self.work(cfg)
                 codes.append(result if isinstance(result, int) else 0)
 
         flags = {argument.partition("=")[0] for argument in arguments}
         if self.default is None and not flags & _NAMING_FLAGS:
             leave(f"give --config-name: {', '.join(self._names())} or a YAML with --config-path")
-        if not flags & _PRINTING_FLAGS and "LOCAL_RANK" not in os.environ:
-            print(f"{Path(sys.argv[0]).name}: loading libraries", file=sys.stderr)
         sys.argv = [sys.argv[0], *self._for_hydra(arguments)]
         with one_line_errors(self._schema):
             run()

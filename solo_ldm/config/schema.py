@@ -8,7 +8,8 @@ Nothing here imports torch: a misspelt key is refused before the slow imports.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import import_module
@@ -183,12 +184,33 @@ def as_object(schema: type, given: Any, prefix: str, keys: type | None = None) -
     """
     try:
         node = OmegaConf.merge(OmegaConf.structured(schema), given)
+        for key in sorted(OmegaConf.missing_keys(node)):
+            raise ValueError(f"missing key {prefix}{key}")
         built = OmegaConf.to_object(node)
     except OmegaConfBaseException as error:
         raise ValueError(one_line(error, keys or schema, prefix)) from None
     for key, value, metadata in _declared(node, schema, prefix):
         _check(key, value, metadata)
     return built
+
+
+def as_lists(cfg: DictConfig, *keys: str) -> DictConfig:
+    """Return a copy in which a single value of these keys is a list of one."""
+    cfg = cfg.copy()
+    for key in keys:
+        value = OmegaConf.select(cfg, key)
+        if value is not None and not OmegaConf.is_list(value):
+            OmegaConf.update(cfg, key, [value], force_add=True)
+    return cfg
+
+
+def check_distinct(key: str, values: Sequence[Any], remedy: str = "list it once") -> None:
+    """Raise a one-line ValueError for a list that is empty or has an entry twice."""
+    if not values:
+        raise ValueError(f"{key}: expected at least one, got an empty list")
+    value, count = Counter(values).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"{key}: expected distinct entries, got {value} {count} times; {remedy}")
 
 
 def nearest_key(key: str, schema: type) -> str:
@@ -213,13 +235,16 @@ def open_keys(schema: type) -> list[str]:
 
 
 def _renamed(cfg: DictConfig, schema: type) -> DictConfig:
-    """Give the older names of keys their present ones."""
-    older = {old: new for old, new in aliases(schema).items() if old in cfg}
-    if not older:
-        return cfg
-    renamed = OmegaConf.masked_copy(cfg, [key for key in cfg if key not in older])  # pyright: ignore
-    for old, new in older.items():
-        OmegaConf.update(renamed, new, cfg[old], force_add=True)
+    """Give the older names of keys their present ones; an older key at null says nothing."""
+    renamed = cfg.copy()
+    OmegaConf.set_struct(renamed, False)
+    for old, new in aliases(schema).items():
+        parent, _, leaf = old.rpartition(".")
+        node = OmegaConf.select(renamed, parent) if parent else renamed
+        if OmegaConf.is_dict(node) and leaf in node:
+            value = node.pop(leaf)
+            if value is not None:
+                OmegaConf.update(renamed, new, value, force_add=True)
     return renamed
 
 

@@ -140,7 +140,7 @@ def add_backbone(name: str, image_size: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Register, and run a script of solo-learn as if it had been called itself."""
-    from solo_ldm.cli import one_line_errors
+    from solo_ldm.config.command import one_line_errors
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     with one_line_errors():
@@ -241,7 +241,7 @@ def _translate(module: Any, translation: Callable[[DictConfig], None]) -> None:
     theirs = module.parse_cfg
 
     def parse_cfg(cfg: DictConfig) -> DictConfig:
-        from solo_ldm.cli import one_line_errors
+        from solo_ldm.config.command import one_line_errors
 
         with one_line_errors():
             translation(cfg)
@@ -296,7 +296,7 @@ def _script(name: str) -> Path:
 
 def _with_our_groups(arguments: list[str]) -> list[str]:
     """Let Hydra find the packaged configurations; other scripts' arguments stay as they are."""
-    from solo_ldm.cli import with_packaged_groups
+    from solo_ldm.config.command import with_packaged_groups
 
     flags = {argument.partition("=")[0] for argument in arguments}
     if not flags & _HYDRA_FLAGS:

@@ -1,27 +1,49 @@
-"""The schema of a run's configuration: which keys there are, and of what type."""
+"""The configuration of an image run: which keys there are, of what type, and what methods read."""
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
-from importlib.resources import files
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from solo_ldm.config import schema
+from solo_ldm.config.schema import (
+    AutoResumeConfig,
+    BackboneConfig,
+    CheckpointConfig,
+    PerformanceConfig,
+    SchedulerConfig,
+    TensorboardConfig,
+    TrainingConfig,
+    WandbConfig,
+    defaults,
+    mapping,
+    nearest_key,
+    number,
+)
 from solo_ldm.data.config import DataConfig
 
-# Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
-# ruff: noqa: UP045
+if TYPE_CHECKING:
+    from solo_ldm.data.module import ImageDataModule
+    from solo_ldm.run.hardware import Hardware
 
-
-@dataclass
-class BackboneConfig:
-    """backbone.*."""
-
-    name: str = MISSING
-    kwargs: dict[str, Any] = field(default_factory=dict)
+__all__ = [
+    "AutoResumeConfig",
+    "BackboneConfig",
+    "CheckpointConfig",
+    "PerformanceConfig",
+    "RunConfig",
+    "SchedulerConfig",
+    "TensorboardConfig",
+    "WandbConfig",
+    "assert_choice",
+    "complete",
+    "defaults",
+    "for_method",
+    "merge",
+    "nearest_key",
+]
 
 
 @dataclass
@@ -29,67 +51,12 @@ class OptimizerConfig:
     """optimizer.*, in solo-learn's names."""
 
     name: str = MISSING
-    batch_size: int = MISSING
+    batch_size: int = number(1)
     lr: float = MISSING
     classifier_lr: float = MISSING
     weight_decay: float = MISSING
     exclude_bias_n_norm_wd: bool = MISSING
-    kwargs: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class SchedulerConfig:
-    """scheduler.*, in solo-learn's names."""
-
-    name: str = MISSING
-    warmup_epochs: float = MISSING
-    warmup_start_lr: float = MISSING
-    min_lr: float = MISSING
-    lr_decay_steps: Optional[list[int]] = None
-    interval: str = MISSING
-
-
-@dataclass
-class PerformanceConfig:
-    """performance.*."""
-
-    disable_channel_last: bool = MISSING
-    compile: bool = MISSING
-
-
-@dataclass
-class CheckpointConfig:
-    """checkpoint.*; keep_prev is solo-learn's and has no effect here."""
-
-    enabled: bool = MISSING
-    dir: str = MISSING
-    frequency: int = MISSING
-    keep_prev: bool = False
-
-
-@dataclass
-class AutoResumeConfig:
-    """auto_resume.*; max_hours is solo-learn's and has no effect here."""
-
-    enabled: bool = MISSING
-    max_hours: Optional[float] = None
-
-
-@dataclass
-class WandbConfig:
-    """wandb.*."""
-
-    enabled: bool = MISSING
-    entity: Optional[str] = None
-    project: str = MISSING
-    offline: bool = MISSING
-
-
-@dataclass
-class TensorboardConfig:
-    """tensorboard.*."""
-
-    enabled: bool = MISSING
+    kwargs: dict[str, Any] = mapping()
 
 
 @dataclass
@@ -109,102 +76,68 @@ class EvaluationConfig:
 
 
 @dataclass
-class RunConfig:
+class RunConfig(TrainingConfig):
     """A whole configuration. The defaults are in configs/host.yaml.
 
     `momentum` is read by methods of solo-learn and lightly, `published` (a recipe's dotted keys) by
     comparisons; `dali` is solo-learn's and has no effect here.
     """
 
-    name: str = MISSING
+    ALIASES: ClassVar[dict[str, str]] = {"output": "checkpoint.dir"}
+
     method: str = MISSING
-    seed: int = MISSING
-    method_kwargs: dict[str, Any] = field(default_factory=dict)
-    momentum: dict[str, Any] = field(default_factory=dict)
-    published: dict[str, Any] = field(default_factory=dict)
-    dali: dict[str, Any] = field(default_factory=dict)
+    method_kwargs: dict[str, Any] = mapping("solo_ldm.methods.ldm.method_kwargs:known_keys")
+    momentum: dict[str, Any] = mapping()
+    published: dict[str, Any] = mapping()
+    dali: dict[str, Any] = mapping()
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augmentations: list[Any] = MISSING
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
-    max_epochs: int = MISSING
-    accelerator: str = MISSING
-    devices: Any = MISSING
-    num_nodes: int = MISSING
-    strategy: str = MISSING
-    precision: Any = MISSING
-    sync_batchnorm: bool = MISSING
-    accumulate_grad_batches: int = MISSING
-    trainer: dict[str, Any] = field(default_factory=dict)
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    auto_resume: AutoResumeConfig = field(default_factory=AutoResumeConfig)
-    resume_from_checkpoint: Optional[str] = None
-    wandb: WandbConfig = field(default_factory=WandbConfig)
-    tensorboard: TensorboardConfig = field(default_factory=TensorboardConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
 def complete(cfg: DictConfig) -> DictConfig:
-    """Check a configuration against the schema and fill in the defaults of host.yaml.
+    """Check a configuration of image pretraining and fill in the defaults of host.yaml.
 
     Args:
         cfg: what Hydra composed; keys may be missing where host.yaml has a default.
 
     Returns:
-        The whole configuration, interpolations resolved.
+        The whole configuration, interpolations resolved, open to what the data adds.
 
     Raises:
-        ValueError: one line naming the key that is unknown, missing or of the wrong type.
+        ValueError: one line naming the key that is unknown, missing or has a wrong value.
     """
-    merged = merge(cfg, RunConfig, "host.yaml")
-    assert_choice(merged, "scheduler.name", ("warmup_cosine", "step", "none"))
-    assert_choice(merged, "scheduler.interval", ("step", "epoch"))
-    for key in ("max_epochs", "optimizer.batch_size", "accumulate_grad_batches"):
-        if OmegaConf.select(merged, key) < 1:
-            raise ValueError(f"{key} must be at least 1, got {OmegaConf.select(merged, key)}")
-    # Methods and the host add what the data tells (num_classes, image_size, …).
-    plain = OmegaConf.create(OmegaConf.to_container(merged))
-    return plain  # pyright: ignore[reportReturnType]
+    return schema.complete(cfg, RunConfig, "host.yaml")
+
+
+def for_method(cfg: DictConfig, data: ImageDataModule, hardware: Hardware) -> DictConfig:
+    """Return the configuration as methods read it: with what the data tells, and scaled rates.
+
+    As in solo-learn, learning rates are given for 256 samples per step and scaled linearly.
+    """
+    cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # pyright: ignore[reportAssignmentType]
+    cfg.data.num_classes = data.num_classes
+    cfg.data.image_size = data.image_size
+    cfg.data.num_large_crops = data.num_large_crops
+    cfg.data.num_small_crops = data.num_small_crops
+    scale = cfg.optimizer.batch_size * hardware.num_processes / 256
+    cfg.optimizer.lr *= scale
+    cfg.optimizer.classifier_lr *= scale
+    return cfg
+
+
+# Until every command declares its bounds at its keys.
 
 
 def merge(
-    cfg: DictConfig, schema: type, defaults_file: str, package: str = "solo_ldm.configs"
+    cfg: DictConfig, keys: type, defaults_file: str, package: str = "solo_ldm.configs"
 ) -> DictConfig:
-    """Lay a configuration over a file of defaults, and both over a schema.
-
-    Args:
-        cfg: what Hydra composed.
-        schema: a dataclass of the keys and their types.
-        defaults_file: a file of the package that sets every key that has a default.
-        package: where the file lies.
-
-    Returns:
-        The whole configuration, interpolations resolved.
-
-    Raises:
-        ValueError: one line naming the key that is unknown, missing or of the wrong type.
-    """
-    try:
-        merged = OmegaConf.merge(
-            OmegaConf.structured(schema), defaults(defaults_file, package), cfg
-        )
-        OmegaConf.resolve(merged)
-    except OmegaConfBaseException as error:
-        raise ValueError(_one_line(error, schema)) from None
-    missing = sorted(OmegaConf.missing_keys(merged))
-    if missing:
-        raise ValueError(f"missing key {missing[0]}: set it in the YAML or on the command line")
-    return merged  # pyright: ignore[reportReturnType]
-
-
-def defaults(name: str = "host.yaml", package: str = "solo_ldm.configs") -> DictConfig:
-    """Return the defaults of a file of a package, without Hydra's own nodes."""
-    text = (files(package) / name).read_text()
-    cfg = OmegaConf.create(text)
-    return OmegaConf.masked_copy(cfg, [k for k in cfg if k not in ("defaults", "hydra")])  # pyright: ignore
+    """Complete a configuration; see `solo_ldm.config.schema.complete`."""
+    return schema.complete(cfg, keys, defaults_file, package)
 
 
 def assert_choice(cfg: DictConfig | ListConfig, key: str, choices: tuple[str, ...]) -> None:
@@ -212,32 +145,3 @@ def assert_choice(cfg: DictConfig | ListConfig, key: str, choices: tuple[str, ..
     value = OmegaConf.select(cfg, key)
     if value not in choices:
         raise ValueError(f"{key} must be one of {', '.join(choices)}; got {value!r}")
-
-
-def nearest_key(key: str, schema: type = RunConfig) -> str:
-    """Return ': did you mean …?' for the schema's key nearest to `key`, or nothing."""
-    near = difflib.get_close_matches(key, _all_keys(key, schema), n=1, cutoff=0.6)
-    return f": did you mean {near[0]}?" if near else ""
-
-
-def _all_keys(wanted: str, schema: type) -> list[str]:
-    def walk(node: Any, prefix: str) -> list[str]:
-        if not isinstance(node, DictConfig):
-            return []
-        keys = [f"{prefix}{key}" for key in node]
-        children = (walk(node._get_node(key), f"{prefix}{key}.") for key in node)
-        return keys + [key for child in children for key in child]
-
-    if not wanted.startswith("method_kwargs."):
-        return walk(OmegaConf.structured(schema), "")
-    # Imported when needed: it imports torch, which takes seconds.
-    from solo_ldm.methods.ldm.method_kwargs import known_keys
-
-    return [f"method_kwargs.{key}" for key in known_keys()]
-
-
-def _one_line(error: OmegaConfBaseException, schema: type) -> str:
-    key = error.full_key or ""
-    if isinstance(error, (ConfigKeyError, ConfigAttributeError)):
-        return f"unknown key {key}{nearest_key(key, schema)}"
-    return f"{key}: {str(error).splitlines()[0]}"

@@ -90,19 +90,6 @@ class RunFolder:
         return self.results.exists()
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run left behind.
-
-    Args:
-        folder: where its files are.
-        results: the content of results.json.
-    """
-
-    folder: RunFolder
-    results: dict[str, Any]
-
-
 def choose_run(cfg: DictConfig) -> RunFolder:
     """Return the folder to train in: an unfinished run of the same configuration, or a new one.
 

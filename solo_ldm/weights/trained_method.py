@@ -9,11 +9,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_ldm.commands.pretrain.run import for_method
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.methods import find_method
-from solo_ldm.run.configuration import complete
+from solo_ldm.run.configuration import complete, for_method
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware, resolve_hardware
 from solo_ldm.weights.safe_load import read_checkpoint

@@ -13,7 +13,6 @@ from hydra import compose, initialize_config_dir, initialize_config_module
 from omegaconf import OmegaConf
 
 import predictive.configs
-from predictive.cli import decode_command, predictive_command
 from predictive.configuration import complete_predictive
 from predictive.data.registry import DATASETS
 from predictive.encoder import Encoder

@@ -12,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir, initialize_config_module
 from rich.console import Console
 
-from predictive.commands.predictive.run import predictive
+from predictive.commands.predictive import predictive
 from predictive.configuration import complete_predictive
 from solo_ldm import zoo
 from solo_ldm.run.folder import identity

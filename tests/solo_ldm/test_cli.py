@@ -14,8 +14,8 @@ from hydra import compose, initialize_config_module
 from PIL import Image
 
 import solo_ldm.configs
-from solo_ldm.cli import main, pretrain_command
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.cli import main, run_command
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.methods import METHODS
@@ -42,7 +42,7 @@ SMALL = [
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run a command that must fail; return its one line."""
     with pytest.raises(SystemExit) as caught:
-        pretrain_command(list(arguments))
+        run_command("pretrain", list(arguments))
     assert caught.value.code == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1, lines
@@ -144,7 +144,7 @@ def test_own_configs_build_on_the_packaged_groups(capsys, tmp_path, monkeypatch)
         "defaults:\n  - sphereprob\n  - _self_\nmethod_kwargs:\n  over: pooled\n"
     )
     monkeypatch.chdir(tmp_path)
-    pretrain_command(["--config-path", "mine", "--config-name", "small.yaml", *SMALL])
+    run_command("pretrain", ["--config-path", "mine", "--config-name", "small.yaml", *SMALL])
     assert "kernel entropy, pooled, on the sphere" in capsys.readouterr().out
     assert list((tmp_path / "trained_models" / "sphereprob").iterdir())
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hydra import compose, initialize_config_module
 
-from solo_ldm.commands.linear.run import linear
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.linear import linear
+from solo_ldm.commands.pretrain import pretrain
 from tests.support.cells import TWELVE
 
 pytestmark = pytest.mark.slow

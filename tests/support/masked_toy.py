@@ -10,10 +10,10 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.methods import Masked
 from solo_ldm.run.configuration import complete
-from solo_ldm.run.folder import Outcome
+from solo_ldm.run.record import Outcome
 
 SEED, EPOCH, STEP = 3, 1, 7
 

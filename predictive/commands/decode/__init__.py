@@ -1,1 +1,45 @@
-"""`solo-ldm decode`."""
+"""Decode targets over all folds of a recording, from latents and from spikes.
+
+    solo-ldm decode --config-name NAME [--config-path FOLDER] [KEY=VALUE ...]
+
+Each fold is held out once; the keys are those of `solo-ldm predictive`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from solo_ldm.config.command import HydraCommand
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.console import Console
+
+    from solo_ldm.run.record import Outcome
+
+
+def decode(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
+    """Decode targets over all folds of a recording, from latents and from spikes.
+
+    Args:
+        cfg: what Hydra composed; completed and checked here.
+        console: where to print; standard output by default.
+
+    Raises:
+        ValueError: in one line: a key, a value, data or a file that does not fit.
+        FileNotFoundError: in one line: data or weights that are not there.
+    """
+    from predictive.configuration import complete_predictive
+
+    cfg = complete_predictive(cfg)
+    from predictive.commands.decode.run import run
+
+    return run(cfg, console)
+
+
+COMMAND = HydraCommand(
+    decode,
+    schema="predictive.configuration:PredictiveConfig",
+    default=None,
+    package="predictive.configs",
+)

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from predictive.commands.predictive.results import score_content
 from predictive.commands.predictive.run import build_data, build_method, document, train
-from predictive.configuration import complete_predictive
 from predictive.data.sequences import TimeSeriesData
 from predictive.decoding.intervals import Coverage, coverage
 from predictive.decoding.score import CombinedScore, combine_folds
@@ -24,7 +23,6 @@ from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess
 from predictive.pictures import Decoded, DecodedPosition, Score, write_position, write_scores
 from solo_ldm.files import write_json
 from solo_ldm.run.folder import (
-    Outcome,
     RunFolder,
     choose_folder,
     choose_run,
@@ -35,6 +33,7 @@ from solo_ldm.run.folder import (
 )
 from solo_ldm.run.hardware import Hardware, resolve_hardware
 from solo_ldm.run.provenance import commit, hardware_name, versions
+from solo_ldm.run.record import Outcome
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ class Fold:
     assessment: Assessment
 
 
-def decode_folds(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
+def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     """Decode targets from latents and from spikes, each bin held out once.
 
     For each fold a method is trained on the other blocks, without their targets, and decoders are
@@ -54,7 +53,7 @@ def decode_folds(cfg: DictConfig, console: Console | None = None) -> Outcome | N
     ordinary run with a folder of its own.
 
     Args:
-        cfg: what Hydra composed; completed and checked here.
+        cfg: the completed configuration.
         console: where to print; standard output by default.
 
     Returns:
@@ -65,7 +64,6 @@ def decode_folds(cfg: DictConfig, console: Console | None = None) -> Outcome | N
         FileNotFoundError: as `predictive`.
     """
     console = console or Console()
-    cfg = complete_predictive(cfg)
     count = cfg.data.get("folds")
     if count is None or cfg.data.get("split", "blocks") != "blocks":
         raise ValueError(

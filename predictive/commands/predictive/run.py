@@ -14,7 +14,7 @@ from predictive.commands.predictive.gradients import CompareEntropyGradients
 from predictive.commands.predictive.picture import write_pictures
 from predictive.commands.predictive.report import print_summary
 from predictive.commands.predictive.results import PredictiveRun, content_of
-from predictive.configuration import complete_predictive, plain
+from predictive.configuration import plain
 from predictive.data.module import SequenceModule
 from predictive.data.registry import DATASETS
 from predictive.data.sequences import TimeSeriesData
@@ -26,9 +26,10 @@ from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.callbacks.checkpoints import KeepLastAndBest
 from solo_ldm.run.callbacks.guards import EpochSeed, StopAtNonFinite
 from solo_ldm.run.callbacks.progress import ShowProgress, TrainingClock
-from solo_ldm.run.folder import Outcome, RunFolder, choose_run, save_args
+from solo_ldm.run.folder import RunFolder, choose_run, save_args
 from solo_ldm.run.hardware import Hardware, resolve_hardware
 from solo_ldm.run.logger import MetricsCSV
+from solo_ldm.run.record import Outcome
 from solo_ldm.run.trainer import (
     Resume,
     build_trainer,
@@ -38,14 +39,14 @@ from solo_ldm.run.trainer import (
 )
 
 
-def predictive(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
+def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     """Train, evaluate and document one predictive method.
 
     Everything that can be wrong with the configuration, the data or a checkpoint is found before
     the first file is written.
 
     Args:
-        cfg: what Hydra composed; completed and checked here.
+        cfg: the completed configuration.
         console: where to print; standard output by default.
 
     Returns:
@@ -57,7 +58,6 @@ def predictive(cfg: DictConfig, console: Console | None = None) -> Outcome | Non
         FileNotFoundError: in one line: data or a checkpoint that is not there.
     """
     console = console or Console(quiet=is_helper_process())
-    cfg = complete_predictive(cfg)
     hardware = resolve_hardware(cfg)
     with console.status("data"):
         data = build_data(cfg)

@@ -1,1 +1,45 @@
-"""`solo-ldm clusters`."""
+"""Compare the categories that a run found with the classes.
+
+    solo-ldm clusters RUN [KEY=VALUE ...]
+
+Keys and defaults are in configs/clusters.yaml.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from solo_ldm.config.command import HydraCommand
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.console import Console
+
+    from solo_ldm.run.record import Outcome
+
+
+def clusters(cfg: DictConfig, console: Console | None = None) -> Outcome:
+    """Compare the categories that a run found with the classes.
+
+    Args:
+        cfg: what Hydra composed; completed and checked here.
+        console: where to print; standard output by default.
+
+    Raises:
+        ValueError: in one line: a key, a value, data or a file that does not fit.
+        FileNotFoundError: in one line: data or weights that are not there.
+    """
+    from solo_ldm.commands.clusters.schema import complete_clusters
+
+    cfg = complete_clusters(cfg)
+    from solo_ldm.commands.clusters.run import run
+
+    return run(cfg, console)
+
+
+COMMAND = HydraCommand(
+    clusters,
+    schema="solo_ldm.commands.clusters.schema:ClustersConfig",
+    default="clusters",
+    positional="run",
+)

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from solo_ldm.commands.clusters.picture import ClustersData, Pictured, write_clusters
 from solo_ldm.commands.clusters.report import print_clusters
-from solo_ldm.commands.clusters.schema import complete_clusters
 from solo_ldm.data.backends.torchvision import EvaluationImages
 from solo_ldm.data.sources.unreadable import Unreadable
 from solo_ldm.evaluation.clusters import entropy_of, most_and_least, score_clusters
@@ -59,11 +58,11 @@ class _Categories:
     probabilities: np.ndarray
 
 
-def clusters(cfg: DictConfig, console: Console | None = None) -> ClustersOutcome:
+def run(cfg: DictConfig, console: Console | None = None) -> ClustersOutcome:
     """Compare the categories that a run finds in its held-out images with their classes.
 
     Args:
-        cfg: what Hydra composed; completed and checked here.
+        cfg: the completed configuration.
         console: where to print; standard output by default.
 
     Raises:
@@ -71,7 +70,6 @@ def clusters(cfg: DictConfig, console: Console | None = None) -> ClustersOutcome
         FileNotFoundError: in one line: a run or data that are not there.
     """
     console = console or Console()
-    cfg = complete_clusters(cfg)
     started = time.perf_counter()
     run = load_method(cfg.run, cfg.accelerator)
     columns = _category_columns(run)

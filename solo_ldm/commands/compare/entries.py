@@ -15,16 +15,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from solo_ldm.cli import one_line
 from solo_ldm.commands.compare.schema import EntrySpec, override_key, parse_entries
-from solo_ldm.commands.pretrain.run import for_method
+from solo_ldm.config.command import one_line
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.evaluation import find_protocol
+from solo_ldm.evaluation.protocols import find_protocol
 from solo_ldm.methods import Description, find_method
 from solo_ldm.optim.optimizers import check_optimizer
-from solo_ldm.run.configuration import RunConfig, complete
+from solo_ldm.run.configuration import RunConfig, complete, for_method
 from solo_ldm.run.folder import identity
 from solo_ldm.run.hardware import resolve_hardware
 

@@ -27,7 +27,6 @@ from solo_ldm.commands.compare.picture import write_comparison
 from solo_ldm.commands.compare.ranking import rank_methods, top1
 from solo_ldm.commands.compare.report import print_comparison
 from solo_ldm.commands.compare.runs import Result, Run, find_result, train_all
-from solo_ldm.commands.compare.schema import complete_compare
 from solo_ldm.commands.compare.table import Comparison, csv_text, markdown
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.run.provenance import commit, versions
@@ -35,7 +34,7 @@ from solo_ldm.run.provenance import commit, versions
 TABLE, ROWS, PICTURE, RUNS = "table.md", "table.csv", "comparison.png", "runs.json"
 
 
-def compare(
+def run(
     cfg: DictConfig, console: Console | None = None, configs: Path | None = None
 ) -> Comparison:
     """Train every method with every seed, unless it was, and rank them.
@@ -44,7 +43,7 @@ def compare(
     fails on its way is a line of the table, and is tried again by the next call.
 
     Args:
-        cfg: what Hydra composed; completed and checked here.
+        cfg: the completed configuration.
         console: where to print; standard output by default.
         configs: a folder of the user's own configurations; --config-path if not given.
 
@@ -56,7 +55,6 @@ def compare(
         FileNotFoundError: in one line: the data of an entry is not there.
     """
     console = console or Console()
-    cfg = complete_compare(cfg)
     with console.status("trying out every entry"):
         entries = prepare_entries(cfg, configs or _config_path())
     differences = {

@@ -20,8 +20,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from solo_ldm.cli import one_line
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.config.command import one_line
 from solo_ldm.run.folder import RunFolder, find_finished, identity
 
 

@@ -1,23 +1,20 @@
-"""The schema of linear ICA; nothing here imports torch."""
+"""The keys of `solo-ldm ica`; nothing here imports torch."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from pathlib import Path
+from typing import Any, ClassVar, Optional
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig
 
-from solo_ldm.run.configuration import assert_choice, merge
+from solo_ldm.config.schema import as_lists, check_distinct, choice, complete, mapping, number
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
 # ruff: noqa: UP045
 
-TASKS = ("images", "generalised_gaussian", "ornstein_uhlenbeck")
 MODELS = ("generalised_gaussian", "ornstein_uhlenbeck")
-UNMIXINGS = ("square", "orthogonal", "rotation")
-ENTROPIES = ("exact", "logdet", "logdet_expansion", "coding_rate", "neighbour", "kernel")
-STATISTICS = ("differences", "pixels")
+TASKS = ("images", *MODELS)
 
 
 @dataclass
@@ -25,7 +22,7 @@ class ImagesConfig:
     """images.*; see `solo_ldm.ica.photographs.photographs`."""
 
     size: int = MISSING
-    statistics: str = MISSING
+    statistics: str = choice("differences", "pixels")
 
 
 @dataclass
@@ -49,25 +46,27 @@ class OrnsteinUhlenbeckConfig:
 class ICAConfig:
     """A whole configuration. The defaults are in configs/ica.yaml."""
 
-    task: str = MISSING
+    ALIASES: ClassVar[dict[str, str]] = {"folder": "output"}
+
+    task: str = choice(*TASKS)
     mixtures: Optional[str] = None
-    model: Optional[str] = None
-    num_sources: int = MISSING
-    step_seconds: float = MISSING
+    model: Optional[str] = choice(*MODELS, default=None)
+    num_sources: int = number(2)
+    step_seconds: float = number(above=0)
     images: ImagesConfig = field(default_factory=ImagesConfig)
     generalised_gaussian: GeneralisedGaussianConfig = field(
         default_factory=GeneralisedGaussianConfig
     )
     ornstein_uhlenbeck: OrnsteinUhlenbeckConfig = field(default_factory=OrnsteinUhlenbeckConfig)
-    unmixing: str = MISSING
+    unmixing: str = choice("square", "orthogonal", "rotation")
     entropy: str = MISSING
-    entropy_samples: int = MISSING
-    entropy_kwargs: dict[str, Any] = field(default_factory=dict)
-    smallest_shape: float = MISSING
-    restarts: int = MISSING
-    seed: int = MISSING
-    seeds: Optional[list[int]] = None
-    folder: Optional[str] = None
+    entropy_samples: int = number(2)
+    entropy_kwargs: dict[str, Any] = mapping()
+    smallest_shape: float = number(above=0)
+    restarts: int = number(1)
+    seed: int = number(0)
+    seeds: Optional[list[int]] = number(0, default=None)
+    output: Optional[str] = None
 
 
 def complete_ica(cfg: DictConfig) -> DictConfig:
@@ -77,55 +76,32 @@ def complete_ica(cfg: DictConfig) -> DictConfig:
         cfg: what Hydra composed.
 
     Returns:
-        The whole configuration: model and seeds filled in, seeds as a list.
+        The whole configuration: model, seeds and output filled in.
 
     Raises:
         ValueError: one line naming the key that is unknown, missing or has a wrong value.
+        FileNotFoundError: one line: mixtures that are not there.
     """
-    cfg = cfg.copy()
-    seeds = OmegaConf.select(cfg, "seeds")
-    if seeds is not None and not OmegaConf.is_list(seeds):
-        OmegaConf.update(cfg, "seeds", [seeds], force_add=True)
-    merged = merge(cfg, ICAConfig, "ica.yaml")
-    assert_choice(merged, "task", TASKS)
-    assert_choice(merged, "unmixing", UNMIXINGS)
-    assert_choice(merged, "entropy", ENTROPIES)
-    assert_choice(merged, "images.statistics", STATISTICS)
-    for key, low in (("num_sources", 2), ("restarts", 1), ("entropy_samples", 2), ("seed", 0)):
-        if merged[key] < low:
-            raise ValueError(f"{key}: expected at least {low}, got {merged[key]}")
-    if not merged.step_seconds > 0:
-        raise ValueError(f"step_seconds: expected a positive number, got {merged.step_seconds}")
-    if not 0 < merged.smallest_shape < 1.5:
+    cfg = complete(as_lists(cfg, "seeds"), ICAConfig, "ica.yaml")
+    if not cfg.smallest_shape < 1.5:
+        raise ValueError(f"smallest_shape: expected below 1.5, got {cfg.smallest_shape}")
+    if cfg.seeds is None:
+        cfg.seeds = [cfg.seed]
+    check_distinct("seeds", cfg.seeds)
+    subject = cfg.task
+    if cfg.mixtures is not None:
+        path = Path(cfg.mixtures)
+        if path.suffix not in (".npy", ".npz"):
+            raise ValueError(f"mixtures: expected a .npy or .npz file, got {path.name!r}")
+        if not path.is_file():
+            raise FileNotFoundError(f"mixtures: expected a file with mixtures, got none at {path}")
+        subject = path.stem
+    elif cfg.model == "ornstein_uhlenbeck" != cfg.task:
         raise ValueError(
-            f"smallest_shape: expected a number between 0 and 1.5, got {merged.smallest_shape}"
-        )
-    if merged.seeds is None:
-        merged.seeds = [merged.seed]
-    _check_seeds(merged)
-    if merged.model is None:
-        in_time = merged.mixtures is None and merged.task == "ornstein_uhlenbeck"
-        merged.model = MODELS[in_time]
-    assert_choice(merged, "model", MODELS)
-    if merged.unmixing == "rotation" and merged.model != "ornstein_uhlenbeck":
-        raise ValueError(
-            "unmixing=rotation: expected model=ornstein_uhlenbeck, whose variances are learned, "
-            f"got {merged.model}; set unmixing=square or orthogonal"
-        )
-    if merged.mixtures is None and merged.model == "ornstein_uhlenbeck" != merged.task:
-        raise ValueError(
-            f"model=ornstein_uhlenbeck: expected samples in time, got task={merged.task}; "
+            f"model=ornstein_uhlenbeck: expected samples in time, got task={cfg.task}; "
             "set task=ornstein_uhlenbeck, or give mixtures"
         )
-    plain = OmegaConf.create(OmegaConf.to_container(merged))
-    return plain  # pyright: ignore[reportReturnType]
-
-
-def _check_seeds(cfg: DictConfig) -> None:
-    if not cfg.seeds:
-        raise ValueError("seeds: expected at least one, got an empty list")
-    if min(cfg.seeds) < 0:
-        raise ValueError(f"seeds: expected numbers from 0, got {min(cfg.seeds)}")
-    seed, count = Counter(cfg.seeds).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"seeds: {seed} is listed {count} times: list it once")
+    in_time = cfg.mixtures is None and cfg.task == "ornstein_uhlenbeck"
+    cfg.model = cfg.model or MODELS[in_time]
+    cfg.output = cfg.output or str(Path("ica") / subject)
+    return cfg

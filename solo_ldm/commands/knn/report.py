@@ -16,7 +16,8 @@ from rich.table import Table
 from solo_ldm.commands.pretrain.results import preprocessing_of
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.evaluation import PROTOCOLS, Score
+from solo_ldm.evaluation.protocols import PROTOCOLS
+from solo_ldm.evaluation.scores import Score
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.provenance import commit, hardware_name, versions
 from solo_ldm.weights.pretrained import Pretrained

@@ -22,20 +22,14 @@ from solo_ldm.commands.knn.report import (
     named_score,
     print_knn_summary,
 )
-from solo_ldm.commands.knn.schema import choose_data, complete_knn
+from solo_ldm.commands.knn.schema import choose_data
 from solo_ldm.commands.pretrain.results import preprocessing_of
 from solo_ldm.data.config import ViewSpec, parse_augmentations
 from solo_ldm.data.module import ImageDataModule, Split
-from solo_ldm.evaluation import (
-    Features,
-    Score,
-    assess_predictions,
-    check_samples,
-    extract_features,
-    knn_grid,
-    pad_classes,
-    score_of,
-)
+from solo_ldm.evaluation.features import Features, check_samples, extract_features
+from solo_ldm.evaluation.knn import knn_grid
+from solo_ldm.evaluation.metrics import pad_classes
+from solo_ldm.evaluation.scores import Score, score_predictions
 from solo_ldm.files import write_json
 from solo_ldm.plotting.confusion import write_confusion
 from solo_ldm.run.hardware import resolve_hardware
@@ -60,11 +54,11 @@ class KnnOutcome:
     results: dict[str, Any]
 
 
-def knn(cfg: DictConfig, console: Console | None = None) -> KnnOutcome:
+def run(cfg: DictConfig, console: Console | None = None) -> KnnOutcome:
     """Score weights by the vote of nearest neighbours, under every setting of a grid.
 
     Args:
-        cfg: what Hydra composed; completed and checked here.
+        cfg: the completed configuration.
         console: where to print; standard output by default.
 
     Returns:
@@ -76,7 +70,7 @@ def knn(cfg: DictConfig, console: Console | None = None) -> KnnOutcome:
     """
     console = console or Console()
     started = time.perf_counter()
-    run = _prepare(complete_knn(cfg), console)
+    run = _prepare(cfg, console)
     train, test = _features(run, console)
     check_samples("knn", train, test)
     with console.status("comparing neighbours"):

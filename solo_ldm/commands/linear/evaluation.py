@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule, Split
-from solo_ldm.evaluation import Features, extract_features
+from solo_ldm.evaluation.features import Features, extract_features
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.weights.pretrained import Pretrained

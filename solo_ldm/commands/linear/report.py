@@ -11,7 +11,7 @@ from rich.table import Table
 
 from solo_ldm.commands.linear.evaluation import Evaluation
 from solo_ldm.commands.linear.schema import TRAINED
-from solo_ldm.evaluation import Score
+from solo_ldm.evaluation.scores import Score
 from solo_ldm.plotting.confusion import write_confusion
 from solo_ldm.run.provenance import commit, hardware_name, versions
 

@@ -19,16 +19,17 @@ from solo_ldm.commands.linear.evaluation import (
     weights_digest,
 )
 from solo_ldm.commands.linear.report import content_of, print_linear_summary, write_picture
-from solo_ldm.commands.linear.schema import PROTOCOLS, TRAINED, complete_linear
+from solo_ldm.commands.linear.schema import PROTOCOLS, TRAINED
 from solo_ldm.commands.linear.training import train_seeds
 from solo_ldm.commands.pretrain.results import preprocessing_of
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.evaluation import assess_predictions, evaluate, score_of
+from solo_ldm.evaluation.scores import evaluate, score_predictions
 from solo_ldm.evaluation.protocols import ONLINE
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.optim.optimizers import check_optimizer
-from solo_ldm.run.folder import Outcome, choose_folder, identity, save_args
+from solo_ldm.run.folder import choose_folder, identity, save_args
 from solo_ldm.run.hardware import Hardware, resolve_hardware
+from solo_ldm.run.record import Outcome
 from solo_ldm.run.trainer import is_helper_process
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 
@@ -36,14 +37,14 @@ from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 _NOT_IDENTITY = ("pretrained_feature_extractor", "pretrain_method", "backbone")
 
 
-def linear(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
+def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     """Evaluate pretrained weights by one of the protocols of `linear_schema.PROTOCOLS`.
 
     Everything that can be wrong with the configuration, the weights or the data is found before
     the first file is written.
 
     Args:
-        cfg: what Hydra composed; completed and checked here.
+        cfg: the completed configuration.
         console: where to print; standard output by default.
 
     Returns:
@@ -54,7 +55,6 @@ def linear(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         FileNotFoundError: in one line: weights, data or a checkpoint that are not there.
     """
     console = console or Console(quiet=is_helper_process())
-    cfg = complete_linear(cfg)
     hardware = resolve_hardware(cfg)
     if cfg.seeds is not None and hardware.num_processes > 1:
         raise ValueError(

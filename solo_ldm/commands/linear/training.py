@@ -28,7 +28,7 @@ from solo_ldm.commands.linear.model import LinearModel
 from solo_ldm.commands.linear.report import content_of
 from solo_ldm.commands.pretrain.results import preprocessing_of
 from solo_ldm.data.datasets.registry import stratified_indexes
-from solo_ldm.evaluation import assess_predictions, score_of
+from solo_ldm.evaluation.scores import score_predictions
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.run.callbacks.checkpoints import KeepLastAndBest
 from solo_ldm.run.callbacks.guards import EpochSeed, NoteUnreadable, StopAtNonFinite

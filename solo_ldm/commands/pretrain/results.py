@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
 from solo_ldm.backbones import create_backbone
 from solo_ldm.commands.pretrain.picture import ReportData, write_report
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.evaluation import (
-    ONLINE,
-    Features,
-    Score,
-    assess_predictions,
-    covariance_spectrum,
-    evaluate,
-    extract_features,
-    score_of,
-)
+from solo_ldm.evaluation.features import Features, extract_features
+from solo_ldm.evaluation.protocols import ONLINE
+from solo_ldm.evaluation.scores import evaluate, score_online
+from solo_ldm.evaluation.spectrum import covariance_spectrum
 from solo_ldm.methods import BaseMethod, Description
 from solo_ldm.run.callbacks.progress import TrainingClock
 from solo_ldm.run.folder import RunFolder
@@ -137,39 +129,6 @@ def preprocessing_of(data: ImageDataModule) -> dict[str, Any]:
     }
 
 
-def score_online(
-    classifier: nn.Module,
-    test: Features,
-    *,
-    num_train: int,
-    epoch: int | None,
-    preprocessing: dict[str, Any],
-) -> Score:
-    """Score the classifier that was trained beside the backbone (protocol linear-online).
-
-    Args:
-        classifier: maps features (M, F) to logits (M, C).
-        test: features (M, F) and labels (M,) of the test split.
-        num_train: images that it was trained on.
-        epoch: epochs that it was trained for.
-        preprocessing: of the test images.
-    """
-    start = time.perf_counter()
-    weight = next(classifier.parameters())
-    with torch.inference_mode():
-        logits = classifier(test.features.to(weight.device, weight.dtype)).cpu().double()
-    seconds = time.perf_counter() - start
-    return score_of(
-        assess_predictions(logits.softmax(dim=1), test.labels),
-        protocol=ONLINE.name,
-        settings=dict(ONLINE.settings),
-        num_train=num_train,
-        seconds=seconds,
-        epoch=epoch,
-        preprocessing=preprocessing,
-    )
-
-
 def _score(
     protocol: str,
     run: Trained,
@@ -178,7 +137,7 @@ def _score(
 ) -> dict[str, Any]:
     """Return a score for results.json, beside that of the untrained backbone where it has one."""
     epoch, preprocessing = run.cfg.max_epochs, preprocessing_of(run.data)
-    if protocol == ONLINE.name:
+    if protocol == ONLINE:
         assert run.method.classifier is not None, "labelled images come with a classifier"
         score = score_online(
             run.method.classifier,

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from solo_ldm.commands.pretrain.report import print_summary
 from solo_ldm.commands.pretrain.results import Trained, assess, write_picture
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.evaluation import find_protocol
+from solo_ldm.evaluation.protocols import find_protocol
 from solo_ldm.files import write_json
 from solo_ldm.methods import Description, find_method
 from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.callbacks.checkpoints import KeepLastAndBest
 from solo_ldm.run.callbacks.guards import EpochSeed, NoteUnreadable, StopAtNonFinite, WatchHealth
 from solo_ldm.run.callbacks.progress import ShowProgress, TrainingClock
-from solo_ldm.run.configuration import complete
-from solo_ldm.run.folder import Outcome, RunFolder, choose_run, save_args
+from solo_ldm.run.configuration import for_method
+from solo_ldm.run.folder import RunFolder, choose_run, save_args
 from solo_ldm.run.hardware import Hardware, resolve_hardware
 from solo_ldm.run.logger import MetricsCSV
+from solo_ldm.run.record import Outcome
 from solo_ldm.run.trainer import (
     Resume,
     build_trainer,
@@ -32,14 +33,14 @@ from solo_ldm.run.trainer import (
 from solo_ldm.weights.export import write_backbone
 
 
-def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
+def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     """Train, evaluate and document one method.
 
     Everything that can be wrong with the configuration, the data or a checkpoint is found before
     the first file is written.
 
     Args:
-        cfg: what Hydra composed; completed and checked here.
+        cfg: the completed configuration.
         console: where to print; standard output by default.
 
     Returns:
@@ -52,7 +53,6 @@ def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     """
     # Lightning starts the other processes of a distributed run as this command again.
     console = console or Console(quiet=is_helper_process())
-    cfg = complete(cfg)
     kind = find_method(cfg.method)
     description = kind.describe(cfg)
     hardware = resolve_hardware(cfg)
@@ -103,22 +103,6 @@ def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     write_json(folder.results, results)
     print_summary(run, results, console)
     return Outcome(folder, results)
-
-
-def for_method(cfg: DictConfig, data: ImageDataModule, hardware: Hardware) -> DictConfig:
-    """Return the configuration as methods read it: with what the data tells, and scaled rates.
-
-    As in solo-learn, learning rates are given for 256 samples per step and scaled linearly.
-    """
-    cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # pyright: ignore[reportAssignmentType]
-    cfg.data.num_classes = data.num_classes
-    cfg.data.image_size = data.image_size
-    cfg.data.num_large_crops = data.num_large_crops
-    cfg.data.num_small_crops = data.num_small_crops
-    scale = cfg.optimizer.batch_size * hardware.num_processes / 256
-    cfg.optimizer.lr *= scale
-    cfg.optimizer.classifier_lr *= scale
-    return cfg
 
 
 def _callbacks(

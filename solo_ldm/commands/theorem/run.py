@@ -18,7 +18,6 @@ from solo_ldm.commands.theorem.report import (
     judge_all,
     print_theorem_summary,
 )
-from solo_ldm.commands.theorem.schema import complete_theorem
 from solo_ldm.files import write_json
 from solo_ldm.theorem.problems import Problem
 from solo_ldm.theorem.trial import Trial, build_objective, run_trial
@@ -43,11 +42,11 @@ class TheoremOutcome:
     results: dict[str, Any]
 
 
-def theorem(cfg: DictConfig, console: Console | None = None) -> TheoremOutcome:
+def run(cfg: DictConfig, console: Console | None = None) -> TheoremOutcome:
     """Train every case with every seed, and compare with what the theorem says.
 
     Args:
-        cfg: what Hydra composed; completed and checked here.
+        cfg: the completed configuration.
         console: where to print; standard output by default.
 
     Returns:
@@ -57,7 +56,6 @@ def theorem(cfg: DictConfig, console: Console | None = None) -> TheoremOutcome:
         ValueError: in one line: a key or a value that does not fit, a training that diverged.
     """
     console = console or Console()
-    cfg = complete_theorem(cfg)
     settings = {key: cfg[key] for key in _SETTINGS}
     settings["entropy_kwargs"] = dict(cfg.entropy_kwargs)
     build_objective(cfg.entropy, settings["entropy_kwargs"])

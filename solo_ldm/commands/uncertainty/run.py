@@ -24,7 +24,6 @@ from solo_ldm.commands.uncertainty.images import (
 )
 from solo_ldm.commands.uncertainty.picture import UncertaintyData, write_uncertainty
 from solo_ldm.commands.uncertainty.report import print_uncertainty
-from solo_ldm.commands.uncertainty.schema import complete_uncertainty
 from solo_ldm.data.augment.strength import at_strength
 from solo_ldm.evaluation.uncertainty import (
     PairScores,
@@ -56,11 +55,11 @@ class UncertaintyOutcome:
     results: dict[str, Any]
 
 
-def uncertainty(cfg: DictConfig, console: Console | None = None) -> UncertaintyOutcome:
+def run(cfg: DictConfig, console: Console | None = None) -> UncertaintyOutcome:
     """Assess the Gaussians that a run predicts, on its held-out images.
 
     Args:
-        cfg: what Hydra composed; completed and checked here.
+        cfg: the completed configuration.
         console: where to print; standard output by default.
 
     Raises:
@@ -69,7 +68,6 @@ def uncertainty(cfg: DictConfig, console: Console | None = None) -> UncertaintyO
         FileNotFoundError: in one line: a run or data that are not there.
     """
     console = console or Console()
-    cfg = complete_uncertainty(cfg)
     started = time.perf_counter()
     run = load_method(cfg.run, cfg.accelerator)
     latent = _latent(run)

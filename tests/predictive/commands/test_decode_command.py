@@ -11,12 +11,13 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
+from predictive.commands.decode import decode as decode_folds
 from predictive.commands.decode import run as folds_module
-from predictive.commands.decode.run import decode_folds
 from predictive.commands.predictive.run import build_data
 from predictive.configuration import complete_predictive
 from solo_ldm.cli import main
-from solo_ldm.run.folder import Outcome, RunFolder
+from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.record import Outcome
 from tests.predictive.commands.test_predictive_run import config, die_at, run
 
 FOLDS = 3

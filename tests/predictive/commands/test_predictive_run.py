@@ -16,12 +16,13 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 from rich.console import Console
 
-from predictive.commands.predictive.run import predictive
+from predictive.commands.predictive import predictive
 from predictive.data.sequences import Sequences
 from predictive.data.simulated.moving_dot import moving_dot
 from predictive.method import PredictiveMethod
 from solo_ldm.run.callbacks.guards import StopAtNonFinite
-from solo_ldm.run.folder import Outcome, RunFolder
+from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.record import Outcome
 from tests.support import ROOT
 from tests.support.predictive_toy import method_config
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data.augment.draws import draw_view
 from solo_ldm.data.augment.pairs import Partners
 from solo_ldm.data.backends.choice import dali_installed

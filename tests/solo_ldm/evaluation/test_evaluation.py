@@ -15,21 +15,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from solo_ldm.evaluation import (
-    PROTOCOLS,
-    Features,
-    covariance_spectrum,
-    diagnose,
-    effective_rank,
-    evaluate,
-    extract_features,
-    find_protocol,
-    health,
-    knn_grid,
-    knn_predict,
-    linear_predict,
-    top_k_accuracy,
-)
+from solo_ldm.evaluation.features import Features, extract_features
+from solo_ldm.evaluation.knn import knn_grid, knn_predict
+from solo_ldm.evaluation.linear import linear_predict
+from solo_ldm.evaluation.metrics import top_k_accuracy
+from solo_ldm.evaluation.protocols import PROTOCOLS, find_protocol
+from solo_ldm.evaluation.scores import evaluate
+from solo_ldm.evaluation.spectrum import covariance_spectrum, diagnose, effective_rank, health
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, recall_score
 from torch import Tensor
 
-from solo_ldm.evaluation import assess_predictions, pad_classes, wilson_interval
+from solo_ldm.evaluation.metrics import pad_classes, wilson_interval
+from solo_ldm.evaluation.scores import score_predictions
 from solo_ldm.plotting.confusion import write_confusion
 
 

@@ -25,12 +25,13 @@ from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader
 
 from solo_ldm.backbones import create_backbone
-from solo_ldm.commands.knn.run import knn
-from solo_ldm.commands.pretrain.run import Outcome, pretrain
+from solo_ldm.commands.knn import knn
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.integrations import solo_learn
 from solo_ldm.integrations.recipes import RECIPES
 from solo_ldm.methods import METHODS, find_method
 from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.record import Outcome
 from solo_ldm.weights.pretrained import load_pretrained
 from tests.support import ROOT
 from tests.support.toy import toy_config

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from torch import distributions as td
 
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.latents import ConditionalGaussian
 from solo_ldm.latents.conditional import PredictedGaussian
 from solo_ldm.methods import LDMBody, find_method

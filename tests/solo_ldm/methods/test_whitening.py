@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.whitening import Whitening
 from tests.solo_ldm.methods.test_methods import method_config

@@ -19,12 +19,13 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_sample_images
 
 from solo_ldm.backbones import load_backbone
-from solo_ldm.commands.pretrain.run import Outcome, pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data.backends.choice import dali_installed
 from solo_ldm.files import write_atomically
 from solo_ldm.run.callbacks.guards import CollapseWarning, NonFiniteLossError
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import RunFolder, identity
+from solo_ldm.run.record import Outcome
 from tests.support import ROOT
 from tests.support.toy import toy_config
 
@@ -99,7 +100,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from solo_ldm.run.callbacks.guards import StopAtNonFinite
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from tests.support.toy import toy_config
 
 look = StopAtNonFinite.on_train_batch_end

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from solo_ldm.backbones import create_backbone, load_backbone
 from solo_ldm.cli import main
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.weights.export import export_backbone
 from solo_ldm.weights.pretrained import load_pretrained

@@ -18,13 +18,13 @@ from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 
 from solo_ldm import zoo
-from solo_ldm.commands.knn.run import knn
-from solo_ldm.commands.linear.run import linear
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.knn import knn
+from solo_ldm.commands.linear import linear
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.commands.zoo.run import run as zoo_command
 from solo_ldm.data.config import DataConfig, ViewSpec
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.evaluation import extract_features
+from solo_ldm.evaluation.features import extract_features
 from solo_ldm.weights.pretrained import load_pretrained
 from solo_ldm.zoo.download import sha256_of
 from solo_ldm.zoo.kinds import TRAINING_STATE, WEIGHTS

@@ -18,7 +18,7 @@ from safetensors import safe_open
 
 from solo_ldm import zoo
 from solo_ldm.backbones import create_backbone
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.files import write_json
 from solo_ldm.weights.export import serialised, write_backbone
 from solo_ldm.zoo.backbones import BackboneKind

@@ -12,8 +12,8 @@ from PIL import Image
 from rich.console import Console
 
 from solo_ldm import zoo
-from solo_ldm.commands.linear.run import linear
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.linear import linear
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.commands.zoo.run import run as zoo_command
 from solo_ldm.weights.pretrained import load_pretrained
 from solo_ldm.zoo.kinds import CONFIG, DataNotHereError

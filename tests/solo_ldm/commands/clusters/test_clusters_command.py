@@ -11,10 +11,11 @@ import sys
 import numpy as np
 import pytest
 
-from solo_ldm.cli import clusters_command, main
+from solo_ldm.cli import main, run_command
 from solo_ldm.commands.clusters.picture import ClustersData, Pictured, write_clusters
-from solo_ldm.commands.pretrain.run import Outcome, pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.evaluation.clusters import assign, entropy_of, most_and_least, score_clusters
+from solo_ldm.run.record import Outcome
 from tests.support.toy import toy_config
 
 FILES = {"clusters.json", "clusters.csv", "clusters.png"}
@@ -189,7 +190,7 @@ def test_what_cannot_be_compared_is_one_line_and_leaves_no_file(run, tmp_path, m
     ]
     for arguments, message in cases:
         with pytest.raises(SystemExit) as caught:
-            clusters_command(arguments)
+            run_command("clusters", arguments)
         lines = capsys.readouterr().err.strip().splitlines()
         assert caught.value.code == 2
         assert len(lines) == 1, (arguments, lines)

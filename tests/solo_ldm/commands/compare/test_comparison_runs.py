@@ -17,8 +17,8 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from solo_ldm.commands.compare import compare
 from solo_ldm.commands.compare import runs as compare_runs
-from solo_ldm.commands.compare.run import compare
 from solo_ldm.commands.compare.runs import Result, Run, train_all
 from solo_ldm.run.callbacks.guards import EpochSeed, NonFiniteLossError, StopAtNonFinite
 from tests.support.dying_worker import die_at_seed_1

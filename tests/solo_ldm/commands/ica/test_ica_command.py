@@ -15,12 +15,12 @@ from PIL import Image
 from rich.console import Console
 
 from solo_ldm.cli import main
+from solo_ldm.commands.ica import ica
 from solo_ldm.commands.ica import schema as ica_schema
 from solo_ldm.commands.ica.picture import autocorrelation, draw_picture, title_of
 from solo_ldm.commands.ica.report import GOOD
-from solo_ldm.commands.ica.run import ica
 from solo_ldm.ica import ICA_ENTROPIES, MODELS
-from solo_ldm.ica.own import own_mixtures
+from solo_ldm.commands.ica.mixtures import own_mixtures
 from solo_ldm.ica.problems import generalised_gaussian, ornstein_uhlenbeck
 from solo_ldm.ica.trial import run_trial
 

@@ -13,9 +13,10 @@ import torch
 from hydra import compose, initialize_config_module
 from PIL import Image
 
-from solo_ldm.cli import knn_command, main
+from solo_ldm.cli import main, run_command
 from solo_ldm.commands.knn.schema import choose_data, complete_knn
-from solo_ldm.commands.pretrain.run import Outcome, pretrain
+from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.run.record import Outcome
 from tests.support import ROOT
 from tests.support.toy import toy_config
 
@@ -87,7 +88,7 @@ def test_the_script_and_a_grid_without_the_named_setting(run, tmp_path):
 def test_an_untrained_network_is_scored_on_a_named_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["data=digits", "data.num_workers=0", "+backbone.kwargs.width=8", "k=20"]
-    knn_command(["pretrained_feature_extractor=untrained:convnet_small", *arguments])
+    run_command("knn", ["pretrained_feature_extractor=untrained:convnet_small", *arguments])
     found = results_of(tmp_path / "evaluations/convnet_small/digits/knn")
     assert found["epoch"] == 0
     assert found["preprocessing"]["image_size"] == 16
@@ -103,7 +104,7 @@ def test_a_run_on_other_images_keeps_its_size_and_normalisation(run, tmp_path):
         Image.fromarray(pixels).save(place / f"{number}.png")
     before = run.folder.path / "evaluation"
     arguments = ["data=custom", f"data.train_path={tmp_path / 'images'}", "data.num_workers=0"]
-    knn_command([f"pretrained_feature_extractor={run.folder.path}", *arguments, "k=[1,3]"])
+    run_command("knn", [f"pretrained_feature_extractor={run.folder.path}", *arguments, "k=[1,3]"])
     found = results_of(before / "knn-custom")
     assert found["classes"] == ["a", "b"]
     assert found["preprocessing"]["image_size"] == 16
@@ -179,7 +180,7 @@ def test_what_cannot_be_evaluated_is_one_line_and_leaves_no_file(
     monkeypatch.chdir(here)
     for arguments, message in cases:
         with pytest.raises(SystemExit) as caught:
-            knn_command(arguments)
+            run_command("knn", arguments)
         lines = capsys.readouterr().err.strip().splitlines()
         assert caught.value.code == 2
         assert len(lines) == 1, (arguments, lines)

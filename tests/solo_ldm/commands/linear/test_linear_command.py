@@ -18,15 +18,17 @@ from safetensors.torch import load_file
 
 from solo_ldm.backbones import create_backbone, load_backbone
 from solo_ldm.cli import main
+from solo_ldm.commands.linear import linear
 from solo_ldm.commands.linear.evaluation import fitting_batch_size
 from solo_ldm.commands.linear.model import LinearModel
-from solo_ldm.commands.linear.run import linear
 from solo_ldm.commands.linear.schema import PROTOCOLS, complete_linear
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data import DataConfig, parse_augmentations
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.evaluation import evaluate, extract_features
-from solo_ldm.run.folder import Outcome, RunFolder
+from solo_ldm.evaluation.features import extract_features
+from solo_ldm.evaluation.scores import evaluate
+from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.record import Outcome
 from tests.support import ROOT
 from tests.support.toy import toy_config
 
@@ -188,7 +190,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from solo_ldm.run.callbacks.guards import StopAtNonFinite
-from solo_ldm.commands.linear.run import linear
+from solo_ldm.commands.linear import linear
 from tests.solo_ldm.commands.linear.test_linear_command import linear_config
 
 look = StopAtNonFinite.on_train_batch_end

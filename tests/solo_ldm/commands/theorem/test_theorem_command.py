@@ -13,8 +13,8 @@ from rich.console import Console
 
 from solo_ldm.cli import main
 from solo_ldm.commands.theorem import schema as theorem_schema
+from solo_ldm.commands.theorem import theorem
 from solo_ldm.commands.theorem.report import judge, judge_all
-from solo_ldm.commands.theorem.run import theorem
 from solo_ldm.theorem import CASES, ENTROPIES
 
 TINY = ["steps=20", "batch_size=32", "hidden=8"]

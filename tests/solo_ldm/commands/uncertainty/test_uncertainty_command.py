@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from solo_ldm.cli import main, uncertainty_command
-from solo_ldm.commands.pretrain.run import Outcome, pretrain
+from solo_ldm.cli import main, run_command
+from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.run.record import Outcome
 from solo_ldm.weights.trained_method import load_method
 from tests.support.toy import toy_config
 
@@ -113,7 +114,7 @@ def test_what_cannot_be_assessed_is_one_line_and_leaves_no_file(run, tmp_path, m
     ]
     for arguments, message in cases:
         with pytest.raises(SystemExit) as caught:
-            uncertainty_command(arguments)
+            run_command("uncertainty", arguments)
         lines = capsys.readouterr().err.strip().splitlines()
         assert caught.value.code == 2
         assert len(lines) == 1, (arguments, lines)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightly import loss as losses
 
-from solo_ldm.commands.pretrain.run import pretrain
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.methods.lightly.method import LightlyMethod
 from solo_ldm.methods.lightly.recipes import RECIPES
 from solo_ldm.run.folder import load_checkpoint

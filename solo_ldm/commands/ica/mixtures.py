@@ -1,4 +1,4 @@
-"""Mixtures of one's own, from a file."""
+"""A user's own mixtures, from a file."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ def own_mixtures(path: str | Path, step_seconds: float | None = None) -> Problem
 
     Args:
         path: a .npy file with an array (T, N), or a .npz file with `mixtures` (T, N) and, where
-            they are known, `sources` (T, N). A .npz file with a single array may name it at will.
-        step_seconds: time between rows, where they follow each other in time.
+            they are known, `sources` (T, N). In a .npz file with a single array, its name is free.
+        step_seconds: time between rows, where they are equal steps in time.
 
     Raises:
         ValueError: a file that cannot be read, or arrays that do not fit.
-        FileNotFoundError: no such file.
     """
     path = Path(path)
-    if path.suffix not in (".npy", ".npz"):
-        raise ValueError(f"mixtures: expected a name that ends in .npy or .npz, got {path.name!r}")
-    if not path.is_file():
-        raise FileNotFoundError(f"mixtures: expected a file with mixtures, there is none at {path}")
     try:
-        arrays = _arrays(path)
+        read = np.load(path, allow_pickle=False)
+        if isinstance(read, np.ndarray):
+            arrays = {"mixtures": read}
+        else:
+            with read:  # closes the archive
+                arrays = dict(read)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"mixtures: {path} cannot be read as numpy arrays: {error}") from None
     if len(arrays) == 1:
@@ -48,17 +48,9 @@ def own_mixtures(path: str | Path, step_seconds: float | None = None) -> Problem
             )
         sources = (sources - sources.mean(axis=0)) / sources.std(axis=0)
         mixing = np.linalg.lstsq(sources, mixtures - mixtures.mean(axis=0), rcond=None)[0].T
-    words = " × ".join(map(str, mixtures.shape))
-    about = f"mixtures of your own, {words} ({path.name})"
+    size = " × ".join(map(str, mixtures.shape))
+    about = f"mixtures of your own, {size} ({path.name})"
     return Problem(mixtures, about, sources, mixing, step_seconds=step_seconds)
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    read = np.load(path, allow_pickle=False)
-    if isinstance(read, np.ndarray):
-        return {"mixtures": read}
-    with read:  # an archive, which stays open otherwise
-        return dict(read)
 
 
 def _numbers(name: str, array: np.ndarray) -> np.ndarray:
