@@ -21,6 +21,34 @@ class Features(NamedTuple):
     labels: Tensor
 
 
+def check_vectors(name: str, features: Tensor, at_least: int = 1) -> None:
+    """Check that `features` is one vector a sample, of `at_least` so many samples.
+
+    Raises:
+        ValueError: in one line, for another shape.
+    """
+    if features.ndim != 2 or len(features) < at_least or features.shape[1] == 0:
+        raise ValueError(
+            f"{name}: expected (samples, dimensions) with at least {at_least} samples, got "
+            f"{tuple(features.shape)}; flatten or pool to one vector per sample"
+        )
+
+
+def check_finite(name: str, features: Tensor) -> None:
+    """Check that `features` (N, D) holds neither NaN nor infinity.
+
+    Raises:
+        ValueError: in one line, with the number of samples that do.
+    """
+    num_bad = int((~features.isfinite()).any(dim=1).sum())
+    if num_bad:
+        raise ValueError(
+            f"{name}: expected finite numbers, got {num_bad} of {len(features)} samples with NaN "
+            "or infinity; the weights have diverged, use an earlier checkpoint or a lower "
+            "learning rate"
+        )
+
+
 def check_features(train_features: Tensor, train_labels: Tensor, test_features: Tensor) -> None:
     """Check that three tensors can be trained and tested on together.
 
@@ -32,18 +60,37 @@ def check_features(train_features: Tensor, train_labels: Tensor, test_features: 
     Raises:
         ValueError: in one line, for a wrong shape, for labels that are not classes.
     """
-    for name, features in (("train", train_features), ("test", test_features)):
-        if features.ndim != 2 or 0 in features.shape:
-            raise ValueError(
-                f"{name} features: expected (samples, dimensions), none of them zero, "
-                f"got {tuple(features.shape)}; flatten or pool to one vector per sample"
-            )
+    check_vectors("train features", train_features)
+    check_vectors("test features", test_features)
     if train_features.shape[1] != test_features.shape[1]:
         raise ValueError(
             f"train and test features: expected equal dimensions, got {train_features.shape[1]} "
             f"and {test_features.shape[1]}; extract both with the same backbone"
         )
     check_labels("train", train_labels, len(train_features))
+
+
+def check_samples(what: str, train: Features, test: Features) -> None:
+    """Check that features can be trained and tested on.
+
+    Args:
+        what: the protocol or command, for the message.
+        train: features (N, D) and labels (N,).
+        test: features (M, D) and labels (M,).
+
+    Raises:
+        ValueError: in one line, for features that are not finite, a single class, or shapes that
+            do not fit.
+    """
+    check_features(*train, test.features)
+    check_labels("test", test.labels, len(test.features))
+    check_finite("train features", train.features)
+    check_finite("test features", test.features)
+    if len(train.labels.unique()) < 2:
+        raise ValueError(
+            f"{what}: expected at least 2 classes in the training labels, got only class "
+            f"{int(train.labels[0])}; is the data set sorted by class and cut short?"
+        )
 
 
 def check_labels(name: str, labels: Tensor, num_samples: int) -> None:

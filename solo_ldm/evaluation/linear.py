@@ -34,8 +34,8 @@ def linear_predict(
         max_iterations: the most steps of L-BFGS; scikit-learn warns where they do not suffice.
 
     Returns:
-        (M, C) log-probabilities in nats, C the largest training label plus one, -inf for classes
-        without a training sample; float64 on the device of `test_features`.
+        (M, C) probabilities, C the largest training label plus one, zero for classes without a
+        training sample; float64 on the device of `test_features`.
 
     Raises:
         ValueError: for shapes that do not fit, or a single class.
@@ -57,10 +57,10 @@ def linear_predict(
     decision = classifier.decision_function(scaler.transform(_to_numpy(test_features)))
     if decision.ndim == 1:  # two classes: scikit-learn gives the log-odds of the second alone
         decision = np.stack([np.zeros_like(decision), decision], axis=1)
-    log_probs = torch.log_softmax(torch.as_tensor(decision, dtype=torch.float64), dim=1)
-    scores = log_probs.new_full((len(log_probs), int(labels.max()) + 1), float("-inf"))
-    scores[:, torch.as_tensor(classifier.classes_, dtype=torch.int64)] = log_probs
-    return scores.to(test_features.device)
+    known = torch.log_softmax(torch.as_tensor(decision, dtype=torch.float64), dim=1).exp()
+    probabilities = known.new_zeros(len(known), int(labels.max()) + 1)
+    probabilities[:, torch.as_tensor(classifier.classes_, dtype=torch.int64)] = known
+    return probabilities.to(test_features.device)
 
 
 def _to_numpy(features: Tensor) -> np.ndarray:

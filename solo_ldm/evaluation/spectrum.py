@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from solo_ldm.evaluation.features import check_finite, check_vectors
+
 # Samples that are converted to float64 at a time: bounds the copy, not the result.
 CHUNK_SIZE = 8192
 
@@ -74,13 +76,8 @@ def covariance_spectrum(features: Tensor) -> Tensor:
     Raises:
         ValueError: for another shape, or features that are not finite.
     """
-    _check_samples(features)
-    num_bad = int((~features.isfinite()).any(dim=1).sum())
-    if num_bad:
-        raise ValueError(
-            f"features: expected finite numbers, got {num_bad} of {len(features)} samples with "
-            "NaN or infinity; use a checkpoint from before the run diverged"
-        )
+    check_vectors("features", features, at_least=2)
+    check_finite("features", features)
     num_samples, num_dims = features.shape
     features = features.detach()
     dtype = _wide_dtype(features)
@@ -147,7 +144,7 @@ def health(z: Tensor) -> Health:
     Raises:
         ValueError: for another shape.
     """
-    _check_samples(z)
+    check_vectors("features", z, at_least=2)
     z = z.detach()
     num_samples, num_dims = z.shape
     if not z.isfinite().all():
@@ -227,14 +224,6 @@ def diagnose(health: Health, previous: Health | None = None, sphere: bool = True
             "or lower prediction_precision, which is too high for this entropy estimator."
         )
     return None
-
-
-def _check_samples(features: Tensor) -> None:
-    if features.ndim != 2 or len(features) < 2 or features.shape[1] == 0:
-        raise ValueError(
-            f"features: expected (samples, dimensions) with at least 2 samples, "
-            f"got {tuple(features.shape)}; flatten or pool to one vector per sample"
-        )
 
 
 def _wide_dtype(features: Tensor) -> torch.dtype:

@@ -23,7 +23,9 @@ from solo_ldm.data.augment.transforms import evaluation_view
 from solo_ldm.data.config import ViewSpec
 from solo_ldm.data.module import ImageDataModule, Split
 from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, read_image
-from solo_ldm.evaluation import PROTOCOLS, evaluate, extract_features
+from solo_ldm.evaluation.features import extract_features
+from solo_ldm.evaluation.protocols import PROTOCOLS
+from solo_ldm.evaluation.scores import evaluate
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import identity
 from solo_ldm.weights.export import DTYPES, write_backbone
