@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
 from numbers import Integral, Real
@@ -78,7 +78,7 @@ def checked(function: _F) -> _F:
     def call(*args: Any, **kwargs: Any) -> Any:
         hints = _hints(function)
         for name, value in signature.bind(*args, **kwargs).arguments.items():
-            _check(name, value, hints.get(name, Any))
+            check_value(name, value, hints.get(name, Any))
         return function(*args, **kwargs)
 
     return call  # pyright: ignore[reportReturnType]
@@ -107,26 +107,46 @@ def check_arguments(
         if name not in (*besides, "self")
     }
     hints = _hints(target.__init__ if inspect.isclass(target) else target)
+    check_keys(prefix, given, parameters)
     for name, value in given.items():
-        if name not in parameters:
-            raise ValueError(
-                f"unknown key {prefix}.{name}{suggestion(str(name), list(parameters))}: "
-                f"{prefix} takes {', '.join(parameters)}"
-            )
-        _check(f"{prefix}.{name}", value, hints.get(name, Any))
+        check_value(f"{prefix}.{name}", value, hints.get(name, Any))
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in given:
             raise ValueError(f"missing key {prefix}.{name}: set it in the YAML or the command line")
 
 
+def check_keys(prefix: str, given: Iterable[Any], known: Iterable[str]) -> None:
+    """Raise a one-line ValueError unless all keys given are known.
+
+    Args:
+        prefix: the key of the mapping that holds them, for messages.
+        given: the keys.
+        known: all that there are; up to twenty of them are listed.
+    """
+    known = list(known)
+    for name in given:
+        if name not in known:
+            takes = f": {prefix} takes {', '.join(known) or 'none'}" if len(known) <= 20 else ""
+            raise ValueError(f"unknown key {prefix}.{name}{suggestion(str(name), known)}{takes}")
+
+
+def check_value(key: str, value: Any, hint: Any) -> None:
+    """Raise a one-line ValueError unless a value is of a type: int, Annotated[int, Bounds(1)], …
+
+    Args:
+        key: of the value, for messages.
+        value: what was given.
+        hint: the type; Literal for one of some names.
+    """
+    if not _fits(value, hint):
+        names = [str(one) for one in get_args(hint)] if get_origin(hint) is Literal else []
+        near = suggestion(value, names) if isinstance(value, str) else ""
+        raise ValueError(f"{key}: expected {_spelt(hint)}, got {value!r}{near}")
+
+
 @cache
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(function, include_extras=True)
-
-
-def _check(key: str, value: Any, hint: Any) -> None:
-    if not _fits(value, hint):
-        raise ValueError(f"{key}: expected {_spelt(hint)}, got {value!r}")
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -149,7 +169,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (int, float):
         kind = Integral if hint is int else Real
         return isinstance(value, kind) and not isinstance(value, bool)
-    if inspect.isclass(origin or hint):
+    if hint is not Any and inspect.isclass(origin or hint):
         return isinstance(value, origin or hint)
     return True
 
