@@ -69,7 +69,8 @@ def usage() -> str:
     rows = []
     for module in COMMANDS.values():
         summary, _, rest = (import_module(module).__doc__ or "").partition("\n")
-        synopsis = [line.strip() for line in rest.splitlines() if line.startswith("    solo-ldm ")]
+        lines = [line.strip() for line in rest.splitlines()]
+        synopsis = [line for line in lines if line.startswith("solo-ldm ")]
         rows.append("\n".join([*synopsis, f"    {summary}"]))
     return "\n".join([*rows, "", _KEYS])
 

@@ -24,7 +24,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOT
 COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines()]
 SNIPPETS = [text for kind, text in BLOCKS if kind == "python"]
 
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 # What makes a command of the README a matter of seconds: fewer steps on fewer, smaller images.
 SECONDS = [

@@ -13,7 +13,7 @@ from solo_ldm.latents import LATENTS, LatentModel
 from tests.support.toy import toy_config
 
 # Toy runs are too short to leave a collapse.
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 
 class LogVariance(EntropyEstimator):

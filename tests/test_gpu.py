@@ -29,7 +29,7 @@ from tests.support.toy import toy_config
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning"),
+    pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning"),
 ]
 
 

@@ -128,7 +128,6 @@ def print_summary(
     for label, text in rows:
         body.add_row(label, text)
     console.print(Panel(body, title=title, expand=False))
-    plain = {"soft_wrap": True, "highlight": False, "markup": False}
-    console.print(f"in {folder}", **plain)
-    for number, line in enumerate(follow_ups):
-        console.print(("next: " if number == 0 else "      ") + line, **plain)
+    lines = [f"in {folder}"]
+    lines += [f"{'next: ' if i == 0 else '      '}{line}" for i, line in enumerate(follow_ups)]
+    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)

@@ -21,7 +21,7 @@ from solo_ldm.config.suggestions import suggestion
 from solo_ldm.run.callbacks.checkpoints import AtomicCheckpointIO
 from solo_ldm.run.folder import RunFolder, check_fits, load_checkpoint
 from solo_ldm.run.hardware import Hardware
-from solo_ldm.run.logger import MetricsCSV
+from solo_ldm.run.metrics import MetricsCSV
 
 
 @dataclass(frozen=True)

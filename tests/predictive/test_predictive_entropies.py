@@ -39,9 +39,8 @@ def known(forecast):
 
 
 def estimate(forecast, entropy, over="marginal", **settings):
-    return PredictiveObjective(entropy, over, num_samples=2000, **settings).estimate(
-        forecast, known(forecast)
-    )
+    objective = PredictiveObjective(entropy, over, num_samples=2000, entropy_kwargs=settings)
+    return objective.estimate(forecast, known(forecast))
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
 
 import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
 from predictive.filtering import Gaussian
-from predictive.objective import Entropy, PredictiveObjective
+from predictive.objective import PredictiveObjective
 from predictive.predictors import Forecast
+from solo_ldm.entropy import ENTROPIES
 from tests.support.filtering_models import close
 from tests.support.predictor_kinds import predictor, sequences
 
-STOP, *EXPLICIT = get_args(Entropy)
-CASES = [(STOP, "marginal"), ("contrastive", "marginal")] + [
-    (name, over) for name in EXPLICIT if name != "contrastive" for over in ("marginal", "joint")
+STOP = "stop_gradient"
+IN_NATS = ("neighbour", "kernel", "logdet", "logdet_expansion", "coding_rate")
+AT_ITS_OWN_SCALE = ("sliced", "vicreg", "redundancy")
+CASES = [(STOP, "marginal"), ("contrastive", "marginal"), ("vicreg", "marginal")] + [
+    (name, over) for name in IN_NATS for over in ("marginal", "joint")
 ]
-SCALE_FREE = [case for case in CASES if case[0] not in (STOP, "kernel")]
+NOT_SCALE_FREE = (STOP, "kernel", "coding_rate", "vicreg")
+SCALE_FREE = [case for case in CASES if case[0] not in NOT_SCALE_FREE]
 each_case = pytest.mark.parametrize(("entropy", "over"), CASES)
 SAMPLES, STEPS, LATENTS = 4, 15, 2
 
@@ -248,18 +251,28 @@ def test_nothing_that_counts_is_one_line_rather_than_nan(entropy, over, first_st
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"entropy": "knn"}, "entropy must be one of stop_gradient, neighbour"),
-        ({"over": "pooled"}, "over must be one of marginal, joint; got 'pooled'"),
-        ({"weight": -0.1}, "weight of the entropy must be at least 0, got -0.1"),
-        ({"num_samples": 7}, "num_samples must be at least 8"),
-        ({"first_step": -1}, "first_step at least 0"),
-        ({"num_neighbours": 3}, "num_neighbours is a setting of neighbour, not of entropy=stop"),
-        ({"entropy": "kernel", "ridge": 1e-6}, "ridge is a setting of logdet and logdet_expansion"),
-        ({"entropy": "logdet", "kernel_precision": 1.0}, "kernel_precision is a setting of kernel"),
-        ({"entropy": "contrastive", "norm": 2.0}, "norm is a setting of neighbour"),
-        ({"entropy": "neighbour", "num_neighbours": 0}, "num_neighbours must be a whole number"),
-        ({"entropy": "neighbour", "clip_quantile": 1.5}, "clip_quantile must be in"),
-        ({"entropy": "logdet", "ridge": 0.0}, "ridge must be"),
+        ({"entropy": "knn"}, "objective.entropy: expected one of stop_gradient, kernel, neighbour"),
+        ({"entropy": "plug_in"}, "expected one of .*, got 'plug_in'"),
+        ({"over": "pooled"}, "over: expected marginal or joint, got 'pooled'"),
+        ({"entropy": "vicreg", "over": "joint"}, "over: expected marginal for entropy=vicreg"),
+        ({"weight": -0.1}, "weight: expected a number from 0, got -0.1"),
+        ({"num_samples": 7}, "num_samples: expected a whole number from 8, got 7"),
+        ({"first_step": -1}, "first_step: expected a whole number from 0, got -1"),
+        ({"entropy_kwargs": {"norm": 2.0}}, "entropy_kwargs: expected none for entropy=stop"),
+        ({"entropy": "contrastive", "entropy_kwargs": {"norm": 2.0}}, "entropy=contrastive"),
+        (
+            {"entropy": "kernel", "entropy_kwargs": {"ridge": 1e-6}},
+            "unknown key objective.entropy_kwargs.ridge.* takes kernel_precision",
+        ),
+        (
+            {"entropy": "neighbour", "entropy_kwargs": {"num_neighbors": 3}},
+            r"did you mean num_neighbours\?",
+        ),
+        (
+            {"entropy": "neighbour", "entropy_kwargs": {"num_neighbours": 0}},
+            "num_neighbours must be a whole number|num_neighbours: expected a whole number",
+        ),
+        ({"entropy": "logdet", "entropy_kwargs": {"ridge": 0.0}}, "ridge"),
     ],
 )
 def test_wrong_settings_are_one_line(settings, words):
@@ -280,16 +293,51 @@ def test_an_estimate_of_the_stop_gradient_is_refused():
         PredictiveObjective().estimate(random_forecast(), padded())
 
 
-def test_settings_reach_their_estimator():
-    forecast, known = random_forecast(), padded()
-    for entropy, settings in (
+@pytest.mark.parametrize(
+    ("entropy", "settings"),
+    [
         ("neighbour", {"num_neighbours": 5}),
         ("neighbour", {"norm": 1.0}),
         ("neighbour", {"clip_quantile": 0.5}),
         ("kernel", {"kernel_precision": 1.0}),
         ("logdet", {"ridge": 1.0}),
         ("logdet_expansion", {"ridge": 1.0}),
-    ):
-        default = PredictiveObjective(entropy).estimate(forecast, known)
-        changed = PredictiveObjective(entropy, **settings).estimate(forecast, known)
-        assert not torch.allclose(default, changed), settings
+        ("coding_rate", {"distortion": 0.1}),
+        ("vicreg", {"variance_weight": 1.0}),
+    ],
+)
+def test_settings_reach_their_estimator_and_null_is_its_default(entropy, settings):
+    forecast, known = random_forecast(), padded()
+
+    def estimate(given):
+        return PredictiveObjective(entropy, entropy_kwargs=given).estimate(forecast, known)
+
+    assert not torch.allclose(estimate(None), estimate(settings))
+    close(estimate(dict.fromkeys(settings)), estimate(None), atol=0)
+
+
+def test_every_estimator_of_the_registry_for_the_plane_is_an_entropy():
+    on_plane = {name for name, one in ENTROPIES.items() if "plane" in one.supports}
+    assert on_plane == {*IN_NATS, *AT_ITS_OWN_SCALE, "none"}
+    for name in on_plane:
+        terms = PredictiveObjective(name)(random_forecast())
+        assert terms.loss.isfinite()
+        assert (terms.entropy == 0.0) == (name == "none")
+
+
+@pytest.mark.parametrize("entropy", AT_ITS_OWN_SCALE)
+def test_an_estimator_without_a_value_in_nats_enters_at_its_own_scale(entropy):
+    forecast = random_forecast()
+    bins = forecast.latents.flatten(0, 1)
+    close(
+        PredictiveObjective(entropy)(forecast).entropy, ENTROPIES[entropy]("plane").marginal(bins)
+    )
+
+
+def test_an_estimator_that_draws_at_random_draws_anew_each_step():
+    forecast, objective = random_forecast(), PredictiveObjective("sliced")
+    found = []
+    for step in (0, 0, 1):
+        objective.at_step(step)
+        found.append(objective(forecast).entropy)
+    assert found[0] == found[1] != found[2]

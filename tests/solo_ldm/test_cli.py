@@ -25,7 +25,7 @@ from tests.support.toy import toy_config
 
 PACKAGED = Path(solo_ldm.configs.__file__).parent
 
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 SMALL = [
     "max_epochs=1",

@@ -72,5 +72,5 @@ def state_of(outcome: Outcome) -> dict[str, Tensor]:
 
 
 collapse_is_expected = pytest.mark.filterwarnings(
-    "ignore::solo_ldm.run.callbacks.guards.CollapseWarning"  # of a network after a few steps
+    "ignore::solo_ldm.run.callbacks.health.CollapseWarning"  # of a network after a few steps
 )

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
-from solo_ldm.plotting.style import (
+from solo_ldm.plotting.old import (
     BLUE,
     COLOURS,
     DOTS_PER_INCH,

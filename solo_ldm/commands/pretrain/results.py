@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from omegaconf import DictConfig
@@ -23,8 +22,8 @@ from solo_ldm.methods import BaseMethod, Description
 from solo_ldm.run.callbacks.progress import TrainingClock
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
-from solo_ldm.run.logger import MetricsCSV
-from solo_ldm.run.provenance import commit, hardware_name, versions
+from solo_ldm.run.metrics import MetricsCSV
+from solo_ldm.run.record import provenance
 
 # Samples of the spectrum and of the picture where there are no labels to score.
 _UNLABELLED_SAMPLES = 2048
@@ -57,7 +56,7 @@ class Trained:
         data: its data.
         hardware: what it was trained on.
         folder: its folder.
-        logger: its metrics over epochs.
+        metrics: of each epoch.
         clock: its training time.
     """
 
@@ -68,7 +67,7 @@ class Trained:
     data: ImageDataModule
     hardware: Hardware
     folder: RunFolder
-    logger: MetricsCSV
+    metrics: MetricsCSV
     clock: TrainingClock
 
 
@@ -158,7 +157,7 @@ def _score(
 def _content(run: Trained, scores: dict[str, Any]) -> dict[str, Any]:
     cfg, data, description = run.cfg, run.data, run.description
     measured = (*description.terms, *_HEALTH)
-    last = {name: (run.logger.column(name) or [float("nan")])[-1] for name in measured}
+    last = {name: (run.metrics.column(name) or [float("nan")])[-1] for name in measured}
     return {
         "method": cfg.method,
         "name": cfg.name,
@@ -176,12 +175,9 @@ def _content(run: Trained, scores: dict[str, Any]) -> dict[str, Any]:
         "epochs": cfg.max_epochs,
         "batch_size": cfg.optimizer.batch_size * run.hardware.num_processes,
         "seed": cfg.seed,
-        "hardware": hardware_name(run.hardware),
+        **provenance(run.hardware),
         "num_processes": run.hardware.num_processes,
         "precision": run.hardware.precision,
-        "versions": versions(),
-        "commit": commit(),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(run.clock.seconds, 3),
         "images_per_second": round(run.clock.images_per_second, 1),
         "final_terms": {name.removeprefix("train_"): last[name] for name in description.terms},
@@ -200,8 +196,8 @@ def write_picture(run: Trained, results: dict[str, Any], pictured: Pictured) -> 
         "std": "z_std",
         "mean_cosine": "z_mean_cosine",
     }
-    history = {name: run.logger.column(column) for name, column in columns.items()}
-    history["epoch"] = [epoch + 1 for epoch in sorted(run.logger.rows)]
+    history = {name: run.metrics.column(column) for name, column in columns.items()}
+    history["epoch"] = [epoch + 1 for epoch in sorted(run.metrics.rows)]
     labelled = bool((pictured.trained.labels >= 0).all())
     title = (
         f"{results['name']}: {results['headline']}; {results['backbone']} on "

@@ -20,7 +20,7 @@ from predictive.commands.predictive import predictive
 from predictive.data.sequences import Sequences
 from predictive.data.simulated.moving_dot import moving_dot
 from predictive.method import PredictiveMethod
-from solo_ldm.run.callbacks.guards import StopAtNonFinite
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome
 from tests.support import ROOT
@@ -211,7 +211,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from solo_ldm.run.callbacks.guards import StopAtNonFinite
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from tests.predictive.commands.test_predictive_run import run
 
 look = StopAtNonFinite.on_train_batch_end

@@ -444,7 +444,7 @@ DIES = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from solo_ldm.run.callbacks.guards import StopAtNonFinite
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from tests.solo_ldm.integrations.test_solo_learn import hosted
 
 look = StopAtNonFinite.on_train_batch_end

@@ -317,7 +317,7 @@ def test_settings_are_recorded_complete(tmp_path):
     assert description.axes["latent"] == "conditional"
 
 
-@pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 def test_a_run_stopped_in_the_warm_up_continues_bit_for_bit(tmp_path, monkeypatch):
     cfg = ("max_epochs=3", "method_kwargs.covariance_warm_up=1.0")
     shares: list[float] = []

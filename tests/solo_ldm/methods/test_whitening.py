@@ -134,7 +134,7 @@ def test_a_batch_too_small_to_whiten_is_refused_before_training(tmp_path):
         find_method("ldm")(cfg)
 
 
-@pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 def test_a_detached_target_leaves_whitened_latents_all_their_dimensions(tmp_path):
     """Batch normalisation makes every variance 1 as well, and leaves a few directions."""
     ranks = {}

@@ -22,7 +22,8 @@ from solo_ldm.backbones import load_backbone
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data.backends.choice import dali_installed
 from solo_ldm.files import write_atomically
-from solo_ldm.run.callbacks.guards import CollapseWarning, NonFiniteLossError
+from solo_ldm.run.callbacks.finite import NonFiniteLossError
+from solo_ldm.run.callbacks.health import CollapseWarning
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import RunFolder, identity
 from solo_ldm.run.record import Outcome
@@ -32,7 +33,7 @@ from tests.support.toy import toy_config
 needs_dali = pytest.mark.skipif(not dali_installed(), reason="DALI is not installed (Linux only)")
 
 # Toy runs are too short to leave a collapse.
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 
 def run(folder: Path, *overrides: str, name: str = "gaussprob") -> Outcome:
@@ -99,7 +100,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from solo_ldm.run.callbacks.guards import StopAtNonFinite
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.commands.pretrain import pretrain
 from tests.support.toy import toy_config
 
@@ -232,7 +233,7 @@ def test_a_non_finite_loss_stops_the_run_and_names_the_term(tmp_path, monkeypatc
     assert not folder.finished
 
 
-@pytest.mark.filterwarnings("default::solo_ldm.run.callbacks.guards.CollapseWarning")
+@pytest.mark.filterwarnings("default::solo_ldm.run.callbacks.health.CollapseWarning")
 def test_a_collapse_is_warned_of_with_its_cause(tmp_path):
     with pytest.warns(CollapseWarning, match=r"[Cc]ollapse.*entropy_weight"):
         run(tmp_path, "method_kwargs.entropy_weight=0", "max_epochs=30", "optimizer.lr=0.02")

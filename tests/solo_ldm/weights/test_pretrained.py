@@ -21,7 +21,7 @@ from solo_ldm.weights.export import export_backbone
 from solo_ldm.weights.pretrained import load_pretrained
 from tests.support.toy import toy_config
 
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 IMAGES = torch.linspace(-2, 2, 2 * 3 * 16 * 16).reshape(2, 3, 16, 16)
 SOLO_LEARN_ARGS = {

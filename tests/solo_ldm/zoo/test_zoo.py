@@ -33,7 +33,7 @@ from solo_ldm.zoo.publishing import publish
 from tests.support.toy import toy_config
 
 # Toy runs are too short to leave a collapse.
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 
 def trained(folder: Path, seed: int, *overrides: str) -> Path:

@@ -27,7 +27,7 @@ from solo_ldm.zoo.manifest import read_manifest
 from solo_ldm.zoo.publishing import publish
 from tests.support.toy import toy_config
 
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -21,7 +21,7 @@ from solo_ldm.zoo.manifest import read_manifest
 from solo_ldm.zoo.publishing import publish
 from tests.support.toy import toy_config
 
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 REFERENCE = {"protocol": "linear-online", "value": 0.75, "source": "a paper", "differs": "all"}
 

@@ -20,7 +20,7 @@ from tests.support.toy import toy_config
 
 FILES = {"clusters.json", "clusters.csv", "clusters.png"}
 
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 
 def test_renamed_classes_are_found_whatever_the_names():

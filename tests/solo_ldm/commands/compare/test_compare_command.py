@@ -15,11 +15,11 @@ from solo_ldm.cli import main
 from solo_ldm.commands.compare import runs as compare_runs
 from solo_ldm.commands.compare.entries import prepare_entries
 from solo_ldm.commands.compare.schema import complete_compare
-from solo_ldm.run.callbacks.guards import NonFiniteLossError
+from solo_ldm.run.callbacks.finite import NonFiniteLossError
 from tests.solo_ldm.commands.compare.test_comparison_runs import toy_comparison
 from tests.support import ROOT
 
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 
 def packaged(name: str, folder: Path | None = None) -> DictConfig:

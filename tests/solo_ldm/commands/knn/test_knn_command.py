@@ -16,13 +16,14 @@ from PIL import Image
 from solo_ldm.cli import main, run_command
 from solo_ldm.commands.knn.schema import choose_data, complete_knn
 from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.data import DATASETS
 from solo_ldm.run.record import Outcome
 from tests.support import ROOT
 from tests.support.toy import toy_config
 
-DATA = [path.stem for path in (ROOT / "solo_ldm/configs/data").glob("*.yaml")]
+DATA = list(DATASETS)
 
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 
 @pytest.fixture(scope="module")

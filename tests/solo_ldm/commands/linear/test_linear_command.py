@@ -32,7 +32,7 @@ from solo_ldm.run.record import Outcome
 from tests.support import ROOT
 from tests.support.toy import toy_config
 
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from solo_ldm.run.callbacks.guards import StopAtNonFinite
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.commands.linear import linear
 from tests.solo_ldm.commands.linear.test_linear_command import linear_config
 

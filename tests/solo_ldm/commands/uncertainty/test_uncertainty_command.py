@@ -21,7 +21,7 @@ from tests.support.toy import toy_config
 FILES = {"uncertainty.json", "uncertainty.csv", "uncertainty.png"}
 QUICK = ["num_images=40", "num_draws=2", "strengths=[0,1,3]"]
 
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 
 @pytest.fixture(scope="module")

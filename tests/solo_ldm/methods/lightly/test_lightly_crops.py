@@ -16,7 +16,7 @@ from solo_ldm.run.folder import load_checkpoint
 from tests.support.lightly_toy import MULTI, batch, build, toy, train, unit
 
 # Toy runs are too short to leave a collapse.
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.guards.CollapseWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 # Small crops.
 

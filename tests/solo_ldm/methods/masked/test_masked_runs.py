@@ -23,7 +23,7 @@ from solo_ldm.methods.masked import (
     check_backbone,
     resolve,
 )
-from solo_ldm.run.callbacks.guards import StopAtNonFinite
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.run.configuration import complete
 from tests.support import ROOT
 from tests.support.masked_toy import (

@@ -1,0 +1,103 @@
+"""Training: what every command that trains does around Lightning's `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
+from rich.console import Console
+
+from solo_ldm.run.callbacks.checkpoints import KeepLastAndBest
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
+from solo_ldm.run.callbacks.progress import ShowProgress, TrainingClock
+from solo_ldm.run.callbacks.seed import EpochSeed
+from solo_ldm.run.folder import RunFolder, save_args
+from solo_ldm.run.hardware import Hardware
+from solo_ldm.run.metrics import MetricsCSV
+from solo_ldm.run.trainer import build_trainer, checkpoint_to_resume, without_lightnings_advice
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training left in memory.
+
+    Args:
+        metrics: of each epoch.
+        clock: seconds of training and images seen.
+        trainer: Lightning's.
+    """
+
+    metrics: MetricsCSV
+    clock: TrainingClock
+    trainer: pl.Trainer
+
+
+def fit(
+    module: pl.LightningModule,
+    data: Any,
+    cfg: DictConfig,
+    hardware: Hardware,
+    folder: RunFolder,
+    console: Console,
+    *,
+    loss: str,
+    monitor: str | None = None,
+    headline: str | None = None,
+    validates: bool = True,
+    callbacks: Sequence[Callback] = (),
+    progress: Callable[[Console, TrainingClock], Callback] | None = None,
+) -> Fitted | None:
+    """Train a module in a run's folder, from the beginning or from its last checkpoint.
+
+    Args:
+        module: to train; checkpoints of another architecture are refused before a file is written.
+        data: a LightningDataModule with an attribute `first_epoch`, set to the epoch that training
+            starts from.
+        cfg: the completed configuration, written to args.json; see `TrainingConfig`.
+        hardware: to train with.
+        folder: of the run.
+        console: where to print.
+        loss: name of the logged loss.
+        monitor: logged metric whose largest value makes best.ckpt; None for the smallest loss.
+        headline: what is trained, printed before training.
+        validates: whether there is validation data.
+        callbacks: further ones, between those that guard a run and those that show and save it.
+        progress: builds the progress bar; that of `ShowProgress` if not given.
+
+    Returns:
+        None in the helper processes of distributed training and after an interruption.
+
+    Raises:
+        FileNotFoundError: in one line: the checkpoint to continue from is not there.
+        ValueError: in one line: it does not fit, or the loss is not finite.
+    """
+    resume = checkpoint_to_resume(cfg, folder, module)
+    metrics, clock = MetricsCSV(folder.metrics), TrainingClock()
+    if resume is not None:
+        metrics.keep_before(resume.epoch)
+        data.first_epoch = resume.epoch
+    for line in hardware.notices if headline else ():
+        console.print(f"[yellow]{line}[/]", soft_wrap=True)
+    if headline:
+        console.print(headline, soft_wrap=True)
+    if resume is not None:
+        console.print(f"continuing {resume.path} after epoch {resume.epoch}", soft_wrap=True)
+    elif headline:
+        console.print(f"writing to {folder.path}", soft_wrap=True)
+    shown = progress(console, clock) if progress else ShowProgress(console, clock, loss=loss)
+    every = [EpochSeed(cfg.seed), StopAtNonFinite(), clock, *callbacks, shown]
+    if cfg.checkpoint.enabled:
+        best = (monitor, "max") if monitor else (loss, "min")
+        every.append(KeepLastAndBest(folder, cfg.checkpoint.frequency, *best))
+    with without_lightnings_advice():
+        trainer = build_trainer(cfg, hardware, folder, metrics, every, validates)
+        if trainer.is_global_zero:
+            save_args(folder, cfg)
+        trainer.fit(module, datamodule=data, ckpt_path=resume.path if resume else None)
+    if trainer.interrupted or not trainer.is_global_zero:
+        return None
+    return Fitted(metrics, clock, trainer)
