@@ -18,7 +18,8 @@ from solo_ldm.run.callbacks.seed import EpochSeed
 from solo_ldm.run.folder import RunFolder, save_args
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.metrics import MetricsCSV
-from solo_ldm.run.trainer import build_trainer, checkpoint_to_resume, without_lightnings_advice
+from solo_ldm.run.resume import checkpoint_to_resume
+from solo_ldm.run.trainer import build_trainer, without_lightnings_advice
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def fit(
     loss: str,
     monitor: str | None = None,
     headline: str | None = None,
+    resume_from: str | None = None,
     validates: bool = True,
     callbacks: Sequence[Callback] = (),
     progress: Callable[[Console, TrainingClock], Callback] | None = None,
@@ -64,6 +66,8 @@ def fit(
         loss: name of the logged loss.
         monitor: logged metric whose largest value makes best.ckpt; None for the smallest loss.
         headline: what is trained, printed before training.
+        resume_from: file of the checkpoint that resume_from_checkpoint names; None continues the
+            folder's own.
         validates: whether there is validation data.
         callbacks: further ones, between those that guard a run and those that show and save it.
         progress: builds the progress bar; that of `ShowProgress` if not given.
@@ -75,7 +79,7 @@ def fit(
         FileNotFoundError: in one line: the checkpoint to continue from is not there.
         ValueError: in one line: it does not fit, or the loss is not finite.
     """
-    resume = checkpoint_to_resume(cfg, folder, module)
+    resume = checkpoint_to_resume(cfg, folder, module, resume_from)
     metrics, clock = MetricsCSV(folder.metrics), TrainingClock()
     if resume is not None:
         metrics.keep_before(resume.epoch)

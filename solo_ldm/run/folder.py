@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from solo_ldm.files import write_json
@@ -175,37 +174,3 @@ def _without_nulls(content: Any) -> Any:
 def save_args(folder: RunFolder, cfg: DictConfig) -> None:
     """Write the resolved configuration."""
     write_json(folder.args, OmegaConf.to_container(cfg))
-
-
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint on the CPU, without running code from it.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is no checkpoint of ours.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}: check resume_from_checkpoint")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} cannot be read as a checkpoint ({reason})") from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "loops"} <= checkpoint.keys():
-        raise ValueError(f"{path} is no training checkpoint: it holds no state_dict and loops")
-    return checkpoint
-
-
-def check_fits(module: torch.nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:
-    """Raise a one-line ValueError unless the checkpoint's weights fit the module's."""
-    own = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    theirs = {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()}
-    differing = [k for k in {**own, **theirs} if own.get(k) != theirs.get(k)]
-    if differing:
-        key = differing[0]
-        raise ValueError(
-            f"{path} is a checkpoint of another architecture: {len(differing)} weights differ, "
-            f"first {key} (expected {own.get(key, 'none')}, got {theirs.get(key, 'none')}); "
-            "configure the run as the args.json beside it says"
-        )

@@ -1,4 +1,4 @@
-"""What every command that trains asks of Lightning: the trainer, and where training continues."""
+"""Lightning's trainer as a configuration says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
@@ -19,67 +18,14 @@ from omegaconf import DictConfig
 
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.run.callbacks.checkpoints import AtomicCheckpointIO
-from solo_ldm.run.folder import RunFolder, check_fits, load_checkpoint
+from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.metrics import MetricsCSV
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Where training continues.
-
-    Args:
-        path: of the checkpoint.
-        epoch: the first that is still to be trained.
-    """
-
-    path: str
-    epoch: int
 
 
 def is_helper_process() -> bool:
     """Return whether Lightning started this process to help another one."""
     return getattr(rank_zero_only, "rank", 0) != 0
-
-
-def checkpoint_to_resume(
-    cfg: DictConfig, folder: RunFolder, module: pl.LightningModule
-) -> Resume | None:
-    """Find the checkpoint to continue from: the configured one, or the folder's last.
-
-    Args:
-        cfg: holds resume_from_checkpoint, auto_resume.enabled and max_epochs.
-        folder: of the run.
-        module: what the checkpoint must fit.
-
-    Returns:
-        The checkpoint; None to start from the beginning.
-
-    Raises:
-        FileNotFoundError: there is no such checkpoint.
-        ValueError: it is of another architecture, has been trained for longer than asked, or is
-            nothing that the zoo has.
-    """
-    path = cfg.resume_from_checkpoint
-    if path is None:
-        if not (cfg.auto_resume.enabled and folder.last.exists()):
-            return None
-        path = str(folder.last)
-    elif path.startswith("zoo:"):
-        # Imported when needed: the zoo reads runs through this package.
-        from solo_ldm import zoo
-
-        path = str(zoo.training_state(path))
-    checkpoint = load_checkpoint(path)
-    module.on_load_checkpoint(checkpoint)
-    check_fits(module, checkpoint, path)
-    epoch = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-    if epoch > cfg.max_epochs:
-        raise ValueError(
-            f"{path} was trained for {epoch} epochs already, max_epochs is {cfg.max_epochs}: "
-            f"raise max_epochs above {epoch}"
-        )
-    return Resume(path, epoch)
 
 
 def build_trainer(

@@ -28,12 +28,12 @@ from solo_ldm.run.folder import (
     choose_run,
     find_finished,
     identity,
-    load_checkpoint,
     save_args,
 )
 from solo_ldm.run.hardware import Hardware, resolve_hardware
 from solo_ldm.run.provenance import commit, hardware_name, versions
 from solo_ldm.run.record import Outcome
+from solo_ldm.run.resume import load_checkpoint
 
 
 @dataclass(frozen=True, eq=False)

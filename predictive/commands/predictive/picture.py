@@ -70,7 +70,7 @@ def write_pictures(run: PredictiveRun, assessment: Assessment) -> None:
 
 def history_of(run: PredictiveRun, assessment: Assessment) -> TrainingHistory:
     """Return the history of training for its picture."""
-    logger = run.logger
+    logger = run.metrics
     online = {name: logger.column(f"val_{name}_r2") for name in run.cfg.decoders}
     rows = [] if run.cosines is None else run.cosines.rows
     before, after = assessment.before, assessment.after

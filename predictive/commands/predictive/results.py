@@ -18,7 +18,7 @@ from predictive.method import PredictiveMethod
 from solo_ldm.run.callbacks.progress import TrainingClock
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
-from solo_ldm.run.logger import MetricsCSV
+from solo_ldm.run.metrics import MetricsCSV
 from solo_ldm.run.provenance import commit, hardware_name, versions
 
 _TERMS = ("train_ldm_loss", "train_log_prob", "train_entropy")
@@ -51,7 +51,7 @@ class PredictiveRun:
 
 def content_of(run: PredictiveRun, assessment: Assessment) -> dict[str, Any]:
     """Return the content of results.json."""
-    cfg, logger = run.cfg, run.logger
+    cfg, logger = run.cfg, run.metrics
     last = {name: (logger.column(name) or [math.nan])[-1] for name in _TERMS}
     online = {name: (logger.column(f"val_{name}_r2") or [math.nan])[-1] for name in cfg.decoders}
     return {

@@ -24,19 +24,15 @@ from predictive.objective import PredictiveObjective
 from solo_ldm.files import write_json
 from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.callbacks.checkpoints import KeepLastAndBest
-from solo_ldm.run.callbacks.guards import EpochSeed, StopAtNonFinite
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.run.callbacks.progress import ShowProgress, TrainingClock
+from solo_ldm.run.callbacks.seed import EpochSeed
 from solo_ldm.run.folder import RunFolder, choose_run, save_args
 from solo_ldm.run.hardware import Hardware, resolve_hardware
-from solo_ldm.run.logger import MetricsCSV
+from solo_ldm.run.metrics import MetricsCSV
 from solo_ldm.run.record import Outcome
-from solo_ldm.run.trainer import (
-    Resume,
-    build_trainer,
-    checkpoint_to_resume,
-    is_helper_process,
-    without_lightnings_advice,
-)
+from solo_ldm.run.resume import Resume, checkpoint_to_resume
+from solo_ldm.run.trainer import build_trainer, is_helper_process, without_lightnings_advice
 
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
@@ -150,7 +146,7 @@ def train(
     _check_samples(cfg, module, hardware.num_processes)
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     method = build_method(cfg, data, hardware)
-    resume = checkpoint_to_resume(cfg, folder, method)
+    resume = checkpoint_to_resume(cfg, folder, method, cfg.resume_from_checkpoint)
     untrained = copy.deepcopy(method.state_dict())
     logger, clock = MetricsCSV(folder.metrics), TrainingClock()
     if resume is not None:

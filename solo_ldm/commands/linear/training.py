@@ -31,15 +31,14 @@ from solo_ldm.data.datasets.registry import stratified_indexes
 from solo_ldm.evaluation.scores import score_predictions
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.run.callbacks.checkpoints import KeepLastAndBest
-from solo_ldm.run.callbacks.guards import EpochSeed, NoteUnreadable, StopAtNonFinite
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.run.callbacks.progress import ShowProgress, TrainingClock
+from solo_ldm.run.callbacks.seed import EpochSeed
+from solo_ldm.run.callbacks.unreadable import NoteUnreadable
 from solo_ldm.run.folder import RunFolder, save_args
-from solo_ldm.run.logger import MetricsCSV
-from solo_ldm.run.trainer import (
-    build_trainer,
-    checkpoint_to_resume,
-    without_lightnings_advice,
-)
+from solo_ldm.run.metrics import MetricsCSV
+from solo_ldm.run.resume import checkpoint_to_resume
+from solo_ldm.run.trainer import build_trainer, without_lightnings_advice
 from solo_ldm.weights.export import write_backbone
 
 # Share of the training images that choose among several learning rates.
@@ -95,7 +94,7 @@ def train(run: Evaluation, console: Console) -> dict[str, Any] | None:
     # The seeds share the weights as they were read: fine-tuning changes a copy.
     backbone: Any = copy.deepcopy(run.pretrained.backbone)
     model = LinearModel(cfg, backbone, backbone.num_features, data.num_classes, rates)
-    resume = checkpoint_to_resume(cfg, folder, model)
+    resume = checkpoint_to_resume(cfg, folder, model, cfg.resume_from_checkpoint)
     logger, clock = MetricsCSV(folder.metrics), TrainingClock()
     if resume is not None:
         logger.keep_before(resume.epoch)

@@ -28,12 +28,6 @@ from solo_ldm.run.record import provenance
 # Samples of the spectrum and of the picture where there are no labels to score.
 _UNLABELLED_SAMPLES = 2048
 
-# What `solo_ldm.data` does to an image of a test set.
-_EVALUATION_VIEW = (
-    "the whole image where it is square and of at most 64 pixels or the size itself, else the "
-    "centre after resizing the shorter side to 256/224 of the size"
-)
-
 _HEALTH = (
     "z_std",
     "z_std_min",
@@ -117,17 +111,6 @@ def assess(run: Trained, console: Console) -> tuple[dict[str, Any], Pictured]:
     return _content(run, scores), pictured
 
 
-def preprocessing_of(data: ImageDataModule) -> dict[str, Any]:
-    """Say how images of a test set became inputs, for the record of a score."""
-    return {
-        "image_size": data.image_size,
-        "mean": list(data.mean),
-        "std": list(data.std),
-        "view": _EVALUATION_VIEW,
-        "backend": data.backend,
-    }
-
-
 def _score(
     protocol: str,
     run: Trained,
@@ -135,7 +118,7 @@ def _score(
     untrained: dict[str, Features],
 ) -> dict[str, Any]:
     """Return a score for results.json, beside that of the untrained backbone where it has one."""
-    epoch, preprocessing = run.cfg.max_epochs, preprocessing_of(run.data)
+    epoch, preprocessing = run.cfg.max_epochs, run.data.preprocessing()
     if protocol == ONLINE:
         assert run.method.classifier is not None, "labelled images come with a classifier"
         score = score_online(

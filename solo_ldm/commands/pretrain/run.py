@@ -10,7 +10,7 @@ from solo_ldm.commands.pretrain.report import print_report
 from solo_ldm.commands.pretrain.results import Trained, assess, write_picture
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.evaluation import find_protocol
+from solo_ldm.evaluation.protocols import find_protocol
 from solo_ldm.files import write_json
 from solo_ldm.methods import find_method
 from solo_ldm.optim.optimizers import check_optimizer
@@ -23,6 +23,7 @@ from solo_ldm.run.hardware import resolve_hardware
 from solo_ldm.run.record import Outcome
 from solo_ldm.run.trainer import is_helper_process
 from solo_ldm.weights.export import write_backbone
+from solo_ldm.weights.published import resolve_checkpoint
 
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
@@ -77,6 +78,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         headline=f"[bold]{cfg.method}[/]: {description.headline}; {cfg.backbone.name} on "
         f"{cfg.data.dataset} ({data.num_train_images} images, {classes}), {cfg.max_epochs} epochs "
         f"on {hardware.accelerator}, data by {data.backend}",
+        resume_from=resolve_checkpoint(cfg.resume_from_checkpoint),
         validates=data.num_val_images > 0,
         callbacks=[NoteUnreadable(data, console), *(watched if cfg.health.enabled else ())],
     )

@@ -12,7 +12,7 @@ from lightly import loss as losses
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.methods.lightly.method import LightlyMethod
 from solo_ldm.methods.lightly.recipes import RECIPES
-from solo_ldm.run.folder import load_checkpoint
+from solo_ldm.run.resume import load_checkpoint
 from tests.support.lightly_toy import MULTI, batch, build, toy, train, unit
 
 # Toy runs are too short to leave a collapse.
