@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from predictive.networks import mlp
+from predictive.networks import Activation, Size, mlp
+from solo_ldm.config.arguments import Bounds, checked
 
 Transform = Literal["none", "sqrt"]
 
@@ -15,8 +16,8 @@ Transform = Literal["none", "sqrt"]
 class Encoder(nn.Module):
     """z_t = MLP((g(x_t) − μ) / σ), each bin by itself.
 
-    μ is the mean of each feature of g(x) over the training bins and σ their common deviation, so
-    that features keep their weights relative to each other; 0 and 1 until `fit_scale` is called.
+    μ is the mean of each feature of g(x) over the training bins and σ the standard deviation that
+    all features share, which keeps their relative scales; 0 and 1 until `fit_scale` is called.
 
     Args:
         input_dim: F, features of an observation.
@@ -24,9 +25,10 @@ class Encoder(nn.Module):
         hidden_dim: units of the hidden layers.
         num_hidden_layers: from 0, which is a linear map.
         activation: relu, gelu, elu or tanh.
-        transform: g. "sqrt" evens out the variance of Poisson counts; "none" leaves inputs alone.
-        feature_dropout: probability that a feature is silenced for a whole sequence of a training
-            step, the others scaled up: latents then rest on many cells rather than on few.
+        transform: g. "sqrt" stabilises the variance of Poisson counts; "none" is the identity.
+        feature_dropout: probability that a feature is set to its mean for a whole training
+            sequence, the others scaled up, so that latents do not depend on few cells.
+        standardise: whether `fit_scale` sets μ and σ.
 
     Raises:
         ValueError: an unknown activation or transform, a size or probability out of range.
@@ -35,25 +37,22 @@ class Encoder(nn.Module):
     mean: Tensor
     scale: Tensor
 
+    @checked
     def __init__(
         self,
-        input_dim: int,
-        latent_dim: int,
-        hidden_dim: int = 100,
-        num_hidden_layers: int = 1,
-        activation: str = "relu",
+        input_dim: Size,
+        latent_dim: Size,
+        hidden_dim: Size = 100,
+        num_hidden_layers: Annotated[int, Bounds(0)] = 1,
+        activation: Activation = "relu",
         transform: Transform = "none",
-        feature_dropout: float = 0.0,
+        feature_dropout: Annotated[float, Bounds(0, below=1)] = 0.0,
+        standardise: bool = True,
     ) -> None:
         super().__init__()
-        if transform not in get_args(Transform):
-            raise ValueError(
-                f"transform must be one of {', '.join(get_args(Transform))}; got {transform!r}"
-            )
-        if not 0.0 <= feature_dropout < 1.0:
-            raise ValueError(f"feature_dropout must be in [0, 1), got {feature_dropout}")
         self.transform: Transform = transform
         self.feature_dropout = float(feature_dropout)
+        self.standardise = standardise
         self.register_buffer("mean", torch.zeros(input_dim))
         self.register_buffer("scale", torch.ones(()))
         self.network = mlp(input_dim, hidden_dim, latent_dim, num_hidden_layers, activation)
@@ -69,6 +68,8 @@ class Encoder(nn.Module):
     @torch.no_grad()
     def fit_scale(self, bins: Tensor) -> None:
         """Set μ and σ from training bins (M, F); bins that are not finite count as missing."""
+        if not self.standardise:
+            return
         transformed = self._transformed(bins[torch.isfinite(bins).all(dim=1)])
         mean = transformed.mean(dim=0)
         deviation = (transformed - mean).square().mean().sqrt()

@@ -1,13 +1,19 @@
-"""The small networks of encoders, heads, noises and decoders."""
+"""Small networks for encoders, heads, noises and decoders."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+from solo_ldm.config.arguments import Bounds, checked
+
+Activation = Literal["relu", "gelu", "elu", "tanh"]
+Size = Annotated[int, Bounds(1)]
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": nn.GELU,
     "elu": nn.ELU,
@@ -15,12 +21,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+@checked
 def mlp(
-    input_dim: int,
-    hidden_dim: int,
-    output_dim: int,
-    num_hidden_layers: int = 1,
-    activation: str = "relu",
+    input_dim: Size,
+    hidden_dim: Size,
+    output_dim: Size,
+    num_hidden_layers: Annotated[int, Bounds(0)] = 1,
+    activation: Activation = "relu",
 ) -> nn.Sequential:
     """Return a multi-layer perceptron; with no hidden layers it is linear.
 
@@ -34,17 +41,10 @@ def mlp(
     Raises:
         ValueError: an unknown activation or a size below one.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
     sizes = [input_dim, *[hidden_dim] * num_hidden_layers, output_dim]
-    if num_hidden_layers < 0 or min(sizes) < 1:
-        raise ValueError(
-            f"a network needs sizes from 1 and hidden layers from 0, got sizes {sizes} with "
-            f"{num_hidden_layers} hidden layers"
-        )
     layers: list[nn.Module] = []
     for wide, narrow in pairwise(sizes):
-        layers += [nn.Linear(wide, narrow), ACTIVATIONS[activation]()]
+        layers += [nn.Linear(wide, narrow), _ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 
 
@@ -53,8 +53,8 @@ class VarianceNetwork(nn.Module):
 
     d_i = (w_i x_i − mean_j w_j x_j)²,  v = relu(|V| relu(|U| d + a) + c)
 
-    A network that sees squared deviations alone can tell how noisy an input is, hardly what it
-    shows. Weights start uniform: v is then the variance over the features.
+    A network of squared deviations reads how noisy an input is, and little of its content. The
+    initial weights are uniform: v is then the variance over the features.
 
     Args:
         input_dim: features of an observation.

@@ -3,133 +3,104 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from predictive.filtering import log_density
-from predictive.predictors.forecast import Forecast
+from predictive.predictors.base import Forecast
+from solo_ldm.config.arguments import Bounds, check_arguments, checked
 from solo_ldm.distributed import gather, smallest
-from solo_ldm.entropy import (
-    EntropyEstimator,
-    KernelEntropy,
-    LogDetEntropy,
-    LogDetExpansionEntropy,
-    NeighbourEntropy,
-)
+from solo_ldm.entropy import ENTROPIES, EntropyEstimator
 from solo_ldm.numerics import narrow, widen
 from solo_ldm.objective import LDMTerms
 
-Entropy = Literal[
-    "stop_gradient", "neighbour", "kernel", "logdet", "logdet_expansion", "contrastive"
-]
 Over = Literal["marginal", "joint"]
-
-_ESTIMATORS: dict[str, type[EntropyEstimator]] = {
-    "neighbour": NeighbourEntropy,
-    "kernel": KernelEntropy,
-    "logdet": LogDetEntropy,
-    "logdet_expansion": LogDetExpansionEntropy,
-}
-# Settings of the estimators, by the estimators that take them.
-_SETTINGS = {
-    "num_neighbours": ("neighbour",),
-    "norm": ("neighbour",),
-    "clip_quantile": ("neighbour",),
-    "kernel_precision": ("kernel",),
-    "ridge": ("logdet", "logdet_expansion"),
-}
 
 
 class PredictiveObjective(nn.Module):
     """loss = −Σ_t ( E[log p(z_t | z_<t)] + w · H_t ), in nats per sequence.
 
-    entropy="stop_gradient":  log p is taken of detached z_t, which are still differentiated as
-        what the predictor has seen. Minus that log p is the plug-in estimate of the conditional
-        entropy, with the predictor in place of the unknown density; no other entropy is needed.
-    entropy="neighbour" | "kernel" | "logdet" | "logdet_expansion":  an estimate from a sample of
-        the latents, nothing detached. over="marginal" takes H[q(z_t)], which adds the mutual
-        information of z_t with its past; over="joint" takes H[q(z_t | z_{t−1})] =
-        H[q(z_{t−1}, z_t)] − H[q(z_{t−1})], whose sum is the entropy of a Markov sequence.
+    entropy="stop_gradient":  z_t is detached in log p, but gradients still reach it as an input of
+        the predictor. −log p is then the plug-in estimate of the conditional entropy, with the
+        predictor in place of the unknown density; no other entropy is needed.
+    entropy=a name in `solo_ldm.entropy.ENTROPIES`:  an estimate from samples of the latents,
+        nothing detached. over="marginal" takes H[q(z_t)], which adds the mutual information of z_t
+        with its past; over="joint" takes H[q(z_t | z_{t−1})] = H[q(z_{t−1}, z_t)] − H[q(z_{t−1})],
+        whose sum is the entropy of a Markov sequence. An estimator without a value in nats enters
+        at its own scale. "none" leaves nothing against collapse.
     entropy="contrastive":  H = −E log (1/N) Σ_j p(z_t | past j), the density of z_t estimated by
         the mixture of the N predictions made in other sequences and at other times. log p + H is
         then InfoNCE, at most log N: CPC with the predictor's density as its critic.
 
-    Entropies are in nats. With all but stop_gradient and kernel, whose bandwidth is fixed, a
-    change of the latents' scale that the predictor's variances follow leaves the loss as it is.
+    With stop_gradient, the kernel and estimators without a value in nats the loss depends on the
+    scale of the latents; otherwise scaling latents and predictions together leaves it unchanged.
 
     Args:
         entropy: see above.
-        over: "marginal" or "joint"; matters for estimators alone.
-        weight: w ≥ 0 of the entropy; without effect for stop_gradient.
+        over: "marginal" or "joint"; for estimators only.
+        weight: w ≥ 0 of the entropy; no effect for stop_gradient.
         num_samples: latents that the entropy is estimated from, drawn anew each step.
-        first_step: index of the first prediction that counts. 1 leaves out p(z_1), of which a
-            predictor without a prior knows nothing.
-        num_neighbours: of "neighbour"; None for the estimator's default, as the following.
-        norm: of "neighbour".
-        clip_quantile: of "neighbour".
-        kernel_precision: of "kernel".
-        ridge: of "logdet" and "logdet_expansion", in squared units of z.
+        first_step: index of the first prediction that counts. 1 omits p(z_1), of which a predictor
+            without a prior knows nothing.
+        entropy_kwargs: the estimator's own settings; None values take its defaults.
 
     Raises:
-        ValueError: an unknown entropy, a setting that the entropy does not have or out of range.
+        ValueError: an unknown entropy, a setting that it does not have or that is out of range,
+            over="joint" for an estimator without a value in nats.
 
     Source:
         Mikulasch & Zenke, arXiv 2605.03517; van den Oord et al., arXiv 1807.03748 (CPC).
     """
 
+    @checked
     def __init__(
         self,
-        entropy: Entropy = "stop_gradient",
+        entropy: str = "stop_gradient",
         over: Over = "marginal",
-        weight: float = 1.0,
-        num_samples: int = 512,
-        first_step: int = 0,
-        num_neighbours: int | None = None,
-        norm: float | None = None,
-        clip_quantile: float | None = None,
-        kernel_precision: float | None = None,
-        ridge: float | None = None,
+        weight: Annotated[float, Bounds(0)] = 1.0,
+        num_samples: Annotated[int, Bounds(8)] = 512,
+        first_step: Annotated[int, Bounds(0)] = 0,
+        entropy_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if entropy not in get_args(Entropy):
+        on_plane = [name for name, one in ENTROPIES.items() if "plane" in one.supports]
+        known = ["stop_gradient", *on_plane, "contrastive"]
+        if entropy not in known:
             raise ValueError(
-                f"entropy must be one of {', '.join(get_args(Entropy))}; got {entropy!r}"
+                f"objective.entropy: expected one of {', '.join(known)}, got {entropy!r}"
             )
-        if over not in get_args(Over):
-            raise ValueError(f"over must be one of {', '.join(get_args(Over))}; got {over!r}")
-        if weight < 0.0:
-            raise ValueError(f"the weight of the entropy must be at least 0, got {weight}")
-        if num_samples < 8 or first_step < 0:
-            raise ValueError(
-                f"num_samples must be at least 8 and first_step at least 0, got {num_samples} "
-                f"and {first_step}"
-            )
-        given = {
-            "num_neighbours": num_neighbours,
-            "norm": norm,
-            "clip_quantile": clip_quantile,
-            "kernel_precision": kernel_precision,
-            "ridge": ridge,
-        }
+        given = entropy_kwargs or {}
         settings = {name: value for name, value in given.items() if value is not None}
-        for name in settings:
-            if entropy not in _SETTINGS[name]:
-                raise ValueError(
-                    f"{name} is a setting of {' and '.join(_SETTINGS[name])}, not of "
-                    f"entropy={entropy}: leave it out"
-                )
-        self.entropy: Entropy = entropy
+        self.entropy = entropy
         self.over: Over = over
         self.weight = float(weight)
-        self.num_samples = int(num_samples)
-        self.first_step = int(first_step)
+        self.num_samples = num_samples
+        self.first_step = first_step
         self.estimator: EntropyEstimator | None = None
-        if entropy in _ESTIMATORS:
-            build: Callable[..., EntropyEstimator] = _ESTIMATORS[entropy]
+        if entropy in on_plane:
+            key = "objective.entropy_kwargs"
+            check_arguments(key, settings, ENTROPIES[entropy], ["support"])
+            build: Callable[..., EntropyEstimator] = ENTROPIES[entropy]
             self.estimator = build("plane", **settings)
+            self.in_nats = _has_nats(self.estimator)
+            if over == "joint" and not self.in_nats:
+                raise ValueError(
+                    f"objective.over: expected marginal for entropy={entropy}, which has no value "
+                    "in nats, got joint"
+                )
+        elif settings:
+            raise ValueError(
+                f"objective.entropy_kwargs: expected none for entropy={entropy}, which has no "
+                f"settings, got {settings}"
+            )
+
+    def at_step(self, step: int) -> None:
+        """Pass the number of the training step to an estimator that draws at random."""
+        if self.estimator is not None:
+            self.estimator.at_step(step)
 
     @property
     def fewest_samples(self) -> int:
@@ -187,22 +158,25 @@ class PredictiveObjective(nn.Module):
         if self.estimator is None:
             raise ValueError("entropy=stop_gradient has no estimator: its entropy is −log p")
         if self.over == "marginal":
-            return self._nats(self._sample(z, known, gathered), num_views=1)
+            return self._value(self._sample(z, known, gathered))
         pair = torch.cat([z[:, :-1], z[:, 1:]], dim=2)
         pairs = self._sample(pair, known[:, :-1] & known[:, 1:], gathered)
-        return self._nats(pairs, num_views=2) - self._nats(pairs[:, : z.shape[2]], num_views=1)
+        return self._value(pairs, num_views=2) - self._value(pairs[:, : z.shape[2]])
 
-    def _nats(self, samples: Tensor, num_views: int) -> Tensor:
+    def _value(self, samples: Tensor, num_views: int = 1) -> Tensor:
+        """Return the entropy of samples (N, m), or of pairs stacked along features, in nats."""
         assert self.estimator is not None
-        dim = samples.shape[1] // num_views
         value = self.estimator.marginal(samples)
+        if not self.in_nats:
+            return value
+        dim = samples.shape[1] // num_views
         return self.estimator.to_nats(value, len(samples), dim, num_views)
 
     def _contrastive(self, forecast: Forecast, known: Tensor, gathered: bool) -> Tensor:
         """Return −E_j log (1/N) Σ_i N(z_j; ẑ_i, S_i), the pair i = j included, as in InfoNCE."""
         z, predictions = forecast.latents, forecast.predictions
         rows = self._rows(known, gathered)
-        share = gather if gathered else _own
+        share = gather if gathered else lambda values: values
         factor = predictions.factor.expand(len(z), -1, -1, -1).flatten(0, 1)[rows]
         mean = widen(share(predictions.mean.flatten(0, 1)[rows]))
         factor = widen(share(factor))
@@ -238,5 +212,10 @@ class PredictiveObjective(nn.Module):
         )
 
 
-def _own(values: Tensor) -> Tensor:
-    return values
+def _has_nats(estimator: EntropyEstimator) -> bool:
+    """Whether the estimator can convert its values to nats."""
+    try:
+        estimator.to_nats(torch.zeros(()), num_samples=1024, dim=1)
+    except ValueError:
+        return False
+    return True

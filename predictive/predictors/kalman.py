@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from predictive.filtering import (
-    Gaussian,
-    StateSpaceModel,
-    filter_step,
-    kalman_filter,
-)
-from predictive.predictors.forecast import Forecast
+from predictive.filtering import Gaussian, StateSpaceModel, filter_step, kalman_filter
+from predictive.networks import Size
+from predictive.predictors.base import Forecast, Predictor
 from predictive.predictors.noises import InputNoise, InputVarianceNoise, PastNoise, StateNoise
+from solo_ldm.config.arguments import Bounds, checked
 
 ObservationNoise = Literal["constant", "input", "input_variance", "state"]
 ProcessNoise = Literal["constant", "errors", "observations_and_predictions"]
 InitialState = Literal["fixed", "learned"]
+Positive = Annotated[float, Bounds(above=0)]
 
 
-class KalmanPredictor(nn.Module):
+class KalmanPredictor(Predictor):
     """Predict latents by a linear-Gaussian model of which transition and noises are learned.
 
     h_t = A (h_{t−1} − b) + b + N(0, s Q_t),  z_t = D h_t + N(0, s R_t),  h_0 ~ N(m_0, P_0).
@@ -45,8 +43,8 @@ class KalmanPredictor(nn.Module):
         noise_hidden_dim: units of the networks behind "input" and "state"; those of the process
             noise have 20.
         num_records: steps that the process noise looks back.
-        max_radius: r; above one the state may grow for a while, as an unforced oscillation that
-            is about to be corrected does.
+        max_radius: r; above one the state may grow for a while, as an oscillation does between
+            two corrections.
         initial_transition: what M starts at, as a multiple of the identity, plus a little noise;
             None for the identity plus more noise, scaled to a spectral radius of 1 / 1.1. Near one
             and with little process noise, learning starts from slow states.
@@ -59,48 +57,30 @@ class KalmanPredictor(nn.Module):
         Mikulasch & Zenke, arXiv 2605.03517 and their code; docs/deviations.md has the differences.
     """
 
+    parts = ("filter", "observation_noise", "process_noise")
     observation_matrix: Tensor
 
+    @checked
     def __init__(
         self,
-        latent_dim: int,
-        state_dim: int | None = None,
+        latent_dim: Size,
+        state_dim: Size | None = None,
         input_dim: int | None = None,
         observation_noise: ObservationNoise = "constant",
         process_noise: ProcessNoise = "constant",
         initial_state: InitialState = "fixed",
-        noise_hidden_dim: int = 100,
-        num_records: int = 10,
-        max_radius: float = 1.02,
+        noise_hidden_dim: Size = 100,
+        num_records: Size = 10,
+        max_radius: Positive = 1.02,
         initial_transition: float | None = None,
-        initial_process_noise: float = 1.0,
+        initial_process_noise: Positive = 1.0,
     ) -> None:
         super().__init__()
         state_dim = latent_dim if state_dim is None else state_dim
-        for name, value, kinds in (
-            ("observation_noise", observation_noise, ObservationNoise),
-            ("process_noise", process_noise, ProcessNoise),
-            ("initial_state", initial_state, InitialState),
-        ):
-            if value not in get_args(kinds):
-                raise ValueError(
-                    f"{name} must be one of {', '.join(get_args(kinds))}; got {value!r}"
-                )
-        for name, size in (
-            ("latent_dim", latent_dim),
-            ("state_dim", state_dim),
-            ("num_records", num_records),
-            ("noise_hidden_dim", noise_hidden_dim),
-        ):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        if max_radius <= 0.0 or initial_process_noise <= 0.0:
-            raise ValueError(
-                f"max_radius and initial_process_noise must be above zero, got {max_radius} and "
-                f"{initial_process_noise}"
-            )
         if observation_noise.startswith("input") and input_dim is None:
-            raise ValueError(f"observation_noise={observation_noise} needs input_dim")
+            raise ValueError(
+                f"input_dim: expected a number for observation_noise={observation_noise}, got None"
+            )
         self.latent_dim, self.state_dim = latent_dim, state_dim
         self.observation_noise: ObservationNoise = observation_noise
         self.process_noise: ProcessNoise = process_noise
@@ -142,7 +122,7 @@ class KalmanPredictor(nn.Module):
         return self.matrix * (self.max_radius / radius).clamp(max=1.0)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return parameters by the part whose learning rate they have."""
+        """Return the trained parameters by part."""
         groups = {
             "filter": [
                 self.matrix,
@@ -162,16 +142,7 @@ class KalmanPredictor(nn.Module):
         }
 
     def forward(self, latents: Tensor, inputs: Tensor, mask: Tensor | None = None) -> Forecast:
-        """Filter sequences of latents.
-
-        Args:
-            latents: z, (B, T, m).
-            inputs: x, (B, T, F); read by noise that depends on it.
-            mask: true where there is an observation, (B, T) or (B, T, m); None for all.
-
-        Returns:
-            Predictions, filtered states and noises; what is masked is predicted too.
-        """
+        """Filter sequences of latents; see `Predictor`. Masked latents are predicted too."""
         if self.observation_noise == "state" or self.process_noise != "constant":
             return self._step_by_step(latents, inputs, mask)
         model = self.model(inputs)
@@ -186,18 +157,18 @@ class KalmanPredictor(nn.Module):
         )
 
     def model(self, inputs: Tensor) -> StateSpaceModel:
-        """Return the state-space model of sequences whose noises can be told from the inputs.
+        """Return the state-space model of sequences whose noises depend on the inputs at most.
 
         Args:
             inputs: x, (B, T, F).
 
         Raises:
-            ValueError: the noises depend on what the filter finds.
+            ValueError: the noises depend on the states or on past errors.
         """
         if self.observation_noise == "state" or self.process_noise != "constant":
             raise ValueError(
                 f"observation_noise={self.observation_noise} and process_noise="
-                f"{self.process_noise} depend on what the filter finds: no model holds beforehand"
+                f"{self.process_noise} depend on the filter's states: no model is known beforehand"
             )
         scale = self.log_joint_scale.exp()
         if self.observation_network is None:
@@ -215,7 +186,7 @@ class KalmanPredictor(nn.Module):
         )
 
     def _step_by_step(self, latents: Tensor, inputs: Tensor, mask: Tensor | None) -> Forecast:
-        """Filter where the noise of a step depends on what was found in the steps before."""
+        """Filter where the noise of a step depends on the results of earlier steps."""
         samples, steps, dim = latents.shape
         a, b, scale = self.transition, self.offset, self.log_joint_scale.exp()
         belief = Gaussian(
@@ -223,7 +194,7 @@ class KalmanPredictor(nn.Module):
             (0.5 * self.initial_log_variance).exp().diag().expand(samples, -1, -1),
         )
         network, past = self.observation_network, self.process_network
-        # What can be told from the inputs alone is told for all steps at once.
+        # Noise of the inputs alone is computed for all steps at once.
         r_of_inputs = latents.new_ones(samples, steps, dim)
         if network is not None and self.observation_noise != "state":
             r_of_inputs = network(inputs)

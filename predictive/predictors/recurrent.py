@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from predictive.filtering import Gaussian
-from predictive.networks import VarianceNetwork, mlp
-from predictive.predictors.forecast import Forecast
+from predictive.networks import Size, VarianceNetwork, mlp
+from predictive.predictors.base import Forecast, Predictor
+from solo_ldm.config.arguments import Bounds, checked
 
 Cell = Literal["lstm", "gru", "rnn"]
 Variance = Literal["constant", "state", "input_variance"]
@@ -23,7 +24,7 @@ _CELLS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
 _FLOOR = 1e-5
 
 
-class RecurrentPredictor(nn.Module):
+class RecurrentPredictor(Predictor):
     """Predict latents by a recurrent network with an MLP head.
 
     h_t = cell(h_{t−1}, z_t),  p(z_t | z_<t) = N(MLP(h_{t−1}), diag v_t),  h_0 = 0.
@@ -46,31 +47,23 @@ class RecurrentPredictor(nn.Module):
         Mikulasch & Zenke, arXiv 2605.03517 and their code.
     """
 
+    parts = ("recurrent", "head", "variance")
+
+    @checked
     def __init__(
         self,
-        latent_dim: int,
+        latent_dim: Size,
         input_dim: int | None = None,
         cell: Cell = "lstm",
-        hidden_dim: int = 10,
-        num_layers: int = 1,
-        head_hidden_dim: int = 20,
-        head_num_hidden_layers: int = 2,
+        hidden_dim: Size = 10,
+        num_layers: Size = 1,
+        head_hidden_dim: Size = 20,
+        head_num_hidden_layers: Annotated[int, Bounds(0)] = 2,
         variance: Variance = "constant",
     ) -> None:
         super().__init__()
-        if cell not in _CELLS:
-            raise ValueError(f"cell must be one of {', '.join(_CELLS)}; got {cell!r}")
-        if variance not in get_args(Variance):
-            raise ValueError(
-                f"variance must be one of {', '.join(get_args(Variance))}; got {variance!r}"
-            )
-        if min(latent_dim, hidden_dim, num_layers) < 1:
-            raise ValueError(
-                f"latent_dim, hidden_dim and num_layers must be at least 1, got {latent_dim}, "
-                f"{hidden_dim} and {num_layers}"
-            )
         if variance == "input_variance" and input_dim is None:
-            raise ValueError("variance=input_variance needs input_dim")
+            raise ValueError("input_dim: expected a number for variance=input_variance, got None")
         self.latent_dim, self.state_dim = latent_dim, hidden_dim
         self.variance: Variance = variance
         self.recurrent = _CELLS[cell](latent_dim, hidden_dim, num_layers, batch_first=True)
@@ -82,7 +75,7 @@ class RecurrentPredictor(nn.Module):
             self.variance_network = VarianceNetwork(input_dim or 0, latent_dim)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return parameters by the part whose learning rate they have."""
+        """Return the trained parameters by part."""
         groups = {
             "recurrent": list(self.recurrent.parameters()),
             "head": list(self.head.parameters()),
@@ -92,16 +85,7 @@ class RecurrentPredictor(nn.Module):
         return groups
 
     def forward(self, latents: Tensor, inputs: Tensor, mask: Tensor | None = None) -> Forecast:
-        """Run over sequences of latents.
-
-        Args:
-            latents: z, (B, T, m).
-            inputs: x, (B, T, F).
-            mask: true where there is an observation, (B, T); what is missing enters as zero.
-
-        Returns:
-            Predictions and hidden states; there is no posterior covariance.
-        """
+        """Run over sequences of latents; see `Predictor`. Masked latents enter as zero."""
         entering = latents
         if mask is not None:
             entering = torch.where(mask if mask.ndim == 3 else mask[..., None], latents, 0.0)

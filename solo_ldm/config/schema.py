@@ -25,12 +25,18 @@ from solo_ldm.config.suggestions import suggestion
 # ruff: noqa: UP045
 
 
-def number(low: float = -math.inf, *, above: float = -math.inf, default: Any = MISSING) -> Any:
-    """Declare a key whose numbers are finite, at least `low` and greater than `above`.
+def number(
+    low: float = -math.inf,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    default: Any = MISSING,
+) -> Any:
+    """Declare a key whose numbers are finite, at least `low`, above `above` and below `below`.
 
     A list is checked entry by entry; null, where the type allows it, is not checked.
     """
-    return field(default=default, metadata={"low": low, "above": above})
+    return field(default=default, metadata={"low": low, "above": above, "below": below})
 
 
 def choice(*names: str, default: Any = MISSING) -> Any:
@@ -274,14 +280,17 @@ def _check(key: str, value: Any, metadata: Any) -> None:
             expected = " or ".join(metadata["choices"])
             raise ValueError(f"{key}: expected {expected}, got {one!r}")
         if "low" in metadata and not (
-            math.isfinite(one) and one >= metadata["low"] and one > metadata["above"]
+            math.isfinite(one)
+            and one >= metadata["low"]
+            and metadata["above"] < one < metadata["below"]
         ):
             raise ValueError(f"{key}: expected {_bounds(metadata)}, got {one}")
 
 
 def _bounds(metadata: Any) -> str:
+    words = "a finite number"
     if math.isfinite(metadata["above"]):
-        return f"a number above {metadata['above']:g}"
-    if math.isfinite(metadata["low"]):
-        return f"at least {metadata['low']:g}"
-    return "a finite number"
+        words = f"a number above {metadata['above']:g}"
+    elif math.isfinite(metadata["low"]):
+        words = f"at least {metadata['low']:g}"
+    return words + (f" and below {metadata['below']:g}" if metadata["below"] < math.inf else "")

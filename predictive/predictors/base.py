@@ -1,23 +1,25 @@
-"""What a predictor says of a sequence of latents."""
+"""What a predictor is, and what it returns for sequences of latents."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from predictive.filtering import Gaussian
 
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """The latents of sequences, what was predicted of them, and the states behind it.
+    """The latents of sequences, their predictions, and the states behind these.
 
     Args:
         latents: z_t = f(x_t), (B, T, m).
         predictions: p(z_t | z_<t), over (B, T, m), the observation noise included.
-        states: what is known of the state after z_t: the filter's mean, or the hidden state of a
-            recurrent network, (B, T, n).
+        states: the state after z_t, (B, T, n): the filter's mean, or the hidden state of a
+            recurrent network.
         state_factor: Cholesky factor of the state's covariance, (B or 1, T, n, n); None where the
             predictor has no posterior.
         observation_noise: variances R of the latents, (B or 1, T, m); None where there is none.
@@ -32,7 +34,7 @@ class Forecast:
     process_noise: Tensor | None = None
 
     def variables(self) -> dict[str, Tensor]:
-        """Return what online decoders may read, detached, (B, T, k) each."""
+        """Return the inputs of online probes, detached, (B, T, k) each, by name."""
         found = {
             "latents": self.latents,
             "states": self.states,
@@ -58,3 +60,33 @@ VARIABLES = (
     "observation_noise",
     "process_noise",
 )
+
+
+class Predictor(nn.Module, ABC):
+    """A model p(z_t | z_<t) of latents whose parameters come in named parts.
+
+    Attributes:
+        parts: names of the groups that `parameter_groups` may return; `optimizer.multipliers` gives
+            each a learning rate of its own.
+        state_dim: n, features of a state.
+    """
+
+    parts: ClassVar[tuple[str, ...]]
+    state_dim: int
+
+    @abstractmethod
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the trained parameters by part."""
+
+    @abstractmethod
+    def forward(self, latents: Tensor, inputs: Tensor, mask: Tensor | None = None) -> Forecast:
+        """Predict sequences of latents.
+
+        Args:
+            latents: z, (B, T, m).
+            inputs: x, (B, T, F), for noise that depends on them.
+            mask: true where there is an observation, (B, T) or (B, T, m); None for all.
+
+        Returns:
+            Predictions and states; masked latents are predicted but not used.
+        """
