@@ -24,21 +24,12 @@ from solo_ldm.files import write_atomically
 from solo_ldm.run.folder import identity
 from solo_ldm.run.hardware import Hardware, resolve_hardware
 from solo_ldm.weights.export import serialised
+from solo_ldm.weights.published.entry import CONFIG, NOT_PUBLISHED, WEIGHTS
+from solo_ldm.weights.published.manifest import read_yaml
 from solo_ldm.weights.safe_load import read_checkpoint
-from solo_ldm.zoo.kinds import (
-    SOMEWHERE,
-    WEIGHTS,
-    Kind,
-    Measured,
-    Measurement,
-    RunScore,
-    Tell,
-    quietly,
-    read_config,
-    with_places,
-)
+from solo_ldm.zoo.kinds import Kind, Measurement, Progress, Score, no_progress, with_data
 
-# Another machine may add up in another order; decoders are fitted to convergence.
+# Another machine may sum in another order; decoders are fitted to convergence.
 _TOLERANCE = 0.005
 _IDENTIFIED, _DECODED = "affine R² of the latents", "linear decoding of"
 
@@ -84,15 +75,15 @@ class ZooPredictor(nn.Module):
         return self(inputs).states
 
     def held_out(self, **places: str) -> Sequences:
-        """Return the sequences that the entry was scored on, made or read anew.
+        """Return the sequences that the entry was scored on, simulated or read again.
 
         Args:
-            **places: of a recording, that does not come with the entry: path=FILE.
+            **places: path=FILE of a recording, which does not come with the entry.
 
         Raises:
             FileNotFoundError: in one line: a recording that is not there.
         """
-        return build_data(_config(with_places(self._config, places))).held_out
+        return build_data(_config(with_data(self._config, places))).held_out
 
 
 class PredictiveKind(Kind):
@@ -105,17 +96,17 @@ class PredictiveKind(Kind):
     data_paths = ("path",)
 
     def accepts(self, args: Mapping[str, Any]) -> bool:
-        """Whether a run of this configuration trained a predictor of time series."""
+        """Return whether a run of this configuration trained a predictor of time series."""
         return "predictor" in args and "encoder" in args
 
     def identity(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return the part of a run's configuration that decides what it computes."""
         cfg = _completed(args)
-        # What is measured stays: it decides what verifying measures.
+        # The evaluation decides what `measure` measures.
         return {**identity(cfg), "evaluation": OmegaConf.to_container(cfg.evaluation)}
 
     def facts(self, args: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a run's record says of the model."""
+        """Return the fields of an entry that a run records."""
         predictor, entropy = results["method"], results["entropy"]
         stopped = entropy == "stop_gradient"
         size = results["settings"]["encoder"]
@@ -135,26 +126,26 @@ class PredictiveKind(Kind):
             "batch_size": results["settings"]["optimizer"]["batch_size"],
         }
 
-    def run_scores(self, results: Mapping[str, Any]) -> dict[str, RunScore]:
-        """Return R² and that of the untrained network."""
+    def run_scores(self, results: Mapping[str, Any]) -> dict[str, Score]:
+        """Return the values of R², trained and untrained."""
         found, scores = results["results"], {}
         if found["identifiability"] is not None:
             before, after = (found["identifiability"][name] for name in ("before", "after"))
-            scores[_IDENTIFIED] = RunScore("r2", after["affine_r2"], before["affine_r2"], 0)
+            scores[_IDENTIFIED] = Score("r2", after["affine_r2"], 0, before["affine_r2"])
         for target, decoded in found["decoding"].items():
             linear = {one["features"]: one for one in decoded if one["decoder"] == "linear"}
             if LATENT_STATE in linear:
                 trained, untrained = linear[LATENT_STATE], linear.get("untrained state")
-                scores[f"{_DECODED} {target}"] = RunScore(
+                scores[f"{_DECODED} {target}"] = Score(
                     "r2",
                     trained["r2"],
-                    None if untrained is None else untrained["r2"],
                     trained["num_test_bins"],
+                    None if untrained is None else untrained["r2"],
                 )
         return scores
 
     def write_weights(self, run: Path, path: Path, half: bool) -> None:
-        """Write the whole method: encoder, predictor, online decoders."""
+        """Write the whole method: encoder, predictor and online probes."""
         checkpoint = read_checkpoint(run / "checkpoints" / "last.ckpt")
         args = json.loads((run / "args.json").read_text())
         cfg = _completed(args)
@@ -170,10 +161,12 @@ class PredictiveKind(Kind):
             path, lambda temporary: temporary.write_bytes(serialised(weights, metadata))
         )
 
-    def measure(self, folder: Path, data: Mapping[str, Any], tell: Tell = quietly) -> Measurement:
+    def measure(
+        self, folder: Path, data: Mapping[str, Any], progress: Progress = no_progress
+    ) -> Measurement:
         """Decode each target linearly from the latent states of held-out sequences."""
-        tell("decoding from latent states", 0, None)
-        cfg = _config(with_places(read_config(folder), data))
+        progress("decoding from latent states", 0, None)
+        cfg = _config(with_data(read_yaml(folder / CONFIG), data))
         cfg.evaluation.kinds = ["linear"]
         sequences = build_data(cfg)
         hardware = _cpu(cfg)
@@ -181,35 +174,26 @@ class PredictiveKind(Kind):
         untrained = build_method(cfg, sequences, hardware).state_dict()
         method = _method(folder, cfg, hardware)
         found = assess(cfg, method, untrained, sequences, torch.device("cpu"))
-        scores = []
+        scores = {}
         if found.after is not None:
             value, lengths = float(found.after.to_true.r2), sequences.held_out.lengths
             count = int(lengths[len(lengths) // 2 :].sum())  # the map is fitted on the first half
-            scores.append(Measured(_IDENTIFIED, "r2", value, count, _TOLERANCE))
+            scores[_IDENTIFIED] = Score("r2", value, count, tolerance=_TOLERANCE)
         for target, decoded in found.scores.items():
             for one in decoded:
                 if one.features == LATENT_STATE and one.kind == "linear":
-                    name = f"{_DECODED} {target}"
-                    scores.append(Measured(name, "r2", float(one.r2), one.num_test, _TOLERANCE))
-        return Measurement(tuple(scores), _hash_of(cfg))
+                    score = Score("r2", float(one.r2), one.num_test, tolerance=_TOLERANCE)
+                    scores[f"{_DECODED} {target}"] = score
+        return Measurement(scores, _hash_of(cfg))
 
     def load(self, name: str, folder: Path) -> ZooPredictor:
         """Return the encoder and the predictor."""
-        config = read_config(folder)
+        config = read_yaml(folder / CONFIG)
         # The network is built without its data, wherever they are.
-        places = {key: "elsewhere" for key, value in config["data"].items() if value == SOMEWHERE}
-        cfg = _config(with_places(config, places))
+        places = {key: "elsewhere" for key, value in config["data"].items()
+                  if value == NOT_PUBLISHED}  # fmt: skip
+        cfg = _config(with_data(config, places))
         return ZooPredictor(name, config, _method(folder, cfg, _cpu(cfg))).eval()
-
-    def usage(self, name: str) -> str:
-        """Return Python for a card."""
-        return (
-            "from solo_ldm import zoo\n\n"
-            f'model = zoo.load("{name}")\n'
-            "sequences = model.held_out()  # .inputs (N, T, F) and .targets, or inputs of yours\n"
-            "states = model.features(sequences.inputs)  # (N, T, model.num_features)\n"
-            "forecast = model(sequences.inputs)  # .latents; .predictions.mean, .variance\n"
-        )
 
 
 def _config(content: Mapping[str, Any]) -> DictConfig:

@@ -26,7 +26,7 @@ from predictive.commands.predictive import predictive
 from predictive.configuration import complete_predictive
 from solo_ldm.commands.linear import linear
 from solo_ldm.commands.pretrain import pretrain
-from solo_ldm.commands.zoo.run import telling
+from solo_ldm.commands.zoo.run import progress_bar
 from solo_ldm.config.command import one_line_errors
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.run.configuration import complete
@@ -146,14 +146,14 @@ def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console
         asked = given.linear_offline and recipe.command == "pretrain"
         if recipe.linear_offline or asked:
             evaluations.append(_linear_offline(found.path, given.runs, console))
-    with telling(console, f"publishing {name}") as tell:
+    with progress_bar(console, f"publishing {name}") as progress:
         entry = publish(
             runs,
             name,
             given.zoo,
             licence=recipe.licence,
             dataset=recipe.dataset,
-            tell=tell,
+            progress=progress,
             with_training_state=recipe.training_state,
             reference=recipe.reference,
             evaluations=evaluations,

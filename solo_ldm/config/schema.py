@@ -27,16 +27,20 @@ from solo_ldm.config.suggestions import suggestion
 
 def number(
     low: float = -math.inf,
+    high: float = math.inf,
     *,
     above: float = -math.inf,
     below: float = math.inf,
+    also: float | None = None,
     default: Any = MISSING,
 ) -> Any:
-    """Declare a key whose numbers are finite, at least `low`, above `above` and below `below`.
+    """Declare a key whose numbers are finite, in [low, high], above `above` and below `below`.
 
-    A list is checked entry by entry; null, where the type allows it, is not checked.
+    `also` is one more number that is allowed. A list is checked entry by entry; null, where the
+    type allows it, is not checked.
     """
-    return field(default=default, metadata={"low": low, "above": above, "below": below})
+    bounds = {"low": low, "high": high, "above": above, "below": below, "also": also}
+    return field(default=default, metadata=bounds)
 
 
 def choice(*names: str, default: Any = MISSING) -> Any:
@@ -281,8 +285,9 @@ def _check(key: str, value: Any, metadata: Any) -> None:
             raise ValueError(f"{key}: expected {expected}, got {one!r}")
         if "low" in metadata and not (
             math.isfinite(one)
-            and one >= metadata["low"]
+            and metadata["low"] <= one <= metadata["high"]
             and metadata["above"] < one < metadata["below"]
+            or one == metadata["also"]
         ):
             raise ValueError(f"{key}: expected {_bounds(metadata)}, got {one}")
 
@@ -293,4 +298,7 @@ def _bounds(metadata: Any) -> str:
         words = f"a number above {metadata['above']:g}"
     elif math.isfinite(metadata["low"]):
         words = f"at least {metadata['low']:g}"
-    return words + (f" and below {metadata['below']:g}" if metadata["below"] < math.inf else "")
+    limits = (("below", "below"), ("high", "at most"))
+    upper = [f"{text} {metadata[key]:g}" for key, text in limits if metadata[key] < math.inf]
+    other = "" if metadata["also"] is None else f", or {metadata['also']:g}"
+    return " and ".join([words, *upper]) + other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,6 +63,17 @@ def serialised(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> by
     padded = header.encode()
     padded += b" " * (-len(padded) % 8)  # tensors start at a multiple of 8 bytes, as in its format
     return len(padded).to_bytes(8, "little") + padded + written[8 + length :]
+
+
+def weights_digest(*parts: nn.Module) -> str:
+    """Return the SHA-256 of the names, shapes and bytes of all weights, whatever their file."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for key, value in sorted(part.state_dict().items()):
+            digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+            flat = value.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def export_backbone(

@@ -1,20 +1,22 @@
-"""Backbones from anywhere: runs, checkpoints, safetensors, solo-learn's checkpoints, timm."""
+"""Backbones of any origin: runs, checkpoints, safetensors, solo-learn's, timm's, published."""
 
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import timm
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from solo_ldm.backbones import SOLO_LEARN_NAMES, create_backbone, load_backbone, load_weights
+from solo_ldm.weights import published
+from solo_ldm.weights.published.download import quiet_hub, reason
+from solo_ldm.weights.published.manifest import find_entry
 from solo_ldm.weights.safe_load import read_checkpoint
 from solo_ldm.weights.training_args import (
     Network,
@@ -25,7 +27,9 @@ from solo_ldm.weights.training_args import (
     stored_args,
 )
 
-Kind = Literal["run", "checkpoint", "safetensors", "solo-learn", "zoo", "timm", "untrained"]
+Kind = Literal[
+    "run", "checkpoint", "safetensors", "solo-learn", "zoo", "hf-hub", "timm", "untrained"
+]
 
 CHECKPOINTS = (".ckpt", ".pth", ".pt")
 
@@ -36,35 +40,39 @@ class Pretrained:
 
     Args:
         backbone: in evaluation mode; maps normalised images (B, 3, H, W) to features (B, F).
-        backbone_name: a timm name, or one of solo-learn's.
-        image_size: side of the images in pixels that it is used with.
-        mean: of the channels R, G, B that normalises its images; None: unknown, use the data's.
-        std: of the channels R, G, B.
+        built_by: the arguments of `create_backbone` that build the network.
         kind: what it was read from.
         source: what was given.
-        epoch: epochs it was trained for; None where not known.
-        method: that it was trained by; None where not known.
+        image_size: side of the images in pixels that it is used with.
+        mean: of the channels R, G, B by which its images are normalised; None: not known, use the
+            data's.
+        std: of the channels R, G, B, likewise.
+        epoch: number of epochs it was trained for; None where not known.
+        method: that trained it; None where not known.
         classifier: the online classifier, where the source holds one.
-        feature_layer: what the features are.
-        built_by: the arguments of `create_backbone` that build the network.
-        weights: the file that the weights were read from; None if they are timm's or untrained.
-        args: the configuration it was trained by, where an args.json is beside it.
+        weights: file that the weights were read from; None if they are timm's or untrained.
+        args: configuration of the training, where it is known.
     """
 
+    feature_layer: ClassVar[str] = "pooled backbone output"
+
     backbone: nn.Module
-    backbone_name: str
-    image_size: int
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
+    built_by: Mapping[str, Any]
     kind: Kind
     source: str
-    epoch: int | None
-    method: str | None
-    classifier: nn.Linear | None
-    feature_layer: str = "pooled backbone output"
-    built_by: Mapping[str, Any] = field(default_factory=dict)
+    image_size: int
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    epoch: int | None = None
+    method: str | None = None
+    classifier: nn.Linear | None = None
     weights: Path | None = None
     args: Mapping[str, Any] | None = None
+
+    @property
+    def backbone_name(self) -> str:
+        """A timm name, or one of solo-learn's."""
+        return self.built_by["name"]
 
 
 def load_pretrained(
@@ -78,9 +86,10 @@ def load_pretrained(
 
     Args:
         source: a run's folder, finished or not; a checkpoint of ours or of solo-learn (or the
-            folder that solo-learn wrote); a backbone.safetensors; zoo:NAME or timm:NAME for
-            published weights, which are downloaded once; untrained:NAME for a baseline.
-        backbone_name: for a checkpoint without the args.json that says it.
+            folder that solo-learn wrote); a backbone.safetensors; zoo:NAME, hf-hub:OWNER/NAME or
+            timm:NAME for published weights, which are downloaded once; untrained:NAME for a
+            baseline.
+        backbone_name: for a checkpoint without an args.json that names the network.
         backbone_kwargs: further arguments of the network, likewise.
         image_size: side of the images in pixels; None takes that of the training.
 
@@ -92,15 +101,13 @@ def load_pretrained(
         ValueError: in one line: a file that holds something else, a network that does not fit, or
             a download that failed.
     """
-    text = str(source)
-    prefix, colon, name = text.partition(":")
-    kwargs = dict(backbone_kwargs or {})
-    if colon and prefix in ("timm", "untrained"):
-        return _from_timm(name, prefix == "timm", text, kwargs, image_size)
-    if colon and prefix == "zoo":
-        return _from_zoo(name, text, Network(backbone_name, kwargs, image_size))
-    path = Path(source).expanduser()
-    wanted = Network(backbone_name, kwargs, image_size)
+    text, path = str(source), Path(source).expanduser()
+    prefix, _, name = text.partition(":")
+    wanted = Network(backbone_name, dict(backbone_kwargs or {}), image_size)
+    if prefix in ("timm", "untrained"):
+        return _from_timm(name, prefix == "timm", text, wanted)
+    if published.is_published(text):
+        return _from_published(text, wanted)
     if path.is_dir():
         return _from_folder(path, text, wanted)
     if not path.is_file():
@@ -118,10 +125,10 @@ def load_pretrained(
 def _not_there(source: str) -> str:
     if timm.is_model(SOLO_LEARN_NAMES.get(source, source)):
         return (
-            f"{source} is no file or folder: say timm:{source} for timm's weights (a download), "
-            f"or untrained:{source} for the network as it starts"
+            f"{source} is no file or folder: give timm:{source} for timm's weights (a download), "
+            f"or untrained:{source} for its initialisation"
         )
-    return f"no file or folder at {source}: give a run folder, a checkpoint, or timm:NAME"
+    return f"no file or folder at {source}: give a run folder, a checkpoint, timm:NAME or zoo:NAME"
 
 
 def _from_folder(path: Path, source: str, wanted: Network) -> Pretrained:
@@ -156,24 +163,23 @@ def _from_safetensors(path: Path, source: str, kind: Kind, wanted: Network) -> P
             f"{path} holds {built_by['name']}, got backbone.name={wanted.name}; leave it out"
         )
     args = args_beside(path)
-    # Older files say nothing of the training, but the run beside them does.
+    # Older files lack these facts of the training; the run's args.json has them.
     training = args if args and path.name == "backbone.safetensors" else {}
     classifier = None
     last = path.parent / "checkpoints" / "last.ckpt"
     if kind == "run" and last.is_file():
         classifier = _classifier(read_checkpoint(last).get("state_dict", {}))
     return Pretrained(
-        backbone=backbone,
-        backbone_name=built_by["name"],
+        backbone,
+        built_by,
+        kind,
+        source,
         image_size=wanted.image_size or built_by["image_size"],
         mean=channels(normalisation.get("mean")),
         std=channels(normalisation.get("std")),
-        kind=kind,
-        source=source,
         epoch=about.get("epoch", training.get("max_epochs")),
         method=about.get("method", training.get("method")),
         classifier=classifier,
-        built_by=built_by,
         weights=path,
         args=args,
     )
@@ -207,20 +213,19 @@ def _from_checkpoint(
         built_by["stem"] = stem
     backbone = create_backbone(**built_by)
     load_weights(backbone, weights, path)
-    # solo-learn normalises the views of one data set differently in its two stages.
+    # solo-learn normalises images of one data set differently in pretraining and evaluation.
     mean, std = normalisation_of(args, by_dataset=kind != "solo-learn")
     return Pretrained(
-        backbone=backbone.eval(),
-        backbone_name=name,
+        backbone.eval(),
+        built_by,
+        kind,
+        source,
         image_size=wanted.image_size or size,
         mean=mean,
         std=std,
-        kind=kind,
-        source=source,
         epoch=_epoch(checkpoint),
         method=args.get("method") if args else None,
         classifier=_classifier(state),
-        built_by=built_by,
         weights=path,
         args=args,
     )
@@ -266,57 +271,31 @@ def _epoch(checkpoint: Mapping[str, Any]) -> int | None:
         return epoch + 1 if isinstance(epoch, int) else None
 
 
-def _from_zoo(name: str, source: str, wanted: Network) -> Pretrained:
-    # Imported when needed: the zoo itself reads backbones through this module.
-    from solo_ldm import zoo
-    from solo_ldm.zoo.kinds import WEIGHTS
-
-    entry = zoo.entry(name)
-    if entry.kind != "backbone":
+def _from_published(source: str, wanted: Network) -> Pretrained:
+    kind: Kind = "hf-hub" if source.startswith(published.HUB) else "zoo"
+    if kind == "zoo" and (entry := find_entry(source)).kind != "backbone":
         raise ValueError(f"{source} is no image backbone but {entry.kind}: {entry.headline}")
-    read = _from_safetensors(zoo.files(name) / WEIGHTS, source, "zoo", wanted)
-    return replace(read, args=zoo.configuration(name))
+    read = _from_safetensors(published.files(source) / published.WEIGHTS, source, kind, wanted)
+    return replace(read, args=published.configuration(source))
 
 
-def _from_timm(
-    name: str, trained: bool, source: str, kwargs: dict[str, Any], image_size: int | None
-) -> Pretrained:
+def _from_timm(name: str, trained: bool, source: str, wanted: Network) -> Pretrained:
     info = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    size = image_size or (info.input_size[-1] if info is not None else 224)
-    built_by = {"name": name, "image_size": size, **kwargs}
+    size = wanted.image_size or (info.input_size[-1] if info is not None else 224)
+    built_by = {"name": name, "image_size": size, **wanted.kwargs}
     if trained:
         # timm's weights have timm's stem, whatever the size of the images.
         built_by.setdefault("stem", "large")
-    backbone = create_backbone(**built_by)  # unknown names and arguments are told here
-    if trained:
-        backbone = _download(name, built_by)
-    mean, std = (info.mean, info.std) if trained and info is not None else (None, None)
-    return Pretrained(
-        backbone=backbone.eval(),
-        backbone_name=name,
-        image_size=size,
-        mean=channels(mean),
-        std=channels(std),
-        kind="timm" if trained else "untrained",
-        source=source,
-        epoch=None if trained else 0,
-        method=None,
-        classifier=None,
-        built_by=built_by,
-    )
-
-
-def _download(name: str, built_by: Mapping[str, Any]) -> nn.Module:
-    hub = logging.getLogger("huggingface_hub")
-    level = hub.level
-    hub.setLevel(logging.ERROR)  # a line a retry; what matters is told once, below
+    backbone = create_backbone(**built_by)  # raises for unknown names and arguments
+    if not trained:
+        return Pretrained(backbone.eval(), built_by, "untrained", source, size, epoch=0)
     try:
-        return create_backbone(**built_by, pretrained=True)
+        with quiet_hub():
+            backbone = create_backbone(**built_by, pretrained=True)
     except Exception as error:  # of the network, the hub, the disk or timm
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise ValueError(
-            f"timm:{name}: the weights could not be fetched ({reason or type(error).__name__}); "
-            "check the connection, or give a file"
+            f"{source}: the weights could not be fetched ({reason(error)}); check the connection, "
+            "or give a file"
         ) from None
-    finally:
-        hub.setLevel(level)
+    mean, std = (None, None) if info is None else (channels(info.mean), channels(info.std))
+    return Pretrained(backbone.eval(), built_by, "timm", source, size, mean, std)

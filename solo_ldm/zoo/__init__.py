@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from solo_ldm.weights.published import CONFIG, HUB, configuration, files, training_state
+from solo_ldm.weights.published.download import cache_folder
+from solo_ldm.weights.published.entry import Entry, Result
+from solo_ldm.weights.published.manifest import find_entry as entry
+from solo_ldm.weights.published.manifest import read_manifest, read_yaml, zoo_folder
+from solo_ldm.zoo.kinds import Progress, Score, find_kind, kind_of, no_progress
 
-from solo_ldm.zoo.download import cache_folder, fetch
-from solo_ldm.zoo.hub import PREFIX, fetch_from_hub
-from solo_ldm.zoo.kinds import (
-    CONFIG,
-    SOMEWHERE,
-    TRAINING_STATE,
-    WEIGHTS,
-    Measured,
-    Tell,
-    find_kind,
-    quietly,
-    read_config,
-)
-from solo_ldm.zoo.manifest import Entry, Result, find_entry, read_manifest, zoo_folder
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = [
     "Check",
@@ -44,15 +36,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Check:
-    """A published score and what verifying found.
+    """A published score and the same score measured again.
 
     Args:
-        published: of the manifest.
-        measured: now, on this machine.
+        published: in the manifest.
+        measured: on this machine.
     """
 
     published: Result
-    measured: Measured
+    measured: Score
 
     @property
     def passed(self) -> bool:
@@ -63,11 +55,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """What verifying an entry found.
+    """The outcome of verifying an entry.
 
     Args:
         entry: that was verified.
-        checks: a check a protocol.
+        checks: one per protocol that is measured again.
         same_data: whether the data are those that the entry was scored on.
     """
 
@@ -77,22 +69,13 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every score came out, on the same data."""
+        """Whether every score is within its tolerance, on the same data."""
         return self.same_data and all(check.passed for check in self.checks)
 
 
 def list() -> builtins.list[str]:
     """Return the names of the models."""
     return [*read_manifest()]
-
-
-def entry(name: str) -> Entry:
-    """Return what is known of a model.
-
-    Raises:
-        ValueError: in one line: an unknown name, with the nearest known one.
-    """
-    return find_entry(name, read_manifest())
 
 
 def results(name: str) -> dict[str, Result]:
@@ -104,48 +87,12 @@ def results(name: str) -> dict[str, Result]:
     return {one.protocol: one for one in entry(name).results}
 
 
-def files(name: str, progress: Callable[[int, int], None] = lambda done, size: None) -> Path:
-    """Return the folder of a model's configuration and weights, fetched and checked.
-
-    Args:
-        name: of the model.
-        progress: called with the bytes of a file that are there and those of all of it.
-
-    Raises:
-        ValueError: in one line: an unknown name, a file that is not the published one, or none.
-    """
-    known = entry(name)
-    fetch(known, CONFIG, progress=progress)
-    return fetch(known, WEIGHTS, progress=progress).parent  # fetched together, kept together
-
-
-def configuration(name: str) -> dict[str, Any]:
-    """Return what a model was trained with; places of data that do not come with it are None.
-
-    Raises:
-        ValueError: in one line: an unknown name, a file that is not the published one, or none.
-    """
-    content = read_config(fetch(entry(name), CONFIG).parent)
-    data = {key: None if value == SOMEWHERE else value for key, value in content["data"].items()}
-    return {**content, "data": data}
-
-
-def training_state(name: str) -> Path:
-    """Return the checkpoint from which a model's training can go on, fetched and checked.
-
-    Raises:
-        ValueError: in one line: an unknown name, a model without one, a file that is not the
-            published one.
-    """
-    return fetch(entry(name), TRAINING_STATE)
-
-
 def load(name: str) -> nn.Module:
     """Return a model, ready for use.
 
     Args:
-        name: as `list` gives it, with or without the prefix zoo:; or hf-hub:OWNER/NAME for an
-            entry that somebody put on the Hugging Face hub.
+        name: as `list` gives it, with or without the prefix zoo:; or hf-hub:OWNER/NAME for a
+            model that `solo-ldm zoo publish` wrote and somebody put on the Hugging Face hub.
 
     Returns:
         In evaluation mode, on the CPU. Of a backbone: `preprocess(images)` gives what the module
@@ -154,20 +101,23 @@ def load(name: str) -> nn.Module:
     Raises:
         ValueError: in one line: an unknown name, a file that is not the published one, or none.
     """
-    if name.startswith(PREFIX):
-        kind, folder = fetch_from_hub(name)
-        return kind.load(name, folder)
+    folder = files(name)
+    if name.startswith(HUB):
+        return kind_of(read_yaml(folder / CONFIG), name).load(name, folder)
     known = entry(name)
-    return find_kind(known.kind).load(known.name, files(name))
+    return find_kind(known.kind).load(known.name, folder)
 
 
-def verify(name: str, data: Mapping[str, Any] | None = None, tell: Tell = quietly) -> Verification:
-    """Measure a model's scores again, but for those that were recorded with the run alone.
+def verify(
+    name: str, data: Mapping[str, Any] | None = None, progress: Progress = no_progress
+) -> Verification:
+    """Measure a model's scores again, except those that were only recorded during training.
 
     Args:
         name: of the model.
-        data: keys of the data that are elsewhere here, such as {"train_path": FOLDER}.
-        tell: called with what is being done, how much of it is, and of how much if known.
+        data: keys of data.* that differ on this machine, such as {"train_path": FOLDER}.
+        progress: called with what is being done, how much of it is done, and of how much (None:
+            unknown).
 
     Raises:
         ValueError: in one line: an unknown name, files that are not the published ones, data that
@@ -176,9 +126,8 @@ def verify(name: str, data: Mapping[str, Any] | None = None, tell: Tell = quietl
             has to say where they are.
     """
     known = entry(name)
-    found = find_kind(known.kind).measure(files(name), data or {}, tell)
-    measured = {one.protocol: one for one in found.scores}
+    found = find_kind(known.kind).measure(files(name), data or {}, progress)
     checks = [
-        Check(one, measured[one.protocol]) for one in known.results if one.tolerance is not None
+        Check(one, found.scores[one.protocol]) for one in known.results if one.tolerance is not None
     ]
     return Verification(known, tuple(checks), found.dataset_sha256 == known.dataset_sha256)

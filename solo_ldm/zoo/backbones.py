@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from solo_ldm.backbones import SMALL_IMAGE
 from solo_ldm.backbones.small_stem import small_stem_name
-from solo_ldm.commands.knn.schema import choose_data
-from solo_ldm.commands.linear.evaluation import weights_digest
+from solo_ldm.config.schema import as_object
 from solo_ldm.data.augment.photometric import Normalise
 from solo_ldm.data.augment.transforms import evaluation_view
-from solo_ldm.data.config import ViewSpec
+from solo_ldm.data.config import DataConfig, ViewSpec
 from solo_ldm.data.module import ImageDataModule, Split
 from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, read_image
 from solo_ldm.evaluation.features import extract_features
@@ -28,24 +27,16 @@ from solo_ldm.evaluation.protocols import PROTOCOLS
 from solo_ldm.evaluation.scores import evaluate
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import identity
-from solo_ldm.weights.export import DTYPES, write_backbone
+from solo_ldm.weights.export import DTYPES, weights_digest, write_backbone
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
-from solo_ldm.zoo.kinds import (
-    WEIGHTS,
-    Kind,
-    Measured,
-    Measurement,
-    RunScore,
-    Tell,
-    quietly,
-    read_config,
-    with_places,
-)
+from solo_ldm.weights.published.entry import CONFIG, WEIGHTS
+from solo_ldm.weights.published.manifest import read_yaml
+from solo_ldm.zoo.kinds import Kind, Measurement, Progress, Score, no_progress, with_data
 
 _BATCH = 256
 _SPLITS: tuple[Split, ...] = ("train", "val")
-# Another machine may decide otherwise on so many test images, whose nearest neighbours or classes
-# are tied to within rounding, and on this share of many.
+# Another machine may classify this many test images differently, or this share of them: those with
+# ties to within rounding.
 _IMAGES, _SHARE = 2, 0.002
 
 
@@ -57,7 +48,7 @@ class ZooBackbone(nn.Module):
         pretrained: the network and the normalisation of its images.
 
     Raises:
-        ValueError: weights that do not say how images are normalised.
+        ValueError: weights without the normalisation of their images.
     """
 
     def __init__(self, name: str, pretrained: Pretrained) -> None:
@@ -113,7 +104,7 @@ class BackboneKind(Kind):
     data_paths = ("train_path", "val_path")
 
     def accepts(self, args: Mapping[str, Any]) -> bool:
-        """Whether a run of this configuration trained a backbone."""
+        """Return whether a run of this configuration trained a backbone."""
         return "backbone" in args and "augmentations" in args
 
     def identity(self, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,7 +112,7 @@ class BackboneKind(Kind):
         return identity(complete(OmegaConf.create(dict(args))))
 
     def facts(self, args: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a run's record says of the model."""
+        """Return the fields of an entry that a run records."""
         axes = ("latent", "entropy", "over", "predictor", "target")
         return {
             "cell": {name: results.get(name) for name in axes},
@@ -132,15 +123,15 @@ class BackboneKind(Kind):
             "batch_size": results["batch_size"],
         }
 
-    def run_scores(self, results: Mapping[str, Any]) -> dict[str, RunScore]:
-        """Return top-1 and that of the untrained network."""
+    def run_scores(self, results: Mapping[str, Any]) -> dict[str, Score]:
+        """Return the top-1 accuracies, trained and untrained."""
         return {
-            name: RunScore("top1", one["top1"], one["untrained_top1"], one["num_test"])
+            name: Score("top1", one["top1"], one["num_test"], one["untrained_top1"])
             for name, one in results["results"].items()
         }
 
     def weights_digest(self, run: Path) -> str | None:
-        """Return what `solo-ldm linear` writes of the weights that it evaluates."""
+        """Return the hash by which `solo-ldm linear` names the weights that it evaluates."""
         return weights_digest(load_pretrained(run).backbone)
 
     def write_weights(self, run: Path, path: Path, half: bool) -> None:
@@ -157,43 +148,43 @@ class BackboneKind(Kind):
             DTYPES["float16"] if half else None,
         )
 
-    def measure(self, folder: Path, data: Mapping[str, Any], tell: Tell = quietly) -> Measurement:
+    def measure(
+        self, folder: Path, data: Mapping[str, Any], progress: Progress = no_progress
+    ) -> Measurement:
         """Score the backbone by each protocol on frozen features."""
-        config = with_places(read_config(folder), data)
+        config = with_data(read_yaml(folder / CONFIG), data)
+        # Labels are used even if the training did without.
+        images = {key: value for key, value in config["data"].items() if key != "no_labels"}
         trained = load_pretrained(folder / WEIGHTS)
         view = ViewSpec(trained.image_size, 1, mean=trained.mean, std=trained.std)
         # On the CPU, where the arithmetic is the same for all.
         module = ImageDataModule(
-            choose_data(data, config["data"]), [view], _BATCH, config["seed"], torch.device("cpu")
+            as_object(DataConfig, images, "data."),
+            [view],
+            _BATCH,
+            config["seed"],
+            torch.device("cpu"),
         )
         train, test = (
             extract_features(
                 trained.backbone,
                 module.evaluation_dataloader(split),
-                progress=partial(tell, f"features of the {split} images"),
+                progress=partial(progress, f"features of the {split} images"),
             )
             for split in _SPLITS
         )
         count = len(test.labels)
         tolerance = max(_IMAGES / count, _SHARE)
-        scores = []
+        scores = {}
         for number, name in enumerate(PROTOCOLS):
-            tell(name, number, len(PROTOCOLS))
+            progress(name, number, len(PROTOCOLS))
             top1 = evaluate(name, train, test).top1
-            scores.append(Measured(name, "top1", top1, count, tolerance))
-        return Measurement(tuple(scores), _hash_of(module))
+            scores[name] = Score("top1", top1, count, tolerance=tolerance)
+        return Measurement(scores, _hash_of(module))
 
     def load(self, name: str, folder: Path) -> ZooBackbone:
         """Return the backbone with its preprocessing."""
         return ZooBackbone(name, load_pretrained(folder / WEIGHTS)).eval()
-
-    def usage(self, name: str) -> str:
-        """Return Python for a card."""
-        return (
-            "from solo_ldm import zoo\n\n"
-            f'model = zoo.load("{name}")\n'
-            'features = model.features(["one.png", "another.jpg"])  # (2, model.num_features)\n'
-        )
 
     def hub_config(self, folder: Path) -> dict[str, Any]:
         """Return timm's description of a model on the hub."""

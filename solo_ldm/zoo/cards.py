@@ -9,22 +9,22 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from solo_ldm.files import write_atomically
-from solo_ldm.zoo.kinds import Kind
-from solo_ldm.zoo.manifest import Entry, Result
+from solo_ldm.weights.published.entry import Entry, Result
+from solo_ldm.zoo.kinds import usage
 
 METRICS = {"top1": "top-1 accuracy", "r2": "R²"}
 
 
-def write_card(path: Path, entry: Entry, kind: Kind) -> None:
+def write_card(path: Path, entry: Entry, library: str) -> None:
     """Write README.md of an entry: front matter for the hub, then text for people.
 
     Args:
         path: of the file.
         entry: of the manifest.
-        kind: of the entry.
+        library: that loads it, for the hub.
     """
-    text = f"---\n{OmegaConf.to_yaml(OmegaConf.create(_front_matter(entry, kind)))}---\n\n"
-    text += _body(entry, kind)
+    text = f"---\n{OmegaConf.to_yaml(OmegaConf.create(_front_matter(entry, library)))}---\n\n"
+    text += _body(entry)
     write_atomically(path, lambda temporary: temporary.write_text(text))
 
 
@@ -68,12 +68,12 @@ def spread(result: Result) -> str:
     )
 
 
-def _front_matter(entry: Entry, kind: Kind) -> dict[str, Any]:
+def _front_matter(entry: Entry, library: str) -> dict[str, Any]:
     # The hub refuses what cannot be the name of a data set of its own.
     known = {"datasets": [entry.dataset]} if re.fullmatch(r"[\w.-]+", entry.dataset) else {}
     return {
         "license": "mit",
-        "library_name": kind.library,
+        "library_name": library,
         "tags": ["self-supervised-learning", "latent-distribution-matching", entry.method],
         **known,
         "model-index": [
@@ -102,7 +102,7 @@ def _front_matter(entry: Entry, kind: Kind) -> dict[str, Any]:
     }
 
 
-def _body(entry: Entry, kind: Kind) -> str:
+def _body(entry: Entry) -> str:
     rows = [
         f"| {protocol_label(one)} | {percent_or_number(one, one.value)} | "
         f"{'–' if one.baseline is None else percent_or_number(one, one.baseline)} | "
@@ -115,7 +115,7 @@ def _body(entry: Entry, kind: Kind) -> str:
         f"{entry.backbone} trained by `{entry.method}` on {entry.dataset}: {entry.headline}. A "
         "model of the zoo of solo_ldm, self-supervised learning as latent distribution matching "
         "(Mikulasch & Zenke, arXiv 2605.03517).\n",
-        f"```python\n{kind.usage(entry.name)}```\n",
+        f"```python\n{usage(entry.kind, entry.name)}```\n",
         "## How good it is\n",
         "| protocol | these weights | untrained | over seeds | test samples | tolerance |\n"
         "|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n",

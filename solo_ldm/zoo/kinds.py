@@ -5,100 +5,91 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from torch import nn
-from yaml import YAMLError
+from solo_ldm.weights.published.entry import NOT_PUBLISHED
 
-# Other packages add kinds of theirs under this name in their metadata; predictive does.
-_GROUP = "solo_ldm.zoo_kinds"
-_added: list[Kind] = []
+if TYPE_CHECKING:
+    from torch import nn
 
-CONFIG, WEIGHTS, TRAINING_STATE = "config.yaml", "model.safetensors", "training_state.ckpt"
+# Each kind by name, imported when it is needed: it needs torch.
+KINDS = {
+    "backbone": "solo_ldm.zoo.backbones:BackboneKind",
+    "predictive": "predictive.zoo:PredictiveKind",
+}
+# What the loaded model can do, after the line that loads it.
+_USAGE = {
+    "backbone": """\
+features = model.features(["one.png", "another.jpg"])  # (2, model.num_features)
+""",
+    "predictive": """\
+sequences = model.held_out()  # .inputs (N, T, F) and .targets, or inputs of yours
+states = model.features(sequences.inputs)  # (N, T, model.num_features)
+forecast = model(sequences.inputs)  # .latents; .predictions.mean, .variance
+""",
+}
 
-# In place of a path of the machine that trained; OmegaConf's mark of what has to be given.
-SOMEWHERE = "???"
+# Called with what is being done, how much of it is done, and of how much (None: unknown).
+Progress = Callable[[str, int, "int | None"], None]
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A score of published files.
-
-    Args:
-        protocol: its name.
-        metric: top1 or r2.
-        value: of the files.
-        num_samples: that it was measured on.
-        tolerance: largest difference that another machine may find.
-    """
-
-    protocol: str
-    metric: str
-    value: float
-    num_samples: int
-    tolerance: float
+def no_progress(what: str, done: int, total: int | None) -> None:
+    """Show nothing."""
 
 
 @dataclass(frozen=True)
-class RunScore:
-    """A score that a run recorded.
+class Score:
+    """A score by one protocol.
 
     Args:
-        metric: top1 or r2.
+        metric: top1 or r2; higher is better.
         value: of the trained network.
-        baseline: of the same network untrained; None where the protocol has none.
-        num_samples: that it was measured on; 0 where the run does not say.
+        num_samples: number of test samples; 0 where it is not known.
+        baseline: of the untrained network; None where it was not measured.
+        tolerance: largest difference that another machine may find; None where it is not known.
     """
 
     metric: str
     value: float
-    baseline: float | None
     num_samples: int
+    baseline: float | None = None
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What verifying finds.
+    """Scores of published files.
 
     Args:
         scores: by protocol.
-        dataset_sha256: of the data they were measured with.
+        dataset_sha256: of the data that they were measured on.
     """
 
-    scores: tuple[Measured, ...]
+    scores: dict[str, Score]
     dataset_sha256: str
 
 
-Tell = Callable[[str, int, int | None], None]
-
-
-def quietly(what: str, done: int, total: int | None) -> None:
-    """Tell nobody."""
-
-
 class DataNotHereError(FileNotFoundError):
-    """The data of an entry come neither with the package nor out of a simulation."""
+    """The data of an entry neither come with the package nor are simulated."""
 
 
 class Kind(ABC):
-    """A kind of model: abstract methods alone, each implementation final.
+    """A kind of model; a subclass is final.
 
     Files of an entry: config.yaml trains it again, model.safetensors holds its weights.
     """
 
     name: str
-    package: str  # whose configurations config.yaml builds on
+    package: str  # of the configurations that config.yaml builds on
     command: str  # that trains it
     library: str  # for the hub
-    data_paths: tuple[str, ...]  # keys of data.* that are places on one machine
+    data_paths: tuple[str, ...]  # keys of data.* that are paths on one machine
 
     @abstractmethod
     def accepts(self, args: Mapping[str, Any]) -> bool:
-        """Whether a run of this configuration is of this kind."""
+        """Return whether a run of this configuration is of this kind."""
 
     @abstractmethod
     def identity(self, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,29 +97,36 @@ class Kind(ABC):
 
     @abstractmethod
     def facts(self, args: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
-        """Return cell, headline, dataset, backbone, image_size and batch_size of an `Entry`."""
+        """Return cell, headline, dataset, backbone, image_size and batch_size of an `Entry`.
+
+        Args:
+            args: content of the run's args.json.
+            results: content of its results.json.
+        """
 
     @abstractmethod
-    def run_scores(self, results: Mapping[str, Any]) -> dict[str, RunScore]:
-        """Return what a run's results.json says by protocol; all that `measure` gives is there."""
+    def run_scores(self, results: Mapping[str, Any]) -> dict[str, Score]:
+        """Return the scores in a run's results.json by protocol; all that `measure` gives."""
 
     @abstractmethod
     def write_weights(self, run: Path, path: Path, half: bool) -> None:
         """Write the weights of a run as safetensors, in half precision if asked."""
 
     @abstractmethod
-    def measure(self, folder: Path, data: Mapping[str, Any], tell: Tell = quietly) -> Measurement:
+    def measure(
+        self, folder: Path, data: Mapping[str, Any], progress: Progress = no_progress
+    ) -> Measurement:
         """Score the files of an entry.
 
         Args:
             folder: that holds config.yaml and model.safetensors.
-            data: keys of the data that differ from the run's, such as train_path.
-            tell: called with what is being done, how much of it is, and of how much if known.
+            data: keys of data.* that differ from the run's, such as train_path.
+            progress: see `Progress`.
 
         Raises:
             ValueError: in one line: data that do not fit.
-            FileNotFoundError: in one line: data that are not where they were said to be.
-            DataNotHereError: in one line: data that have to be said where they are.
+            FileNotFoundError: in one line: data that are not where `data` says.
+            DataNotHereError: in one line: data whose place has to be given.
         """
 
     @abstractmethod
@@ -140,10 +138,6 @@ class Kind(ABC):
             folder: that holds config.yaml and model.safetensors.
         """
 
-    @abstractmethod
-    def usage(self, name: str) -> str:
-        """Return Python for a card: from the name to what the model says of data."""
-
     def weights_digest(self, run: Path) -> str | None:
         """Return the `source_sha256` of a run's linear evaluations; None where there are none."""
         return None
@@ -153,66 +147,62 @@ class Kind(ABC):
         return None
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Return the configuration of an entry, as it was published.
+def find_kind(name: str) -> Kind:
+    """Return a kind by its name.
 
     Raises:
-        ValueError: in one line: the file is no YAML of keys and values.
+        ValueError: in one line: an unknown kind.
     """
-    path = folder / CONFIG
-    try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ValueError(f"{path} is no YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected keys and values, got a {type(content).__name__}")
-    return content
+    if name not in KINDS:
+        raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {name!r}")
+    module, _, kind = KINDS[name].partition(":")
+    return getattr(import_module(module), kind)()
 
 
-def with_places(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with the places of its data on this machine.
+def kind_of(args: Mapping[str, Any], source: str | Path) -> Kind:
+    """Return the kind of the models that a configuration trains.
 
     Args:
-        config: of an entry.
-        data: keys of data.* that differ here.
+        args: the configuration.
+        source: of the configuration, for the message.
 
     Raises:
-        DataNotHereError: in one line: a place that is not in `data`.
+        ValueError: in one line: a configuration of no known kind.
+    """
+    for kind in map(find_kind, KINDS):
+        if kind.accepts(args):
+            return kind
+    raise ValueError(
+        f"{source}: expected the configuration of one of {', '.join(KINDS)}, got another; give "
+        "what solo-ldm trained, or load timm's models by timm.create_model"
+    )
+
+
+def usage(kind: str, name: str) -> str:
+    """Return lines of Python that load a model and use it.
+
+    Args:
+        kind: of the entry.
+        name: of the entry.
+    """
+    return f'from solo_ldm import zoo\n\nmodel = zoo.load("{name}")\n{_USAGE[kind]}'
+
+
+def with_data(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a published configuration with the paths of its data on this machine.
+
+    Args:
+        config: of the entry.
+        data: keys of data.* that differ on this machine.
+
+    Raises:
+        DataNotHereError: in one line: a path that is not in `data`.
     """
     found = {**config["data"], **data}
-    lacking = [f"{key}=PATH" for key, value in found.items() if value == SOMEWHERE]
+    lacking = [f"{key}=PATH" for key, value in found.items() if value == NOT_PUBLISHED]
     if lacking:
         raise DataNotHereError(
             f"the data of zoo:{config['name']} do not come with it: say where they are, "
             f"{' '.join(lacking)} (after --data on the command line)"
         )
     return {**config, "data": found}
-
-
-def find_kind(name: str) -> Kind:
-    """Return a kind by its name.
-
-    Raises:
-        ValueError: in one line: a kind that no installed package adds.
-    """
-    kinds = all_kinds()
-    if name not in kinds:
-        raise ValueError(
-            f"the zoo's kind {name} is not installed: expected one of {', '.join(sorted(kinds))}; "
-            "install solo-ldm with all its packages"
-        )
-    return kinds[name]
-
-
-def all_kinds() -> dict[str, Kind]:
-    """Return the kinds that are installed, by name."""
-    from solo_ldm.zoo.backbones import BackboneKind
-
-    found: list[Kind] = [BackboneKind(), *_added]
-    found += [point.load()() for point in entry_points(group=_GROUP)]
-    return {kind.name: kind for kind in found}
-
-
-def add_kind(kind: Kind) -> None:
-    """Make a kind known whose package is not installed, and so has no metadata."""
-    _added.append(kind)

@@ -9,9 +9,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from solo_ldm.plotting.style import BLUE, INK, MUTED, ORANGE, new_figure, save, style
+from solo_ldm.plotting.old import BLUE, INK, MUTED, ORANGE, new_figure, save, style
+from solo_ldm.weights.published.entry import Entry, Result
+from solo_ldm.weights.published.manifest import in_order
 from solo_ldm.zoo.cards import METRICS, percent_or_number
-from solo_ldm.zoo.manifest import Entry, Result, in_order
 
 _WIDTH_INCHES, _ROW_INCHES, _FRAME_INCHES, _DOTS_PER_INCH = 11.0, 0.34, 1.0, 110
 _TITLE = "The zoo: scores of the published weights"

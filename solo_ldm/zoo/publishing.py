@@ -1,4 +1,4 @@
-"""From run folders to an entry of the zoo: files, scores, card, manifest and table."""
+"""Publishing: from run folders to an entry of the zoo, its files, scores and card."""
 
 from __future__ import annotations
 
@@ -13,27 +13,23 @@ from omegaconf import OmegaConf
 
 from solo_ldm.data.config import DataConfig
 from solo_ldm.files import write_atomically, write_json
-from solo_ldm.zoo.cards import write_card
-from solo_ldm.zoo.download import sha256_of
-from solo_ldm.zoo.kinds import (
+from solo_ldm.weights.published.download import sha256_of
+from solo_ldm.weights.published.entry import (
     CONFIG,
-    SOMEWHERE,
+    NOT_PUBLISHED,
     TRAINING_STATE,
     WEIGHTS,
-    Kind,
-    Measurement,
-    Tell,
-    all_kinds,
-    quietly,
-)
-from solo_ldm.zoo.manifest import (
     Entry,
     ZooFile,
+)
+from solo_ldm.weights.published.manifest import (
     as_reference,
     check_name,
     read_manifest,
     write_manifest,
 )
+from solo_ldm.zoo.cards import write_card
+from solo_ldm.zoo.kinds import Kind, Measurement, Progress, kind_of, no_progress
 from solo_ldm.zoo.scores import collect
 from solo_ldm.zoo.table import write_table
 
@@ -52,33 +48,33 @@ def publish(
     reference: Mapping[str, Any] | None = None,
     evaluations: Sequence[str | Path] = (),
     data: Mapping[str, Any] | None = None,
-    tell: Tell = quietly,
+    progress: Progress = no_progress,
 ) -> Entry:
-    """Publish the first of some runs, with the mean and the spread of all.
+    """Publish the first of some runs, with the mean and standard deviation over all.
 
-    The weights are written in half precision if no score of theirs is lower for it, and scored as
-    they are in the file. The entry's folder is replaced as a whole once all of it is there.
+    The weights are stored in half precision if this lowers no score, and scored as they are stored.
+    The entry's folder is replaced as a whole once it is complete.
 
     Args:
-        runs: folders of finished runs that differ in the seed alone; the first one's weights are
+        runs: folders of finished runs that differ only in the seed; the first one's weights are
             published, whatever its score.
         name: of the entry.
         folder: of the zoo, which holds manifest.yaml and weights/.
         licence: of the data.
-        dataset: a name for the data where the run has none, such as custom.
-        urls: of folders that will hold the files; {name} and {file} stand for theirs.
-        with_training_state: add the last checkpoint, from which training can go on.
-        reference: fields of a published figure, see `Reference`.
+        dataset: name of the data where the run has none, as for custom data.
+        urls: of mirrors, with {name} and {file} in place of the entry's and the file's names.
+        with_training_state: add the last checkpoint, to continue training from.
+        reference: fields of a score that others published, see `Reference`.
         evaluations: results.json files of `solo-ldm linear` on the same runs, to be recorded.
-        data: keys of the data that differ from the run's, such as train_path.
-        tell: called with what is being done, how much of it is, and of how much if known.
+        data: keys of data.* that differ from the run's, such as train_path.
+        progress: see `Progress`.
 
     Returns:
         The entry.
 
     Raises:
         ValueError: in one line: no runs, runs that differ in more than the seed, an unfinished
-            run, a kind that no package knows.
+            run, a run of no known kind.
         FileNotFoundError: in one line: a run or data that are not there.
     """
     check_name(name)
@@ -87,20 +83,20 @@ def publish(
         raise ValueError("runs: expected at least one run folder, got none")
     records = [_record(path) for path in paths]
     args, results = records[0]
-    kind = _kind_of(args, paths[0])
+    kind = kind_of(args, paths[0])
     identities = [kind.identity(one) for one, _ in records]
     _check_alike(paths, identities)
-    with tempfile.TemporaryDirectory(dir=_made(folder), prefix=".publishing-") as temporary:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".publishing-") as temporary:
         made = Path(temporary) / name
         made.mkdir()
         places = _write_config(made / CONFIG, kind, name, identities[0])
-        measurement = _write_weights(kind, paths[0], made, {**places, **(data or {})}, tell)
-        found = collect(kind, paths, [one for _, one in records], measurement, evaluations)
+        measurement = _write_weights(kind, paths[0], made, {**places, **(data or {})}, progress)
+        found = collect(kind, paths, [one for _, one in records], measurement.scores, evaluations)
         if with_training_state:
-            tell("training state", 0, None)
             state = paths[0] / "checkpoints" / "last.ckpt"
             if not state.is_file():
-                raise FileNotFoundError(f"{paths[0]} holds no checkpoints/last.ckpt to go on from")
+                raise FileNotFoundError(f"no training state at {state}: publish without it")
             shutil.copyfile(state, made / TRAINING_STATE)
         if (paths[0] / PICTURE).is_file():
             shutil.copyfile(paths[0] / PICTURE, made / PICTURE)
@@ -130,19 +126,16 @@ def publish(
             reference=as_reference(name, reference, found),
             **facts,
         )
-        write_card(made / CARD, entry, kind)
-        _put_in_place(made, folder / "weights" / name, Path(temporary) / "before")
+        write_card(made / CARD, entry, kind.library)
+        target = folder / "weights" / name
+        target.parent.mkdir(exist_ok=True)
+        if target.exists():
+            target.replace(Path(temporary) / "before")
+        made.replace(target)
     entries = {**read_manifest(folder), name: entry}
     write_manifest(folder, entries)
     write_table(folder, entries)
     return entry
-
-
-def _put_in_place(made: Path, target: Path, aside: Path) -> None:
-    target.parent.mkdir(exist_ok=True)
-    if target.exists():
-        target.replace(aside)
-    made.replace(target)
 
 
 def _record(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -157,13 +150,6 @@ def _record(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return found[0], found[1]
 
 
-def _kind_of(args: Mapping[str, Any], run: Path) -> Kind:
-    for kind in all_kinds().values():
-        if kind.accepts(args):
-            return kind
-    raise ValueError(f"{run} is of no kind that the zoo knows: {', '.join(all_kinds())}")
-
-
 def _check_alike(paths: Sequence[Path], identities: Sequence[Mapping[str, Any]]) -> None:
     plain = [{key: value for key, value in one.items() if key != "seed"} for one in identities]
     for path, one in zip(paths[1:], plain[1:], strict=True):
@@ -171,23 +157,18 @@ def _check_alike(paths: Sequence[Path], identities: Sequence[Mapping[str, Any]])
         if differing:
             raise ValueError(
                 f"{path} differs from {paths[0]} in {', '.join(differing)}: runs published "
-                "together differ in the seed alone"
+                "together differ only in the seed"
             )
     seeds = [one["seed"] for one in identities]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"runs: expected different seeds, got {', '.join(map(str, seeds))}")
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def _write_config(path: Path, kind: Kind, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a run's configuration, and return the places of its data, which it does not hold."""
+    """Write a run's configuration without the paths of its data, which are returned."""
     kept, usual = dict(content["data"]), DataConfig().train_path
     places = {key: kept.get(key) for key in kind.data_paths if kept.get(key) not in (None, usual)}
-    kept.update(dict.fromkeys(places, SOMEWHERE))
+    kept.update(dict.fromkeys(places, NOT_PUBLISHED))
     text = (
         f"# The whole configuration of zoo:{name}. Trains it again:\n"
         f"#   {_command(kind, name, places)}\n"
@@ -199,30 +180,29 @@ def _write_config(path: Path, kind: Kind, name: str, content: Mapping[str, Any])
 
 
 def _write_weights(
-    kind: Kind, run: Path, made: Path, data: Mapping[str, Any], tell: Tell
+    kind: Kind, run: Path, made: Path, data: Mapping[str, Any], progress: Progress
 ) -> Measurement:
-    """Write the weights, halved where that costs nothing, and score them."""
+    """Write the weights, in half precision if this lowers no score, and score them."""
     kind.write_weights(run, made / WEIGHTS, half=False)
-    whole = kind.measure(made, data, tell)
+    single = kind.measure(made, data, progress)
     kind.write_weights(run, made / WEIGHTS, half=True)
-    halved = kind.measure(made, data, tell)
-    pairs = zip(halved.scores, whole.scores, strict=True)
-    if all(half.value >= one.value for half, one in pairs):
-        return halved
+    half = kind.measure(made, data, progress)
+    if all(one.value >= single.scores[name].value for name, one in half.scores.items()):
+        return half
     kind.write_weights(run, made / WEIGHTS, half=False)
-    return whole
+    return single
 
 
-def _files(made: Path, name: str, urls: Sequence[str]) -> tuple[ZooFile, ...]:
-    """Describe what a folder holds."""
+def _files(made: Path, name: str, urls: Sequence[str]) -> list[ZooFile]:
+    """Describe the files in a folder."""
     files = []
     for path in sorted(made.iterdir()):
-        places = tuple(url.format(name=name, file=path.name) for url in urls)
-        files.append(ZooFile(path.name, sha256_of(path), path.stat().st_size, places))
-    return tuple(files)
+        mirrors = [url.format(name=name, file=path.name) for url in urls]
+        files.append(ZooFile(path.name, sha256_of(path), path.stat().st_size, mirrors))
+    return files
 
 
 def _command(kind: Kind, name: str, places: Iterable[str]) -> str:
     """Return the command that trains an entry again."""
-    told = "".join(f" data.{key}=PATH" for key in places)
-    return f"solo-ldm {kind.command} --config-path zoo/weights/{name} --config-name config{told}"
+    paths = "".join(f" data.{key}=PATH" for key in places)
+    return f"solo-ldm {kind.command} --config-path zoo/weights/{name} --config-name config{paths}"

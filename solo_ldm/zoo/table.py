@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from solo_ldm.files import write_atomically
+from solo_ldm.weights.published.entry import Entry, Result
+from solo_ldm.weights.published.manifest import in_order
 from solo_ldm.zoo.cards import compared, elsewhere, percent_or_number, protocol_label, spread
-from solo_ldm.zoo.manifest import Entry, Result, in_order
 from solo_ldm.zoo.picture import write_picture
 
 _INTRODUCTION = """\

@@ -17,8 +17,8 @@ from predictive.configuration import complete_predictive
 from solo_ldm import zoo
 from solo_ldm.run.folder import identity
 from solo_ldm.weights.pretrained import load_pretrained
+from solo_ldm.weights.published.manifest import read_manifest
 from solo_ldm.zoo.kinds import DataNotHereError
-from solo_ldm.zoo.manifest import read_manifest
 from solo_ldm.zoo.publishing import publish
 
 SMALL = ["data.num_train=24", "data.num_held_out=8", "data.num_steps=12", "max_epochs=2"]

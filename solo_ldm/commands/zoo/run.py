@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,47 +10,34 @@ from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from solo_ldm import zoo
-from solo_ldm.zoo.cards import (
-    METRICS,
-    compared,
-    percent_or_number,
-    scores_line,
-    spread,
-    tolerance,
-)
-from solo_ldm.zoo.download import fetch, missing
-from solo_ldm.zoo.kinds import CONFIG, WEIGHTS, DataNotHereError, Tell, find_kind
-from solo_ldm.zoo.manifest import Entry, in_order, read_manifest
+from solo_ldm.weights.published.download import fetch
+from solo_ldm.weights.published.entry import CONFIG, WEIGHTS
+from solo_ldm.weights.published.manifest import in_order, read_manifest
+from solo_ldm.zoo.cards import METRICS, compared, percent_or_number, scores_line, spread, tolerance
+from solo_ldm.zoo.kinds import DataNotHereError, Progress, usage
 
 
-def run(argv: Sequence[str] | None = None, console: Console | None = None) -> int:
+def run(argv: Sequence[str], console: Console | None = None) -> int:
     """Do what the command line says.
 
     Args:
-        argv: after `solo-ldm zoo`; None means the process's own.
-        console: where to print.
+        argv: after `solo-ldm zoo`.
+        console: where to print; standard output by default.
 
     Returns:
-        The exit code: 1 where a score did not come out.
+        The exit code: 1 where a score is not the published one.
 
     Raises:
         ValueError: in one line, see the functions of `solo_ldm.zoo`.
         FileNotFoundError: in one line.
     """
-    console = console or Console()
-    given = _parser().parse_args(sys.argv[1:] if argv is None else argv)
-    return given.work(given, console)
+    given = _parser().parse_args(argv)
+    return given.work(given, console or Console())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,30 +49,32 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(work=work)
         return one
 
-    add("list", "what there is, with its scores", _list)
-    show = add("show", "everything that is known of a model", _show)
+    add("list", "the models and their scores", _list)
+    show = add("show", "all that is known of a model", _show)
     show.add_argument("name", metavar="NAME")
-    download = add("download", "fetch a model's files and say where they are", _download)
+    download = add("download", "download a model's files and print their paths", _download)
     download.add_argument("name", metavar="NAME")
     download.add_argument("--all", action="store_true", help="the training state too")
     verify = add("verify", "measure the published scores again", _verify)
-    verify.add_argument("names", nargs="*", metavar="NAME", help="all that are here if not given")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="all by default")
     verify.add_argument("--data", nargs="*", default=[], metavar="KEY=VALUE",
                         help="where the data are, e.g. train_path=FOLDER")  # fmt: skip
-    publish = add("publish", "make an entry, its files and its card of finished runs", _publish)
+    publish = add("publish", "make an entry of finished runs", _publish)
     publish.add_argument("runs", nargs="+", metavar="RUN",
-                         help="folders; the first one's weights, the scores of all")  # fmt: skip
+                         help="folders of runs that differ only in the seed; the first one's "
+                         "weights are published, with the scores of all")  # fmt: skip
     publish.add_argument("--name", required=True, help="of the entry")
     publish.add_argument("--licence", required=True, help="of the data")
-    publish.add_argument("--dataset", help="a name of the data, where the run says custom")
+    publish.add_argument("--dataset", help="name of the data, for data=custom")
     publish.add_argument("--zoo", default="zoo", metavar="FOLDER", help="that holds manifest.yaml")
     publish.add_argument("--url", action="append", default=[], metavar="URL",
-                         help="of a mirror; {name} and {file} stand for theirs")  # fmt: skip
-    publish.add_argument("--training-state", action="store_true", help="to go on training from")
+                         help="of a mirror, with {name} and {file}; may be repeated")  # fmt: skip
+    publish.add_argument("--training-state", action="store_true",
+                         help="add the last checkpoint, to continue training from")  # fmt: skip
     publish.add_argument("--evaluation", action="append", default=[], metavar="FOLDER",
-                         help="of solo-ldm linear; may be repeated")  # fmt: skip
+                         help="results of solo-ldm linear; may be repeated")  # fmt: skip
     publish.add_argument("--data", nargs="*", default=[], metavar="KEY=VALUE",
-                         help="where the data are now, if they moved")  # fmt: skip
+                         help="where the data are now, if they were moved")  # fmt: skip
     return parser
 
 
@@ -137,11 +125,10 @@ def _show(given: argparse.Namespace, console: Console) -> int:
     if entry.reference is not None:
         body.add_row("elsewhere", compared(entry))
     for one in entry.files:
-        place = "fetched from " + one.urls[0] if one.urls else "here"
+        place = f"downloaded from {one.urls[0]}" if one.urls else "in the folder of the zoo"
         body.add_row(one.name, f"{one.size:,} bytes, sha256 {one.sha256[:16]}…, {place}")
     console.print(Panel(body, title=f"zoo:{entry.name}", expand=False))
-    usage = find_kind(entry.kind).usage(entry.name)
-    console.print(usage, highlight=False, markup=False, soft_wrap=True)
+    console.print(usage(entry.kind, entry.name), highlight=False, markup=False, soft_wrap=True)
     console.print(f"next: solo-ldm zoo verify {entry.name}", highlight=False)
     return 0
 
@@ -150,20 +137,10 @@ def _download(given: argparse.Namespace, console: Console) -> int:
     entry = zoo.entry(given.name)
     names = [one.name for one in entry.files] if given.all else [CONFIG, WEIGHTS]
     for name in names:
-        path = _fetched(entry, name, console)
+        path = fetch(entry, name)
         console.print(f"{path}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"next: solo-ldm zoo verify {entry.name}", highlight=False)
     return 0
-
-
-def _fetched(entry: Entry, name: str, console: Console) -> Path:
-    if not missing(entry, [name]):
-        return fetch(entry, name)
-    with _bar(console) as bar:
-        task = bar.add_task(name, total=entry.file(name).size)
-        return fetch(
-            entry, name, progress=lambda done, size: bar.update(task, completed=done, total=size)
-        )
 
 
 def _verify(given: argparse.Namespace, console: Console) -> int:
@@ -174,10 +151,9 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
         table.add_column(column, overflow="fold", no_wrap=column != "protocol")
     for entry in entries:
         try:
-            for name in (CONFIG, WEIGHTS):
-                _fetched(entry, name, console)
-            with telling(console, entry.name) as tell:
-                found = zoo.verify(entry.name, data, tell)
+            zoo.files(entry.name)  # a download has a progress bar of its own
+            with progress_bar(console, entry.name) as progress:
+                found = zoo.verify(entry.name, data, progress)
         except (ValueError, FileNotFoundError) as error:
             if given.names:
                 raise
@@ -224,7 +200,7 @@ def _publish(given: argparse.Namespace, console: Console) -> int:
     from solo_ldm.zoo.publishing import publish
 
     folder = Path(given.zoo)
-    with telling(console, "publishing") as tell:
+    with progress_bar(console, "publishing") as progress:
         entry = publish(
             given.runs,
             given.name,
@@ -235,7 +211,7 @@ def _publish(given: argparse.Namespace, console: Console) -> int:
             with_training_state=given.training_state,
             evaluations=given.evaluation,
             data=_data(given.data),
-            tell=tell,
+            progress=progress,
         )
     size = sum(one.size for one in entry.files)
     where = folder / "weights" / entry.name
@@ -256,24 +232,13 @@ def _data(pairs: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def telling(console: Console, title: str) -> Iterator[Tell]:
-    """Show on a terminal what is being done, and how much of it is."""
+def progress_bar(console: Console, title: str) -> Iterator[Progress]:
+    """Show a progress bar on a terminal; yield what moves it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
 
-        def tell(what: str, done: int, total: int | None) -> None:
+        def progress(what: str, done: int, total: int | None) -> None:
             bar.update(task, description=f"{title}: {what}", completed=done, total=total)
 
-        yield tell
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(
-        *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True
-    ) as bar:
-        yield bar
+        yield progress

@@ -1,31 +1,18 @@
-"""The zoo's files on this machine: from the package, the cache, or one of several mirrors."""
+"""Files of published models on this machine: from the package, the cache, a mirror or the hub."""
 
 from __future__ import annotations
 
 import hashlib
-import http.client
+import logging
 import os
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
-from solo_ldm.zoo.manifest import Entry, ZooFile, zoo_folder
-
-# Seconds without a byte after which a server is given up, unless a caller has another patience.
-PATIENCE = 30.0
-# A transfer that breaks off is continued where it was, that many times for each mirror.
-_CONTINUATIONS = 5
-_CHUNK = 1 << 18
-
-Progress = Callable[[int, int], None]
-
-
-class _RefusedError(Exception):
-    """Why a mirror does not serve."""
+from solo_ldm.weights.published.entry import Entry, ZooFile
+from solo_ldm.weights.published.manifest import zoo_folder
 
 
 def cache_folder() -> Path:
@@ -35,90 +22,112 @@ def cache_folder() -> Path:
     return Path(own).expanduser() if own else Path(base).expanduser() / "solo_ldm" / "zoo"
 
 
-def fetch(
-    entry: Entry,
-    name: str,
-    *,
-    folder: Path | None = None,
-    progress: Progress = lambda done, size: None,
-    patience: float = PATIENCE,
-) -> Path:
+def fetch(entry: Entry, name: str) -> Path:
     """Return the path of a published file, downloaded if it is not on this machine yet.
 
-    Nothing is returned whose content is not the published one, to the last bit.
+    The SHA-256 of the content is compared with the manifest's at every call. An interrupted
+    download is resumed.
 
     Args:
-        entry: that the file is of.
+        entry: that the file belongs to.
         name: of the file.
-        folder: that holds the manifest; None for the package's.
-        progress: called with the bytes that are there and those of the whole file.
-        patience: seconds without a byte after which a server is given up.
 
     Returns:
         The path, in the entry's folder of the package or of the cache.
 
     Raises:
-        ValueError: in one line: a file with another content, or no mirror that serves it.
+        ValueError: in one line: another content than the published one, or no mirror that serves
+            the file.
     """
     file = entry.file(name)
-    beside = (folder or zoo_folder()) / "weights" / entry.name / name
-    if beside.is_file():
-        _check(beside, file, "restore it with git, or install the package anew")
-        return beside
-    target = _cached(entry, name)
+    packaged = zoo_folder() / "weights" / entry.name / name
+    if packaged.is_file():
+        _check(packaged, file, "restore it with git, or install the package anew")
+        return packaged
+    # Files that were published together are kept together.
+    version = hashlib.sha256("".join(sorted(one.sha256 for one in entry.files)).encode())
+    target = cache_folder() / entry.name / version.hexdigest()[:16] / name
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f"{name}.lock")):
         if target.is_file():
             _check(target, file, "delete it, and it will be fetched again")
-            return target
-        _download(entry, file, target, progress, patience)
+        else:
+            _download(f"zoo:{entry.name}, {name}", file, target)
     return target
 
 
-def _cached(entry: Entry, name: str) -> Path:
-    """Return where a file is kept: beside the others that were published with it."""
-    together = "".join(sorted(one.sha256 for one in entry.files))
-    version = hashlib.sha256(together.encode()).hexdigest()[:16]
-    return cache_folder() / entry.name / version / name
+def fetch_from_hub(source: str, name: str) -> Path:
+    """Return the path of a file in a repository of the Hugging Face hub, downloaded once.
+
+    A repository holds what `solo-ldm zoo publish` writes into the folder of a model. No hash is
+    known: its owner is trusted with the content, but nothing in it is run or unpickled.
+
+    Args:
+        source: hf-hub:OWNER/NAME, or hf-hub:OWNER/NAME@REVISION.
+        name: of the file.
+
+    Raises:
+        ValueError: in one line: no such repository or file, or no connection.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repository, _, revision = source.removeprefix("hf-hub:").partition("@")
+    try:
+        return Path(hf_hub_download(repository, name, revision=revision or None))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise ValueError(f"{source}: the hub does not give {name} ({reason(error)})") from None
 
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        digest = hashlib.sha256()
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
 
-def _check(path: Path, file: ZooFile, mend: str) -> None:
+def reason(error: Exception) -> str:
+    """Return the first line of what an error says, or its class where it says nothing."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Keep huggingface_hub from logging each retry; its progress bar stays."""
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        hub.setLevel(level)
+
+
+def _check(path: Path, file: ZooFile, fix: str) -> None:
     size = path.stat().st_size
-    if size != file.size:
-        raise ValueError(
-            f"{path} is not the published file: expected {file.size} bytes, got {size}; {mend}"
-        )
-    found = sha256_of(path)
-    if found != file.sha256:
-        raise ValueError(
-            f"{path} is not the published file: expected sha256 {file.sha256}, got {found}; {mend}"
-        )
+    expected, got = f"{file.size} bytes", f"{size}"
+    if size == file.size:
+        expected, got = f"sha256 {file.sha256}", sha256_of(path)
+        if got == file.sha256:
+            return
+    raise ValueError(f"{path} is not the published file: expected {expected}, got {got}; {fix}")
 
 
-def _download(
-    entry: Entry, file: ZooFile, target: Path, progress: Progress, patience: float
-) -> None:
-    what = f"zoo:{entry.name}, {file.name}"
+def _download(what: str, file: ZooFile, target: Path) -> None:
     if not file.urls:
         raise ValueError(f"{what}: it comes with a checkout of solo_ldm, and is not in this one")
     partial = target.with_name(f"{target.name}.part")
     refusals = []
     for url in file.urls:
         try:
-            _transfer(url, file, partial, progress, patience)
-        except _RefusedError as refusal:
-            refusals.append(f"{url}: {refusal}")
+            _receive(url, file, partial)
+        except Exception as error:  # of the network, the server, the library or the disk
+            refusals.append(f"{url}: {reason(error)}")
             continue
-        os.replace(partial, target)
+        partial.replace(target)
         return
     raise ValueError(
         f"{what} could not be fetched ({'; '.join(refusals)}); check the connection, or put the "
@@ -126,71 +135,30 @@ def _download(
     )
 
 
-def _transfer(url: str, file: ZooFile, partial: Path, progress: Progress, patience: float) -> None:
-    """Fetch a URL to `partial`, from where that ends, or raise why it cannot be the file."""
-    begun = _size(partial) > 0
-    breaks = 0
-    while _size(partial) < file.size:
-        before = _size(partial)
-        try:
-            _receive(url, file, partial, progress, patience)
-            reason = "the server ends before the file does"
-        except urllib.error.HTTPError as error:
-            raise _RefusedError(f"the server answers {error.code} {error.reason}") from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = str(getattr(error, "reason", None) or error) or type(error).__name__
-        if _size(partial) >= file.size:
-            break
-        # A server that gives nothing is given up, one that breaks off is asked again.
-        breaks += 1
-        if _size(partial) == before or breaks > _CONTINUATIONS:
-            raise _RefusedError(reason)
-        time.sleep(min(2.0, 0.05 * 2**breaks))
-    found = sha256_of(partial)
-    if _size(partial) == file.size and found == file.sha256:
-        return
-    partial.unlink()
-    if begun:  # what was there may have been of another file
-        _transfer(url, file, partial, progress, patience)
-        return
-    raise _RefusedError(f"another content: expected sha256 {file.sha256}, got {found}")
+def _receive(url: str, file: ZooFile, partial: Path) -> None:
+    """Download to `partial`, from where it ends, and check the content."""
+    from huggingface_hub.file_download import http_get
 
-
-def _receive(url: str, file: ZooFile, partial: Path, progress: Progress, patience: float) -> None:
-    have = _size(partial)
-    request = urllib.request.Request(url, headers={"User-Agent": "solo-ldm"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-    with urllib.request.urlopen(request, timeout=patience) as response:
-        continued = response.status == 206
-        offset = have if continued else 0
-        length = response.headers.get("Content-Length")
-        if length is not None and offset + int(length) != file.size:
-            partial.unlink(missing_ok=True)
-            raise _RefusedError(
-                f"expected {file.size} bytes, the server has {offset + int(length)}"
-            )
-        with partial.open("ab" if continued else "wb") as stream:
-            while block := response.read1(_CHUNK):  # what is there, not a whole chunk
-                stream.write(block)
-                offset += len(block)
-                if offset > file.size:
-                    break
-                progress(offset, file.size)
-    if offset > file.size:
+    begun = _size(partial)
+    try:
+        if begun < file.size:
+            with partial.open("ab") as stream, quiet_hub():
+                http_get(
+                    url,
+                    stream,
+                    resume_size=begun,
+                    expected_size=file.size,
+                    displayed_filename=file.name,
+                )
+        _check(partial, file, "report it to the owner of the server")
+    except Exception:
+        if _size(partial) < file.size:  # kept, to be resumed
+            raise
         partial.unlink()
-        raise _RefusedError(f"more than the expected {file.size} bytes")
+        if begun == 0:
+            raise
+        _receive(url, file, partial)  # the part may have been of another file
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def missing(entry: Entry, names: Sequence[str], folder: Path | None = None) -> list[str]:
-    """Return which of an entry's files are not on this machine, without checking the others."""
-    beside = (folder or zoo_folder()) / "weights" / entry.name
-    return [
-        name
-        for name in names
-        if not (beside / name).is_file() and not _cached(entry, name).is_file()
-    ]

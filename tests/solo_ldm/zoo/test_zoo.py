@@ -26,9 +26,9 @@ from solo_ldm.data.config import DataConfig, ViewSpec
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.features import extract_features
 from solo_ldm.weights.pretrained import load_pretrained
-from solo_ldm.zoo.download import sha256_of
-from solo_ldm.zoo.kinds import TRAINING_STATE, WEIGHTS
-from solo_ldm.zoo.manifest import read_manifest, write_manifest
+from solo_ldm.weights.published.download import sha256_of
+from solo_ldm.weights.published.entry import TRAINING_STATE, WEIGHTS
+from solo_ldm.weights.published.manifest import read_manifest, write_manifest
 from solo_ldm.zoo.publishing import publish
 from tests.support.toy import toy_config
 
@@ -166,7 +166,7 @@ def test_verifying_gives_the_published_scores(own_zoo, capsys):
 def test_a_score_within_tolerance_passes_and_is_not_called_the_same(own_zoo, capsys):
     entry = read_manifest(own_zoo)["toy"]
     moved = [replace(one, value=one.value + 0.9 * (one.tolerance or 0)) for one in entry.results]
-    write_manifest(own_zoo, {"toy": replace(entry, results=tuple(moved))})
+    write_manifest(own_zoo, {"toy": replace(entry, results=moved)})
     assert zoo_command(["verify", "toy"], Console(width=200)) == 0
     said = capsys.readouterr().out
     assert "close" in said
@@ -176,7 +176,7 @@ def test_a_score_within_tolerance_passes_and_is_not_called_the_same(own_zoo, cap
 def test_a_score_that_does_not_come_out_fails(own_zoo, capsys):
     entry = read_manifest(own_zoo)["toy"]
     first = replace(entry.results[0], value=entry.results[0].value + 0.05)
-    write_manifest(own_zoo, {"toy": replace(entry, results=(first, *entry.results[1:]))})
+    write_manifest(own_zoo, {"toy": replace(entry, results=[first, *entry.results[1:]])})
     assert not zoo.verify("toy").passed
     assert zoo_command(["verify", "toy"], Console(width=200)) == 1
     assert "not as published: toy" in capsys.readouterr().out
@@ -242,7 +242,7 @@ def test_what_is_no_safetensors_is_refused(own_zoo):
         else one
         for one in entry.files
     ]
-    write_manifest(own_zoo, {"toy": replace(entry, files=tuple(files))})
+    write_manifest(own_zoo, {"toy": replace(entry, files=files)})
     with pytest.raises(ValueError, match="is no safetensors file"):
         zoo.load("toy")
 

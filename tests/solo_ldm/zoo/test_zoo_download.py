@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from solo_ldm.zoo.download import cache_folder, fetch, missing
-from solo_ldm.zoo.manifest import Entry, Result, ZooFile
+from solo_ldm.weights.published.download import cache_folder, fetch, missing
+from solo_ldm.weights.published.entry import Entry, Result, ZooFile
 
 CONTENT = random.Random(0).randbytes(1 << 20)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

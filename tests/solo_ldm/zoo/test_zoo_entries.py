@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from solo_ldm import zoo
-from solo_ldm.zoo import download, manifest
-from solo_ldm.zoo.kinds import CONFIG, SOMEWHERE
-from solo_ldm.zoo.manifest import find_entry, read_manifest, zoo_folder
+from solo_ldm.weights.published import download, manifest
+from solo_ldm.weights.published.entry import CONFIG, NOT_PUBLISHED
+from solo_ldm.weights.published.manifest import find_entry, read_manifest, zoo_folder
 from solo_ldm.zoo.table import table
 from tests.support import ROOT
 
@@ -22,7 +22,7 @@ PUBLISHED = [*read_manifest()]
 AT_HAND = [
     name
     for name in PUBLISHED
-    if SOMEWHERE not in (zoo_folder() / "weights" / name / CONFIG).read_text()
+    if NOT_PUBLISHED not in (zoo_folder() / "weights" / name / CONFIG).read_text()
 ]
 
 
@@ -51,7 +51,7 @@ def test_the_zoo_holds_what_its_recipes_make_without_a_gpu(build):
     assert {name for name, one in recipes.items() if one.needs != "gpu"} <= set(PUBLISHED)
     assert set(PUBLISHED) <= set(recipes)
     for name in PUBLISHED:
-        entry = find_entry(name, read_manifest())
+        entry = find_entry(name)
         assert {one.num_runs for one in entry.results} == {len(recipes[name].seeds)}
         assert entry.seed == recipes[name].seeds[0]
         assert not str(entry.commit).endswith("+changes")
@@ -68,7 +68,7 @@ def test_a_published_model_scores_what_it_says(name):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_file_of_the_repository_is_the_published_one(name):
-    entry = find_entry(name, read_manifest())
+    entry = find_entry(name)
     for file in entry.files:
         if not file.urls:
             assert download.fetch(entry, file.name).is_file()

@@ -16,8 +16,9 @@ from solo_ldm.commands.linear import linear
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.commands.zoo.run import run as zoo_command
 from solo_ldm.weights.pretrained import load_pretrained
-from solo_ldm.zoo.kinds import CONFIG, DataNotHereError
-from solo_ldm.zoo.manifest import read_manifest
+from solo_ldm.weights.published.entry import CONFIG
+from solo_ldm.weights.published.manifest import read_manifest
+from solo_ldm.zoo.kinds import DataNotHereError
 from solo_ldm.zoo.publishing import publish
 from tests.support.toy import toy_config
 
