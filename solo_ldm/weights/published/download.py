@@ -152,12 +152,13 @@ def _receive(url: str, file: ZooFile, partial: Path) -> None:
                 )
         _check(partial, file, "report it to the owner of the server")
     except Exception:
-        if _size(partial) < file.size:  # kept, to be resumed
+        complete = _size(partial) >= file.size
+        if complete:
+            partial.unlink()
+        # A server that breaks off is asked again; a part may have been of another file.
+        if not (begun > 0 if complete else _size(partial) > begun):
             raise
-        partial.unlink()
-        if begun == 0:
-            raise
-        _receive(url, file, partial)  # the part may have been of another file
+        _receive(url, file, partial)
 
 
 def _size(path: Path) -> int:
