@@ -1,27 +1,55 @@
-"""How well sources were recovered: up to order, sign and scale, which no ICA can know."""
+"""How well sources were recovered: up to order, sign and scale, which no ICA can determine."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
+_FAST_ICA_ITERATIONS = 1000
+
+
+class Matching(NamedTuple):
+    """Which recovered source is which true one, a value for each true source.
+
+    Args:
+        order: column of the recovered source.
+        signs: +1 or −1.
+        correlations: absolute.
+    """
+
+    order: np.ndarray
+    signs: np.ndarray
+    correlations: np.ndarray
+
+
+class FastICAResult(NamedTuple):
+    """The result of scikit-learn's FastICA.
+
+    Args:
+        unmixing: W (N, N).
+        converged: whether it stopped before its last iteration.
+    """
+
+    unmixing: np.ndarray
+    converged: bool
+
 
 def amari_distance(unmixing: np.ndarray, mixing: np.ndarray) -> float:
-    """Say how far W A is from a permutation of scaled sources: 0 is perfect, 1 the worst.
+    """Return the distance of W A from a permutation of scaled sources: 0 is perfect, 1 the worst.
 
     With P = W A, its rows scaled to length one,
 
         d = 1 / (2N(N − 1)) · [ Σ_i ( Σ_j |p_ij| / max_j |p_ij| − 1 )
                               + Σ_j ( Σ_i |p_ij| / max_i |p_ij| − 1 ) ]
 
-    The scaling of rows, which is ours, makes d independent of the scale of recovered sources, which
-    W has at will. It depends on the scale of the true ones: give the mixing of sources that have
-    equal variances.
+    Scaling the rows, which is ours, makes d independent of the scale of the recovered sources,
+    which is arbitrary. d depends on the scale of the true sources: give the mixing of sources of
+    equal variance.
 
     Args:
         unmixing: W (N, N).
@@ -54,25 +82,6 @@ def amari_distance(unmixing: np.ndarray, mixing: np.ndarray) -> float:
     return float((rows.sum() + columns.sum()) / (2 * number * (number - 1)))
 
 
-@dataclass(frozen=True)
-class Matching:
-    """Which recovered source is which true one.
-
-    Args:
-        order: of each true source, the column of the recovered one.
-        signs: +1 or −1, of each.
-        correlations: absolute, of each.
-    """
-
-    order: np.ndarray
-    signs: np.ndarray
-    correlations: np.ndarray
-
-    def apply(self, recovered: np.ndarray) -> np.ndarray:
-        """Return recovered sources (T, N) in the order and with the signs of the true ones."""
-        return recovered[:, self.order] * self.signs
-
-
 def match_sources(recovered: np.ndarray, sources: np.ndarray) -> Matching:
     """Pair recovered with true sources so that the sum of absolute correlations is largest.
 
@@ -85,37 +94,24 @@ def match_sources(recovered: np.ndarray, sources: np.ndarray) -> Matching:
     """
     number = sources.shape[1]
     correlation = np.corrcoef(sources.T, recovered.T)[:number, number:]
-    rows, order = linear_sum_assignment(-np.abs(correlation))
+    rows, order = linear_sum_assignment(np.abs(correlation), maximize=True)
     matched = correlation[rows, order]
     return Matching(order, np.where(matched < 0, -1.0, 1.0), np.abs(matched))
 
 
-@dataclass(frozen=True)
-class FastICAResult:
-    """What scikit-learn's FastICA makes of the same mixtures.
-
-    Args:
-        unmixing: W (N, N).
-        converged: whether it came to an end by itself.
-    """
-
-    unmixing: np.ndarray
-    converged: bool
-
-
 def fast_ica(mixtures: np.ndarray, seed: int) -> FastICAResult:
-    """Run scikit-learn's FastICA with its own defaults (parallel, logcosh), 1000 iterations.
+    """Run scikit-learn's FastICA with its default settings (parallel, logcosh), 1000 iterations.
 
     Args:
         mixtures: (T, N).
-        seed: of its start.
+        seed: of the initial unmixing.
 
     Source:
         Hyvärinen & Oja, Neural Networks 13, 411 (2000), by scikit-learn.
     """
-    algorithm = FastICA(whiten="unit-variance", max_iter=1000, random_state=seed)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    algorithm = FastICA(whiten="unit-variance", max_iter=_FAST_ICA_ITERATIONS, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         algorithm.fit(mixtures)
-    stopped = any(issubclass(one.category, ConvergenceWarning) for one in caught)
-    return FastICAResult(np.asarray(algorithm.components_), not stopped)
+    converged = algorithm.n_iter_ < _FAST_ICA_ITERATIONS
+    return FastICAResult(np.asarray(algorithm.components_), converged)

@@ -1,25 +1,28 @@
-"""Models of independent sources: densities p(s) = Π_i p_i(s_i), also given the past."""
+"""Models of independent sources: densities p(s) = Π_i p_i(s_i), possibly given the past."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from solo_ldm.latents.base import positive
+from solo_ldm.config.arguments import Bounds, checked
 
-# A shape above this is uniform for all that a few thousand samples can tell.
+Decay = Annotated[float, Bounds(above=0, below=1)]
+Variance = Annotated[float, Bounds(above=0)]
+
+# Above this a few thousand samples do not distinguish a density from the uniform one.
 LARGEST_SHAPE = 20.0
 
-# |s| below this counts as this: 0^β has no derivative where β < 1.
+# Smaller |s| are replaced by this: |s|^β has no derivative at 0 where β < 1.
 _SMALLEST = 1e-12
 
 
 class SourceModel(nn.Module, ABC):
-    """A distribution of sources that are independent of each other.
+    """A distribution of mutually independent sources.
 
     Args:
         num_sources: N ≥ 1.
@@ -28,39 +31,35 @@ class SourceModel(nn.Module, ABC):
         ValueError: no sources.
     """
 
-    # Whether the order of the samples matters.
-    in_time: ClassVar[bool]
-
-    def __init__(self, num_sources: int) -> None:
+    @checked
+    def __init__(self, num_sources: Annotated[int, Bounds(1)]) -> None:
         super().__init__()
-        if num_sources < 1:
-            raise ValueError(f"num_sources must be at least 1, got {num_sources}")
-        self.num_sources = int(num_sources)
+        self.num_sources = num_sources
 
     @abstractmethod
     def log_prob(self, sources: Tensor) -> Tensor:
-        """Return the log-density of each sample of each source, given the earlier ones.
+        """Return the log-density of each sample of each source, given the earlier samples.
 
         Args:
             sources: (T, N), of mean zero.
 
         Returns:
-            (T, N) in nats; its sum is the log-density of the whole.
+            (T, N) in nats; the sum is the log-density of all samples.
         """
 
     @abstractmethod
-    def start_at(self, sources: Tensor) -> None:
-        """Set what is learned to a first guess for these sources (T, N)."""
+    def initialise(self, sources: Tensor) -> None:
+        """Initialise the learned parameters from first estimates of the sources (T, N)."""
 
     @abstractmethod
-    def parameters_in_words(self) -> dict[str, list[float]]:
-        """Return what is learned, a number for each source, by name."""
+    def learned_parameters(self) -> dict[str, list[float]]:
+        """Return the learned parameters, a number for each source, by name."""
 
     def check(self, sources: Tensor) -> None:
         """Raise a one-line ValueError unless `sources` has the shape (T, N), T ≥ 2."""
         if sources.ndim != 2 or sources.shape[1] != self.num_sources or len(sources) < 2:
             raise ValueError(
-                f"sources of shape (T, {self.num_sources}) with at least 2 samples are expected, "
+                f"sources: expected shape (T, {self.num_sources}) with T at least 2, "
                 f"got {tuple(sources.shape)}"
             )
 
@@ -71,14 +70,14 @@ class GeneralisedGaussian(SourceModel):
     p(s) = β / (2 α Γ(1/β)) · exp(−|s/α|^β),  α = √( Γ(1/β) / Γ(3/β) )
 
     β = 1 is the Laplace density, 2 the Gaussian, ∞ the uniform one. The variance is one because
-    the scale of a source cannot be told from the scale of its mixing.
+    the scale of a source and that of its mixing are not identifiable.
 
     Args:
         num_sources: N.
         shape: β of each source (one number for all, or N), where learning starts.
         smallest_shape: β stays above this and below `LARGEST_SHAPE`. Densities with β ≥ 1 have
-            one peak that is no cusp, also in their logarithm. Below, the likelihood has a maximum
-            wherever a few samples happen to meet, and flat parts of real signals attract it.
+            no cusp, and log-concave. Below 1 the likelihood has a local maximum wherever a few
+            samples coincide, and flat parts of real signals attract it.
 
     Raises:
         ValueError: no sources; a shape outside of the bounds.
@@ -88,19 +87,18 @@ class GeneralisedGaussian(SourceModel):
         ICA: Lee & Lewicki, ICA 2000; Mikulasch & Zenke, arXiv 2605.03517.
     """
 
-    in_time = False
-
+    @checked
     def __init__(
         self,
         num_sources: int,
         shape: float | list[float] = 1.9,
-        smallest_shape: float = 1.0,
+        smallest_shape: Annotated[float, Bounds(above=0)] = 1.0,
     ) -> None:
         super().__init__(num_sources)
-        low, high = positive(smallest_shape, "smallest_shape"), LARGEST_SHAPE
+        low, high = float(smallest_shape), LARGEST_SHAPE
         wanted = torch.as_tensor(shape, dtype=torch.float64).expand(num_sources)
         if not bool(((wanted > low) & (wanted < high)).all()):
-            raise ValueError(f"shape must lie between {low:g} and {high:g}, got {shape}")
+            raise ValueError(f"shape: expected between {low:g} and {high:g}, got {shape}")
         self.smallest_shape = low
         self.position = nn.Parameter(self._position(wanted))
 
@@ -125,13 +123,13 @@ class GeneralisedGaussian(SourceModel):
         return log_normaliser - magnitude.pow(shape)
 
     @torch.no_grad()
-    def start_at(self, sources: Tensor) -> None:
+    def initialise(self, sources: Tensor) -> None:
         """Start at β = 1.5 for sources with heavier tails than a Gaussian's, else at 3."""
         kurtosis = sources.pow(4).mean(dim=0) / sources.square().mean(dim=0).square()
         guess = torch.where(kurtosis > 3.0, 1.5, 3.0).to(torch.float64)
         self.position.copy_(self._position(guess.clamp_min(1.01 * self.smallest_shape)))
 
-    def parameters_in_words(self) -> dict[str, list[float]]:
+    def learned_parameters(self) -> dict[str, list[float]]:
         """Return the shapes."""
         return {"shape": self.shape.tolist()}
 
@@ -141,7 +139,7 @@ class GeneralisedGaussian(SourceModel):
         return low, math.log(LARGEST_SHAPE) - low
 
     def _position(self, shape: Tensor) -> Tensor:
-        """Return the unbounded number that stands for a shape."""
+        """Return the unconstrained parameter of a shape."""
         low, width = self._log_range
         return torch.logit((shape.log() - low) / width)
 
@@ -151,9 +149,9 @@ class OrnsteinUhlenbeck(SourceModel):
 
     s_1 ~ N(0, v);  s_t | s_{t−1} ~ N(a s_{t−1}, v (1 − a²));  a = exp(−Δt/τ)
 
-    Every marginal is Gaussian: what tells the sources apart is a. v is one, as the scale of a
-    source cannot be told from the scale of its mixing, unless the unmixing is known to be a
-    rotation; then it is learned and tells sources apart as well.
+    Every marginal is Gaussian: sources are identified by their decay a. v is one, as the scale of a
+    source and that of its mixing are not identifiable, unless the unmixing is known to be a
+    rotation; then v is learned and identifies sources as well.
 
     Args:
         num_sources: N.
@@ -169,23 +167,18 @@ class OrnsteinUhlenbeck(SourceModel):
         arXiv 2605.03517; Pearlmutter & Parra, NeurIPS 9 (1996).
     """
 
-    in_time = True
-
+    @checked
     def __init__(
         self,
         num_sources: int,
         learn_variance: bool = False,
-        decay: float | list[float] = 0.5,
-        variance: float | list[float] = 1.0,
+        decay: Decay | list[Decay] = 0.5,
+        variance: Variance | list[Variance] = 1.0,
     ) -> None:
         super().__init__(num_sources)
         decays = torch.as_tensor(decay, dtype=torch.float64).expand(num_sources)
         variances = torch.as_tensor(variance, dtype=torch.float64).expand(num_sources)
-        if not bool(((decays > 0) & (decays < 1)).all()):
-            raise ValueError(f"decay must lie between 0 and 1, got {decay}")
-        if not bool((variances > 0).all()):
-            raise ValueError(f"variance must be above 0, got {variance}")
-        self.learn_variance = bool(learn_variance)
+        self.learn_variance = learn_variance
         self.logit_decay = nn.Parameter(torch.logit(decays))
         self.log_variance = nn.Parameter(variances.log(), requires_grad=self.learn_variance)
 
@@ -201,7 +194,7 @@ class OrnsteinUhlenbeck(SourceModel):
 
     def time_constants(self, step: float = 1.0) -> Tensor:
         """Return τ of each source (N,), in the unit of `step`, the time between samples."""
-        # log a = −softplus(−logit a), which keeps its digits where a is near one.
+        # log a = −softplus(−logit a) is accurate where a is near one.
         return step / nn.functional.softplus(-self.logit_decay)
 
     def log_prob(self, sources: Tensor) -> Tensor:
@@ -215,7 +208,7 @@ class OrnsteinUhlenbeck(SourceModel):
         return torch.cat([first, rest])
 
     @torch.no_grad()
-    def start_at(self, sources: Tensor) -> None:
+    def initialise(self, sources: Tensor) -> None:
         """Start at each source's correlation with its own past, and at its variance."""
         power = sources.square().mean(dim=0)
         correlation = (sources[1:] * sources[:-1]).mean(dim=0) / power
@@ -223,10 +216,12 @@ class OrnsteinUhlenbeck(SourceModel):
         if self.learn_variance:
             self.log_variance.copy_(power.log())
 
-    def parameters_in_words(self) -> dict[str, list[float]]:
+    def learned_parameters(self) -> dict[str, list[float]]:
         """Return the decays, and the variances where they are learned."""
-        words = {"decay": self.decay.tolist()}
-        return {**words, "variance": self.variance.tolist()} if self.learn_variance else words
+        learned = {"decay": self.decay.tolist()}
+        if self.learn_variance:
+            learned["variance"] = self.variance.tolist()
+        return learned
 
 
 def log_normal(value: Tensor, log_variance: Tensor) -> Tensor:

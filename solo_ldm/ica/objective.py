@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from solo_ldm.config.arguments import check_arguments
 from solo_ldm.entropy import ENTROPIES, EntropyEstimator
 from solo_ldm.ica.models import SourceModel
 from solo_ldm.objective import LDMTerms
 
-# The estimators that have a value in nats, and so balance a normalised density; with settings for
-# which they follow a linear map faithfully: a clipped distance would ignore what happens to the
-# outermost samples.
+# The exact term, and estimators with settings for which they follow a linear map faithfully: a
+# clipped distance would ignore what happens to the outermost samples. Other estimators of
+# solo_ldm.entropy with a value in nats keep their own defaults.
 ICA_ENTROPIES: dict[str, dict[str, Any]] = {
     "exact": {},
     "logdet": {},
@@ -30,9 +31,9 @@ class ICAObjective(nn.Module):
 
     For an invertible linear map the entropy is known: H[q(z)] = H[q(x)] + log |det W|, and H[q(x)]
     does not depend on W and is dropped. This is the maximum-likelihood objective of ICA. An
-    estimator of the entropy of z may stand in its place: it does not use that the map is linear,
-    and differs from log |det W| by the constant H[q(x)] and by its error. With time, where the
-    entropy of z_t given its past is meant, that too changes by log |det W|, as the marginal does.
+    estimator of the entropy of z can replace the exact term: it does not use that the map is
+    linear, and differs from log |det W| by the constant H[q(x)] and by its error. For sources in
+    time the entropy is that of z_t given its past, which changes by log |det W| as well.
 
     Args:
         model: the density of the sources.
@@ -56,7 +57,7 @@ class ICAObjective(nn.Module):
         Args:
             mixtures: x (T, N), of mean zero.
             unmixing: W (N, N).
-            entropy_rows: indexes of the samples that an estimator is given; all by default.
+            entropy_rows: indexes of the samples for the estimator; all by default.
 
         Returns:
             loss, mean log p and H, scalars in nats per sample of all N sources. H is log |det W|
@@ -77,27 +78,32 @@ class ICAObjective(nn.Module):
 
 
 def ica_entropy(name: str, settings: Mapping[str, Any] | None = None) -> EntropyEstimator | None:
-    """Return the estimator of a name in `ICA_ENTROPIES`; None for "exact".
+    """Return the exact term (None) or an estimator on the plane, with settings that suit ICA.
 
     Args:
-        name: of the estimator.
-        settings: its own, over the defaults of `ICA_ENTROPIES`.
+        name: "exact", or a name in `solo_ldm.entropy.ENTROPIES`.
+        settings: of the estimator, over those of `ICA_ENTROPIES`.
 
     Raises:
-        ValueError: another name, or a setting that the estimator lacks or refuses.
+        ValueError: an unknown name, an estimator without a value in nats, or a setting that it
+            lacks or refuses.
     """
-    if name not in ICA_ENTROPIES:
-        raise ValueError(f"entropy: expected one of {', '.join(ICA_ENTROPIES)}, got {name!r}")
     settings = dict(settings or {})
     if name == "exact":
         if settings:
             raise ValueError(f"entropy_kwargs: the exact entropy has no settings, got {settings}")
         return None
-    from solo_ldm.config.suggestions import suggestion
-    from solo_ldm.methods.ldm.settings import estimator_keys
-
-    known = estimator_keys(name)
-    for key in settings:
-        if key not in known:
-            raise ValueError(f"unknown key entropy_kwargs.{key}{suggestion(key, known)}")
-    return ENTROPIES[name]("plane", **{**ICA_ENTROPIES[name], **settings})
+    if name not in ENTROPIES:
+        raise ValueError(f"entropy: expected one of exact, {', '.join(ENTROPIES)}, got {name!r}")
+    kind = ENTROPIES[name]
+    if "plane" not in kind.supports:
+        raise ValueError(f"entropy: expected an estimator on the plane, got {name!r}")
+    check_arguments("entropy_kwargs", settings, kind, besides=("support",))
+    estimator = kind("plane", **{**ICA_ENTROPIES.get(name, {}), **settings})
+    try:
+        estimator.to_nats(torch.zeros(()), num_samples=100, dim=2)
+    except ValueError as error:
+        raise ValueError(
+            f"entropy: expected an estimator with a value in nats, got {name!r}: {error}"
+        ) from None
+    return estimator

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import numpy as np
 from sklearn.datasets import load_sample_images
 
-from solo_ldm.ica.problems import Problem, check_num_sources, random_mixing
+from solo_ldm.config.arguments import Bounds, checked
+from solo_ldm.ica.problems import NumSources, Problem, random_mixing
 
 # Weights of red, green and blue in grey (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114])
 
-# Places tried for pieces before they are said not to fit.
+# Random positions tried before pieces are said not to fit.
 _TRIES = 2000
 
 
+@checked
 def photographs(
-    num_sources: int = 4, size: int = 128, statistics: str = "differences", seed: int = 0
+    num_sources: NumSources = 4,
+    size: Annotated[int, Bounds(8, 427)] = 128,
+    statistics: Literal["differences", "pixels"] = "differences",
+    seed: int = 0,
 ) -> Problem:
     """Mix square pieces of scikit-learn's two photographs, in grey.
 
-    Pieces of photographs are not independent by their pixels: two skies both get brighter upwards.
-    The differences of neighbouring pixels are nearly so, and are close to generalised Gaussian with
-    heavy tails. Taking them commutes with mixing, so W is learned from them and applied to the
-    images.
+    The pixels of two pieces are not independent: skies, for example, all get brighter upwards. The
+    differences of neighbouring pixels nearly are, and follow a generalised Gaussian with heavy
+    tails. Differencing commutes with mixing, so W is learned from the differences and applied to
+    the images.
 
     Args:
-        num_sources: N pieces, of both photographs in turn, that do not overlap.
-        size: of a side, in pixels.
+        num_sources: N pieces, taken from both photographs in turn, without overlap.
+        size: of a side, in pixels; the photographs have 427 × 640.
         statistics: "differences" of horizontal and vertical neighbours, or "pixels" themselves.
         seed: of the pieces and the mixing.
 
@@ -38,9 +45,6 @@ def photographs(
         component analysis for time-dependent stochastic processes, ICANN 1998; their density:
         Mallat, IEEE PAMI 11, 674 (1989).
     """
-    check_num_sources(num_sources)
-    if statistics not in ("differences", "pixels"):
-        raise ValueError(f"statistics: expected differences or pixels, got {statistics!r}")
     generator = np.random.default_rng([seed, 0])
     images = np.stack(_pieces(num_sources, size, generator))
     images = images - images.mean(axis=(1, 2), keepdims=True)
@@ -64,26 +68,20 @@ def photographs(
 
 def _pieces(number: int, size: int, generator: np.random.Generator) -> list[np.ndarray]:
     photographs = [np.asarray(one, float) @ _LUMA / 255 for one in load_sample_images().images]
-    smallest = min(min(one.shape) for one in photographs)
-    if not 8 <= size <= smallest:
-        raise ValueError(f"size: expected 8 to {smallest} pixels, got {size}")
     corners: list[list[tuple[int, int]]] = [[] for _ in photographs]
-    pieces = []
+    pieces: list[np.ndarray] = []
     for _ in range(_TRIES):
         which = len(pieces) % len(photographs)
-        height, width = photographs[which].shape
-        top = int(generator.integers(height - size + 1))
-        left = int(generator.integers(width - size + 1))
-        taken = corners[which]
+        photograph, taken = photographs[which], corners[which]
+        top, left = (int(generator.integers(side - size + 1)) for side in photograph.shape)
         if all(abs(top - y) >= size or abs(left - x) >= size for y, x in taken):
-            piece = photographs[which][top : top + size, left : left + size]
             taken.append((top, left))
-            pieces.append(piece)
+            pieces.append(photograph[top : top + size, left : left + size])
         if len(pieces) == number:
             return pieces
     raise ValueError(
-        f"size: {number} pieces of {size} × {size} pixels do not fit into {len(photographs)} "
-        "photographs side by side: make size or num_sources smaller"
+        f"size: expected pieces that fit into {len(photographs)} photographs, got {number} of "
+        f"{size} × {size} pixels, which do not; make size or num_sources smaller"
     )
 
 

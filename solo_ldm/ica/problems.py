@@ -1,15 +1,22 @@
-"""Mixtures to tell apart, of generalised Gaussian and of Ornstein–Uhlenbeck sources."""
+"""Mixtures to separate: of generalised Gaussian sources and of Ornstein–Uhlenbeck processes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 from scipy.signal import lfilter
 
-# Singular values of a mixing run from 1 down to this, so that no mixture is nearly another one.
+from solo_ldm.config.arguments import Bounds, checked
+
+NumSources = Annotated[int, Bounds(2)]
+NumSamples = Annotated[int, Bounds(2)]
+Positive = Annotated[float, Bounds(above=0)]
+
+# Singular values of a mixing run from 1 down to this, which bounds its condition number.
 _SMALLEST_SINGULAR_VALUE = 0.3
 _DRAWN = 100
 
@@ -18,17 +25,17 @@ _DEFAULT_SHAPES = (1.0, 8.0, 1.3, 4.0)
 
 @dataclass(frozen=True)
 class Problem:
-    """Mixtures, and what is known of their making.
+    """Mixtures, and their true sources where these are known.
 
     Args:
-        mixtures: x (T, N), what an ICA is given.
-        description: in words.
+        mixtures: x (T, N), the input of an ICA.
+        description: for reports.
         sources: s (T, N), where they are known; of variance one if the mixing is not a rotation.
         mixing: A (N, N) with x = s Aᵀ, where it is known, for sources scaled to variance one.
         truth: the parameters of the sources, a number for each, by name.
         images: true sources as images (N, H, W), where they are images.
         mixed_images: x as images (N, H, W).
-        statistics: of images: what of theirs x holds, "differences" or "pixels".
+        statistics: of images: what x holds, "differences" or "pixels".
         step_seconds: time between samples, where there is time.
     """
 
@@ -43,10 +50,11 @@ class Problem:
     step_seconds: float | None = None
 
 
+@checked
 def generalised_gaussian(
-    num_sources: int = 4,
-    num_samples: int = 10000,
-    shapes: Sequence[float] | None = None,
+    num_sources: NumSources = 4,
+    num_samples: NumSamples = 10000,
+    shapes: Sequence[Positive] | None = None,
     seed: int = 0,
 ) -> Problem:
     """Mix sources drawn from generalised Gaussian densities of variance one.
@@ -55,7 +63,7 @@ def generalised_gaussian(
         num_sources: N.
         num_samples: T.
         shapes: β of each source; 1, 8, 1.3, 4 and again by default. At most one may be Gaussian
-            (β = 2) for the sources to be told apart.
+            (β = 2) for the sources to be identifiable.
         seed: of the sources and the mixing.
 
     Raises:
@@ -64,11 +72,9 @@ def generalised_gaussian(
     Source:
         |s/α|^β is Gamma(1/β) distributed: Nardon & Pianca, J. Stat. Comput. Simul. 79, 1317 (2009).
     """
-    check_num_sources(num_sources)
-    _check_whole("num_samples", num_samples, num_sources + 1)
     if shapes is None:
         shapes = [_DEFAULT_SHAPES[i % len(_DEFAULT_SHAPES)] for i in range(num_sources)]
-    _check_list("shapes", shapes, num_sources)
+    _check_length("shapes", shapes, num_sources)
     generator = np.random.default_rng([seed, 0])
     columns = []
     for shape in shapes:
@@ -86,12 +92,13 @@ def generalised_gaussian(
     )
 
 
+@checked
 def ornstein_uhlenbeck(
-    num_sources: int = 4,
-    num_steps: int = 20000,
-    step_seconds: float = 0.1,
-    time_constants_seconds: Sequence[float] | None = None,
-    variances: Sequence[float] | None = None,
+    num_sources: NumSources = 4,
+    num_steps: NumSamples = 20000,
+    step_seconds: Positive = 0.1,
+    time_constants_seconds: Sequence[Positive] | None = None,
+    variances: Sequence[Positive] | None = None,
     rotation: bool = False,
     seed: int = 0,
 ) -> Problem:
@@ -105,7 +112,7 @@ def ornstein_uhlenbeck(
         step_seconds: Δt.
         time_constants_seconds: τ of each source; from 0.2 to 5 by equal factors by default.
         variances: v of each source; from 0.25 to 1 by equal factors by default.
-        rotation: mix by a rotation, which keeps the variances apart; else they do not matter.
+        rotation: mix by a rotation, under which variances are identifiable; else they are not.
         seed: of the sources and the mixing.
 
     Raises:
@@ -114,20 +121,13 @@ def ornstein_uhlenbeck(
     Source:
         Gillespie, Phys. Rev. E 54, 2084 (1996).
     """
-    check_num_sources(num_sources)
-    _check_whole("num_steps", num_steps, num_sources + 1)
-    if not step_seconds > 0:
-        raise ValueError(f"step_seconds: expected a positive number, got {step_seconds}")
-    constants: Sequence[float] = (
-        np.geomspace(0.2, 5.0, num_sources).tolist()
-        if time_constants_seconds is None
-        else time_constants_seconds
-    )
-    powers: Sequence[float] = (
-        np.geomspace(0.25, 1.0, num_sources).tolist() if variances is None else variances
-    )
-    _check_list("time_constants_seconds", constants, num_sources)
-    _check_list("variances", powers, num_sources)
+    constants, powers = time_constants_seconds, variances
+    if constants is None:
+        constants = np.geomspace(0.2, 5.0, num_sources).tolist()
+    if powers is None:
+        powers = np.geomspace(0.25, 1.0, num_sources).tolist()
+    _check_length("time_constants_seconds", constants, num_sources)
+    _check_length("variances", powers, num_sources)
     generator = np.random.default_rng([seed, 0])
     columns = []
     for constant, variance in zip(constants, powers, strict=True):
@@ -155,8 +155,8 @@ def ornstein_uhlenbeck(
 def random_mixing(num_sources: int, seed: int, rotation: bool = False) -> np.ndarray:
     """Return a mixing matrix (N, N) with random singular vectors, or a rotation.
 
-    Of a hundred drawn it is the one that mixes most: whose largest share of a single source in the
-    variance of a mixture is smallest.
+    Of a hundred draws it is the one that mixes most: the largest share of any source in the
+    variance of any mixture is smallest.
     """
     generator = np.random.default_rng([seed, 1])
     singular = np.linspace(1.0, 1.0 if rotation else _SMALLEST_SINGULAR_VALUE, num_sources)
@@ -172,21 +172,9 @@ def _largest_share(matrix: np.ndarray) -> float:
     return float((square / square.sum(axis=1, keepdims=True)).max())
 
 
-def check_num_sources(number: int) -> None:
-    """Raise a one-line ValueError for fewer than two sources."""
-    _check_whole("num_sources", number, 2)
-
-
-def _check_whole(name: str, value: int, lowest: int) -> None:
-    if value < lowest:
-        raise ValueError(f"{name}: expected at least {lowest}, got {value}")
-
-
-def _check_list(name: str, values: Sequence[float], number: int) -> None:
+def _check_length(name: str, values: Sequence[float], number: int) -> None:
     if len(values) != number:
         raise ValueError(
             f"{name}: expected one number for each of {number} sources (num_sources), "
             f"got {len(values)}"
         )
-    if not all(0 < value < math.inf for value in values):
-        raise ValueError(f"{name}: expected positive numbers, got {list(values)}")

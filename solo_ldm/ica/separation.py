@@ -1,10 +1,11 @@
-"""Linear ICA: the unmixing that minimises the objective, by L-BFGS from several starts."""
+"""Linear ICA: the unmixing that minimises the objective, by L-BFGS from several random starts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,37 +13,39 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from solo_ldm.config.arguments import Bounds, checked
 from solo_ldm.ica.models import GeneralisedGaussian, OrnsteinUhlenbeck, SourceModel
 from solo_ldm.ica.objective import ICAObjective, ica_entropy
 from solo_ldm.objective import LDMTerms
 
+Model = Literal["generalised_gaussian", "ornstein_uhlenbeck"]
 Unmixing = Literal["square", "orthogonal", "rotation"]
-MODELS = ("generalised_gaussian", "ornstein_uhlenbeck")
+MODELS = get_args(Model)
 
-# A direction of the mixtures with less than this share of their largest variance is rounding.
+# Directions of the mixtures with less than this share of the largest variance are rounding error.
 _SMALLEST_VARIANCE = 1e-10
 _OPTIONS = {"maxiter": 500, "maxfun": 2000, "maxcor": 20, "gtol": 1e-7}
-# Relative changes of the loss at which descent ends: an estimate from a part of the samples is not
-# worth more.
+# Relative change of the loss at which the descent ends; an estimate from a subset of the samples
+# is less accurate than the exact term.
 _EXACT_TOLERANCE, _ESTIMATE_TOLERANCE = 1e-12, 1e-8
 
-# Entropies that fall without bound as a latent shrinks, as fast as they should.
+# Entropies that go to −∞ as a latent shrinks, at the right rate.
 _UNBOUNDED = ("exact", "logdet")
 
 
 @dataclass(frozen=True)
 class Separation:
-    """Sources told apart.
+    """The result of `separate`.
 
     Args:
         unmixing: W (N, N): sources = (mixtures − mean) Wᵀ.
         mean: of the mixtures (N,).
-        sources: the recovered ones (T, N), at the scale of the model (variance one, or its own).
-        model: with what it learned of the sources.
+        sources: the recovered ones (T, N), at the scale of the model (variance one unless learned).
+        model: of the sources, fitted.
         loss: nats per sample, with respect to the whitened mixtures (H[q(x)] dropped).
         log_prob: its first term, E[log p(z)].
         entropy: its second: log |det W| of the whitened mixtures, or the estimate.
-        restart_losses: the loss that every start ended with; the lowest was taken.
+        restart_losses: final loss of each start; the lowest was taken.
     """
 
     unmixing: Tensor
@@ -55,35 +58,36 @@ class Separation:
     restart_losses: tuple[float, ...]
 
 
+@checked
 def separate(
     mixtures: Tensor,
-    model: str = "generalised_gaussian",
+    model: Model = "generalised_gaussian",
     *,
     unmixing: Unmixing = "square",
     entropy: str = "exact",
     entropy_kwargs: Mapping[str, Any] | None = None,
-    entropy_samples: int = 1000,
+    entropy_samples: Annotated[int, Bounds(1)] = 1000,
     smallest_shape: float = 1.0,
-    restarts: int = 3,
+    restarts: Annotated[int, Bounds(1)] = 3,
     seed: int = 0,
 ) -> Separation:
-    """Find the unmixing under which the latents are distributed most like independent sources.
+    """Find the unmixing whose latents best match the model of independent sources.
 
     The mixtures are centred and, unless the unmixing is a rotation, whitened; then
-    −E[log p(W x)] − H[q(W x)] is minimised in W and in what the model learns.
+    −E[log p(W x)] − H[q(W x)] is minimised in W and in the parameters of the model.
 
     Args:
         mixtures: x (T, N), T samples of N mixtures of N sources.
         model: generalised_gaussian, or ornstein_uhlenbeck for rows that are equal steps in time.
-        unmixing: "square": any invertible W; "orthogonal": an orthogonal one of the whitened
-            mixtures, sources then being exactly uncorrelated; "rotation": an orthogonal one of the
-            mixtures themselves, for mixings that keep lengths: the variance of a source is then
-            learned and tells it apart (ornstein_uhlenbeck alone).
-        entropy: a name in `ICA_ENTROPIES`.
-        entropy_kwargs: the estimator's own settings.
-        entropy_samples: how many rows an estimator is given, drawn once.
+        unmixing: "square": any invertible W; "orthogonal": W orthogonal on the whitened mixtures,
+            so that the sources are exactly uncorrelated; "rotation": W orthogonal on the mixtures
+            themselves, for mixings that keep lengths: the variances of the sources are then learned
+            and identify them as well (ornstein_uhlenbeck only).
+        entropy: see `ica_entropy`.
+        entropy_kwargs: settings of the estimator.
+        entropy_samples: number of rows that the estimator sees, drawn once.
         smallest_shape: of generalised_gaussian, see `GeneralisedGaussian`.
-        restarts: random starts.
+        restarts: number of random starts.
         seed: of the starts and of those rows.
 
     Returns:
@@ -91,12 +95,12 @@ def separate(
 
     Raises:
         ValueError: mixtures of another shape, not finite or linearly dependent; a setting that
-            does not exist or does not fit.
+            is unknown or out of its range.
 
     Source:
         Mikulasch & Zenke, arXiv 2605.03517; Liu & Nocedal, Math. Programming 45, 503 (1989).
     """
-    _check_choices(model, unmixing, entropy, restarts, entropy_samples)
+    _check_choices(model, unmixing, entropy)
     estimator = ica_entropy(entropy, entropy_kwargs)
     mixtures = check_mixtures(mixtures)
     mean = mixtures.mean(dim=0)
@@ -123,10 +127,12 @@ def separate(
         for _ in range(restarts)
     ]
     losses = tuple(float(terms.loss) for _, _, terms in runs)
-    finite = [number for number, loss in enumerate(losses) if loss == loss]
+    finite = [start for start, loss in enumerate(losses) if not math.isnan(loss)]
     if not finite:
-        raise ValueError("the loss of every start became nan: try unmixing=orthogonal")
-    source_model, matrix, terms = runs[min(finite, key=lambda number: losses[number])]
+        raise ValueError(
+            "loss: expected a number, got nan from every start; try unmixing=orthogonal"
+        )
+    source_model, matrix, terms = runs[min(finite, key=losses.__getitem__)]
     whole = matrix @ sphere
     return Separation(
         unmixing=whole,
@@ -140,27 +146,18 @@ def separate(
     )
 
 
-def _check_choices(
-    model: str, unmixing: str, entropy: str, restarts: int, entropy_samples: int
-) -> None:
-    if model not in MODELS:
-        raise ValueError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
-    if unmixing not in get_args(Unmixing):
-        listed = ", ".join(get_args(Unmixing))
-        raise ValueError(f"unmixing: expected one of {listed}, got {unmixing!r}")
+def _check_choices(model: str, unmixing: str, entropy: str) -> None:
     if unmixing == "rotation" and model != "ornstein_uhlenbeck":
         raise ValueError(
-            "unmixing=rotation is for model=ornstein_uhlenbeck, whose variances are learned; "
-            "set unmixing=square or orthogonal"
+            f"unmixing=rotation: expected model=ornstein_uhlenbeck, whose variances are learned, "
+            f"got {model}; set unmixing=square or orthogonal"
         )
     if model == "ornstein_uhlenbeck" and unmixing == "square" and entropy not in _UNBOUNDED:
         raise ValueError(
-            f"entropy={entropy} stays finite as a latent shrinks, while the density of an "
-            "Ornstein–Uhlenbeck step does not: set entropy=exact or logdet, or unmixing=orthogonal"
+            f"entropy: expected exact or logdet, got {entropy}, which stays finite as a latent "
+            "shrinks, while the density of an Ornstein–Uhlenbeck step does not; set one of these, "
+            "or unmixing=orthogonal"
         )
-    for name, number in (("restarts", restarts), ("entropy_samples", entropy_samples)):
-        if number < 1:
-            raise ValueError(f"{name}: expected at least 1, got {number}")
 
 
 def check_mixtures(mixtures: Tensor) -> Tensor:
@@ -171,18 +168,18 @@ def check_mixtures(mixtures: Tensor) -> Tensor:
     """
     shape = tuple(mixtures.shape)
     if mixtures.ndim != 2 or shape[1] < 2 or shape[0] <= shape[1]:
-        hint = ": transpose it?" if mixtures.ndim == 2 and 2 <= shape[0] < shape[1] else ""
+        hint = "; transpose it?" if mixtures.ndim == 2 and 2 <= shape[0] < shape[1] else ""
         raise ValueError(
             "mixtures: expected (T, N), more samples T than mixtures N and at least 2 of these, "
             f"got {shape}{hint}"
         )
     if mixtures.is_complex() or not bool(torch.isfinite(mixtures).all()):
-        raise ValueError("mixtures: expected finite real numbers: leave out or fill in the others")
+        raise ValueError("mixtures: expected finite real numbers; leave out or fill in the others")
     return mixtures.to(torch.float64)
 
 
 def whitening(mixtures: Tensor) -> Tensor:
-    """Return the symmetric matrix that makes the covariance of mixtures (T, N) the identity.
+    """Return the symmetric matrix that whitens mixtures (T, N).
 
     Raises:
         ValueError: the mixtures are linearly dependent.
@@ -191,7 +188,7 @@ def whitening(mixtures: Tensor) -> Tensor:
     rank = int((values > _SMALLEST_VARIANCE * values[-1].clamp_min(1e-300)).sum())
     if rank < len(values):
         raise ValueError(
-            f"mixtures: {len(values)} were given but only {rank} are linearly independent: leave "
+            f"mixtures: expected {len(values)} linearly independent ones, got only {rank}; leave "
             f"out {len(values) - rank} of them"
         )
     return (vectors / values.sqrt()) @ vectors.T
@@ -224,8 +221,8 @@ class _Unmixing(nn.Module):
 def _descend(
     mixtures: Tensor, objective: ICAObjective, unmixing: _Unmixing, chosen: Tensor
 ) -> tuple[SourceModel, Tensor, LDMTerms]:
-    """Return the model, W and the terms at the minimum that a start leads to."""
-    objective.model.start_at(mixtures @ unmixing.start.T)
+    """Return the fitted model, W and the terms at the local minimum reached from a start."""
+    objective.model.initialise(mixtures @ unmixing.start.T)
     learned = [p for p in (*objective.parameters(), *unmixing.parameters()) if p.requires_grad]
 
     def loss_and_gradient(position: np.ndarray) -> tuple[float, np.ndarray]:
@@ -235,7 +232,7 @@ def _descend(
         gradient = torch.cat([part.reshape(-1) for part in parts])
         return float(loss.detach()), gradient.numpy()
 
-    # scipy's L-BFGS: the first use of one of torch's optimisers takes seconds, for its compiler.
+    # scipy's L-BFGS: the first use of a torch optimiser imports its compiler, which takes seconds.
     start = parameters_to_vector(learned).detach().numpy()
     tolerance = _EXACT_TOLERANCE if objective.entropy is None else _ESTIMATE_TOLERANCE
     options = {**_OPTIONS, "ftol": tolerance}

@@ -1,4 +1,4 @@
-"""A problem told apart and compared with the truth, where there is one."""
+"""One problem separated and compared with the true sources, where they are known."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from solo_ldm.ica.separation import Separation, separate
 
 @dataclass(frozen=True)
 class Truth:
-    """How far from the true sources a separation is.
+    """How far a separation is from the true sources.
 
     Args:
         amari_distance: of the unmixing, from 0 to 1.
         correlations: of each true source with its recovered one, absolute.
         fast_ica_amari_distance: of scikit-learn's FastICA on the same mixtures.
         fast_ica_correlations: of its sources.
-        fast_ica_converged: whether FastICA came to an end by itself.
+        fast_ica_converged: whether FastICA converged.
     """
 
     amari_distance: float
@@ -35,12 +35,12 @@ class Truth:
 
 @dataclass(frozen=True)
 class Trial:
-    """A problem and what came of it.
+    """A problem and its separation.
 
     Args:
         seed: of the problem and of the separation.
         problem: the mixtures.
-        separation: as found; its sources are in no particular order.
+        separation: as found; its sources are in arbitrary order.
         unmixing: W (N, N), its rows in the order and with the signs of the true sources, if known.
         recovered: (T, N), likewise.
         recovered_images: (N, H, W), likewise, where the sources are images.
@@ -61,7 +61,7 @@ class Trial:
 
 
 def run_trial(problem: Problem, seed: int, **settings: Any) -> Trial:
-    """Tell the sources of a problem apart.
+    """Separate the sources of a problem and compare them with the true ones.
 
     Args:
         problem: the mixtures.
@@ -77,14 +77,17 @@ def run_trial(problem: Problem, seed: int, **settings: Any) -> Trial:
     unmixing, recovered = separation.unmixing.numpy(), separation.sources.numpy()
     order, signs, truth = np.arange(len(unmixing)), np.ones(len(unmixing)), None
     if problem.sources is not None:
-        matching = match_sources(recovered, problem.sources)
-        order, signs = matching.order, matching.signs
-        truth = _compare(problem, unmixing, matching.correlations, seed)
+        order, signs, correlations = match_sources(recovered, problem.sources)
+        truth = _compare(problem, unmixing, correlations, seed)
     unmixing = unmixing[order] * signs[:, None]
     images = None
     if problem.mixed_images is not None:
         centred = problem.mixed_images - problem.mixed_images.mean(axis=(1, 2), keepdims=True)
         images = np.einsum("ij,jhw->ihw", unmixing, centred)
+    learned = separation.model.learned_parameters()
+    if problem.step_seconds is not None and "decay" in learned:
+        time_constants = -problem.step_seconds / np.log(learned["decay"])
+        learned["time_constant_seconds"] = time_constants.tolist()
     return Trial(
         seed=seed,
         problem=problem,
@@ -92,10 +95,7 @@ def run_trial(problem: Problem, seed: int, **settings: Any) -> Trial:
         unmixing=unmixing,
         recovered=recovered[:, order] * signs,
         recovered_images=images,
-        parameters={
-            name: [values[i] for i in order]
-            for name, values in learned(separation, problem.step_seconds).items()
-        },
+        parameters={name: [values[i] for i in order] for name, values in learned.items()},
         truth=truth,
         seconds=seconds,
     )
@@ -115,12 +115,3 @@ def _compare(problem: Problem, unmixing: np.ndarray, matched: np.ndarray, seed: 
         fast_ica_correlations=tuple(others.correlations.tolist()),
         fast_ica_converged=other.converged,
     )
-
-
-def learned(separation: Separation, step_seconds: float | None) -> dict[str, list[float]]:
-    """Return what the model learned, by name; decays as time constants where there is time."""
-    words = separation.model.parameters_in_words()
-    if step_seconds is not None and "decay" in words:
-        decays = np.asarray(words["decay"])
-        words["time_constant_seconds"] = (-step_seconds / np.log(decays)).tolist()
-    return words

@@ -1,8 +1,8 @@
-"""Predictive latent distribution matching finds sources up to an affine map: when, and when not.
+"""When predictive latent distribution matching identifies sources up to an affine map.
 
 Setting. Sources s in ℝᵈ follow s' = m(s) + ε, with ε ~ N(0, Σ) independent of s, and are seen as
 x = g(s), g injective. An encoder f makes latents z = f(x) in ℝᵈ, so that z = h(s) with h = f ∘ g. A
-predictor π is any function. The loss is the objective with mutual information,
+predictor π is any function. The loss is the objective with mutual information:
 
     L(f, π) = −E log N(z'; π(z), Λ) − H[z'] = E KL( q(z' | z) ‖ N(π(z), Λ) ) − I(z; z')
 
@@ -20,24 +20,24 @@ logarithm is linear in s' and in z' = h(s'):
 
     (μ_i − μ_0)ᵀ Σ⁻¹ s' + a_i = (ν_i − ν_0)ᵀ Λ⁻¹ h(s') + b_i,    in short  M s' + a = N h(s') + b.
 
-M is invertible by (3), so N h(s') is in no hyperplane, so N is invertible too, and
-h(s') = N⁻¹ (M s' + a − b). Nothing was asked of the form of π or h: they may be nonlinear.
+M is invertible by (3), so N h(s') lies in no hyperplane, so N is invertible too, and
+h(s') = N⁻¹ (M s' + a − b). Nothing was assumed about π or h: both may be nonlinear.
 
 Which entropy. For an invertible h, H[z' | z] = H[s' | s] + E log |det Dh(s')|, and H[z'], or half
 of H[z, z'] where the process is stationary, differs from it by a constant. The conditional entropy
-alone says nothing against an h that throws information away, as the loss lacks I(z; z').
+alone does not penalise an h that discards information, as the loss lacks I(z; z').
 
-What each assumption does, and the cases that leave one out:
+Why each assumption is needed; each case violates one:
 
-non_gaussian: affine maps leave the distance of the residuals from a Gaussian in the loss. Maps that
-    bend latents towards Gaussians lower it.
-singular: a source without noise, s2, is known before it is seen. z1 = s1 − u(s2) then has the same
-    residual as s1, for every function u: a source as valid. And stretching s2 costs nothing, so
-    that L has no minimum.
-blind: means that span r < d dimensions leave r rows of M. The r sources that Σ⁻¹ (μ_i − μ_0) point
-    at are still affine in z. The others carry no information on what follows, and any function of
-    them that is Gaussian will do: two of them, white, are as Gaussian when they are rotated by an
-    angle that depends on their radius.
+non_gaussian: for affine h the loss keeps the divergence of the residuals from a Gaussian. Maps that
+    make latents more Gaussian lower it.
+singular: a source without noise, s2, is known in advance. z1 = s1 − u(s2) then has the same
+    residual as s1, for every function u, and is as good a source. And stretching s2 costs nothing,
+    so that L has no minimum.
+blind: means that span r < d dimensions determine r rows of M. The r sources that Σ⁻¹ (μ_i − μ_0)
+    point at are still affine in z. The others carry no information about the next step, and any
+    Gaussian function of them is as good: two white sources stay white and Gaussian when rotated by
+    an angle that depends on their radius.
 
 Source: Mikulasch & Zenke, arXiv 2605.03517, for the claim. The proof is ours; differences of
 log-densities between d + 1 states are the argument of Hyvärinen & Morioka, arXiv 1605.06336, and of

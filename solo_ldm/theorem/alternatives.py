@@ -1,4 +1,4 @@
-"""Wrong latents on purpose: non-affine maps of the sources, and what the loss says of them."""
+"""Wrong latents: non-affine maps of the sources, and their losses."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from solo_ldm.objective import LDMObjective
 from solo_ldm.theorem.problems import Problem, shear, swirl
 
-# Samples that an entropy is estimated from, and draws of what follows on each of them.
+# Batch size of an entropy estimate, and draws of the next step that a conditional mean averages.
 _BATCH_SIZE, _DRAWS = 512, 64
 _FIRST_SEED = 0x6A9
 
-# A residual with less variance than this is none.
+# Residuals with less variance than this count as zero.
 _SMALLEST_VARIANCE = 1e-6
 _KNOTS = 201
 
@@ -24,8 +24,8 @@ Map = Callable[[Tensor], Tensor]
 def gaussianising(samples: Tensor) -> Map:
     """Return the increasing map of each source that makes its samples standard Gaussian.
 
-    Φ⁻¹(F(s)), F the distribution function of the samples, by straight lines between quantiles and
-    beyond them.
+    Φ⁻¹(F(s)), F the distribution function of the samples, linear between its quantiles and
+    extrapolated beyond them.
 
     Args:
         samples: (B, d).
@@ -51,7 +51,7 @@ def _warp(seed: int) -> Map:
     return gaussianising(problem.pairs(20000, generator)[1])
 
 
-# The warp is that of bimodal residuals in every case.
+# The warp is that of the case with bimodal residuals, in every case.
 ALTERNATIVES: dict[str, Callable[[int], Map]] = {
     "warp": _warp,
     "shear": lambda seed: lambda sources: shear(sources, -1.0),
@@ -62,19 +62,19 @@ ALTERNATIVES: dict[str, Callable[[int], Map]] = {
 def compare_losses(
     problem: Problem, objective: LDMObjective, pairs: tuple[Tensor, Tensor]
 ) -> tuple[float, dict[str, float]]:
-    """Return the loss of the sources, and by how much the case's alternatives exceed it.
+    """Return the loss of the sources, and the excess loss of each alternative of the case.
 
-    All are judged on the same samples, predicted by their exact conditional means (an average over
-    draws of the simulation, nothing is trained), and scaled so that their residuals are white,
-    which is the best linear map for the loss; directions without residual keep their scale.
+    All losses are computed on the same samples, predicted by their conditional means (an average
+    over draws of the simulation; nothing is trained), and scaled so that the residuals are white,
+    which is the optimal linear map; directions without residual keep their scale.
 
     Args:
-        problem: the case; its alternatives are compared.
-        objective: of precision ½, for which white residuals are best.
-        pairs: s and s' (B, 3) that they are judged on.
+        problem: the case and its alternatives.
+        objective: of precision ½, for which white residuals are optimal.
+        pairs: s and s' (B, 3).
 
     Returns:
-        The loss, and a number for each alternative: above 0 where the loss tells it from the truth.
+        The loss, and its excess for each alternative: above 0 where the loss prefers the sources.
         Both at the training scale.
     """
     truth = _loss_of(problem, lambda sources: sources, objective, pairs)
@@ -88,7 +88,7 @@ def compare_losses(
 def _loss_of(
     problem: Problem, latents_of: Map, objective: LDMObjective, pairs: tuple[Tensor, Tensor]
 ) -> float:
-    """Return the loss of latents that are a known function of the sources."""
+    """Return the loss of latents that are a given function of the sources."""
     generator = torch.Generator().manual_seed(_FIRST_SEED + problem.seed)
     before, after = pairs
     total = torch.zeros_like(before)
@@ -109,13 +109,13 @@ def mean_loss(objective: LDMObjective, z1: Tensor, z2: Tensor, prediction: Tenso
 
 
 def forward_loss(objective: LDMObjective, z1: Tensor, z2: Tensor, prediction: Tensor) -> Tensor:
-    """Return the objective where z2 is predicted from z1, and z1 from nothing.
+    """Return the objective with the prediction of z2 from z1 alone.
 
     Args:
         objective: with over="pooled", for latents that are stationary.
         z1: latents (B, D).
         z2: latents of the next step (B, D).
-        prediction: what z1 says of z2 (B, D).
+        prediction: of z2 from z1 (B, D).
     """
-    # The objective averages over two directions of prediction: both are the one forwards in time.
+    # The objective averages over two directions of prediction: here both are forwards in time.
     return objective(z1, z2, (prediction, prediction), (z2, z2)).loss

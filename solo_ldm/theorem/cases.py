@@ -1,4 +1,4 @@
-"""The cases: the assumptions as they are, and each left out. Needs nothing."""
+"""The cases: all assumptions of the theorem, and each violated in turn."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Residuals = Literal["gaussian", "bimodal"]
 
 @dataclass(frozen=True)
 class Case:
-    """What a case changes about the sources; all else is the same for one seed.
+    """What a case changes about the sources; the rest depends on the seed alone.
 
     Args:
-        title: in words.
-        recovers: whether the theorem says that the sources are found.
-        residuals: their distribution; either has variance one and mean zero.
-        noisy: which of the three sources have residuals at all.
-        predicted: which have conditional means that vary; None for all, in one rotated system.
-        alternatives: maps to wrong latents that are tried out; see `alternatives`.
-        affected: sources that these maps bend, from 0.
+        title: for reports.
+        recovers: whether the theorem says that the sources are identified.
+        residuals: their distribution, of variance one and mean zero.
+        noisy: which of the three sources have residuals.
+        predicted: which have varying conditional means; None for all, in one rotated system.
+        alternatives: wrong latents to compare the loss of, names in `alternatives.ALTERNATIVES`.
+        affected: indexes of the sources that these change, from 0.
     """
 
     title: str

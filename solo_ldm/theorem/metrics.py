@@ -1,4 +1,4 @@
-"""How much of the sources an affine map of latents tells."""
+"""How well an affine map of the latents recovers the sources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Recovery:
-    """The best affine map from latents to sources, and how well it does on other samples.
+    """The best affine map from latents to sources, and its score on held-out samples.
 
     Args:
         r2: coefficient of determination over all sources, 1 − Σ(s − ŝ)² / Σ(s − s̄)².
@@ -39,9 +39,9 @@ class Recovery:
 
 
 def affine_recovery(latents: Tensor, sources: Tensor) -> Recovery:
-    """Fit sources by an affine map of latents on one half of the samples, score it on the other.
+    """Regress the sources on the latents on one half of the samples, and score on the other.
 
-    It is 1 where latents are an invertible affine map of the sources, and does not change under
+    R² is 1 where the latents are an invertible affine map of the sources, and is invariant under
     such maps of the latents.
 
     Args:

@@ -1,4 +1,4 @@
-"""Sources in time, three of them, and how they are observed."""
+"""Three sources in time, and their nonlinear observation."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from solo_ldm.theorem.cases import CASES, Case
 
 NUM_SOURCES, NUM_OBSERVED = 3, 6
 
-# Conditional means: the slope, that of a source which depends on itself alone, and a rotation (60°
-# about the diagonal) that makes every source depend on all: one without noise is driven by others.
+# Conditional means: the slope, the slope of a source that depends on itself alone, and a rotation
+# (60° about the diagonal) by which every source depends on all: one without noise is still driven.
 _GAIN, _GAIN_ALONE = 1.0, 2.0
 _ROTATION = ((2 / 3, -1 / 3, 2 / 3), (2 / 3, 2 / 3, -1 / 3), (-1 / 3, 2 / 3, 2 / 3))
 
-# Of a bimodal residual: the distance of either mode from zero. The modes are Gaussians whose
-# variance makes that of the whole one.
+# Of a bimodal residual: the distance of either mode from zero. The modes are Gaussian, with the
+# variance that makes the total variance one.
 _MODE = 0.95
 
 # u(s2) = amplitude · cos(frequency · s2) of the shear, and radians per unit of radius of the swirl.
 _SHEAR_AMPLITUDE, _SHEAR_FREQUENCY = 1.2, 2.0
 _SWIRL = 0.5
 
-# Steps until the process is stationary: the slopes are below one, the noise forgets fast.
+# Steps until the process is stationary: it is bounded by tanh, and mixes fast.
 _BURN_IN = 40
 
 
 def shear(sources: Tensor, sign: float = 1.0) -> Tensor:
-    """Return (s1 ± u(s2), s2, s3): preserves volume, its inverse has the other sign."""
+    """Return (s1 ± u(s2), s2, s3), which preserves volume; its inverse has the other sign."""
     first, second, third = sources.unbind(dim=-1)
     moved = first + sign * _SHEAR_AMPLITUDE * torch.cos(_SHEAR_FREQUENCY * second)
     return torch.stack([moved, second, third], dim=-1)
@@ -38,7 +38,7 @@ def shear(sources: Tensor, sign: float = 1.0) -> Tensor:
 def swirl(sources: Tensor) -> Tensor:
     """Rotate (s1, s2) by an angle that grows with their radius.
 
-    It preserves volume, and the standard Gaussian distribution of the two.
+    It preserves volume, and the standard Gaussian distribution of (s1, s2).
     """
     first, second, third = sources.unbind(dim=-1)
     angle = _SWIRL * torch.hypot(first, second)
@@ -49,16 +49,16 @@ def swirl(sources: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Problem:
-    """A case's sources and their mixing; the mixing depends on the seed alone.
+    """The sources of a case and their mixing; the mixing depends on the seed alone.
 
     s' = m(s) + ε with unit variances of ε where there is noise, and
 
         m(s) = S( R tanh(S⁻¹ s) ),     S the shear, R a rotation
-        m_i(s) = 2 tanh(s_i) or 0       in cases that predict some sources alone
+        m_i(s) = 2 tanh(s_i) or 0       in cases that predict only some sources
 
-    With S in it, the means are such that in S⁻¹ s, too, the noise is additive where s2 has none.
-    Observed is x = Q [y; sin(W y + b)], y = swirl(s): injective, as Q is orthogonal, y among its
-    arguments, and the swirl has an inverse. √det(JᵀJ) ≥ 1 for its Jacobian J (6 × 3).
+    With S in the means, S⁻¹ s also has additive noise where s2 has none. The observations are
+    x = Q [y; sin(W y + b)], y = swirl(s). This is injective, as Q is orthogonal, y is one of its
+    arguments, and the swirl has an inverse. √det(JᵀJ) ≥ 1 for the Jacobian J (6 × 3).
 
     Args:
         name: of the case, in `CASES`.
@@ -77,11 +77,11 @@ class Problem:
 
     @property
     def case(self) -> Case:
-        """What the case changes."""
+        """The case of this name."""
         return CASES[self.name]
 
     def mean(self, sources: Tensor) -> Tensor:
-        """Return m(s), the conditional means (..., 3) of the sources that follow."""
+        """Return m(s), the conditional means (..., 3) of the next sources."""
         if self.case.predicted is not None:
             return _GAIN_ALONE * sources.tanh() * sources.new_tensor(self.case.predicted)
         rotation = sources.new_tensor(_ROTATION)
@@ -97,7 +97,7 @@ class Problem:
         return drawn * torch.tensor(self.case.noisy)
 
     def follow(self, sources: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw the sources (B, 3) that follow on others (B, 3)."""
+        """Draw the sources of the next step, given those of this one, (B, 3) each."""
         return self.mean(sources) + self.residuals(len(sources), generator)
 
     def pairs(self, num_samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""A case trained: an encoder and a predictor from scratch, and how far the sources are found."""
+"""One case trained: encoder and predictor from scratch, and how well the sources are recovered."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ from solo_ldm.theorem.alternatives import compare_losses, forward_loss, mean_los
 from solo_ldm.theorem.metrics import Recovery, affine_recovery
 from solo_ldm.theorem.problems import NUM_OBSERVED, NUM_SOURCES, Problem
 
-# Estimators that follow the entropy of latents, with settings that suit it. The log-determinant is
-# an upper bound, blind to all but covariances: the theorem says nothing of a loss with it.
+# Estimators with settings that suit latents of three dimensions; others of solo_ldm.entropy keep
+# those of ICA. The log-determinant is an upper bound that sees covariances alone: the theorem makes
+# no claim about a loss with it.
 ENTROPIES: dict[str, dict[str, Any]] = {
     "neighbour": {},
     "kernel": {"kernel_precision": 15.0},
     "logdet": {},
 }
-# Those that count the nats of all dimensions, where the log-density counts them per dimension.
-_OF_ALL_DIMENSIONS = ("kernel",)
 
-# Losses are compared on a part of the held-out ones, whole batches of the entropy.
+# Losses are compared on a part of the held-out pairs, in whole batches of the entropy estimate.
 _TRAINED_PAIRS, _HELD_OUT_PAIRS, _JUDGED_PAIRS = 40000, 8000, 2048
 _WARM_UP = 0.1
 _SIDE, _LINES, _POINTS, _SHOWN = 0.02, 11, 61, 500
@@ -37,7 +36,7 @@ _SIDE, _LINES, _POINTS, _SHOWN = 0.02, 11, 61, 500
 
 @dataclass(frozen=True)
 class Grid:
-    """Lines of constant s1 and s2 in the plane s3 = 0, and what became of them.
+    """Lines of constant s1 and s2 in the plane of the mean s3, and their images.
 
     Args:
         true: (2, lines, points, 2); first the lines of constant s1, then those of constant s2.
@@ -52,19 +51,19 @@ class Grid:
 
 @dataclass(frozen=True)
 class Trial:
-    """A case, a seed, and what came of it.
+    """The result of a case with a seed.
 
     Args:
         problem: sources and mixing.
         learned: from the latents, on held-out samples.
         untrained: from the latents before training.
         observed: from the observations.
-        gaps: of each alternative of the case, its loss less that of the sources.
-        learned_gap: the loss of what was learned, with its own predictor, less that of the sources.
+        gaps: the loss of each alternative of the case less that of the sources.
+        learned_gap: the loss of the learned latents and predictor less that of the sources.
         grid: for the picture.
-        sources: some held-out ones (B, 3).
-        recovered: of the same samples, (B, 3).
-        seconds: of all of it.
+        sources: some held-out samples (B, 3).
+        recovered: the same samples from the latents, (B, 3).
+        seconds: of the whole trial.
     """
 
     problem: Problem
@@ -80,7 +79,7 @@ class Trial:
 
 
 class Skip(nn.Module):
-    """A perceptron beside a linear map, the sum of both: y = A x + a + P(x).
+    """A linear map plus a perceptron: y = A x + a + P(x).
 
     Args:
         num_inputs: units.
@@ -107,22 +106,23 @@ class Skip(nn.Module):
 
 
 def build_objective(entropy: str, settings: Mapping[str, Any] | None = None) -> LDMObjective:
-    """Return −log N(z'; π(z), I) − H, a dimension, for latents of as many dimensions as sources.
+    """Return −log N(z'; π(z), I) − H per dimension, for latents of as many dimensions as sources.
 
     Args:
-        entropy: a name in `ENTROPIES`.
-        settings: the estimator's own.
+        entropy: a name in `solo_ldm.entropy.ENTROPIES` of an estimator with a value in nats.
+        settings: of the estimator, over those of `ENTROPIES`.
 
     Raises:
         ValueError: another name, or a setting that the estimator lacks or refuses.
     """
-    if entropy not in ENTROPIES:
-        raise ValueError(f"entropy: expected one of {', '.join(ENTROPIES)}, got {entropy!r}")
-    estimator = ica_entropy(entropy, {**ENTROPIES[entropy], **(settings or {})})
+    estimator = ica_entropy(entropy, {**ENTROPIES.get(entropy, {}), **(settings or {})})
     if estimator is None:
-        raise ValueError(f"entropy: expected an estimator, got {entropy!r}")
-    weight = 1.0 / NUM_SOURCES if entropy in _OF_ALL_DIMENSIONS else 1.0
-    # Precision ½ is unit variance of residuals. Any other would do: an encoder finds the scale.
+        raise ValueError(f"entropy: expected an estimator of solo_ldm.entropy, got {entropy!r}")
+    # Some values count the nats of all dimensions, others those of one, as the log-density does.
+    value = torch.zeros((), requires_grad=True)
+    nats = estimator.to_nats(value, num_samples=100, dim=NUM_SOURCES)
+    weight = float(torch.autograd.grad(nats, value)[0]) / NUM_SOURCES
+    # Precision ½ is unit variance of the residuals; another would only change the latents' scale.
     return LDMObjective(GaussianPlane(0.5), estimator, over="pooled", weight=weight)
 
 
@@ -138,21 +138,21 @@ def run_trial(
     device: str | torch.device = "cpu",
     on_step: Callable[[], None] = lambda: None,
 ) -> Trial:
-    """Train an encoder and a predictor on observations alone, then compare with the sources.
+    """Train an encoder and a predictor on observations alone, and compare with the sources.
 
     Args:
         problem: sources and mixing; its seed is also that of the networks and the samples.
-        steps: of Adam, with a warm-up and a cosine down to zero.
-        batch_size: pairs of neighbours in time a step.
-        lr: the largest learning rate.
+        steps: of Adam, with a warm-up and a cosine decay to zero.
+        batch_size: pairs of successive samples in a step.
+        lr: peak learning rate.
         hidden: units of each hidden layer.
         entropy: see `build_objective`.
-        entropy_kwargs: the estimator's own settings.
+        entropy_kwargs: settings of the estimator.
         device: to train on.
         on_step: called after each step.
 
     Raises:
-        ValueError: a setting that does not exist or fit; a loss that is not finite.
+        ValueError: a setting that is unknown or out of its range; latents that are not finite.
     """
     started = time.perf_counter()
     objective = build_objective(entropy, entropy_kwargs)
@@ -205,7 +205,7 @@ def run_trial(
 
 
 def _share(progress: float) -> float:
-    """Return the share of the largest learning rate."""
+    """Return the learning rate as a share of its peak."""
     if progress < _WARM_UP:
         return (progress + 1e-3) / _WARM_UP
     return 0.5 + 0.5 * math.cos(math.pi * (progress - _WARM_UP) / (1.0 - _WARM_UP))
@@ -220,7 +220,7 @@ def _grid(
     encoder: nn.Module,
     device: str | torch.device,
 ) -> Grid:
-    """Return the grid where all but some of the sources are."""
+    """Return a grid over the range of all but the outermost sources."""
     low, high = torch.quantile(sources[:, :2], torch.tensor([_SIDE, 1.0 - _SIDE]), dim=0)
     lines, points = torch.linspace(0, 1, _LINES), torch.linspace(0, 1, _POINTS)
     across, along = torch.meshgrid(lines, points, indexing="ij")

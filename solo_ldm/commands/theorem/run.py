@@ -1,101 +1,86 @@
-"""The theorem as a command: cases trained, compared with what it says of them, and drawn."""
+"""The theorem as a command: cases trained, compared with its claims, and drawn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from solo_ldm.commands.theorem.picture import write_picture
 from solo_ldm.commands.theorem.report import (
     content_of,
-    in_words,
     judge_all,
     print_theorem_summary,
+    verdict_of,
 )
 from solo_ldm.files import write_json
+from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.hardware import Hardware
+from solo_ldm.run.record import Outcome
 from solo_ldm.theorem.problems import Problem
 from solo_ldm.theorem.trial import Trial, build_objective, run_trial
 
-RESULTS, PICTURE = "results.json", "picture.png"
-
-_SETTINGS = ("steps", "batch_size", "lr", "hidden", "entropy")
+_SETTINGS = ("steps", "batch_size", "lr", "hidden", "entropy", "entropy_kwargs")
 
 
-@dataclass(frozen=True)
-class TheoremOutcome:
-    """What the command left behind.
-
-    Args:
-        folder: where its files are.
-        cases: the trials of each case, one a seed.
-        results: the content of results.json.
-    """
-
-    folder: Path
-    cases: dict[str, list[Trial]]
-    results: dict[str, Any]
-
-
-def run(cfg: DictConfig, console: Console | None = None) -> TheoremOutcome:
-    """Train every case with every seed, and compare with what the theorem says.
+def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
+    """Train every case with every seed, compare with what the theorem says, and report.
 
     Args:
         cfg: the completed configuration.
         console: where to print; standard output by default.
-
-    Returns:
-        The outcome.
-
-    Raises:
-        ValueError: in one line: a key or a value that does not fit, a training that diverged.
     """
     console = console or Console()
+    plain: Any = OmegaConf.to_container(cfg)
+    hardware = _hardware(cfg.accelerator)
+    cases = train_cases(plain, hardware.accelerator, console)
+    folder = Path(cfg.output)
+    results = content_of(plain, cases, hardware)
+    write_json(folder / "results.json", results)
+    verdict = verdict_of(judge_all(cases, cfg.threshold))
+    write_picture(folder / "picture.png", cases, cfg.threshold, verdict)
+    print_theorem_summary(cfg, cases, folder, console)
+    return Outcome(RunFolder(folder), results)
+
+
+def train_cases(cfg: dict[str, Any], device: str, console: Console) -> dict[str, list[Trial]]:
+    """Return the trials of each case, one for each seed.
+
+    Args:
+        cfg: the completed configuration.
+        device: to train on.
+        console: where to show the progress.
+    """
     settings = {key: cfg[key] for key in _SETTINGS}
-    settings["entropy_kwargs"] = dict(cfg.entropy_kwargs)
-    build_objective(cfg.entropy, settings["entropy_kwargs"])
-    device = _device(cfg.accelerator)
-    cases: dict[str, list[Trial]] = {name: [] for name in cfg.cases}
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    total = cfg.steps * len(cfg.cases) * len(cfg.seeds)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    build_objective(cfg["entropy"], cfg["entropy_kwargs"])  # refused before the first training
+    cases: dict[str, list[Trial]] = {name: [] for name in cfg["cases"]}
+    total = cfg["steps"] * len(cases) * len(cfg["seeds"])
+    with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("training", total=total)
-        for name in cfg.cases:
-            for seed in cfg.seeds:
-                progress.update(task, description=f"{name}, seed {seed}")
-                problem = Problem(name, seed)
-                trial = run_trial(
-                    problem, **settings, device=device, on_step=lambda: progress.advance(task)
-                )
-                cases[name].append(trial)
-                if not console.is_terminal:
-                    line = f"{name}, seed {seed}: R² {trial.learned.r2:.3f}, {trial.seconds:.1f} s"
-                    console.print(line, highlight=False, soft_wrap=True)
-    folder = Path(cfg.folder)
-    results = content_of(cfg, cases, device)
-    write_json(folder / RESULTS, results)
-    verdict = in_words(judge_all(cases, cfg.threshold))
-    write_picture(folder / PICTURE, cases, cfg.threshold, verdict)
-    print_theorem_summary(cfg, cases, folder, [RESULTS, PICTURE], console)
-    return TheoremOutcome(folder, cases, results)
+        for name, seed in ((name, seed) for name in cases for seed in cfg["seeds"]):
+            progress.update(task, description=f"{name}, seed {seed}")
+            trial = run_trial(
+                Problem(name, seed),
+                **settings,
+                device=device,
+                on_step=lambda: progress.advance(task),
+            )
+            cases[name].append(trial)
+            if not console.is_terminal:
+                line = f"{name}, seed {seed}: R² {trial.learned.r2:.3f}, {trial.seconds:.1f} s"
+                console.print(line, highlight=False, soft_wrap=True)
+    return cases
 
 
-def _device(accelerator: str) -> str:
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "cuda"
-    # Distances and neighbours are taken in float64, which Apple's MPS lacks: asked for alone.
-    if accelerator == "mps" and torch.backends.mps.is_available():
-        return "mps"
-    return "cpu"
+def _hardware(wanted: str) -> Hardware:
+    accelerator = "cpu"
+    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        accelerator = "cuda"
+    # Entropies are computed in float64, which Apple's MPS lacks: only on request.
+    if wanted == "mps" and torch.backends.mps.is_available():
+        accelerator = "mps"
+    return Hardware(accelerator, 1, "auto", "32-true", False, 1, ())

@@ -1,35 +1,34 @@
-"""The schema of the theorem as a check; nothing here imports torch."""
+"""The keys of `solo-ldm theorem`; nothing here imports torch."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig
 
-from solo_ldm.run.configuration import assert_choice, merge
+from solo_ldm.config.schema import as_lists, check_distinct, choice, complete, mapping, number
 
 CASES = ("holds", "non_gaussian", "singular", "blind")
-ENTROPIES = ("neighbour", "kernel", "logdet")
-ACCELERATORS = ("auto", "gpu", "cuda", "mps", "cpu")
 
 
 @dataclass
 class TheoremConfig:
     """A whole configuration. The defaults are in configs/theorem.yaml."""
 
-    cases: list[str] = MISSING
-    seeds: list[int] = MISSING
-    steps: int = MISSING
-    batch_size: int = MISSING
-    lr: float = MISSING
-    hidden: int = MISSING
+    ALIASES: ClassVar[dict[str, str]] = {"folder": "output"}
+
+    cases: list[str] = choice(*CASES)
+    seeds: list[int] = number(0)
+    steps: int = number(1)
+    batch_size: int = number(8)
+    lr: float = number(above=0)
+    hidden: int = number(1)
     entropy: str = MISSING
-    entropy_kwargs: dict[str, Any] = field(default_factory=dict)
-    threshold: float = MISSING
-    accelerator: str = MISSING
-    folder: str = MISSING
+    entropy_kwargs: dict[str, Any] = mapping()
+    threshold: float = number(above=0)
+    accelerator: str = choice("auto", "gpu", "cuda", "mps", "cpu")
+    output: str = MISSING
 
 
 def complete_theorem(cfg: DictConfig) -> DictConfig:
@@ -44,31 +43,9 @@ def complete_theorem(cfg: DictConfig) -> DictConfig:
     Raises:
         ValueError: one line naming the key that is unknown, missing or has a wrong value.
     """
-    cfg = cfg.copy()
+    cfg = complete(as_lists(cfg, "cases", "seeds"), TheoremConfig, "theorem.yaml")
     for key in ("cases", "seeds"):
-        value = OmegaConf.select(cfg, key)
-        if value is not None and not OmegaConf.is_list(value):
-            OmegaConf.update(cfg, key, [value], force_add=True)
-    merged = merge(cfg, TheoremConfig, "theorem.yaml")
-    assert_choice(merged, "entropy", ENTROPIES)
-    assert_choice(merged, "accelerator", ACCELERATORS)
-    for key in ("cases", "seeds"):
-        if not merged[key]:
-            raise ValueError(f"{key}: expected at least one, got an empty list")
-        value, count = Counter(merged[key]).most_common(1)[0]
-        if count > 1:
-            raise ValueError(f"{key}: {value} is listed {count} times: list it once")
-    for case in merged.cases:
-        if case not in CASES:
-            raise ValueError(f"cases: expected some of {', '.join(CASES)}; got {case!r}")
-    if min(merged.seeds) < 0:
-        raise ValueError(f"seeds: expected numbers from 0, got {min(merged.seeds)}")
-    for key, low in (("steps", 1), ("batch_size", 8), ("hidden", 1)):
-        if merged[key] < low:
-            raise ValueError(f"{key}: expected at least {low}, got {merged[key]}")
-    if not merged.lr > 0:
-        raise ValueError(f"lr: expected a positive number, got {merged.lr}")
-    if not 0 < merged.threshold < 1:
-        raise ValueError(f"threshold: expected an R² between 0 and 1, got {merged.threshold}")
-    plain = OmegaConf.create(OmegaConf.to_container(merged))
-    return plain  # pyright: ignore[reportReturnType]
+        check_distinct(key, cfg[key])
+    if not cfg.threshold < 1:
+        raise ValueError(f"threshold: expected an R² between 0 and 1, got {cfg.threshold}")
+    return cfg
