@@ -1,4 +1,4 @@
-"""How good the latents of a run are: decoding, intervals, identifiability, inferred noise."""
+"""What the latents of a run encode: decoding, intervals, identifiability, inferred noise."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from predictive.decoding.smoothing import smooth_causally
 from predictive.filtered import Filtered, filter_sequences
 from predictive.method import PredictiveMethod
 
-# Targets that tell about the observation, not about what the latents stand for.
+# Targets that describe the observation rather than what the latents encode.
 _NOT_DECODED = ("noise_variance", "jump", "direction", "speed", "phase_position")
 NOISE = "noise_variance"
 
-# Names of what targets are decoded from.
+# Names of features that targets are decoded from.
 LATENT_STATE, SPIKES = "latent state", "spikes"
 
-# Decoders are fitted on at most that many bins; more do not change their R².
+# Decoders are fitted on at most this many bins; more do not change their R².
 _MOST_BINS = 60_000
 _LEVEL = 0.95  # of the intervals
-# Every fourth of twenty stretches of training time is kept to measure a decoder's errors on.
+# Every fourth of twenty stretches of training time is the calibration set of the intervals.
 _STRETCHES, _EVERY = 20, 4
 
 
@@ -81,21 +81,33 @@ class Assessment:
 
 
 def targets_to_decode(cfg: DictConfig, data: TimeSeriesData) -> list[str]:
-    """Return the names of the targets to decode.
+    """Return the names of the targets to decode: those configured, or all of the latent causes."""
+    if cfg.evaluation.targets is not None:
+        return list(cfg.evaluation.targets)
+    return [name for name in data.train.targets if name not in _NOT_DECODED]
+
+
+def check_targets(cfg: DictConfig, data: TimeSeriesData) -> None:
+    """Check that the data has the targets that are to be evaluated.
 
     Raises:
-        ValueError: the data has no target of a configured name.
+        ValueError: a configured target that the data lacks, or too few sequences to identify one.
     """
-    known = list(data.train.targets)
-    if cfg.evaluation.targets is None:
-        return [name for name in known if name not in _NOT_DECODED]
-    wanted = [*cfg.evaluation.targets]
-    for name in wanted:
+    known, identify = list(data.train.targets), cfg.evaluation.identify
+    wanted = [("targets", name) for name in targets_to_decode(cfg, data)]
+    if identify is not None:
+        wanted.append(("identify", identify))
+    for key, name in wanted:
         if name not in known:
             raise ValueError(
-                f"evaluation.targets names {name}: the data has {', '.join(known) or 'no targets'}"
+                f"evaluation.{key}: expected targets of the data ({', '.join(known) or 'none'}), "
+                f"got {name}"
             )
-    return wanted
+    if identify is not None and len(data.held_out) < 2:
+        raise ValueError(
+            "evaluation.identify: expected at least 2 held-out sequences, some to fit on and some "
+            f"to score on, got {len(data.held_out)}"
+        )
 
 
 def assess(
@@ -104,7 +116,7 @@ def assess(
     untrained: dict[str, Tensor],
     data: TimeSeriesData,
     device: torch.device,
-    tell: Callable[[str], Any] = lambda what: None,
+    progress: Callable[[str], Any] = lambda what: None,
 ) -> Assessment:
     """Measure a trained method on held-out sequences.
 
@@ -114,9 +126,9 @@ def assess(
         untrained: its state before training.
         data: the data set.
         device: what to compute on.
-        tell: called with what is being computed.
+        progress: called with what is being computed.
     """
-    tell("latents")
+    progress("latents")
     train = filter_sequences(method, _at_most(data.train, _MOST_BINS), device)
     held_out = filter_sequences(method, data.held_out, device)
     scores, intervals = {}, {}
@@ -129,7 +141,7 @@ def assess(
         found["untrained state"] = part.rows(part.states)
     features = {name: (fitted_on[name], scored_on[name]) for name in fitted_on}
     for name in targets_to_decode(cfg, data):
-        tell(f"decoding {name}")
+        progress(f"decoding {name}")
         pair = (
             train.rows(train.sequences.targets[name]),
             held_out.rows(data.held_out.targets[name]),
@@ -137,13 +149,13 @@ def assess(
         scores[name] = decode(
             features, pair, tuple(cfg.evaluation.kinds), train.groups(), seed=cfg.seed
         )
-        tell(f"interval of {name}")
+        progress(f"interval of {name}")
         interval = _interval(name, train, held_out, cfg)
         if interval is not None:
             intervals[name] = interval
     before = after = None
     if cfg.evaluation.identify is not None:
-        tell("identifiability")
+        progress("identifiability")
         before, after = (_identify(part, cfg.evaluation.identify) for part in (first[1], held_out))
     return Assessment(
         train, held_out, scores, intervals, before, after, noise_correlation(held_out)
@@ -151,9 +163,9 @@ def assess(
 
 
 def noise_correlation(filtered: Filtered) -> float | None:
-    """Return Pearson's correlation of inferred and true noise variance; None without one of them.
+    """Return Pearson's correlation of inferred and true noise variance; None where undefined.
 
-    The inferred one is the mean over latent dimensions.
+    The inferred variance is the mean over latent dimensions.
     """
     inferred, targets = filtered.observation_noise, filtered.sequences.targets
     if inferred is None or NOISE not in targets or inferred.shape[1] == 1:
@@ -167,14 +179,14 @@ def noise_correlation(filtered: Filtered) -> float | None:
 
 
 def _features(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> dict[str, Tensor]:
-    """Return what targets are decoded from, rows of bins by name."""
+    """Return the features that targets are decoded from, rows of bins by name."""
     found = {
         LATENT_STATE: filtered.rows(filtered.states),
         "latents": filtered.rows(filtered.latents),
     }
     if data.kind == "spikes":
         sequences = filtered.sequences
-        # As for the encoder: the square root evens out the variance of counts.
+        # As in the encoder, the square root stabilises the variance of counts.
         found[SPIKES] = filtered.rows(sequences.inputs.sqrt())
         for seconds in cfg.evaluation.smoothing_seconds:
             smooth = smooth_causally(
@@ -187,28 +199,35 @@ def _features(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> dict
 def _interval(
     name: str, train: Filtered, held_out: Filtered, cfg: DictConfig
 ) -> DecodedTarget | None:
-    """Decode a target from the latent state with an interval; errors are measured apart.
+    """Decode a target from the latent state with an interval, calibrated on training bins.
 
-    None where too few training bins can be kept for that.
+    None where the calibration set is too small.
     """
     kind = "mlp" if "mlp" in cfg.evaluation.kinds else "linear"
     groups = train.groups()
     stretch = groups * _STRETCHES // max(1, len(train.sequences))
-    apart = stretch % _EVERY == _EVERY - 1
-    if not bool(apart.any()):
-        # So few sequences that time has to be cut within them.
+    calibration = stretch % _EVERY == _EVERY - 1
+    if not bool(calibration.any()):
+        # With few sequences, time is divided within them.
         stretch = torch.arange(len(groups)) * _STRETCHES // len(groups)
-        apart = stretch % _EVERY == _EVERY - 1
+        calibration = stretch % _EVERY == _EVERY - 1
     states, targets = train.rows(train.states), train.rows(train.sequences.targets[name])
-    if int(torch.isfinite(targets[apart]).all(dim=1).sum()) < fewest_calibration_bins(_LEVEL):
+    if int(torch.isfinite(targets[calibration]).all(dim=1).sum()) < fewest_calibration_bins(_LEVEL):
         return None
     if kind == "linear":
-        fitted = fit_linear(states[~apart], targets[~apart], groups=groups[~apart])
+        fitted = fit_linear(
+            states[~calibration], targets[~calibration], groups=groups[~calibration]
+        )
     else:
-        fitted = fit_mlp(states[~apart], targets[~apart], seed=cfg.seed, groups=groups[~apart])
+        fitted = fit_mlp(
+            states[~calibration], targets[~calibration], seed=cfg.seed, groups=groups[~calibration]
+        )
     factor = None if train.state_factor is None else train.rows(train.state_factor)
     residual = fit_residual(
-        fitted, states[apart], None if factor is None else factor[apart], targets[apart]
+        fitted,
+        states[calibration],
+        None if factor is None else factor[calibration],
+        targets[calibration],
     )
     factor = None if held_out.state_factor is None else held_out.rows(held_out.state_factor)
     interval = with_interval(fitted, held_out.rows(held_out.states), factor, residual, _LEVEL)
@@ -225,7 +244,7 @@ def _identify(filtered: Filtered, target: str) -> Identifiability:
 
 
 def _at_most(sequences: Sequences, most_bins: int) -> Sequences:
-    """Return sequences, spread evenly over the set, that have at most so many bins together."""
+    """Return sequences, evenly spaced in the set, with at most so many bins in all."""
     total = int(sequences.lengths.sum())
     if total <= most_bins:
         return sequences

@@ -1,4 +1,4 @@
-"""A method's latents and states over whole sequences, and bins of them as rows."""
+"""Latents and states of whole sequences, and their bins as rows."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MOST_VALUES = 50_000_000
 
 @dataclass(frozen=True, eq=False)
 class Filtered:
-    """What a method makes of sequences, on the CPU, detached.
+    """Latents, predictions and states of sequences, on the CPU, detached.
 
     Args:
-        sequences: what was filtered.
+        sequences: the inputs.
         latents: f(x), (N, T, m).
         predicted_mean: of z_t given z_<t, (N, T, m).
         predicted_variance: the same, with the observation noise.
@@ -54,7 +54,7 @@ class Filtered:
         return torch.arange(samples)[:, None].expand(samples, steps)[self.known]
 
     def spread(self, rows: Tensor) -> Tensor:
-        """Lay rows (M, k) out over sequences again, (N, T, k), NaN where there is no bin."""
+        """Return rows (M, k) as sequences (N, T, k), NaN where there is no bin."""
         laid = torch.full((*self.known.shape, rows.shape[1]), torch.nan, dtype=rows.dtype)
         laid[self.known] = rows
         return laid
@@ -64,7 +64,7 @@ class Filtered:
 def filter_sequences(
     method: PredictiveMethod, sequences: Sequences, device: torch.device
 ) -> Filtered:
-    """Run a method over whole sequences, some at a time.
+    """Run a method over whole sequences, in batches.
 
     Args:
         method: left in evaluation mode, on the device.
@@ -97,7 +97,7 @@ def filter_sequences(
 
 
 def _together(parts: list[Tensor], sizes: list[int]) -> Tensor | None:
-    """Join what was found of parts of the given sizes; what all samples share stays one."""
+    """Join parts of the given sizes; a value shared by all samples keeps one row."""
     if not parts:
         return None
     shared = [len(part) == 1 and size > 1 for part, size in zip(parts, sizes, strict=True)]

@@ -14,12 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from predictive.commands.predictive.run import build_data, build_method, for_method
 from predictive.configuration import complete_predictive, plain
 from predictive.data.sequences import Sequences
 from predictive.evaluation import LATENT_STATE, assess
 from predictive.method import PredictiveMethod
 from predictive.predictors import Forecast
+from predictive.training import build_data, build_method, for_method
 from solo_ldm.files import write_atomically
 from solo_ldm.run.folder import identity
 from solo_ldm.run.hardware import Hardware, resolve_hardware

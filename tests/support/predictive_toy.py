@@ -8,7 +8,7 @@ import torch
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
-from predictive.commands.predictive.run import for_method
+from predictive.training import for_method
 from predictive.configuration import complete_predictive
 from predictive.data.sequences import Segment, Sequences, pad
 from predictive.method import PredictiveMethod

@@ -15,12 +15,13 @@ from rich.table import Table
 from torch import Tensor
 
 from predictive.commands.predictive.results import score_content
-from predictive.commands.predictive.run import build_data, build_method, document, train
+from predictive.commands.predictive.run import document
 from predictive.data.sequences import TimeSeriesData
 from predictive.decoding.intervals import Coverage, coverage
 from predictive.decoding.score import CombinedScore, combine_folds
 from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess
 from predictive.pictures import Decoded, DecodedPosition, Score, write_position, write_scores
+from predictive.training import build_data, build_method, train
 from solo_ldm.files import write_json
 from solo_ldm.run.folder import (
     RunFolder,
@@ -31,14 +32,13 @@ from solo_ldm.run.folder import (
     save_args,
 )
 from solo_ldm.run.hardware import Hardware, resolve_hardware
-from solo_ldm.run.provenance import commit, hardware_name, versions
-from solo_ldm.run.record import Outcome
+from solo_ldm.run.record import Outcome, print_summary, provenance
 from solo_ldm.run.resume import load_checkpoint
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One fold: its data, its run and what was measured of it."""
+    """One fold: its data, its run and its evaluation."""
 
     data: TimeSeriesData
     folder: RunFolder
@@ -49,8 +49,8 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     """Decode targets from latents and from spikes, each bin held out once.
 
     For each fold a method is trained on the other blocks, without their targets, and decoders are
-    fitted there; finished runs of the same configuration are used again. What was trained is an
-    ordinary run with a folder of its own.
+    fitted there. Each fold is an ordinary run with a folder of its own; finished runs of the same
+    configuration are reused.
 
     Args:
         cfg: the completed configuration.
@@ -67,20 +67,22 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     count = cfg.data.get("folds")
     if count is None or cfg.data.get("split", "blocks") != "blocks":
         raise ValueError(
-            f"decode needs data in folds, data.dataset={cfg.data.dataset} as configured has none: "
-            "use data=place_cells, or data=recording with data.split=blocks"
+            "data.folds: expected data in folds, got none for "
+            f"data.dataset={cfg.data.dataset}; use data=place_cells, or data=recording with "
+            "data.split=blocks"
         )
     if cfg.resume_from_checkpoint is not None:
         raise ValueError(
-            "decode trains a method for each fold, which resume_from_checkpoint would let see the "
-            "others' blocks: leave it out; unfinished folds continue by themselves"
+            "resume_from_checkpoint: expected null, as one checkpoint for all folds would have "
+            f"seen their held-out blocks, got {cfg.resume_from_checkpoint}; unfinished folds "
+            "continue by themselves"
         )
     if not cfg.evaluation.kinds:
-        raise ValueError("decode needs evaluation.kinds, e.g. [linear, mlp]; got none")
+        raise ValueError("evaluation.kinds: expected at least one of linear, mlp, got none")
     hardware = resolve_hardware(cfg)
     if hardware.num_processes > 1:
-        raise ValueError(f"decode takes one device, got {hardware.num_processes}: set devices=1")
-    # The fold asked for does not matter: all are.
+        raise ValueError(f"devices: expected 1 for decode, got {hardware.num_processes}")
+    # data.fold has no effect: all folds are held out in turn.
     content = {"folds": count, **identity(cfg, ["data.fold"])}
     folder = choose_folder(cfg, "decode", content)
     folds: list[Fold] = []
@@ -91,19 +93,19 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
             return None
         if fold.assessment.scores.keys() != fold.assessment.intervals.keys():
             raise ValueError(
-                f"fold {number} has too few bins to measure the errors of a decoder on: fewer folds"
-                ", or a longer recording"
+                f"data.folds: expected enough bins for a calibration set in fold {number}, got too "
+                "few; use fewer folds or a longer recording"
             )
         folds.append(fold)
     save_args(folder, cfg)
     results = _documented(cfg, folds, hardware, folder)
     write_json(folder.results, results)
-    _print(results, folder, console)
+    _report(results, folder, console)
     return Outcome(folder, results)
 
 
 def _fold(cfg: DictConfig, number: int, hardware: Hardware, console: Console) -> Fold | None:
-    """Train and measure one fold, or measure what an earlier command trained."""
+    """Evaluate one fold, trained now or by an earlier command."""
     cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # pyright: ignore[reportAssignmentType]
     cfg.data.fold = number
     data = build_data(cfg)
@@ -123,7 +125,7 @@ def _fold(cfg: DictConfig, number: int, hardware: Hardware, console: Console) ->
     trained = train(cfg, data, hardware, folder, console)
     if trained is None:
         return None
-    _, assessment = document(*trained, console)
+    _, assessment = document(trained, console)
     return Fold(data, folder, assessment)
 
 
@@ -153,9 +155,7 @@ def _documented(
         "data": folds[0].data.description,
         "folds": [str(fold.folder.path) for fold in folds],
         "seed": cfg.seed,
-        "hardware": hardware_name(hardware),
-        "versions": versions(),
-        "commit": commit(),
+        **provenance(hardware),
         "results": {
             target: {
                 "scores": [_content(one) for one in combined[target]],
@@ -206,7 +206,7 @@ def _coverage(folds: list[Fold], target: str) -> Coverage:
 def _over_time(
     folds: list[Fold], target: str, scores: list[CombinedScore], covered: dict[str, Coverage]
 ) -> DecodedPosition:
-    """Lay the held-out sequences of all folds out in the order of time."""
+    """Return the held-out sequences of all folds in the order of time."""
     columns: dict[str, list[Tensor]] = {}
     for fold in folds:
         held_out = fold.assessment.held_out
@@ -238,7 +238,7 @@ def _over_time(
         for features in (LATENT_STATE, SPIKES)
     }
     return DecodedPosition(
-        # Bins after the end of a sequence have no time; nothing is drawn there.
+        # Padded bins have no time; nothing is drawn there.
         torch.nan_to_num(padded["seconds"][..., 0], nan=0.0),
         padded["true"],
         Decoded(
@@ -254,27 +254,22 @@ def _over_time(
     )
 
 
-def _print(results: dict[str, Any], folder: RunFolder, console: Console) -> None:
+def _report(results: dict[str, Any], folder: RunFolder, console: Console) -> None:
+    rows = []
     for target, found in results["results"].items():
         table = Table(title=f"{target} on held-out time, {len(results['folds'])} folds")
         for name in ("decoded from", "decoder", "R²", "folds ±", "null at most", "median error"):
             table.add_column(name, justify="left" if name.startswith("decode") else "right")
         best = max(one["r2"] for one in found["scores"])
         for one in found["scores"]:
-            mark = "bold green" if one["r2"] == best else ""
-            table.add_row(
-                one["features"],
-                one["decoder"],
-                f"[{mark}]{one['r2']:.3f}[/]" if mark else f"{one['r2']:.3f}",
-                f"{one['spread']:.3f}",
-                f"{one['null_high']:.3f}",
-                f"{one['median_absolute_error']:.3f}",
-            )
+            numbers = (one[key] for key in ("r2", "spread", "null_high", "median_absolute_error"))
+            r2, *others = (f"{number:.3f}" for number in numbers)
+            r2 = f"[bold green]{r2}[/]" if one["r2"] == best else r2
+            table.add_row(one["features"], one["decoder"], r2, *others)
         console.print(table)
-        console.print(
-            f"{100 * found['coverage']:.1f} % of held-out bins lie in the 95 % interval of the "
-            f"{target} decoded from the latent state"
-        )
-    pictures = ", ".join(sorted(path.name for path in folder.path.glob("*.png")))
-    console.print(f"in {folder.path}: results.json, {pictures}", soft_wrap=True)
-    console.print("next: your recording: solo-ldm decode --config-name recording data.path=FILE")
+        inside = f"{100 * found['coverage']:.1f} % of held-out bins lie in the 95 % interval"
+        rows.append((target, f"{inside} of the {target} decoded from the latent state"))
+    pictures = sorted(path.name for path in folder.path.glob("*.png"))
+    rows.append(("files", ", ".join([folder.results.name, *pictures])))
+    follow_ups = ["solo-ldm decode --config-name recording data.path=FILE  # your recording"]
+    print_summary(console, results["data"], rows, folder.path, follow_ups)

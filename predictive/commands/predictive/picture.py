@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from predictive.commands.predictive.results import PredictiveRun
 from predictive.data.sequences import TimeSeriesData
 from predictive.decoding.score import DecodingScore
 from predictive.evaluation import LATENT_STATE, NOISE, SPIKES, Assessment
@@ -32,6 +31,7 @@ from predictive.pictures import (
     write_scores,
     write_space,
 )
+from predictive.training import PredictiveRun
 
 
 def write_pictures(run: PredictiveRun, assessment: Assessment) -> None:
@@ -70,15 +70,15 @@ def write_pictures(run: PredictiveRun, assessment: Assessment) -> None:
 
 def history_of(run: PredictiveRun, assessment: Assessment) -> TrainingHistory:
     """Return the history of training for its picture."""
-    logger = run.metrics
-    online = {name: logger.column(f"val_{name}_r2") for name in run.cfg.decoders}
+    metrics = run.metrics
+    online = {name: metrics.column(f"val_{name}_r2") for name in run.cfg.decoders}
     rows = [] if run.cosines is None else run.cosines.rows
     before, after = assessment.before, assessment.after
     return TrainingHistory(
-        epochs=[epoch + 1 for epoch in sorted(logger.rows)],
-        loss=logger.column("train_ldm_loss"),
-        log_prob=logger.column("train_log_prob"),
-        entropy=logger.column("train_entropy"),
+        epochs=[epoch + 1 for epoch in sorted(metrics.rows)],
+        loss=metrics.column("train_ldm_loss"),
+        log_prob=metrics.column("train_log_prob"),
+        entropy=metrics.column("train_entropy"),
         r2={name: values for name, values in online.items() if values},
         cosine_steps=[row["step"] for row in rows],
         cosine=[row["marginal"] for row in rows],

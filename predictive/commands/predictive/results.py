@@ -1,52 +1,20 @@
-"""What results.json says of a predictive run."""
+"""The results of a predictive run: the content of results.json, and a summary to read."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from rich.console import Console
 
-from predictive.commands.predictive.gradients import CompareEntropyGradients
-from predictive.data.sequences import TimeSeriesData
 from predictive.decoding.identifiability import Identifiability
 from predictive.decoding.score import DecodingScore
 from predictive.evaluation import Assessment
-from predictive.method import PredictiveMethod
-from solo_ldm.run.callbacks.progress import TrainingClock
-from solo_ldm.run.folder import RunFolder
-from solo_ldm.run.hardware import Hardware
-from solo_ldm.run.metrics import MetricsCSV
-from solo_ldm.run.provenance import commit, hardware_name, versions
+from predictive.training import PredictiveRun
+from solo_ldm.run.record import print_summary, provenance
 
 _TERMS = ("train_ldm_loss", "train_log_prob", "train_entropy")
-
-
-@dataclass(frozen=True)
-class PredictiveRun:
-    """A run after training.
-
-    Args:
-        cfg: the completed configuration.
-        method: the trained method.
-        data: its data.
-        hardware: what it was trained on.
-        folder: its folder.
-        logger: its metrics over epochs.
-        clock: its training time.
-        cosines: of the entropies' gradients, if asked for.
-    """
-
-    cfg: DictConfig
-    method: PredictiveMethod
-    data: TimeSeriesData
-    hardware: Hardware
-    folder: RunFolder
-    logger: MetricsCSV
-    clock: TrainingClock
-    cosines: CompareEntropyGradients | None
 
 
 def content_of(run: PredictiveRun, assessment: Assessment) -> dict[str, Any]:
@@ -68,12 +36,9 @@ def content_of(run: PredictiveRun, assessment: Assessment) -> dict[str, Any]:
         },
         "epochs": cfg.max_epochs,
         "seed": cfg.seed,
-        "hardware": hardware_name(run.hardware),
+        **provenance(run.hardware),
         "num_processes": run.hardware.num_processes,
         "precision": run.hardware.precision,
-        "versions": versions(),
-        "commit": commit(),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(run.clock.seconds, 3),
         "final_terms": {name.removeprefix("train_"): last[name] for name in _TERMS},
         "results": {
@@ -130,3 +95,41 @@ def _identified(found: Identifiability | None) -> dict[str, float] | None:
         return None
     rotation = {} if found.procrustes is None else {"procrustes_r2": found.procrustes.r2}
     return {"affine_r2": found.to_true.r2, "affine_r2_back": found.to_recovered.r2, **rotation}
+
+
+def report(run: PredictiveRun, results: dict[str, Any], console: Console) -> None:
+    """Print what was made, how good it is, where it is and what to run next."""
+    rows = [("trained", f"{results['epochs']} epochs in {results['seconds']:.0f} s")]
+    found = results["results"]
+    for target, scores in found["decoding"].items():
+        rows += [
+            (
+                target,
+                f"[bold green]R² {score['r2']:.3f}[/] from {score['features']}, "
+                f"{score['decoder']} (null at most {score['null_high']:.3f})",
+            )
+            for score in scores
+        ]
+    for target, interval in found["intervals"].items():
+        inside = f"{100 * interval['coverage']:.1f} % of held-out bins in the 95 % interval"
+        rows.append((target, inside))
+    if found["noise_correlation"] is not None:
+        rows.append(("noise", f"inferred against true: r = {found['noise_correlation']:.3f}"))
+    if found["identifiability"] is not None:
+        before, after = (found["identifiability"][when] for when in ("before", "after"))
+        first = f"{before['affine_r2']:.3f} before training, " if before else ""
+        rows.append(("affine R²", f"{first}[bold green]{after['affine_r2']:.3f}[/] after"))
+    folder = run.folder
+    rows.append(("files", ", ".join([folder.results.name, folder.metrics.name, "checkpoints/"])))
+    pictures = sorted(path.name for path in folder.path.glob("*.png"))
+    if pictures:
+        rows.append(("pictures", ", ".join(pictures)))
+    other = "neighbour" if run.cfg.objective.entropy == "stop_gradient" else "stop_gradient"
+    follow_ups = [
+        f"the same command with objective.entropy={other}",
+        "solo-ldm predictive --config-name recording data.path=FILE  # your recording",
+    ]
+    if run.data.kind == "spikes":
+        follow_ups.insert(0, "solo-ldm decode --config-name ...  # the same over all folds")
+    title = f"{results['method']} on {results['data']}"
+    print_summary(console, title, rows, folder.path, follow_ups)

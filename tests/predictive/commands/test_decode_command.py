@@ -13,7 +13,7 @@ from rich.console import Console
 
 from predictive.commands.decode import decode as decode_folds
 from predictive.commands.decode import run as folds_module
-from predictive.commands.predictive.run import build_data
+from predictive.training import build_data
 from predictive.configuration import complete_predictive
 from solo_ldm.cli import main
 from solo_ldm.run.folder import RunFolder

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from predictive.commands.predictive.gradients import (
+from predictive.gradients import (
     CompareEntropyGradients,
     entropy_gradient_cosines,
     plug_in_entropy,

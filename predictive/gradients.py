@@ -1,4 +1,4 @@
-"""What is watched while a predictive method trains."""
+"""Whether the gradients of two entropies agree while a predictive method trains."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from predictive.predictors import Forecast
 
 
 class CompareEntropyGradients(Callback):
-    """Log how alike the gradients of two entropies are: nearest-neighbour and stop-gradient.
+    """Log the cosine between the gradients of the nearest-neighbour and stop-gradient entropies.
 
-    The stop-gradient loss has the plug-in entropy −log N(z_t; ẑ_t, S_t), predictions detached, in
-    place of an estimate. Its gradient over the encoder's parameters is compared with that of the
-    nearest-neighbour estimate of H[z_t], and of H[z_t | z_{t−1}], by their cosine.
+    The entropy of the stop-gradient loss is the plug-in estimate −log N(z_t; ẑ_t, S_t) with
+    detached predictions. Its gradient over the encoder's parameters is compared with those of the
+    nearest-neighbour estimates of H[z_t] and of H[z_t | z_{t−1}].
 
     Args:
         every: steps between comparisons.
@@ -38,13 +38,13 @@ class CompareEntropyGradients(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Compare on the first batch of the step that is about to be taken."""
+        """Compare on the first batch of a step, before it."""
         step = trainer.global_step
         seen = bool(self.rows) and self.rows[-1]["step"] == step
         if step % self.every or seen or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, PredictiveMethod)
-        # Other random numbers are drawn than without this callback, were they not put back.
+        # The random numbers of training stay as they are without this callback.
         device = pl_module.device
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), torch.enable_grad():
@@ -52,11 +52,11 @@ class CompareEntropyGradients(Callback):
         self.rows.append({"step": float(step), **found})
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was found, to be continued with the run."""
+        """Return the cosines so far, to continue with the run."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what was found."""
+        """Restore the cosines so far."""
         self.rows = state_dict["rows"]
 
 

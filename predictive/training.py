@@ -1,0 +1,165 @@
+"""From a completed configuration to data, a method and a trained run: below every command."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import lightning.pytorch as pl
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from torch import Tensor
+
+from predictive.configuration import plain
+from predictive.data.module import SequenceModule
+from predictive.data.registry import DATASETS
+from predictive.data.sequences import TimeSeriesData
+from predictive.evaluation import check_targets
+from predictive.gradients import CompareEntropyGradients
+from predictive.method import PredictiveMethod
+from predictive.objective import PredictiveObjective
+from solo_ldm.optim.optimizers import check_optimizer
+from solo_ldm.run.callbacks.progress import ShowProgress, TrainingClock
+from solo_ldm.run.fit import fit
+from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.hardware import Hardware
+from solo_ldm.run.metrics import MetricsCSV
+from solo_ldm.weights.published import resolve_checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class PredictiveRun:
+    """A run after training.
+
+    Args:
+        cfg: the completed configuration.
+        method: the trained method.
+        untrained: its state before training.
+        data: its data.
+        hardware: what it was trained on.
+        folder: its folder.
+        metrics: of each epoch.
+        clock: its training time.
+        cosines: of the entropies' gradients, if they were compared.
+    """
+
+    cfg: DictConfig
+    method: PredictiveMethod
+    untrained: dict[str, Tensor]
+    data: TimeSeriesData
+    hardware: Hardware
+    folder: RunFolder
+    metrics: MetricsCSV
+    clock: TrainingClock
+    cosines: CompareEntropyGradients | None
+
+
+def build_data(cfg: DictConfig) -> TimeSeriesData:
+    """Make or read the data set that a completed configuration names.
+
+    Raises:
+        ValueError: in one line: data that cannot be used, or without what is to be evaluated.
+        FileNotFoundError: in one line: a recording that is not there.
+    """
+    settings = plain(cfg.data)
+    build = DATASETS[settings.pop("dataset")]
+    for key in ("window", "stride"):
+        settings.pop(key)
+    data = build(seed=cfg.seed, **settings)
+    check_targets(cfg, data)
+    return data
+
+
+def build_method(cfg: DictConfig, data: TimeSeriesData, hardware: Hardware) -> PredictiveMethod:
+    """Build the method of a completed configuration, its encoder scaled to the training bins."""
+    target_dims = {name: values.shape[2] for name, values in data.train.targets.items()}
+    method = PredictiveMethod(for_method(cfg, hardware), data.train.inputs.shape[2], target_dims)
+    method.encoder.fit_scale(data.train.inputs[data.train.mask])
+    return method
+
+
+def for_method(cfg: DictConfig, hardware: Hardware) -> DictConfig:
+    """Return the configuration as the method reads it, with scaled rates.
+
+    As in solo-learn, learning rates are given for 256 samples per step and scaled linearly; a
+    sample is a window here.
+    """
+    cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # pyright: ignore[reportAssignmentType]
+    scale = cfg.optimizer.batch_size * hardware.num_processes * cfg.accumulate_grad_batches / 256
+    cfg.optimizer.lr *= scale
+    cfg.optimizer.rate_scale = scale
+    return cfg
+
+
+def train(
+    cfg: DictConfig,
+    data: TimeSeriesData,
+    hardware: Hardware,
+    folder: RunFolder,
+    console: Console,
+) -> PredictiveRun | None:
+    """Train a method, continuing where an earlier part of the run ended.
+
+    Args:
+        cfg: the completed configuration.
+        data: to train on.
+        hardware: to train with.
+        folder: of the run.
+        console: where to print.
+
+    Returns:
+        The run; None in helper processes and when training was interrupted.
+
+    Raises:
+        ValueError: in one line: settings that do not fit the data or each other, a checkpoint of
+            another architecture, a loss that is not finite.
+    """
+    pl.seed_everything(cfg.seed, verbose=False)
+    settings = (cfg.data.window, cfg.data.stride, cfg.optimizer.batch_size, cfg.seed)
+    module = SequenceModule(data, *settings)
+    module.check_batches(hardware.num_processes)
+    check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
+    method = build_method(cfg, data, hardware)
+    _check_samples(method.objective, module, hardware.num_processes)
+    untrained = copy.deepcopy(method.state_dict())
+    every = cfg.evaluation.compare_gradients_every
+    cosines = CompareEntropyGradients(every) if every else None
+    windows = module.windows
+    fitted = fit(
+        method,
+        module,
+        cfg,
+        hardware,
+        folder,
+        console,
+        loss="train_ldm_loss",
+        headline=f"[bold]{cfg.method}[/]: {cfg.objective.entropy} entropy; {data.description}; "
+        f"{len(windows)} windows of up to {windows.inputs.shape[1]} bins, {cfg.max_epochs} epochs "
+        f"on {hardware.accelerator}",
+        resume_from=resolve_checkpoint(cfg.resume_from_checkpoint),
+        callbacks=[] if cosines is None else [cosines],
+        progress=lambda console, clock: ShowProgress(console, clock, unit="windows"),
+    )
+    if fitted is None:
+        return None
+    return PredictiveRun(
+        cfg, method, untrained, data, hardware, folder, fitted.metrics, fitted.clock, cosines
+    )
+
+
+def _check_samples(
+    objective: PredictiveObjective, module: SequenceModule, num_processes: int
+) -> None:
+    """Raise a one-line ValueError if a step holds too few latents for the entropy."""
+    bins = (module.windows.lengths - objective.first_step).clamp_min(0)
+    if not bool(bins.any()):
+        raise ValueError(
+            "objective.first_step: expected less than the windows' "
+            f"{int(module.windows.lengths.max())} bins, got {objective.first_step}"
+        )
+    count = int(bins.double().mean() * module.batch_size * num_processes)
+    if count < objective.fewest_samples:
+        raise ValueError(
+            f"optimizer.batch_size: expected at least {objective.fewest_samples} latents a step "
+            f"for objective.entropy={objective.entropy}, got {count}; raise it or data.window"
+        )
