@@ -293,12 +293,16 @@ def _check(key: str, value: Any, metadata: Any) -> None:
 
 
 def _bounds(metadata: Any) -> str:
+    low, high = metadata["low"], metadata["high"]
     words = "a finite number"
-    if math.isfinite(metadata["above"]):
+    if math.isfinite(low) and math.isfinite(high):
+        words = f"a number from {low:g} to {high:g}"
+    elif math.isfinite(metadata["above"]):
         words = f"a number above {metadata['above']:g}"
-    elif math.isfinite(metadata["low"]):
-        words = f"at least {metadata['low']:g}"
-    limits = (("below", "below"), ("high", "at most"))
-    upper = [f"{text} {metadata[key]:g}" for key, text in limits if metadata[key] < math.inf]
-    other = "" if metadata["also"] is None else f", or {metadata['also']:g}"
-    return " and ".join([words, *upper]) + other
+    elif math.isfinite(low):
+        words = f"at least {low:g}"
+    if not math.isfinite(low) and math.isfinite(high):
+        words += f" and at most {high:g}"
+    if math.isfinite(metadata["below"]):
+        words += f" and below {metadata['below']:g}"
+    return words if metadata["also"] is None else f"{words}, or {metadata['also']:g}"

@@ -25,6 +25,11 @@ from solo_ldm.data.sources.unreadable import Unreadable
 Split = Literal["train", "val"]
 # Unreadable images that results name; all are counted.
 _NAMED_FILES = 20
+# What the backends do to an image of a test set.
+_EVALUATION_VIEW = (
+    "the whole image where it is square and of at most 64 pixels or the size itself, else the "
+    "centre after resizing the shorter side to 256/224 of the size"
+)
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -148,6 +153,16 @@ class ImageDataModule(L.LightningDataModule):
     def std(self) -> tuple[float, ...]:
         """The deviation of the channels R, G, B that normalises images."""
         return self.views[0].std or self._train.std
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Return how images of a test set become inputs, for the record of a score."""
+        return {
+            "image_size": self.image_size,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "view": _EVALUATION_VIEW,
+            "backend": self.backend,
+        }
 
     @property
     def _train(self) -> ImageSource:

@@ -1,26 +1,28 @@
 """Images of one's own: class folders, a tree of unlabelled files, or a list of files."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from solo_ldm.data.config import DataConfig
+from solo_ldm.data.datasets.base import PHOTOGRAPHS, Dataset, Split, without_val_path
+from solo_ldm.data.datasets.imagenet import VIEWS
 from solo_ldm.data.sources.folders import (
-    Listing,
     check_same_classes,
     class_folders,
     images_below,
     labelled,
 )
-from solo_ldm.data.sources.images import IMAGE_SUFFIXES
+from solo_ldm.data.sources.images import IMAGE_SUFFIXES, Listing
 from solo_ldm.data.sources.lists import read_list
 
 # Folders of these names alone are the splits of a data set, given one level too high.
 _SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test"))
 
 
-def read_custom(name: str, config: DataConfig, split: Literal["train", "val"]) -> Listing | None:
+def _read_split(config: DataConfig, split: Split) -> Listing | None:
     """Find the images of a custom set.
 
     A place is a folder or a text file that lists images (see `read_list`). Two or more folders
@@ -28,8 +30,7 @@ def read_custom(name: str, config: DataConfig, split: Literal["train", "val"]) -
     unlabelled. Hidden files and files of other kinds are ignored.
 
     Args:
-        name: the data set's name.
-        config: `train_path`, `val_path` and `no_labels` are used.
+        config: `dataset` (for messages), `train_path`, `val_path` and `no_labels` are used.
         split: `val` without `val_path` returns the training images, of which the caller keeps the
             held-out share.
 
@@ -44,7 +45,8 @@ def read_custom(name: str, config: DataConfig, split: Literal["train", "val"]) -
     """
     if config.train_path is None:
         raise ValueError(
-            f"data.train_path: missing; set it to the folder or the list of the {name} images"
+            f"data.train_path: missing; set it to the folder or the list of the images of "
+            f"data={config.dataset}"
         )
     if split == "train" or config.val_path is None:
         listing = _read(config.train_path, "data.train_path", config.no_labels)
@@ -105,3 +107,15 @@ def _check_classes(classes: Sequence[str], path: str) -> None:
 def _empty(folder: Path) -> str:
     suffixes = " ".join(sorted(IMAGE_SUFFIXES))
     return f"{folder.resolve()}: no images here; expected files that end in one of {suffixes}"
+
+
+# For images of about 32, 64 or 96 pixels: augmentations=cifar, tiny_imagenet, stl10.
+CUSTOM = Dataset(
+    _read_split,
+    *PHOTOGRAPHS,
+    VIEWS,
+    # Needed: a folder of images, in class folders or loose, or a list of files. Without a
+    # val_path a share of labelled images is held out.
+    paths={"train_path": None, "val_path": None},
+    holds_out=without_val_path,
+)

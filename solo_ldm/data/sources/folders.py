@@ -2,25 +2,9 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from solo_ldm.data.sources.images import IMAGE_SUFFIXES
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Image files with their labels; none of them has been opened.
-
-    Args:
-        paths: of the files.
-        labels: class numbers, -1 where an image is unlabelled.
-        classes: the class names; empty when nothing is labelled.
-    """
-
-    paths: list[str]
-    labels: list[int]
-    classes: tuple[str, ...]
+from solo_ldm.data.sources.images import IMAGE_SUFFIXES, Listing
 
 
 def check_same_classes(

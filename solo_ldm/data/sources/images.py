@@ -10,6 +10,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,20 @@ BROKEN_FILE = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+
+class Listing(NamedTuple):
+    """What a reader finds of a split.
+
+    Args:
+        images: paths of files, none of which has been opened, or uint8 pixels (N, H, W[, 3]).
+        labels: class numbers, -1 where an image is unlabelled.
+        classes: the class names; empty when nothing is labelled.
+    """
+
+    images: Sequence[str] | npt.NDArray[np.uint8]
+    labels: npt.ArrayLike
+    classes: tuple[str, ...]
 
 
 class UnreadableImageError(ValueError):

@@ -4,8 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from solo_ldm.data.sources.folders import Listing
-from solo_ldm.data.sources.images import IMAGE_SUFFIXES
+from solo_ldm.data.sources.images import IMAGE_SUFFIXES, Listing
 
 _SUFFIX = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
 # The last image suffix that a separator follows ends the path, so that the path may hold spaces and

@@ -3,8 +3,8 @@ import torchvision.datasets.utils
 from PIL import Image
 
 from solo_ldm.data import DataConfig, ImageSource, load_source
-from solo_ldm.data.datasets.imagenet import TINY_URL
 from solo_ldm.data.datasets.imagenet100 import IMAGENET100
+from solo_ldm.data.datasets.tiny_imagenet import URL as TINY_URL
 
 # Enough names to fill ImageNet up; they are not those of its classes.
 OTHERS = tuple(f"n9{number:07}" for number in range(900))

@@ -1,0 +1,28 @@
+"""MNIST and Fashion-MNIST: digits and clothes of 28 pixels, gray."""
+
+from solo_ldm.data.datasets.base import (
+    Dataset,
+    Views,
+    crop_view,
+    masked,
+    moved_views,
+    torchvision_reader,
+)
+
+VIEWS = Views(
+    "mnist",
+    pretraining=moved_views(28, 0.4, degrees=15, shear=10),
+    # Most of the image and no flip: a mirrored digit is another sign, or none.
+    linear=crop_view(28, 0.8, flip=False),
+    masked=masked(28, patch_size=4, crop=0.6, flip=False),
+)
+
+
+def _dataset(kind: str, mean: float, std: float) -> Dataset:
+    layout = f"{kind}/raw/train-images-idx3-ubyte and the three files beside it"
+    read = torchvision_reader(kind, layout, "train", (True, False))
+    return Dataset(read, (mean,) * 3, (std,) * 3, VIEWS, backbone="convnet_small")
+
+
+MNIST = _dataset("MNIST", 0.1307, 0.3081)
+FASHION_MNIST = _dataset("FashionMNIST", 0.2860, 0.3530)

@@ -1,0 +1,129 @@
+"""Tiny ImageNet: two hundred classes of photographs of 64 pixels, checked before a run starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from zipfile import BadZipFile
+
+from solo_ldm.data.config import DataConfig
+from solo_ldm.data.datasets.base import (
+    Dataset,
+    Split,
+    Views,
+    crop_view,
+    first_line,
+    masked,
+    reference_views,
+)
+from solo_ldm.data.sources.folders import check_same_classes, contents, labelled, some
+from solo_ldm.data.sources.images import Listing
+
+NUM_CLASSES = 200
+FOLDER = "tiny-imagenet-200"
+URL = f"http://cs231n.stanford.edu/{FOLDER}.zip"
+_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+
+
+def _read(config: DataConfig, split: Split) -> Listing:
+    """Find the images of Tiny ImageNet as its archive unpacks, or with `val` sorted into classes.
+
+    Args:
+        config: `train_path` (the folder tiny-imagenet-200, or the one that holds it) and
+            `download` are used.
+        split: train or val.
+
+    Raises:
+        FileNotFoundError: it is not there, and was not to be or could not be fetched.
+        ValueError: classes are missing, or the validation labels do not fit the images.
+    """
+    root = _root(config)
+    classes = sorted((root / "wnids.txt").read_text().split())
+    folders = contents(root / "train")[0] if (root / "train").is_dir() else []
+    if len(set(classes)) != NUM_CLASSES or classes != folders:
+        raise ValueError(
+            f"data.train_path: expected {NUM_CLASSES} classes in {root / 'wnids.txt'} and a "
+            f"folder for each of them in train, got {len(set(classes))} and {len(folders)}, "
+            f"{len(set(classes) & set(folders))} in common; unpack {URL} again"
+        )
+    if split == "train":
+        return labelled(root / "train", classes, "data.train_path", below="images")
+    val = root / "val"
+    if (val / "images").is_dir() and contents(val / "images")[1]:
+        return _annotated(val, classes)
+    in_folders = contents(val)[0] if val.is_dir() else []
+    check_same_classes(classes, [label for label in in_folders if label != "images"], str(val))
+    return labelled(val, classes, "data.train_path")
+
+
+def _annotated(val: Path, classes: Sequence[str]) -> Listing:
+    """Read the validation images of a single folder, whose labels are in a file beside it."""
+    table = val / "val_annotations.txt"
+    if not table.is_file():
+        raise FileNotFoundError(
+            f"data.train_path: no {table}, the labels of the images in {val / 'images'}; unpack "
+            f"{URL} again"
+        )
+    numbers = {label: number for number, label in enumerate(classes)}
+    images = set(contents(val / "images")[1])
+    label_of: dict[str, str] = {}
+    for number, line in enumerate(table.read_text().splitlines(), 1):
+        if len(row := line.split("\t")) < 2:
+            raise ValueError(
+                f"data.train_path: {table}, line {number}: expected an image, a tab and its "
+                f"class, got {line[:60]!r}; unpack {URL} again"
+            )
+        label_of[row[0]] = row[1]
+    wrong = {
+        "classes not in wnids.txt": sorted(set(label_of.values()) - set(classes)),
+        "labels without an image": sorted(set(label_of) - images),
+        "images without a label": sorted(images - set(label_of)),
+    }
+    problems = [f"{len(names)} {what} ({some(names)})" for what, names in wrong.items() if names]
+    if problems:
+        raise ValueError(
+            f"data.train_path: label map mismatch between {table} and the images beside it: "
+            f"{'; '.join(problems)}; unpack {URL} again"
+        )
+    paths = [str(val / "images" / image) for image in label_of]
+    return Listing(paths, [numbers[label] for label in label_of.values()], tuple(classes))
+
+
+def _root(config: DataConfig) -> Path:
+    place = Path(os.path.expanduser(config.train_path or "./datasets"))
+    for folder in (place, place / FOLDER):
+        if (folder / "wnids.txt").is_file():
+            return folder
+    target = place.parent if place.name == FOLDER else place
+    layout = f"{target.resolve() / FOLDER} with wnids.txt, train/ and val/"
+    if not config.download:
+        raise FileNotFoundError(
+            f"Tiny ImageNet is not under {place.resolve()}: expected {layout}; unpack {URL} "
+            f"there, set data.train_path, or data.download=true to fetch it"
+        )
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        download_and_extract_archive(URL, str(target), md5=_MD5, remove_finished=True)
+    except (RuntimeError, OSError, BadZipFile) as error:
+        raise FileNotFoundError(
+            f"Tiny ImageNet could not be fetched from {URL} ({first_line(error)}); check the "
+            f"connection, or unpack it as {layout}"
+        ) from error
+    return target / FOLDER
+
+
+TINY_IMAGENET = Dataset(
+    _read,
+    # As commonly used for this set, which publishes none.
+    mean=(0.4802, 0.4481, 0.3975),
+    std=(0.2770, 0.2691, 0.2821),
+    views=Views(
+        "tiny_imagenet",
+        pretraining=reference_views(64),
+        linear=crop_view(64, 0.08),
+        masked=masked(64, patch_size=8),
+    ),
+)
