@@ -42,8 +42,6 @@ from solo_ldm.integrations.recipes import RECIPES
 from solo_ldm.integrations.translation import for_linear, for_pretraining
 from solo_ldm.methods import METHODS
 from solo_ldm.methods.ldm.body import LDMBody
-from solo_ldm.methods.ldm.gaussprob import GaussProbBody
-from solo_ldm.methods.ldm.sphereprob import SphereProbBody
 
 TESTED_COMMIT = "9187ea3"  # version 1.0.6; a checkout has no version of its own to ask
 
@@ -57,11 +55,8 @@ _NEEDED = {
 }
 _NEEDED_OF_METHODS = ("_BACKBONES", "base_training_step", "validation_step", "learnable_params")
 
-BODIES: dict[str, type[LDMBody]] = {
-    "gaussprob": GaussProbBody,
-    "sphereprob": SphereProbBody,
-    "ldm": LDMBody,
-}
+# Our methods that solo-learn gets, and the latent model of those that have but one.
+BODIES: dict[str, str | None] = {"gaussprob": "plane", "sphereprob": "sphere", "ldm": None}
 
 # Some checkpoints hold their configuration, of classes that torch does not unpickle by itself.
 CONFIGURATION_CLASSES: list[Any] = [
@@ -213,7 +208,7 @@ def _place() -> str | None:
 def _on(base: type, name: str) -> type:
     """Return one of our methods on solo-learn's BaseMethod."""
     doc = f"{name} on solo-learn's host."
-    return type(name, (BODIES[name], ProbablyLabelled, base), {"__doc__": doc})
+    return type(name, (LDMBody, ProbablyLabelled, base), {"__doc__": doc, "latent": BODIES[name]})
 
 
 @cache

@@ -1,7 +1,9 @@
-"""The method contract of solo-learn on our host: backbone, online classifier, optimiser."""
+"""The contract of a method: what a run asks of it, and what every method shares."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,39 +19,82 @@ from solo_ldm.optim.optimizers import optimizer_of_method
 
 @dataclass(frozen=True)
 class Description:
-    """What a method is, for people and for results.json.
+    """What a method is, for the terminal, for results.json and for the run's callbacks.
 
     Args:
-        headline: in a few words, e.g. "kernel entropy, marginal, on the sphere".
-        terms: names of what it logs of its loss each epoch; the first is what it minimises.
-        axes: its place on the grid: latent, entropy, over, predictor, target; None off the grid.
+        headline: a few words, e.g. "kernel entropy, marginal, on the sphere".
+        terms: names of the parts of the loss that are logged each epoch; the first is the one that
+            the method minimises. Progress, the best checkpoint and the picture read it.
+        axes: its cell of the grid: latent, entropy, over, predictor, target; None off the grid.
         settings: its method_kwargs, complete.
-        on_sphere: whether the direction of a latent is what counts: on the sphere and the simplex.
+        on_sphere: whether only the direction of a latent counts (sphere and simplex).
     """
 
     headline: str
     terms: tuple[str, ...]
-    axes: dict[str, str | None]
+    axes: Mapping[str, str | None]
     settings: dict[str, Any]
     on_sphere: bool
 
 
-class BaseMethod(pl.LightningModule):
-    """What every method shares; a method adds its head and its loss through solo-learn's hooks.
+# The axes of a method that is no cell of the grid.
+OFF_THE_GRID = dict.fromkeys(("latent", "entropy", "over", "predictor", "target"))
+
+
+class BaseMethod(pl.LightningModule, ABC):
+    """A backbone, an online classifier and their optimiser; a method adds heads and a loss.
+
+    A method of your own is a subclass in a file of yours, named in a YAML that lists host.yaml
+    among its defaults (`method: my_package.my_module.MyMethod`). It defines two things::
+
+        class MyMethod(BaseMethod):
+            @classmethod
+            def describe(cls, cfg):
+                check_arguments("method_kwargs", cfg.method_kwargs, MyObjective)
+                settings = dict(cfg.method_kwargs)
+                return Description("my loss", ("train_my_loss",), OFF_THE_GRID, settings, False)
+
+            def __init__(self, cfg):
+                super().__init__(cfg)
+                self.projector = nn.Linear(self.features_dim, 128)
+                self.objective = MyObjective(**cfg.method_kwargs)
+
+            @property
+            def learnable_params(self):
+                head = {"name": "projector", "params": self.projector.parameters()}
+                return [*super().learnable_params, head]
+
+            def training_step(self, batch, batch_idx):
+                out = super().training_step(batch, batch_idx)  # runs all crops
+                z = [self.projector(feats) for feats in out["feats"]]
+                return finish_step(self, {"train_my_loss": self.objective(*z)}, z, out, len(batch[0]))
+
+    In turn, a run
+
+    - calls `describe` before it reads any data, and builds the method before it writes any file:
+      both raise a ValueError of one line for what cannot work;
+    - reads `cfg`, `backbone` (evaluated and exported) and `classifier` (scored as linear-online,
+      None without labels), and saves everything in `state_dict`: whatever one step leaves for the
+      next is a parameter or a buffer, so that a run that was interrupted continues;
+    - passes what `training_step` returns to its callbacks: "terms" (a loss that is not finite ends
+      the run and names the term), "z" and "feats" (spread and rank of latents and features).
 
     The hooks are solo-learn's: `add_and_assert_specific_cfg`, `learnable_params`, `forward`,
-    `multicrop_forward` and `training_step`. A subclass that uses only these also runs on
-    solo-learn's own BaseMethod.
+    `multicrop_forward` and `training_step`. A body that uses only these, `cfg`, `backbone`,
+    `features_dim`, the numbers of crops and Lightning's own also runs on solo-learn's BaseMethod.
 
     Args:
-        cfg: the completed configuration (see `solo_ldm.run.configuration`); `cfg.data` also holds
-            num_classes (0 without labels), num_large_crops, num_small_crops and image_size.
+        cfg: the completed configuration (see `solo_ldm.commands.pretrain`), learning rates scaled
+            to the batch; `cfg.data` also holds num_classes (0 without labels), num_large_crops,
+            num_small_crops and image_size.
+
+    Raises:
+        ValueError: in one line: a setting that cannot work.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
-        cfg = self.add_and_assert_specific_cfg(cfg)
-        self.cfg = cfg
+        self.cfg = cfg = self.add_and_assert_specific_cfg(cfg)
         self.backbone: Any = create_backbone(
             cfg.backbone.name, cfg.data.image_size, **cfg.backbone.kwargs
         )
@@ -71,8 +116,24 @@ class BaseMethod(pl.LightningModule):
             self.backbone.compile()
 
     @classmethod
+    @abstractmethod
+    def describe(cls, cfg: DictConfig) -> Description:
+        """Check the configuration as far as that needs no data, and describe the method.
+
+        Args:
+            cfg: the completed configuration, as the user gave it: without what the data adds.
+
+        Raises:
+            ValueError: in one line: a setting that cannot work.
+        """
+
+    @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Fill in and check what a method needs of the configuration; methods extend it."""
+        """Return the configuration as the method reads it, checked; methods extend it.
+
+        Raises:
+            ValueError: in one line: a setting, a batch size or views that do not fit.
+        """
         return cfg
 
     @property
@@ -91,7 +152,7 @@ class BaseMethod(pl.LightningModule):
         return groups
 
     def configure_optimizers(self) -> Any:
-        """Build the optimiser and the schedule that the configuration names."""
+        """Return the optimiser and the schedule that the configuration names."""
         return optimizer_of_method(self, self.learnable_params)
 
     def forward(self, X: Tensor) -> dict[str, Any]:  # noqa: N803
@@ -112,16 +173,19 @@ class BaseMethod(pl.LightningModule):
             X = X.to(memory_format=torch.channels_last)  # noqa: N806
         return {"feats": self.backbone(X)}
 
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Run every crop and train the online classifier.
+    @abstractmethod
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Run every crop and train the online classifier; a method adds its loss.
 
         Args:
-            batch: [indexes, crops, targets]; crops is a list of (B, 3, H, W), large ones first.
+            batch: [indexes, crops, targets]: indexes (B,) of the images in the data set; crops, a
+                list of (B, 3, H, W), large ones first; targets (B,), −1 where there is no label.
             batch_idx: index of the batch in the epoch.
 
         Returns:
-            A dict of lists, one entry a crop, of what `forward` returned, and "loss", the online
-            classifier's cross-entropy (0 without labels).
+            Here, what a method builds on: a dict of lists, one entry a crop, of what `forward`
+            returned, and "loss", the online classifier's cross-entropy (0 without labels).
+            Of a method, what `finish_step` returns.
 
         Raises:
             ValueError: another number of crops than the augmentations promise.
@@ -129,7 +193,7 @@ class BaseMethod(pl.LightningModule):
         _, crops, targets = batch
         crops = [crops] if isinstance(crops, Tensor) else crops
         if len(crops) != self.num_crops:
-            raise ValueError(f"{self.num_crops} crops are expected, the batch holds {len(crops)}")
+            raise ValueError(f"batch: expected {self.num_crops} crops, got {len(crops)}")
         passes = [self(crop) for crop in crops[: self.num_large_crops]]
         out: dict[str, Any] = {key: [one[key] for one in passes] for key in passes[0]}
         for crop in crops[self.num_large_crops :]:
@@ -158,7 +222,7 @@ class BaseMethod(pl.LightningModule):
         return total / count
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Score the online classifier on un-augmented images."""
+        """Score the online classifier on images that are not augmented."""
         images, targets = batch
         logits = self(images)["logits"]
         if logits is None:
@@ -171,3 +235,42 @@ class BaseMethod(pl.LightningModule):
             "val_acc5": top.any(dim=1).float().mean(),
         }
         self.log_dict(metrics, on_epoch=True, sync_dist=True, batch_size=len(targets))
+
+
+def finish_step(
+    method: Any,
+    terms: Mapping[str, Tensor],
+    z: Sequence[Tensor],
+    out: Mapping[str, Any],
+    batch_size: int,
+    also_logged: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Log the terms of a step and return what `training_step` returns.
+
+    Args:
+        method: whose step it is, on our BaseMethod or on solo-learn's.
+        terms: scalars by the names of `Description.terms`; the first is minimised.
+        z: latents of each crop (B, D), on their support; two or more for a measured alignment.
+        out: what `BaseMethod.training_step` returned: its "loss" and its "feats".
+        batch_size: B.
+        also_logged: further numbers to log, by name.
+
+    Returns:
+        "loss", the first term plus the online classifier's loss, for the optimiser; and, detached,
+        "terms" (with train_class_loss), "z" and "feats", for callbacks.
+    """
+    class_loss = out["loss"]
+    logged = {name: value.detach() for name, value in terms.items()}
+    method.log_dict(
+        {**logged, **(also_logged or {})},
+        on_step=False,
+        on_epoch=True,
+        sync_dist=True,
+        batch_size=batch_size,
+    )
+    return {
+        "loss": next(iter(terms.values())) + class_loss,
+        "terms": {**logged, "train_class_loss": class_loss.detach()},
+        "z": [one.detach() for one in z],
+        "feats": [feats.detach() for feats in out["feats"]],
+    }

@@ -18,7 +18,7 @@ from solo_ldm.cli import main, run_command
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data import DataConfig
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.methods import METHODS
+from solo_ldm.methods import find_method
 from solo_ldm.run.configuration import complete
 from tests.support import ROOT
 from tests.support.toy import toy_config
@@ -206,4 +206,4 @@ def test_every_packaged_yaml_instantiates(name, data):
         cfg.data[key] = getattr(module, key)
     cfg.data.num_classes = 10
     images = torch.randn(2, 3, module.image_size, module.image_size)
-    assert torch.isfinite(METHODS[name](cfg)(images)["z"]).all()
+    assert torch.isfinite(find_method(name)(cfg)(images)["z"]).all()

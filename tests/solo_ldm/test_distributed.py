@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from solo_ldm.distributed import gather
-from solo_ldm.methods import METHODS
+from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.whitening import Whitening
 from tests.support.cells import ALL_CELLS
 from tests.support.toy import plain, toy_config
@@ -64,7 +64,7 @@ class Loss(nn.Module):
         cfg["method_kwargs"].update(proj_batch_norm=False, **method_kwargs)
         cfg["data"].update(num_classes=0, image_size=16, num_large_crops=2, num_small_crops=1)
         torch.manual_seed(0)
-        self.method = METHODS[cfg["method"]](OmegaConf.create(cfg)).double().eval()
+        self.method = find_method(cfg["method"])(OmegaConf.create(cfg)).double().eval()
         if self.method.predictor is not None:
             self.method.predictor.train()
         for module in self.method.modules():

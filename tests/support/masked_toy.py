@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from solo_ldm.commands.pretrain import pretrain
-from solo_ldm.methods import Masked
+from solo_ldm.methods.masked.method import Masked
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.record import Outcome
 

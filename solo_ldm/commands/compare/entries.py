@@ -21,7 +21,8 @@ from solo_ldm.config.suggestions import suggestion
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import find_protocol
-from solo_ldm.methods import Description, find_method
+from solo_ldm.methods import find_method
+from solo_ldm.methods.base import Description
 from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.configuration import RunConfig, complete, for_method
 from solo_ldm.run.folder import identity

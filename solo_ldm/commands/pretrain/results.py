@@ -12,13 +12,13 @@ from rich.console import Console
 from torch import Tensor
 
 from solo_ldm.backbones import create_backbone
-from solo_ldm.commands.pretrain.picture import ReportData, write_report
+from solo_ldm.commands.pretrain.picture import write_report
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.features import Features, extract_features
 from solo_ldm.evaluation.protocols import ONLINE
 from solo_ldm.evaluation.scores import evaluate, score_online
 from solo_ldm.evaluation.spectrum import covariance_spectrum
-from solo_ldm.methods import BaseMethod, Description
+from solo_ldm.methods.base import BaseMethod, Description
 from solo_ldm.run.callbacks.progress import TrainingClock
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
@@ -188,18 +188,16 @@ def write_picture(run: Trained, results: dict[str, Any], pictured: Pictured) -> 
     )
     write_report(
         run.folder.report,
-        ReportData(
-            title=title,
-            history=history,
-            spectra={
-                "trained": covariance_spectrum(pictured.trained.features),
-                "untrained": covariance_spectrum(pictured.untrained.features),
-            },
-            features=pictured.trained.features,
-            labels=pictured.trained.labels if labelled else None,
-            classes=run.data.classes if labelled else None,
-            scores=results["results"],
-        ),
+        title=title,
+        history=history,
+        spectra={
+            "trained": covariance_spectrum(pictured.trained.features),
+            "untrained": covariance_spectrum(pictured.untrained.features),
+        },
+        features=pictured.trained.features,
+        labels=pictured.trained.labels if labelled else None,
+        classes=run.data.classes if labelled else None,
+        scores=results["results"],
     )
 
 

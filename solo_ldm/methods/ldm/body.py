@@ -1,4 +1,4 @@
-"""Latent distribution matching as a method: one body for every host and every latent model."""
+"""Latent distribution matching of views: one body for every latent model, on any host."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from solo_ldm.distributed import gather
-from solo_ldm.methods.base import BaseMethod, Description
+from solo_ldm.methods.averaging import MovingAverage, progress
+from solo_ldm.methods.base import BaseMethod, Description, finish_step
 from solo_ldm.methods.ldm.direct import DirectPredictor
-from solo_ldm.methods.ldm.heads import MovingAverage, perceptron
-from solo_ldm.methods.ldm.method_kwargs import resolve
-from solo_ldm.methods.ldm.settings import LDMSettings
+from solo_ldm.methods.ldm.heads import perceptron
+from solo_ldm.methods.ldm.method_kwargs import check_run, resolve
+from solo_ldm.methods.ldm.settings import TERMS, LDMSettings
 from solo_ldm.methods.ldm.whitening import Whitening
 from solo_ldm.objective import LDMTerms
 
@@ -28,13 +29,11 @@ else:
 class LDMBody(_Host):
     """Projector, predictor, target and objective, to be combined with a host's BaseMethod.
 
-    `class GaussProb(GaussProbBody, BaseMethod)` trains on our host; the same body with
-    solo-learn's BaseMethod trains there. Only hooks and attributes that both share are used:
-    cfg, backbone, features_dim, learnable_params, forward, multicrop_forward, training_step,
-    log_dict, and Lightning's own.
+    `class LDM(LDMBody, BaseMethod)` trains here, the same body with solo-learn's BaseMethod there.
+    Only hooks and attributes that both have are used (see `solo_ldm.methods.base.BaseMethod`).
     """
 
-    latent: ClassVar[str | None] = None
+    latent: ClassVar[str | None] = None  # of a method that has but one
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
@@ -71,60 +70,30 @@ class LDMBody(_Host):
         """Return the cell of the grid that a configuration names.
 
         Raises:
-            ValueError: see `solo_ldm.methods.ldm.method_kwargs.resolve`.
+            ValueError: see `solo_ldm.methods.ldm.method_kwargs.resolve`; a batch that is too small
+                for the estimator or for whitening.
         """
-        if cfg.get("momentum"):
+        settings = resolve(cfg.method_kwargs, cls.latent)
+        check_run(cfg, settings)
+        dim, batch = settings.proj_output_dim, cfg.optimizer.batch_size
+        if settings.proj_output_whitening and batch <= dim:
             raise ValueError(
-                "momentum is read by methods of solo-learn and lightly; this one takes "
-                "method_kwargs.target=moving_average, method_kwargs.base_tau and final_tau"
+                f"optimizer.batch_size: expected more than {dim}, to whiten as many dimensions, "
+                f"got {batch}; raise it, or lower method_kwargs.proj_output_dim"
             )
-        return resolve(cfg.method_kwargs, cls.latent)
+        return settings
 
     @classmethod
     def describe(cls, cfg: DictConfig) -> Description:
-        """Say what the method is.
-
-        Raises:
-            ValueError: see `solo_ldm.methods.ldm.method_kwargs.resolve`.
-        """
+        """Describe the method; raises what `settings` raises."""
         settings = cls.settings(cfg)
         return Description(
             headline=settings.headline,
-            terms=("train_ldm_loss", "train_log_prob", "train_entropy"),
-            axes={
-                "latent": settings.latent,
-                "entropy": settings.entropy,
-                "over": None if settings.entropy == "none" else settings.over,
-                "predictor": settings.predictor,
-                "target": settings.target,
-            },
+            terms=TERMS,
+            axes=settings.axes,
             settings=asdict(settings),
             on_sphere=settings.support in ("sphere", "simplex"),
         )
-
-    @classmethod
-    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Check method_kwargs, and that a batch holds the samples the estimator needs.
-
-        Raises:
-            ValueError: in one line, what was expected and how to mend it.
-        """
-        cfg = super().add_and_assert_specific_cfg(cfg)
-        settings = cls.settings(cfg)
-        fewest = settings.build_objective().fewest_samples
-        if cfg.optimizer.batch_size < fewest:
-            raise ValueError(
-                f"optimizer.batch_size={cfg.optimizer.batch_size} is too small: entropy="
-                f"{settings.entropy} needs at least {fewest} samples; raise optimizer.batch_size"
-                + (" or lower method_kwargs.num_neighbours" if fewest > 2 else "")
-            )
-        dim = settings.proj_output_dim
-        if settings.proj_output_whitening and cfg.optimizer.batch_size <= dim:
-            raise ValueError(
-                f"optimizer.batch_size={cfg.optimizer.batch_size} is too small to whiten {dim} "
-                "dimensions: raise it above that, or lower method_kwargs.proj_output_dim"
-            )
-        return cfg
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
@@ -146,70 +115,43 @@ class LDMBody(_Host):
         return {**out, "z": self.objective.latent.project(self.projector(out["feats"]))}
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """Return {"loss"} for the optimiser, with detached "terms", "z" and "feats" for callbacks.
-
-        The loss is the objective's, over the samples of all processes, plus the online
-        classifier's.
-        """
+        """Return the objective over the samples of all processes; see `finish_step`."""
         out = super().training_step(batch, batch_idx)
         terms = self.match(out["z"], self.targets(batch[1], out["z"]))
-        class_loss = out["loss"]
-        logged = {
-            "train_ldm_loss": terms.loss.detach(),
-            "train_log_prob": terms.log_prob.detach(),
-            "train_entropy": terms.entropy.detach(),
-        }
         schedule = self.objective.latent.schedule(out["z"][0].shape[1])
         moved = {f"train_{name}": value for name, value in schedule.items()}
-        self.log_dict(
-            {**logged, **moved},
-            on_step=False,
-            on_epoch=True,
-            sync_dist=True,
-            batch_size=len(batch[0]),
-        )
-        return {
-            "loss": terms.loss + class_loss,
-            "terms": {**logged, "train_class_loss": class_loss.detach()},
-            "z": [z.detach() for z in out["z"]],
-            "feats": [feats.detach() for feats in out["feats"]],
-        }
-
-    def on_train_start(self) -> None:
-        """Note the step that training starts or continues from."""
-        super().on_train_start()
-        self._averaged_step = self.trainer.global_step
+        logged = dict(zip(TERMS, terms, strict=True))
+        return finish_step(self, logged, out["z"], out, len(batch[0]), moved)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Tell the objective how far the training is."""
         super().on_train_batch_start(batch, batch_idx)
-        self.objective.at(self._progress(), self.trainer.global_step)
+        self.objective.at(progress(self.trainer), self.trainer.global_step)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the target network, once a step of the optimiser."""
-        super().on_train_batch_end(outputs, batch, batch_idx)
-        step = self.trainer.global_step
-        if self.target is not None and step > self._averaged_step:
-            self.target.update(self._averaged(), self._progress())
-            self._averaged_step = step
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and move the target network after it."""
+        super().optimizer_step(*args, **kwargs)
+        if self.target is not None:
+            self.target.update(self._averaged(), progress(self.trainer, steps_more=1))
 
     def match(self, views: list[Tensor], targets: list[Tensor] | None = None) -> LDMTerms:
         """Gather the latents of all processes once and average the objective over pairs of views.
 
         Args:
-            views: latents of each crop (B, D), large crops first. Each pair holds at least one
-                large crop; with two crops there is one pair.
+            views: latents of each crop (B, D), large crops first. Each pair has at least one large
+                crop; with two crops there is one pair.
             targets: what is predicted of each crop (B, D); the views themselves if not given.
         """
         gathered = gather(torch.stack(views, dim=1)).unbind(dim=1)
-        aims = None if targets is None else gather(torch.stack(targets, dim=1)).unbind(dim=1)
+        if targets is not None:
+            targets = list(gather(torch.stack(targets, dim=1)).unbind(dim=1))
         predictions = [self._predict(z) for z in gathered]
         pairs = [
             self.objective(
                 gathered[i],
                 gathered[j],
                 None if self.predictor is None else (predictions[i], predictions[j]),
-                None if aims is None else (aims[i], aims[j]),
+                None if targets is None else (targets[i], targets[j]),
             )
             for i in range(self.num_large_crops)
             for j in range(i + 1, len(gathered))
@@ -233,9 +175,6 @@ class LDMBody(_Host):
         crops = [crops] if isinstance(crops, Tensor) else crops
         return [self.objective.latent.project(self.target(crop)) for crop in crops]
 
-    def _progress(self) -> float:
-        return self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
-
     def _averaged(self) -> dict[str, nn.Module]:
         return {"backbone": self.backbone, "projector": self.projector}
 
@@ -244,4 +183,16 @@ class LDMBody(_Host):
 
 
 class LDM(LDMBody, BaseMethod):
-    """Any cell of the grid on our host; `method_kwargs.latent` names the latent model."""
+    """Any cell of the grid; `method_kwargs.latent` names the latent model."""
+
+
+class GaussProb(LDMBody, BaseMethod):
+    """Latents matched to a Gaussian on the plane; see `solo_ldm.latents.GaussianPlane`."""
+
+    latent = "plane"
+
+
+class SphereProb(LDMBody, BaseMethod):
+    """Latents matched to a von Mises–Fisher distribution; see `VonMisesFisherSphere`."""
+
+    latent = "sphere"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
+from solo_ldm.config.arguments import Bounds, checked
 from solo_ldm.numerics import widen
 
 
@@ -14,19 +17,20 @@ class DirectPredictor(nn.Module):
     F ← ρ F + (1 − ρ) (1/B) Σ_i z_i z_iᵀ,   F = U diag(s) Uᵀ
     W = U diag(p) Uᵀ,   p_j = √(s_j / max s) + ε
 
-    Directions of much variance pass, the others are shrunk: where a learned linear predictor would
-    arrive. F moves with each batch of latents in training mode, before it is used, so twice a step
-    with two crops; no gradient goes through W. There is nothing to learn: F and W are buffers. The
-    method predicts from the latents of all processes, so that all hold the same F.
+    Directions of large variance pass and the others are shrunk, which is what a learned linear
+    predictor converges to. In training mode F is updated with each batch of latents before W is
+    used, so twice a step with two crops; no gradient goes through W. There is nothing to learn: F
+    and W are buffers. The method predicts from the latents of all processes, so all hold the same F.
 
     The paper writes p_j = √s_j + ε max s; dividing by the largest s first, as its code does, makes
     W independent of the scale of the latents.
 
-    An eigen-decomposition a crop takes a few milliseconds for 128 dimensions, a second for 2048.
+    The eigen-decomposition of each crop takes a few milliseconds for 128 dimensions, a second for
+    2048.
 
     Args:
         dim: D.
-        momentum: ρ, share of itself that F keeps, in [0, 1).
+        momentum: ρ, the weight of the past in the average, in [0, 1).
         ridge: ε, at least 0, relative to the largest p.
 
     Raises:
@@ -40,19 +44,21 @@ class DirectPredictor(nn.Module):
     correlation: Tensor
     weight: Tensor
 
-    def __init__(self, dim: int, momentum: float = 0.3, ridge: float = 0.01) -> None:
+    @checked
+    def __init__(
+        self,
+        dim: int,
+        momentum: Annotated[float, Bounds(0, below=1)] = 0.3,
+        ridge: Annotated[float, Bounds(0)] = 0.01,
+    ) -> None:
         super().__init__()
-        if not 0.0 <= momentum < 1.0:
-            raise ValueError(f"direct_momentum must be at least 0 and below 1, got {momentum}")
-        if ridge < 0.0:
-            raise ValueError(f"direct_ridge must be at least 0, got {ridge}")
         self.momentum, self.ridge = float(momentum), float(ridge)
         # W does not depend on the scale of F: starting from zero is no bias towards zero.
         self.register_buffer("correlation", torch.zeros(dim, dim))
         self.register_buffer("weight", torch.eye(dim))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return W z of latents (B, D); in training mode after taking them into F."""
+        """Return W z of latents (B, D), which update F first in training mode."""
         if self.training:
             self._observe(z.detach())
         # A copy: W moves with the next view, before gradients of this one are taken.
@@ -62,7 +68,7 @@ class DirectPredictor(nn.Module):
     def _observe(self, z: Tensor) -> None:
         with torch.autocast(z.device.type, enabled=False):
             wide = widen(z)
-            # Latents that are not finite are for the loss to report.
+            # The loss reports latents that are not finite; F must survive them.
             moment = (wide.T @ wide / len(wide)).nan_to_num(0.0, 0.0, 0.0)
             self.correlation.copy_(widen(self.correlation).lerp(moment, 1.0 - self.momentum))
             variances, directions = torch.linalg.eigh(widen(self.correlation))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from solo_ldm.config.suggestions import suggestion
-from solo_ldm.entropy import ENTROPIES
-from solo_ldm.latents import LATENTS
-from solo_ldm.methods.ldm.settings import PRODUCT, LDMSettings, estimator_keys, latent_keys
+from solo_ldm.config.arguments import check_arguments, check_keys, check_value
+from solo_ldm.entropy import ENTROPIES, estimator_keys
+from solo_ldm.latents import LATENTS, latent_keys
+from solo_ldm.methods.ldm.settings import PRODUCT, LDMSettings
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 # The authors' names of the cells, as (entropy, over).
 REFERENCE_TYPES = {
@@ -22,16 +25,18 @@ REFERENCE_TYPES = {
     "single_gauss": ("logdet", "marginal"),
 }
 
-PREDICTORS = ("none", "linear", "mlp", "direct")
-TARGETS = ("same", "detached", "moving_average")
+# Keys of a cell itself; those of its latent model and of its estimator come from their registries.
+CELL_KEYS = [one.name for one in fields(LDMSettings) if not one.name.endswith("_kwargs")]
+
+# Keys of a cell that a block of a product may set; the network as a whole has the others.
+_BLOCK_KEYS = {"latent", "entropy", "over", "prediction_precision", "entropy_weight"}
 
 
 def known_keys() -> list[str]:
     """Return every key that method_kwargs may hold, the reference's aliases included."""
-    own = [one.name for one in fields(LDMSettings) if not one.name.endswith("_kwargs")]
     estimators = [key for name in ENTROPIES for key in estimator_keys(name)]
     latents = [key for name in LATENTS for key in latent_keys(name)]
-    return list(dict.fromkeys([*own, *estimators, *latents, "loss", "recognition_precision"]))
+    return list(dict.fromkeys([*CELL_KEYS, *estimators, *latents, "loss", "recognition_precision"]))
 
 
 def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMSettings:
@@ -41,9 +46,9 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
     latent model's (the paper's: 5; 12.5 with nearest neighbours on the plane). Keys of the other
     estimators are allowed, so that overriding `entropy` alone switches the cell.
 
-    The reference's keys are understood: loss.type (dual_sample, single_knn, …) stands for entropy
-    and over, loss.entropy_multiplier of marginal types for twice entropy_weight, and
-    recognition_precision for kernel_precision.
+    Keys of the reference: loss.type (dual_sample, single_knn, …) gives entropy and over,
+    loss.entropy_multiplier is twice entropy_weight for the marginal types, and
+    recognition_precision is kernel_precision.
 
     latent=product takes a list `blocks`, each a mapping of latent, dim and any of entropy, over,
     entropy_weight, prediction_precision and the settings of its latent model and estimator; keys
@@ -54,118 +59,112 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
         latent: of a method that has but one: "plane" (gaussprob), "sphere" (sphereprob).
 
     Raises:
-        ValueError: an unknown or missing key, or a choice or combination that does not exist.
+        ValueError: in one line: an unknown or missing key, a value of the wrong type or out of its
+            bounds, a choice or combination that does not exist.
     """
     given = {key: value for key, value in method_kwargs.items() if value is not None}
-    for key in given:
-        if key not in known_keys():
-            raise ValueError(f"unknown key method_kwargs.{key}{suggestion(key, known_keys())}")
+    check_keys("method_kwargs", given, known_keys())
     given = _translate_reference(given)
-    if given.get("latent") == PRODUCT and latent is None:
-        return _resolve_product(given)
-    for key in ("proj_hidden_dim", "proj_output_dim"):
-        if key not in given:
-            raise ValueError(f"missing key method_kwargs.{key}: set it to a number of units")
-    chosen: dict[str, Any] = {
-        "latent": _latent(given, latent),
-        "entropy": _choice(given, "entropy", "kernel", tuple(ENTROPIES)),
-        "over": _choice(given, "over", "joint", ("joint", "marginal", "pooled")),
-        "predictor": _choice(given, "predictor", "none", PREDICTORS),
-        "target": _choice(given, "target", "same", TARGETS),
-    }
-    chosen["prediction_precision"] = _default_precision(chosen["latent"], chosen["entropy"])
-    if chosen["prediction_precision"] is None and "prediction_precision" in given:
+    if latent is not None and given.setdefault("latent", latent) != latent:
         raise ValueError(
-            f"method_kwargs.prediction_precision: latent={chosen['latent']} has none, leave it out"
+            f"method_kwargs.latent: expected {latent} for this method, got {given['latent']}; set "
+            "method=ldm for any other"
         )
-    kinds = {one.name: _KINDS.get(str(one.type)) for one in fields(LDMSettings)}
-    for key, kind in kinds.items():
-        if kind is not None and key in given:
-            chosen[key] = kind(given[key])
-    for part, keys in (
-        ("entropy_kwargs", estimator_keys(chosen["entropy"])),
-        ("latent_kwargs", latent_keys(chosen["latent"])),
-    ):
+    if given.get("latent") == PRODUCT:
+        return _product(given)
+    return _cell(given, "method_kwargs")
+
+
+def check_run(cfg: DictConfig, cell: LDMSettings) -> None:
+    """Raise a one-line ValueError unless the rest of a configuration goes with a cell."""
+    if cfg.get("momentum"):
+        raise ValueError(
+            f"momentum: expected nothing for method={cfg.method}, got {dict(cfg.momentum)}; set "
+            "method_kwargs.target=moving_average, method_kwargs.base_tau and final_tau"
+        )
+    fewest = cell.build_objective().fewest_samples
+    if cfg.optimizer.batch_size < fewest:
+        raise ValueError(
+            f"optimizer.batch_size: expected at least {fewest} for entropy={cell.entropy}, got "
+            f"{cfg.optimizer.batch_size}; raise it"
+            + (" or lower method_kwargs.num_neighbours" if fewest > 2 else "")
+        )
+
+
+def _cell(given: Mapping[str, Any], prefix: str) -> LDMSettings:
+    """Complete one cell; `prefix` is its key, for messages."""
+    chosen = {"entropy": "kernel", **{key: given[key] for key in CELL_KEYS if key in given}}
+    chosen.pop("blocks", None)
+    check_arguments(prefix, chosen, LDMSettings)
+    latent, entropy = chosen["latent"], chosen["entropy"]
+    check_value(f"{prefix}.latent", latent, Literal[(*LATENTS, PRODUCT)])
+    check_value(f"{prefix}.entropy", entropy, Literal[(*ENTROPIES,)])
+    parts = (
+        ("entropy_kwargs", ENTROPIES[entropy], estimator_keys(entropy)),
+        ("latent_kwargs", LATENTS[latent], latent_keys(latent)),
+    )
+    for part, kind, keys in parts:
         chosen[part] = {key: value for key, value in given.items() if key in keys}
-    settings = LDMSettings(**chosen)
-    _check_match(settings)
-    safe = settings.target != "same" or LATENTS[settings.latent].prevents_collapse
-    if settings.entropy == "none" and not safe:
-        raise ValueError(
-            "method_kwargs.entropy=none with method_kwargs.target=same has nothing against "
-            "collapse: choose an entropy, or target=detached or moving_average with a predictor"
-        )
-    if LATENTS[settings.latent].needs_predictor and settings.predictor not in ("linear", "mlp"):
-        raise ValueError(
-            f"method_kwargs.latent={settings.latent} is a density given a prediction: set "
-            "method_kwargs.predictor to linear or mlp"
-        )
+        check_arguments(prefix, chosen[part], kind, ("support",))
+    precision = _default_precision(latent, entropy)
+    if precision is None and "prediction_precision" in chosen:
+        raise ValueError(f"{prefix}.prediction_precision: latent={latent} has none; leave it out")
+    settings = LDMSettings(**{"prediction_precision": precision, **chosen})
+    _check_combination(settings, prefix)
     return settings
 
 
-def _check_match(settings: LDMSettings) -> None:
-    """Raise a one-line ValueError unless the entropy is one for the latents."""
-    fitting = [name for name, kind in ENTROPIES.items() if settings.support in kind.supports]
+def _check_combination(settings: LDMSettings, prefix: str) -> None:
+    """Raise a one-line ValueError unless latent, entropy, target and predictor go together."""
+    kind, support = LATENTS[settings.latent], settings.support
+    fitting = [name for name, one in ENTROPIES.items() if support in one.supports]
     if settings.entropy not in fitting:
         raise ValueError(
-            f"method_kwargs.entropy={settings.entropy} is not for latent={settings.latent}, which "
-            f"lives on the {settings.support}: choose {' or '.join(fitting)}"
+            f"{prefix}.entropy: expected {' or '.join(fitting)} for latent={settings.latent}, "
+            f"which lives on the {support}, got {settings.entropy}"
         )
-    if LATENTS[settings.latent].follows_latents and settings.over == "joint":
+    if kind.follows_latents and settings.over == "joint":
         raise ValueError(
-            f"method_kwargs.over=joint cancels what latent={settings.latent} says of its own "
-            "batch: choose marginal or pooled"
+            f"{prefix}.over: expected marginal or pooled, got joint, which cancels the density "
+            f"that latent={settings.latent} fits to the batch"
         )
-
-
-# What a block of a product may set of these settings; the rest is of the network as a whole.
-BLOCK_KEYS = {"latent", "entropy", "over", "prediction_precision", "entropy_weight"}
-
-# How a value of the configuration becomes one of the settings; choices are checked by themselves.
-_KINDS: dict[str, Any] = {"int": int, "float": float, "float | None": float, "bool": bool}
-
-
-def _latent(given: dict[str, Any], latent: str | None) -> str:
-    if latent is None and "latent" not in given:
-        raise ValueError(f"missing key method_kwargs.latent: one of {', '.join(LATENTS)}")
-    chosen = _choice(given, "latent", latent or "", (*LATENTS, PRODUCT))
-    if latent is not None and chosen != latent:
+    if settings.entropy == "none" and settings.target == "same" and not kind.prevents_collapse:
         raise ValueError(
-            f"method_kwargs.latent={chosen}, but this method's is {latent}: set method=ldm"
+            f"{prefix}.entropy: none with target=same has nothing against collapse; choose an "
+            "entropy, or target=detached or moving_average with a predictor"
         )
-    return chosen
+    if kind.needs_predictor and settings.predictor not in ("linear", "mlp"):
+        raise ValueError(
+            f"{prefix}.predictor: expected linear or mlp for latent={settings.latent}, a density "
+            f"given a prediction, got {settings.predictor}"
+        )
 
 
-def _resolve_product(given: dict[str, Any]) -> LDMSettings:
-    """Complete each block as a cell of its own."""
+def _product(given: dict[str, Any]) -> LDMSettings:
+    """Complete each block of a product as a cell of its own."""
     blocks = given.pop("blocks", None)
     if isinstance(blocks, (str, Mapping)) or not isinstance(blocks, Sequence) or not blocks:
         raise ValueError(
-            "method_kwargs.latent=product needs method_kwargs.blocks, a list such as "
+            f"method_kwargs.blocks: expected a list for latent=product, got {blocks!r}; e.g. "
             "[{latent: plane, dim: 96, entropy: logdet}, {latent: sphere, dim: 32}]"
         )
-    not_of_a_block = {one.name for one in fields(LDMSettings)} - BLOCK_KEYS
-    known = [key for key in known_keys() if key not in not_of_a_block]
+    known = [key for key in known_keys() if key in _BLOCK_KEYS or key not in CELL_KEYS]
     cells = []
     for number, block in enumerate(blocks):
-        where = f"method_kwargs.blocks.{number}"
-        own = {"latent": None, "dim": None, **block} if isinstance(block, Mapping) else {}
-        for key in own:
-            if key not in (*known, "dim"):
-                raise ValueError(f"unknown key {where}.{key}{suggestion(key, [*known, 'dim'])}")
+        prefix = f"method_kwargs.blocks.{number}"
+        own = dict(block) if isinstance(block, Mapping) else {}
+        check_keys(prefix, own, [*known, "dim"])
         for key in ("latent", "dim"):
             if own.get(key) is None or own[key] == PRODUCT:
-                raise ValueError(f"missing key {where}.{key}: a block is a latent and its dim")
+                raise ValueError(f"missing key {prefix}.{key}: a block is a latent and its dim")
         own["proj_output_dim"] = own.pop("dim")
-        try:
-            cells.append(resolve({**given, **own}))
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+        own = {key: value for key, value in own.items() if value is not None}
+        cells.append(_cell({**given, **_translate_reference(own)}, prefix))
     total = sum(cell.proj_output_dim for cell in cells)
     if given.get("proj_output_dim", total) != total:
         raise ValueError(
-            f"method_kwargs.proj_output_dim={given['proj_output_dim']}, but the dimensions of "
-            f"method_kwargs.blocks add up to {total}: set it to that, or leave it out"
+            f"method_kwargs.proj_output_dim: expected {total}, the sum over method_kwargs.blocks, "
+            f"got {given['proj_output_dim']}; leave it out"
         )
     return replace(
         cells[0],
@@ -180,7 +179,7 @@ def _resolve_product(given: dict[str, Any]) -> LDMSettings:
     )
 
 
-def _joined(names: Iterable[str]) -> str:
+def _joined(names: Iterable[str]) -> Any:
     names = list(names)
     return names[0] if len(set(names)) == 1 else " × ".join(names)
 
@@ -192,31 +191,18 @@ def _default_precision(latent: str, entropy: str) -> float | None:
     return keys["prediction_precision"].default if "prediction_precision" in keys else None
 
 
-def _translate_reference(given: dict[str, Any]) -> dict[str, Any]:
+def _translate_reference(given: Mapping[str, Any]) -> dict[str, Any]:
     given = dict(given)
     if "recognition_precision" in given:
         given["kernel_precision"] = given.pop("recognition_precision")
     loss = given.pop("loss", None)
     if loss is None:
         return given
+    check_value("method_kwargs.loss", loss, Mapping)
     kind = loss.get("type")
-    if kind not in REFERENCE_TYPES:
-        raise ValueError(
-            f"method_kwargs.loss.type must be one of {sorted(REFERENCE_TYPES)}, got {kind!r}"
-            f"{suggestion(str(kind), list(REFERENCE_TYPES))}"
-        )
+    check_value("method_kwargs.loss.type", kind, Literal[(*REFERENCE_TYPES,)])
     given["entropy"], given["over"] = REFERENCE_TYPES[kind]
     if given["over"] == "marginal" and loss.get("entropy_multiplier") is not None:
         # The reference weighs the mean of the two marginal entropies, we their sum.
         given["entropy_weight"] = loss["entropy_multiplier"] / 2.0
     return given
-
-
-def _choice(given: dict[str, Any], key: str, default: str, choices: tuple[str, ...]) -> str:
-    value = given.get(key, default)
-    if value not in choices:
-        raise ValueError(
-            f"method_kwargs.{key} must be one of {', '.join(choices)}; got {value!r}"
-            f"{suggestion(str(value), list(choices))}"
-        )
-    return value

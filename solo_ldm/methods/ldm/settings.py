@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from solo_ldm.config.arguments import Bounds
 from solo_ldm.entropy import ENTROPIES
 from solo_ldm.latents import LATENTS, Support
-from solo_ldm.objective import LDMObjective, ProductObjective
+from solo_ldm.objective import LDMObjective, Over, ProductObjective
 
 # The latent model that is made of others, one for each of method_kwargs.blocks.
 PRODUCT = "product"
+
+# Names of the three `LDMTerms` in the log.
+TERMS = ("train_ldm_loss", "train_log_prob", "train_entropy")
+
+Count = Annotated[int, Bounds(1)]
+Share = Annotated[float, Bounds(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -25,46 +31,46 @@ class LDMSettings:
         proj_layers: linear layers of the projector.
         proj_batch_norm: normalise the projector's hidden layers; the paper does not.
         proj_output_batch_norm: normalise its outputs, without scale and shift.
-        proj_output_whitening: give its outputs unit covariance; there is nothing left to normalise.
+        proj_output_whitening: whiten its outputs, which then need no batch normalisation.
         entropy: a name in `solo_ldm.entropy.ENTROPIES`.
         over: joint, marginal or pooled.
-        prediction_precision: λ or κ; the paper's for the cell when not given, None for a latent
-            model without.
+        prediction_precision: λ or κ; by default the paper's for the cell, None for a latent model
+            that has none.
         entropy_weight: factor of the entropy in the loss.
         predictor: none, linear, mlp (one hidden layer) or direct (computed, not learned).
         pred_hidden_dim: units of the predictor's hidden layer.
         pred_batch_norm: normalise the predictor's hidden layer.
-        direct_momentum: share that the direct predictor's correlations keep of themselves.
-        direct_ridge: what the direct predictor adds to each of its eigenvalues.
+        direct_momentum: weight of the past in the direct predictor's correlations.
+        direct_ridge: added to each eigenvalue of the direct predictor.
         target: what is predicted: the same latents, detached ones, or those of a moving average
             of the network.
-        base_tau: share of its weights that the moving average keeps in a step, at the start.
-        final_tau: the same at the end of the training.
+        base_tau: weight of the past in the moving average at the start of the training.
+        final_tau: the same at the end.
         entropy_kwargs: the estimator's own settings.
         latent_kwargs: the latent model's own settings.
-        blocks: of a product: the cell of each block, proj_output_dim its dimension. Of latent,
-            entropy and over the product then has the names joined by ×, for people.
+        blocks: of a product, the cell of each block, with proj_output_dim its dimension. `latent`,
+            `entropy` and `over` of the product are then labels: the names joined by ×.
     """
 
     latent: str
-    proj_hidden_dim: int
-    proj_output_dim: int
-    proj_layers: int = 2
+    proj_hidden_dim: Count
+    proj_output_dim: Count
+    proj_layers: Count = 2
     proj_batch_norm: bool = False
     proj_output_batch_norm: bool = False
     proj_output_whitening: bool = False
     entropy: str = "kernel"
-    over: str = "joint"
-    prediction_precision: float | None = 5.0
-    entropy_weight: float = 1.0
-    predictor: str = "none"
-    pred_hidden_dim: int = 512
+    over: Over = "joint"
+    prediction_precision: Annotated[float | None, Bounds(above=0)] = None
+    entropy_weight: Annotated[float, Bounds(0)] = 1.0
+    predictor: Literal["none", "linear", "mlp", "direct"] = "none"
+    pred_hidden_dim: Count = 512
     pred_batch_norm: bool = True
-    direct_momentum: float = 0.3
-    direct_ridge: float = 0.01
-    target: str = "same"
-    base_tau: float = 0.99
-    final_tau: float = 1.0
+    direct_momentum: Annotated[float, Bounds(0, below=1)] = 0.3
+    direct_ridge: Annotated[float, Bounds(0)] = 0.01
+    target: Literal["same", "detached", "moving_average"] = "same"
+    base_tau: Share = 0.99
+    final_tau: Share = 1.0
     entropy_kwargs: dict[str, Any] = field(default_factory=dict)
     latent_kwargs: dict[str, Any] = field(default_factory=dict)
     blocks: tuple[LDMSettings, ...] = ()
@@ -73,6 +79,17 @@ class LDMSettings:
     def support(self) -> Support:
         """Where the latents live."""
         return "product" if self.blocks else LATENTS[self.latent].support
+
+    @property
+    def axes(self) -> dict[str, str | None]:
+        """The place on the grid, for `Description.axes`."""
+        return {
+            "latent": self.latent,
+            "entropy": self.entropy,
+            "over": None if self.entropy == "none" else self.over,
+            "predictor": self.predictor,
+            "target": self.target,
+        }
 
     @property
     def entropy_name(self) -> str:
@@ -95,31 +112,26 @@ class LDMSettings:
         return ", ".join(parts)
 
     def build_objective(self) -> LDMObjective | ProductObjective:
-        """Build the objective; raises ValueError for a setting out of its range."""
+        """Build the objective.
+
+        Raises:
+            ValueError: a setting of the latent model or of the estimator out of its range.
+        """
         if self.blocks:
             return ProductObjective(
-                [one._build() for one in self.blocks], [one.proj_output_dim for one in self.blocks]
+                [one.build_cell() for one in self.blocks],
+                [one.proj_output_dim for one in self.blocks],
             )
-        return self._build()
+        return self.build_cell()
 
-    def _build(self) -> LDMObjective:
+    def build_cell(self) -> LDMObjective:
+        """Build the objective of a cell that is no product."""
         latent_kwargs = dict(self.latent_kwargs)
         if self.prediction_precision is not None:
             latent_kwargs["prediction_precision"] = self.prediction_precision
         return LDMObjective(
             LATENTS[self.latent](**latent_kwargs),
             ENTROPIES[self.entropy](self.support, **self.entropy_kwargs),
-            over=self.over,  # pyright: ignore[reportArgumentType]
+            over=self.over,
             weight=self.entropy_weight,
         )
-
-
-def estimator_keys(entropy: str) -> list[str]:
-    """Return the names of an estimator's own settings."""
-    return [key for key in inspect.signature(ENTROPIES[entropy]).parameters if key != "support"]
-
-
-def latent_keys(latent: str) -> list[str]:
-    """Return the names of a latent model's own settings, prediction_precision aside."""
-    keys = inspect.signature(LATENTS[latent]).parameters
-    return [key for key in keys if key != "prediction_precision"]

@@ -1,4 +1,4 @@
-"""JEPA on masked blocks on our host: context encoder, narrow predictor, target encoder."""
+"""JEPA on masked blocks: context encoder, narrow predictor, target encoder."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from solo_ldm.distributed import gather, smallest
 from solo_ldm.latents import LatentModel
-from solo_ldm.methods.base import BaseMethod, Description
-from solo_ldm.methods.ldm.heads import MovingAverage
+from solo_ldm.methods.averaging import MovingAverage, progress
+from solo_ldm.methods.base import BaseMethod, Description, finish_step
+from solo_ldm.methods.ldm.method_kwargs import check_run
+from solo_ldm.methods.ldm.settings import TERMS
 from solo_ldm.methods.masked.masks import BlockMasks
 from solo_ldm.methods.masked.objective import PatchObjective
 from solo_ldm.methods.masked.predictor import BlockPredictor, at_blocks
@@ -31,19 +33,19 @@ from solo_ldm.objective import LDMTerms
 class Masked(BaseMethod):
     """Predict the latents of hidden blocks of an image from the patches around them.
 
-    The backbone sees a context alone and the target network the whole image: the backbone itself
-    (target same or detached) or a moving average of it. Latents are the patches after the last
-    normalisation of the network, each normalised over its dimensions once more. The backbone is
-    what is evaluated, by the mean of its patches.
+    The backbone encodes the context alone; the target network encodes the whole image. It is the
+    backbone itself (target same or detached) or a moving average of it. Latents are the patches
+    after the last normalisation of the network, each normalised over its dimensions once more. The
+    features that are evaluated are the mean of the backbone's patches.
 
     Masks are a function of (seed, epoch, step, image): see `BlockMasks`. All images of a step, in
-    all processes, see equally many patches: as many as the one that can see the fewest.
+    all processes, keep equally many patches of context: as many as the smallest context has.
 
-    The latents that the entropy is of, and "z" of the health of a run, are the means over the
-    patches of whole images that the backbone makes, on the support of the latent model.
+    The entropy, and "z" in the health of a run, are of the mean patch of each whole image, encoded
+    by the backbone, on the support of the latent model.
 
     Args:
-        cfg: the completed configuration (see `solo_ldm.run.configuration`).
+        cfg: the completed configuration.
 
     Raises:
         ValueError: in one line: a setting, a backbone or views that do not fit.
@@ -78,65 +80,40 @@ class Masked(BaseMethod):
         self.detach_target = settings.cell.target == "detached"
         # Whether gradients go through the backbone's view of whole images.
         self.learns_whole = settings.cell.target == "same" or settings.cell.entropy != "none"
-        self._averaged_step = 0
 
     @classmethod
     def settings(cls, cfg: DictConfig) -> MaskedSettings:
         """Return the complete settings of a configuration.
 
         Raises:
-            ValueError: see `solo_ldm.methods.masked.settings.resolve`.
+            ValueError: see `solo_ldm.methods.masked.settings.resolve`; a batch that is too small
+                for the estimator.
         """
-        if cfg.get("momentum"):
-            raise ValueError(
-                "momentum is read by methods of solo-learn and lightly; this one takes "
-                "method_kwargs.target=moving_average, method_kwargs.base_tau and final_tau"
-            )
-        return resolve(cfg.method_kwargs)
+        settings = resolve(cfg.method_kwargs)
+        check_run(cfg, settings.cell)
+        return settings
 
     @classmethod
     def describe(cls, cfg: DictConfig) -> Description:
-        """Say what the method is.
-
-        Raises:
-            ValueError: see `solo_ldm.methods.masked.settings.resolve`.
-        """
+        """Describe the method; raises what `settings` raises."""
         settings = cls.settings(cfg)
-        cell = settings.cell
         return Description(
             headline=settings.headline,
-            terms=("train_ldm_loss", "train_log_prob", "train_entropy"),
-            axes={
-                "latent": cell.latent,
-                "entropy": cell.entropy,
-                "over": None if cell.entropy == "none" else cell.over,
-                "predictor": "transformer",
-                "target": cell.target,
-            },
+            terms=TERMS,
+            axes={**settings.cell.axes, "predictor": "transformer"},
             settings=settings.as_dict(),
-            on_sphere=cell.support == "sphere",
+            on_sphere=settings.cell.support == "sphere",
         )
 
     @classmethod
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Check method_kwargs, the views and the batch.
-
-        Raises:
-            ValueError: in one line, what was expected and how to mend it.
-        """
-        cfg = super().add_and_assert_specific_cfg(cfg)
+        """Check the backbone's name and the views before anything is built."""
         check_name(cfg.backbone.name)
-        fewest = cls.settings(cfg).build_parts().fewest_samples
-        if cfg.optimizer.batch_size < fewest:
-            raise ValueError(
-                f"optimizer.batch_size={cfg.optimizer.batch_size} is too small for this entropy: "
-                f"raise it to {fewest} or more"
-            )
         large, small = cfg.data.num_large_crops, cfg.data.num_small_crops
         if (large, small) != (1, 0):
             raise ValueError(
-                f"method=masked takes one view of an image, the augmentations make {large + small}:"
-                " set num_crops=1 in augmentations, or start from --config-name ijepa"
+                f"augmentations: expected one view of an image for method=masked, got "
+                f"{large + small}; set num_crops=1, or start from --config-name ijepa"
             )
         return cfg
 
@@ -152,9 +129,9 @@ class Masked(BaseMethod):
         return [*super().learnable_params, predictor]
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """Return {"loss"} for the optimiser, with detached "terms", "z" and "feats" for callbacks.
+        """Return the loss of the predicted blocks; see `finish_step`.
 
-        "z" holds the mean latents of whole images and of what the context encoder sees of them.
+        "z" holds the mean latents of whole images and of their contexts.
         """
         indexes, crops, labels = batch
         images = crops if isinstance(crops, Tensor) else crops[0]
@@ -164,22 +141,11 @@ class Masked(BaseMethod):
         terms, whole, z = self.match(images, kept, targets)
         feats = self.backbone.forward_head(whole.detach())
         logits = self.classifier(feats) if self.classifier is not None else None
-        class_loss = self._classifier_loss([logits], labels)
-        logged = {
-            "train_ldm_loss": terms.loss.detach(),
-            "train_log_prob": terms.log_prob.detach(),
-            "train_entropy": terms.entropy.detach(),
-        }
-        self.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(images))
-        return {
-            "loss": terms.loss + class_loss,
-            "terms": {**logged, "train_class_loss": class_loss.detach()},
-            "z": [one.detach() for one in z],
-            "feats": [feats.detach()],
-        }
+        out = {"feats": [feats], "loss": self._classifier_loss([logits], labels)}
+        return finish_step(self, dict(zip(TERMS, terms, strict=True)), z, out, len(images))
 
     def draw_masks(self, indexes: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Draw what is seen and what is predicted of each image of a batch.
+        """Draw the context and the targets of each image of a batch.
 
         Args:
             indexes: of the images in the data set (B,).
@@ -196,7 +162,7 @@ class Masked(BaseMethod):
     def match(
         self, images: Tensor, kept: Tensor, targets: Tensor
     ) -> tuple[LDMTerms, Tensor, tuple[Tensor, Tensor]]:
-        """Predict the target blocks of images and compare.
+        """Predict the target blocks of images and compare with their latents.
 
         Args:
             images: (B, 3, H, W).
@@ -205,39 +171,32 @@ class Masked(BaseMethod):
 
         Returns:
             The loss and its terms; the backbone's tokens of whole images, without gradients where
-            nothing learns by them; and the mean latents (B, D) of whole images and of contexts.
+            the loss does not need them; the mean latents (B, D) of whole images and of contexts.
         """
         with contextlib.nullcontext() if self.learns_whole else torch.no_grad():
             whole = encode(self.backbone, images)
         seen = patches_of(self.backbone, encode(self.backbone, images, kept))
-        aims = at_blocks(self._latents(self._target(images, whole)), targets).flatten(0, 2)
+        wanted = at_blocks(self._latents(self._target(images, whole)), targets).flatten(0, 2)
         predicted = self.predictor(seen, kept, targets).flatten(0, 2)
         z, of_context = (
             self.latent.project(self._normal(patches).mean(dim=1))
             for patches in (patches_of(self.backbone, whole), seen)
         )
         terms = self.patch_objective(
-            self.latent.prediction(predicted), self.latent.project(aims), gather(z)
+            self.latent.prediction(predicted), self.latent.project(wanted), gather(z)
         )
         return terms, whole, (z, of_context)
-
-    def on_train_start(self) -> None:
-        """Note the step that training starts or continues from."""
-        super().on_train_start()
-        self._averaged_step = self.trainer.global_step
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Tell the objective how far the training is."""
         super().on_train_batch_start(batch, batch_idx)
-        self.patch_objective.parts.at(self._progress(), self.trainer.global_step)
+        self.patch_objective.parts.at(progress(self.trainer), self.trainer.global_step)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the target network, once a step of the optimiser."""
-        super().on_train_batch_end(outputs, batch, batch_idx)
-        step = self.trainer.global_step
-        if self.target is not None and step > self._averaged_step:
-            self.target.update(self._averaged(), self._progress())
-            self._averaged_step = step
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and move the target network after it."""
+        super().optimizer_step(*args, **kwargs)
+        if self.target is not None:
+            self.target.update(self._averaged(), progress(self.trainer, steps_more=1))
 
     def _target(self, images: Tensor, whole: Tensor) -> Tensor:
         """Return the target network's tokens of whole images (B, P + N, D)."""
@@ -252,9 +211,6 @@ class Masked(BaseMethod):
 
     def _normal(self, patches: Tensor) -> Tensor:
         return F.layer_norm(patches, patches.shape[-1:]) if self.normalise_patches else patches
-
-    def _progress(self) -> float:
-        return self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
 
     def _averaged(self) -> dict[str, torch.nn.Module]:
         return {"backbone": self.backbone}

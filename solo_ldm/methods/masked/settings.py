@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, Literal
 
-from solo_ldm.config.suggestions import suggestion
+from solo_ldm.config.arguments import Bounds, check_arguments, check_keys, check_value
 from solo_ldm.methods.ldm import method_kwargs as grid
-from solo_ldm.methods.ldm.settings import LDMSettings
+from solo_ldm.methods.ldm.settings import Count, LDMSettings
 from solo_ldm.objective import LDMObjective
 
 # Latent models of a patch given a prediction. The others fit what two views have in common to the
 # batch, or have parts that a patch of the backbone has not.
 LATENTS = ("plane", "sphere", "conditional")
 
-POSITIONS = ("sincos", "learned")
-
-# Of the cell, what the patches leave open; there is no projector, and one predictor.
+# Keys of the cell that patches leave open; there is no projector, and one predictor.
 _CELL = (
     "latent",
     "prediction_precision",
@@ -30,36 +27,39 @@ _CELL = (
     "final_tau",
 )
 
+Range = tuple[float, float]
+_RANGES = ("target_scale", "target_aspect", "context_scale")
+
 
 @dataclass(frozen=True)
 class MaskedSettings:
     """Masks, predictor and the cell of the grid.
 
     Args:
-        cell: latent model, estimator, target; its projector and predictor mean nothing.
+        cell: latent model, estimator and target; its projector and predictor are not used.
         num_targets: M, blocks to predict.
-        target_scale: least and greatest share of the patches in a target.
-        target_aspect: least and greatest height / width of a target.
-        context_scale: least and greatest share of the patches in the context block.
-        least_context: patches that the context keeps at least.
+        target_scale: smallest and largest share of the patches in a target.
+        target_aspect: smallest and largest height / width of a target.
+        context_scale: smallest and largest share of the patches in the context block.
+        least_context: smallest number of patches in the context.
         pred_embed_dim: width of the predictor.
         pred_depth: blocks of the predictor.
-        pred_num_heads: of the predictor's attention.
-        positions: of the backbone's patches: sincos (fixed) or learned.
-        normalise_patches: subtract from a patch's latent its mean over dimensions, and divide by
-            its standard deviation, as the paper does with targets.
+        pred_num_heads: heads of the predictor's attention.
+        positions: embedding of the backbone's patches: sincos (fixed) or learned.
+        normalise_patches: subtract from the latent of a patch its mean over dimensions and divide
+            by its standard deviation, as the paper does with targets.
     """
 
     cell: LDMSettings
-    num_targets: int = 4
-    target_scale: tuple[float, float] = (0.15, 0.2)
-    target_aspect: tuple[float, float] = (0.75, 1.5)
-    context_scale: tuple[float, float] = (0.85, 1.0)
-    least_context: int = 10
-    pred_embed_dim: int = 384
-    pred_depth: int = 6
-    pred_num_heads: int = 6
-    positions: str = "sincos"
+    num_targets: Count = 4
+    target_scale: Range = (0.15, 0.2)
+    target_aspect: Range = (0.75, 1.5)
+    context_scale: Range = (0.85, 1.0)
+    least_context: Count = 10
+    pred_embed_dim: Count = 384
+    pred_depth: Count = 6
+    pred_num_heads: Count = 6
+    positions: Literal["sincos", "learned"] = "sincos"
     normalise_patches: bool = True
 
     @property
@@ -77,18 +77,17 @@ class MaskedSettings:
 
     def build_parts(self) -> LDMObjective:
         """Build latent model and estimator; raises ValueError for a setting out of its range."""
-        return self.cell.build_objective()  # pyright: ignore[reportReturnType]
+        return self.cell.build_cell()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as method_kwargs have them."""
-        cell = dataclasses.asdict(self.cell)
-        own = {key: getattr(self, key) for key in _OWN}
-        own |= {key: list(own[key]) for key in _RANGES}
-        return {key: cell[key] for key in (*_CELL, "entropy_kwargs", "latent_kwargs")} | own
+        own = asdict(self)
+        cell = own.pop("cell")
+        kept = {key: cell[key] for key in (*_CELL, "entropy_kwargs", "latent_kwargs")}
+        return {**kept, **own, **{key: list(own[key]) for key in _RANGES}}
 
 
-_RANGES = ("target_scale", "target_aspect", "context_scale")
-_OWN = [one.name for one in dataclasses.fields(MaskedSettings) if one.name != "cell"]
+_OWN = [one.name for one in fields(MaskedSettings) if one.name != "cell"]
 
 
 def resolve(method_kwargs: Mapping[str, Any]) -> MaskedSettings:
@@ -103,55 +102,35 @@ def resolve(method_kwargs: Mapping[str, Any]) -> MaskedSettings:
             that does not exist.
     """
     given = {key: value for key, value in method_kwargs.items() if value is not None}
-    no_part = {one.name for one in dataclasses.fields(LDMSettings)} - set(_CELL)
-    known = [key for key in grid.known_keys() if key not in no_part | {"loss"}]
+    absent = set(grid.CELL_KEYS) - set(_CELL)
     for key in given:
-        if key in no_part:
+        if key in absent:
             raise ValueError(
-                f"method_kwargs.{key}: method=masked has no projector, and a transformer as its "
-                "predictor (pred_embed_dim, pred_depth, pred_num_heads): leave it out"
+                f"method_kwargs.{key}: expected no such key, as method=masked has no projector "
+                "and its predictor is a transformer (pred_embed_dim, pred_depth, pred_num_heads); "
+                "leave it out"
             )
-        if key not in (*known, *_OWN):
-            raise ValueError(f"unknown key method_kwargs.{key}{suggestion(key, [*known, *_OWN])}")
-    own = {key: _checked(key, value) for key, value in given.items() if key in _OWN}
+    known = [key for key in grid.known_keys() if key not in absent | {"loss"}]
+    check_keys("method_kwargs", given, [*known, *_OWN])
+    own = {key: value for key, value in given.items() if key in _OWN}
+    for key in _RANGES:
+        if key in own:
+            own[key] = _range(f"method_kwargs.{key}", own[key], 1 if key.endswith("scale") else None)
+    check_arguments("method_kwargs", own, MaskedSettings, ("cell",))
     cell = {"latent": "plane", "entropy": "none", "over": "marginal", "target": "moving_average"}
     cell |= {key: value for key, value in given.items() if key not in _OWN}
-    if cell["latent"] not in LATENTS:
-        raise ValueError(
-            f"method_kwargs.latent must be one of {', '.join(LATENTS)} for method=masked; got "
-            f"{cell['latent']!r}"
-        )
-    if cell["over"] != "marginal":
-        raise ValueError(
-            f"method_kwargs.over={cell['over']} needs two views and method=masked has one: set "
-            "marginal"
-        )
-    # Sizes of a projector that there is not, and a predictor that each latent model takes.
-    stand_ins = {"proj_hidden_dim": 1, "proj_output_dim": 1, "predictor": "mlp"}
-    return MaskedSettings(grid.resolve({**cell, **stand_ins}), **own)
+    check_value("method_kwargs.latent", cell["latent"], Literal[LATENTS])
+    # There is one view.
+    check_value("method_kwargs.over", cell["over"], Literal["marginal"])
+    # Sizes of the projector that is not there, and a predictor that each latent model accepts.
+    unused = {"proj_hidden_dim": 1, "proj_output_dim": 1, "predictor": "mlp"}
+    return MaskedSettings(grid.resolve({**cell, **unused}), **own)
 
 
-def _checked(key: str, value: Any) -> Any:
-    """Return a value of this method as its setting has it, or raise a one-line ValueError."""
-    where = f"method_kwargs.{key}"
-    if key in _RANGES:
-        pair = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
-        numbers = [one for one in pair if isinstance(one, (int, float))]
-        most = 1.0 if key.endswith("scale") else float("inf")
-        if len(numbers) != 2 or len(pair) != 2 or not 0.0 < pair[0] <= pair[1] <= most:
-            limit = ", at most 1" if most == 1.0 else ""
-            raise ValueError(
-                f"{where} must be [least, greatest] of numbers above 0{limit}; got {value}"
-            )
-        return (float(pair[0]), float(pair[1]))
-    if key == "positions":
-        if value not in POSITIONS:
-            raise ValueError(f"{where} must be one of {', '.join(POSITIONS)}; got {value!r}")
-        return value
-    if key == "normalise_patches":
-        if not isinstance(value, bool):
-            raise ValueError(f"{where} must be true or false, got {value!r}")
-        return value
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{where} must be a whole number from 1, got {value!r}")
-    return value
+def _range(key: str, value: Any, most: float | None) -> Range:
+    """Return [smallest, largest] as two numbers above 0, or raise a one-line ValueError."""
+    bounds = Bounds(above=0) if most is None else Bounds(above=0, high=most)
+    check_value(key, value, list[Annotated[float, bounds]])
+    if len(value) != 2 or value[0] > value[1]:
+        raise ValueError(f"{key}: expected [smallest, largest], got {list(value)}")
+    return (float(value[0]), float(value[1]))

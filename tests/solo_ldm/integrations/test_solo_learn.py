@@ -29,7 +29,7 @@ from solo_ldm.commands.knn import knn
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.integrations import solo_learn
 from solo_ldm.integrations.recipes import RECIPES
-from solo_ldm.methods import METHODS, find_method
+from solo_ldm.methods import find_method
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome
 from solo_ldm.weights.pretrained import load_pretrained
@@ -304,7 +304,7 @@ def both_hosts(tmp_path: Path, name: str, *overrides: str) -> tuple[Any, Any]:
     cfg.data.update(num_classes=10, image_size=16, num_large_crops=2, num_small_crops=0)
     solo_learn.register()
     methods, _ = registry()
-    here, there = METHODS[cfg.method](cfg), methods[cfg.method](cfg.copy())
+    here, there = find_method(cfg.method)(cfg), methods[cfg.method](cfg.copy())
     there.load_state_dict(here.state_dict())
     for model in (here, there):
         model.log_dict = lambda *_, **__: None

@@ -15,7 +15,7 @@ from torch import Tensor
 from solo_ldm.entropy import KernelEntropy, NoEntropy, PlugInEntropy
 from solo_ldm.evaluation.spectrum import diagnose, health
 from solo_ldm.latents import CategoricalSimplex, FittedCategories, ProductLatent
-from solo_ldm.methods import LDM
+from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.ldm.method_kwargs import resolve
 from solo_ldm.objective import LDMObjective
 from tests.support.toy import plain, toy_config

@@ -15,7 +15,8 @@ from torch import distributions as td
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.latents import ConditionalGaussian
 from solo_ldm.latents.conditional import PredictedGaussian
-from solo_ldm.methods import LDMBody, find_method
+from solo_ldm.methods import find_method
+from solo_ldm.methods.ldm.body import LDMBody
 from solo_ldm.methods.ldm.method_kwargs import resolve
 from solo_ldm.objective import LDMObjective
 from tests.solo_ldm.methods.test_methods import SIZES, method_config

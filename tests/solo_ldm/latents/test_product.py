@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from solo_ldm.latents import GaussianPlane, ProductLatent, VonMisesFisherSphere
-from solo_ldm.methods import LDM
+from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.ldm.method_kwargs import resolve
 from solo_ldm.objective import LDMObjective, ProductObjective
 from tests.support.toy import plain, toy_config

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 
-from solo_ldm.methods import LDM
+from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.ldm.direct import DirectPredictor
 from tests.support.toy import plain, toy_config
 

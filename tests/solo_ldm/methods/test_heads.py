@@ -8,8 +8,9 @@ from lightning.pytorch import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from solo_ldm.methods import LDM
-from solo_ldm.methods.ldm.heads import MovingAverage, perceptron
+from solo_ldm.methods.ldm.body import LDM
+from solo_ldm.methods.averaging import MovingAverage
+from solo_ldm.methods.ldm.heads import perceptron
 from solo_ldm.run.trainer import without_lightnings_advice
 from tests.support.toy import plain, toy_config
 
@@ -67,7 +68,7 @@ def test_the_moving_average_is_one_and_its_schedule_is_byols():
 
 @pytest.mark.parametrize("tau", [-0.1, 1.1])
 def test_a_share_outside_zero_and_one_is_refused(tau):
-    with pytest.raises(ValueError, match="base_tau must lie between 0 and 1"):
+    with pytest.raises(ValueError, match="first: expected a number from 0 to 1"):
         MovingAverage({"net": nn.Linear(2, 2)}, first=tau, last=1.0)
 
 
@@ -156,7 +157,7 @@ def test_solo_learns_place_of_the_moving_average_is_refused_rather_than_ignored(
 
 
 def test_a_method_of_one_latent_model_refuses_another(tmp_path):
-    from solo_ldm.methods import GaussProb
+    from solo_ldm.methods.ldm.body import GaussProb
 
     with pytest.raises(ValueError, match="this method's is plane: set method=ldm"):
         GaussProb(config(tmp_path, "gaussprob", latent="sphere"))

@@ -17,7 +17,7 @@ from lightly.loss import (
 from lightly.loss.lejepa_loss import SIGReg, lejepa_invariance_loss
 from torch import Tensor
 
-from solo_ldm.methods import LDM
+from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.ldm.settings import LDMSettings
 
 # In float64, both for values and for gradients.

@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from solo_ldm.entropy import ENTROPIES
-from solo_ldm.methods.masked import (
-    encode,
-)
+from solo_ldm.methods.masked.tokens import encode
 from tests.support.masked_toy import build, images_and_masks
 
 # The predictor.

@@ -9,12 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from solo_ldm.methods.masked import (
-    BlockMasks,
-    encode,
-    patches_of,
-    positions,
-)
+from solo_ldm.methods.masked.masks import BlockMasks
+from solo_ldm.methods.masked.tokens import encode, patches_of, positions
 from tests.support.masked_toy import EPOCH, SEED, STEP, build, images_and_masks
 
 # Masks.

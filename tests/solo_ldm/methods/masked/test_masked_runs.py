@@ -18,11 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 from solo_ldm.backbones import create_backbone, load_backbone
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
-from solo_ldm.methods import Masked
-from solo_ldm.methods.masked import (
-    check_backbone,
-    resolve,
-)
+from solo_ldm.methods.masked.method import Masked
+from solo_ldm.methods.masked.settings import resolve
+from solo_ldm.methods.masked.tokens import check_backbone
 from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.run.configuration import complete
 from tests.support import ROOT

@@ -1,0 +1,41 @@
+"""Projectors and predictors of latent distribution matching: perceptrons."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import nn
+
+
+def perceptron(
+    num_inputs: int,
+    num_hidden: int,
+    num_outputs: int,
+    num_layers: int = 2,
+    batch_norm: bool = False,
+    output_batch_norm: bool = False,
+) -> nn.Sequential:
+    """Build Linear (BatchNorm) ReLU … Linear (BatchNorm).
+
+    Args:
+        num_inputs: number of input units.
+        num_hidden: units of each hidden layer.
+        num_outputs: number of output units.
+        num_layers: linear layers, at least 1; with 1 there is no hidden layer.
+        batch_norm: normalise the hidden layers.
+        output_batch_norm: normalise the outputs too, without scale and shift, as SimSiam does.
+
+    Raises:
+        ValueError: a number of layers below 1.
+    """
+    if num_layers < 1:
+        raise ValueError(f"a projector needs at least 1 layer, got {num_layers}")
+    widths = [num_inputs, *[num_hidden] * (num_layers - 1)]
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        layers.append(nn.Linear(before, after))
+        layers += [nn.BatchNorm1d(after)] if batch_norm else []
+        layers.append(nn.ReLU())
+    layers.append(nn.Linear(widths[-1], num_outputs))
+    layers += [nn.BatchNorm1d(num_outputs, affine=False)] if output_batch_norm else []
+    return nn.Sequential(*layers)
