@@ -22,7 +22,7 @@ from predictive.predictors import Forecast
 from predictive.training import build_data, build_method, for_method
 from solo_ldm.files import write_atomically
 from solo_ldm.run.folder import identity
-from solo_ldm.run.hardware import Hardware, resolve_hardware
+from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
 from solo_ldm.weights.export import serialised
 from solo_ldm.weights.published.entry import CONFIG, NOT_PUBLISHED, WEIGHTS
 from solo_ldm.weights.published.manifest import read_yaml
@@ -169,7 +169,7 @@ class PredictiveKind(Kind):
         cfg = _config(with_data(read_yaml(folder / CONFIG), data))
         cfg.evaluation.kinds = ["linear"]
         sequences = build_data(cfg)
-        hardware = _cpu(cfg)
+        hardware = _cpu()
         pl.seed_everything(cfg.seed, verbose=False)
         untrained = build_method(cfg, sequences, hardware).state_dict()
         method = _method(folder, cfg, hardware)
@@ -193,7 +193,7 @@ class PredictiveKind(Kind):
         places = {key: "elsewhere" for key, value in config["data"].items()
                   if value == NOT_PUBLISHED}  # fmt: skip
         cfg = _config(with_data(config, places))
-        return ZooPredictor(name, config, _method(folder, cfg, _cpu(cfg))).eval()
+        return ZooPredictor(name, config, _method(folder, cfg, _cpu())).eval()
 
 
 def _config(content: Mapping[str, Any]) -> DictConfig:
@@ -204,10 +204,8 @@ def _completed(args: Mapping[str, Any]) -> DictConfig:
     return complete_predictive(OmegaConf.create(dict(args)))
 
 
-def _cpu(cfg: DictConfig) -> Hardware:
-    one = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
-    settings = {**one, "precision": "32-true", "sync_batchnorm": False}
-    return resolve_hardware(OmegaConf.merge(cfg, settings))  # pyright: ignore[reportArgumentType]
+def _cpu() -> Hardware:
+    return resolve_hardware(OmegaConf.create({"accelerator": "cpu", **SINGLE_DEVICE}))
 
 
 def _method(folder: Path, cfg: DictConfig, hardware: Hardware) -> PredictiveMethod:

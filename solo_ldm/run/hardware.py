@@ -8,6 +8,15 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+# The keys of a configuration that is evaluated on one device, in float32.
+SINGLE_DEVICE = {
+    "devices": 1,
+    "num_nodes": 1,
+    "strategy": "auto",
+    "precision": "32-true",
+    "sync_batchnorm": False,
+}
+
 
 @dataclass(frozen=True)
 class Hardware:

@@ -1,4 +1,4 @@
-"""A backbone as one safetensors file with timm's keys, which says by itself how to rebuild it."""
+"""A backbone as one safetensors file: timm's keys, and how to rebuild it in the metadata."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def write_backbone(
     """Write a backbone's weights, and in the metadata what `load_backbone` needs to rebuild it.
 
     Args:
-        path: of the safetensors file, written whole or not at all.
+        path: of the safetensors file, written atomically.
         backbone: the network.
         built_by: the arguments of `create_backbone` that made it.
         mean: of the channels R, G, B that normalise its images; None where not known.
         std: of the channels R, G, B.
-        about: further facts for the record: method, epoch.
+        about: further metadata: method, epoch.
         dtype: of the stored floating point weights; None keeps theirs.
     """
     weights = {}
@@ -54,8 +54,7 @@ def write_backbone(
 def serialised(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """Return the content of a safetensors file, the same bytes for the same weights and metadata.
 
-    safetensors itself writes the keys of the metadata in a random order, so that a published hash
-    would not come out again.
+    safetensors itself writes the metadata in a random order, which would change a published hash.
     """
     written = save(dict(weights), dict(metadata))
     length = int.from_bytes(written[:8], "little")

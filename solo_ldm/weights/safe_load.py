@@ -1,4 +1,4 @@
-"""Checkpoints of others, read without running code from them."""
+"""Checkpoints of any origin, read without running code from them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 
 class Inert:
-    """Stands in a checkpoint for an object of a class that is not loaded: it holds, and does not.
+    """Placeholder for an object of a class that is not loaded: it keeps the state, without methods.
 
     Args:
-        *arguments: what the object was to be made of; dropped.
+        *arguments: of the object's constructor; dropped.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -24,11 +24,11 @@ class Inert:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a torch checkpoint on the CPU: tensors and plain values as they are, the rest inert.
+    """Read a torch checkpoint on the CPU; objects other than tensors and plain values are `Inert`.
 
-    torch's weights-only reader refuses a file for one object of a class that it does not know, as
-    the configuration in a solo-learn checkpoint. Here each such class is replaced by `Inert`, so
-    that the tensors can be read and nothing of the file runs.
+    torch's weights-only reader refuses a file with an object of any class that it does not know,
+    such as the configuration in a solo-learn checkpoint. Here each such class is replaced by
+    `Inert`: the tensors can be read, and no code of the file runs.
 
     Args:
         path: of the file.
@@ -46,11 +46,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         unknown = get_unsafe_globals_in_checkpoint(str(path))
     except (ValueError, RuntimeError):
-        unknown = []  # a file of before torch 1.6, without a list; or no checkpoint, as told below
+        unknown = []  # a file of before torch 1.6, without a list; or no checkpoint, see below
     try:
         with safe_globals([(Inert, name) for name in unknown]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, pickle and zip all have errors of their own
+    except Exception as error:  # of torch, pickle or zip
         raise ValueError(f"{path} cannot be read as a checkpoint ({_reason(error)})") from None
     if not isinstance(content, dict):
         raise ValueError(
@@ -61,10 +61,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return what an OmegaConf container or node held before it became `Inert`, as plain values.
+    """Return a value with OmegaConf containers and nodes, here `Inert`, as plain values.
 
     Args:
-        value: anything out of a checkpoint.
+        value: from a checkpoint.
 
     Returns:
         The value as mappings, lists and scalars; None for an object of any other class.
@@ -82,8 +82,8 @@ def plain(value: Any) -> Any:
 
 def _reason(error: Exception) -> str:
     text = str(error)
-    # torch begins with advice to load the file without its protection; the reason comes later.
+    # torch's message begins with advice to load the file unsafely; the reason comes later.
     text = text.partition("WeightsUnpickler error:")[2] or text
     lines = [line.strip() for line in text.splitlines()]
-    told = [line for line in lines if line and not line.startswith("Weights only load failed")]
-    return told[0] if told else type(error).__name__
+    kept = [line for line in lines if line and not line.startswith("Weights only load failed")]
+    return kept[0] if kept else type(error).__name__

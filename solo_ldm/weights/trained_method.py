@@ -1,8 +1,7 @@
-"""The whole method of a run, for what needs more than its backbone."""
+"""The whole method of a run, for evaluations that need more than its backbone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,22 @@ from solo_ldm.data.module import ImageDataModule
 from solo_ldm.methods import find_method
 from solo_ldm.run.configuration import complete, for_method
 from solo_ldm.run.folder import RunFolder
-from solo_ldm.run.hardware import Hardware, resolve_hardware
+from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
 from solo_ldm.weights.safe_load import read_checkpoint
 from solo_ldm.weights.training_args import args_beside
 
 
 @dataclass(frozen=True)
 class TrainedMethod:
-    """A method as a run left it.
+    """A method as a run trained it.
 
     Args:
         folder: of the run.
         cfg: the run's configuration, on one device.
         method: in evaluation mode, on the device of `hardware`.
-        data: the run's.
-        hardware: what it is computed on.
-        epoch: epochs that it was trained for.
+        data: of the run.
+        hardware: that it is evaluated on.
+        epoch: number of epochs that it was trained for.
     """
 
     folder: RunFolder
@@ -58,7 +57,9 @@ def load_method(run: str | Path, accelerator: str = "auto") -> TrainedMethod:
     args = args_beside(folder.last)
     if args is None:
         raise FileNotFoundError(f"{run} holds no args.json: give the folder of one run")
-    cfg = complete(OmegaConf.create({**args, **_single_device(args, accelerator)}))
+    performance = {**args.get("performance", {}), "compile": False}
+    one = {**SINGLE_DEVICE, "accelerator": accelerator, "performance": performance}
+    cfg = complete(OmegaConf.create({**args, **one}))
     hardware = resolve_hardware(cfg)
     data = ImageDataModule(
         DataConfig(**cfg.data),
@@ -75,9 +76,3 @@ def load_method(run: str | Path, accelerator: str = "auto") -> TrainedMethod:
         raise ValueError(f"{folder.last} is not of the method in args.json ({reason})") from None
     epoch = int(checkpoint.get("epoch", -1)) + 1  # counted from 0, saved at the end of it
     return TrainedMethod(folder, cfg, method.to(hardware.device).eval(), data, hardware, epoch)
-
-
-def _single_device(args: Mapping[str, Any], accelerator: str) -> dict[str, Any]:
-    performance = {**args.get("performance", {}), "compile": False}
-    one = {"devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
-    return {**one, "accelerator": accelerator, "sync_batchnorm": False, "performance": performance}

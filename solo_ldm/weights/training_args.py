@@ -1,4 +1,4 @@
-"""What the configuration of a training, ours or solo-learn's, says of its network and images."""
+"""The configuration of a training, ours or solo-learn's: its network and its images."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Network:
     """A network as a configuration names it.
 
     Args:
-        name: None where it is not said.
+        name: None where it is not given.
         kwargs: its further arguments.
-        image_size: side of the images in pixels; None where it is not said.
+        image_size: side of the images in pixels; None where it is not given.
     """
 
     name: str | None
@@ -28,7 +28,11 @@ class Network:
 
 
 def args_beside(path: Path) -> dict[str, Any] | None:
-    """Return the configuration in the args.json of the run that a file belongs to, if any."""
+    """Return the configuration in the args.json of the run that a file belongs to, if any.
+
+    Raises:
+        ValueError: in one line: an args.json that is no JSON.
+    """
     folders = [path.parent, *([path.parent.parent] if path.parent.name == "checkpoints" else [])]
     for folder in folders:
         file = folder / "args.json"
@@ -69,11 +73,11 @@ def _first_view(args: Mapping[str, Any]) -> Mapping[str, Any]:
 def normalisation_of(
     args: Mapping[str, Any] | None, by_dataset: bool
 ) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Return mean and std of the channels that the images of a training were normalised by.
+    """Return mean and std of the channels by which the images of a training were normalised.
 
     Args:
         args: the configuration of the training.
-        by_dataset: whether views without numbers of their own take those of our `DATASETS`.
+        by_dataset: whether views without mean and std take those of the data set in `DATASETS`.
     """
     view = _first_view(args or {})
     mean, std = channels(view.get("mean")), channels(view.get("std"))
@@ -85,5 +89,5 @@ def normalisation_of(
 
 
 def channels(values: Any) -> tuple[float, ...] | None:
-    """Return numbers a channel as a tuple, None for none."""
+    """Return one number per channel as a tuple, None for none."""
     return tuple(float(value) for value in values) if values else None
