@@ -32,12 +32,12 @@ from solo_ldm.data.augment.pairs import Partners
 from solo_ldm.data.config import DataConfig, ViewSpec
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sampler import EpochSampler
-from solo_ldm.evaluation.clusters import entropy_of, score_clusters
+from solo_ldm.evaluation.clusters import score_clusters
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.methods.ldm.heads import perceptron
 from solo_ldm.methods.ldm.method_kwargs import resolve
 from solo_ldm.objective import LDMObjective
-from solo_ldm.plotting.style import COLOURS, GRID, INK, MARKERS, MUTED, new_figure, save, style
+from solo_ldm.plotting.old import COLOURS, GRID, INK, MARKERS, MUTED, new_figure, save, style
 from solo_ldm.run.provenance import commit, versions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -152,7 +152,7 @@ def run(trial: Trial) -> dict[str, Any]:
     results = {
         "trial": asdict(trial),
         **asdict(scores),
-        "mean_entropy": float(entropy_of(z).mean()),
+        "mean_entropy": float(torch.special.entr(z.double()).sum(dim=1).mean()),
         "loss": loss.item(),
         "versions": versions(),
         "commit": commit(),

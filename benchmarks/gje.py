@@ -45,12 +45,12 @@ def assess(result: Result) -> dict[str, Any] | None:
     if result.results["latent"] != "conditional":
         return None
     kept, made_from = (
-        Path(result.path, "evaluation", "uncertainty.json"),
+        Path(result.path, "evaluation", "results.json"),
         RunFolder(Path(result.path)).results,
     )
     if kept.exists() and kept.stat().st_mtime >= made_from.stat().st_mtime:
         return json.loads(kept.read_text())
-    return uncertainty(config("uncertainty", [f"run={result.path}"]), Console(quiet=True)).results
+    return uncertainty(config("uncertainty", [f"pretrained_feature_extractor={result.path}"]), Console(quiet=True)).results
 
 
 def scores(result: Result, found: dict[str, Any] | None) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What clusters of images say of their classes, which were not told."""
+"""Agreement of clusters with classes that were not used to find them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class ClusterScores:
             cluster at most, so that the share is as high as it can be.
         purity: the same with each cluster assigned its most frequent class.
         normalised_mutual_information: of cluster and class, over the mean of their entropies.
-        adjusted_rand: share of the pairs of images on whose togetherness both agree, less chance
-            and over what is left of 1.
+        adjusted_rand: share of the pairs of images that both put together or both apart, corrected
+            for chance; 1 is agreement, 0 chance.
         num_used: clusters with an image.
         class_of_cluster: (n,) the class that each cluster was assigned for `accuracy`; −1 without.
         confusion: (C, n) counts, a row a class, a column a cluster.
@@ -56,9 +57,6 @@ def score_clusters(
         The assignment is Kuhn's Hungarian method, as scipy has it; scikit-learn computes the
         normalised mutual information and the adjusted Rand index (Hubert & Arabie 1985).
     """
-    # Takes half a second, which whoever prints help should not wait.
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-
     found, true = np.asarray(clusters, dtype=np.int64), np.asarray(labels, dtype=np.int64)
     if found.ndim != 1 or found.shape != true.shape or not len(found):
         raise ValueError(
@@ -96,20 +94,12 @@ def assign(confusion: npt.ArrayLike) -> Ints:
         (n,) the class of each cluster; −1 for clusters without an image of the class they would
         get, and for those that are left when the classes are all taken.
     """
-    from scipy.optimize import linear_sum_assignment
-
     counts = np.asarray(confusion, dtype=np.int64)
     rows, columns = linear_sum_assignment(counts, maximize=True)
     assigned = np.full(counts.shape[1], -1, dtype=np.int64)
     shared = counts[rows, columns] > 0
     assigned[columns[shared]] = rows[shared]
     return assigned
-
-
-def entropy_of(probabilities: npt.ArrayLike) -> Floats:
-    """Return the entropy −Σ q log q of each row of probabilities (N, n), in nats."""
-    q = np.asarray(probabilities, dtype=np.float64)
-    return -(q * np.log(np.where(q > 0, q, 1.0))).sum(axis=1)
 
 
 def most_and_least(values: npt.ArrayLike, members: Ints, count: int) -> tuple[Ints, Ints]:

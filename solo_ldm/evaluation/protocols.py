@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
+
+from solo_ldm.config.suggestions import suggestion
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,5 @@ def find_protocol(name: str) -> Protocol:
             f"protocol: expected one of {', '.join(known)}, got {name}, which trains a network; "
             "run it with main_linear.py (solo-ldm linear)"
         )
-    nearest = get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"; did you mean {nearest[0]}?" if nearest else ""
-    raise ValueError(f"protocol: expected one of {', '.join(known)}, got {name!r}{hint}")
+    nearest = suggestion(name, list(known))
+    raise ValueError(f"protocol: expected one of {', '.join(known)}, got {name!r}{nearest}")

@@ -157,10 +157,9 @@ def predict_classes(classifier: nn.Module, features: Tensor) -> Tensor:
         features: (M, D).
     """
     weight = next(classifier.parameters())
-    with torch.inference_mode():
+    with torch.no_grad():
         logits = classifier(features.to(weight.device, weight.dtype))
-    # A copy outside inference mode is an ordinary tensor.
-    return logits.cpu().double().clone().softmax(dim=1)
+    return logits.cpu().double().softmax(dim=1)
 
 
 def score_online(classifier: nn.Module, test: Features, **record: Any) -> Score:

@@ -1,4 +1,4 @@
-"""What predicted Gaussians are worth: likelihood, coverage, and ranks of their uncertainty."""
+"""Calibration of predicted Gaussians: likelihood, coverage, and ranks of their uncertainty."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from solo_ldm.latents.conditional import PredictedGaussian
@@ -100,7 +102,7 @@ def score_pairs(gaussian: PredictedGaussian, targets: Tensor) -> PairScores:
 
 
 def calibration(pairs: PairScores, levels: Sequence[float] = LEVELS) -> Calibration:
-    """Compare predicted Gaussians with what came: likelihood, and coverage of their ellipsoids.
+    """Compare predicted Gaussians with their targets: likelihood, and coverage of the ellipsoids.
 
     Args:
         pairs: of held-out samples.
@@ -143,38 +145,31 @@ def rank_correlation(x: Tensor, y: Tensor) -> float:
             "rank correlation: expected two equal numbers of values, at least two, "
             f"got {tuple(x.shape)} and {tuple(y.shape)}"
         )
-    centred = [ranks - ranks.mean() for ranks in (_ranks(x), _ranks(y))]
-    norms = centred[0].norm() * centred[1].norm()
-    return float(centred[0] @ centred[1] / norms) if norms > 0 else 0.0
+    if (x == x[0]).all() or (y == y[0]).all():
+        return 0.0
+    return float(spearmanr(x.detach().cpu().numpy(), y.detach().cpu().numpy())[0])
 
 
 def auroc(inside: Tensor, outside: Tensor) -> float:
     """Compute the chance that a score is higher outside the distribution than inside.
 
-    The area under the receiver operating characteristic, ties counted half: with R the sum of the
-    ranks of the n scores outside among all, (R − n (n + 1) / 2) / (n m).
+    The area under the receiver operating characteristic, ties counted half.
 
     Args:
         inside: (m,) scores of samples of the distribution.
         outside: (n,) scores of others.
 
     Returns:
-        0 to 1; 0.5 says nothing, below the order is reversed.
+        0 to 1; 0.5 is chance, lower values mean that scores are higher inside.
 
     Raises:
         ValueError: in one line, where one of them is empty.
 
     Source: Mann and Whitney 1947; Hanley and McNeil 1982 for the area.
     """
-    m, n = inside.numel(), outside.numel()
-    if not m or not n:
-        raise ValueError(f"auroc: expected scores inside and outside, got {m} and {n}")
-    ranks = _ranks(torch.cat([inside.flatten(), outside.flatten()]))
-    return float((ranks[m:].sum() - n * (n + 1) / 2) / (n * m))
-
-
-def _ranks(values: Tensor) -> Tensor:
-    """Return ranks from 1 in float64, equal values sharing the mean of theirs."""
-    _, place, counts = values.detach().cpu().unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    return (last - 0.5 * (counts.double() - 1.0))[place]
+    if not inside.numel() or not outside.numel():
+        raise ValueError(
+            f"auroc: expected scores inside and outside, got {inside.numel()} and {outside.numel()}"
+        )
+    scores = torch.cat([inside.flatten(), outside.flatten()]).detach().cpu().numpy()
+    return float(roc_auc_score([0] * inside.numel() + [1] * outside.numel(), scores))

@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 
 def clusters(cfg: DictConfig, console: Console | None = None) -> Outcome:
-    """Compare the categories that a run found with the classes.
+    """Compare the categories that a run found in its held-out images with their classes.
 
     Args:
         cfg: what Hydra composed; completed and checked here.
         console: where to print; standard output by default.
 
     Raises:
-        ValueError: in one line: a key, a value, data or a file that does not fit.
-        FileNotFoundError: in one line: data or weights that are not there.
+        ValueError: in one line: a key, a value, a run without categories, no held-out images.
+        FileNotFoundError: in one line: a run or data that are not there.
     """
-    from solo_ldm.commands.clusters.schema import complete_clusters
+    from solo_ldm.commands.clusters.schema import ClustersConfig
+    from solo_ldm.config.schema import complete
 
-    cfg = complete_clusters(cfg)
+    cfg = complete(cfg, ClustersConfig, "clusters.yaml")
     from solo_ldm.commands.clusters.run import run
 
     return run(cfg, console)
@@ -41,5 +42,5 @@ COMMAND = HydraCommand(
     clusters,
     schema="solo_ldm.commands.clusters.schema:ClustersConfig",
     default="clusters",
-    positional="run",
+    positional="pretrained_feature_extractor",
 )

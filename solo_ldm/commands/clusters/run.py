@@ -1,11 +1,10 @@
-"""The clusters that a run found: from a run to clusters.json, .csv and .png."""
+"""The clusters that a run found: from its weights to results.json, a table and a picture."""
 
 from __future__ import annotations
 
-import csv
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,17 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
+from scipy.special import entr
 
-from solo_ldm.commands.clusters.picture import ClustersData, Pictured, write_clusters
-from solo_ldm.commands.clusters.report import print_clusters
-from solo_ldm.data.backends.torchvision import EvaluationImages
+from solo_ldm.commands.clusters.picture import Pictured, write_clusters
+from solo_ldm.commands.shared.inputs import pixels, plain_images, spread
+from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.data.sources.unreadable import Unreadable
-from solo_ldm.evaluation.clusters import entropy_of, most_and_least, score_clusters
-from solo_ldm.files import write_atomically, write_json
+from solo_ldm.evaluation.clusters import most_and_least, score_clusters
+from solo_ldm.files import write_csv, write_json
 from solo_ldm.latents import LatentModel, ProductLatent
-from solo_ldm.run.provenance import commit, hardware_name, versions
+from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.record import Outcome, print_summary, provenance
 from solo_ldm.weights.trained_method import TrainedMethod, load_method
 
 # Of each cluster, the most certain and as many of the least certain.
@@ -31,34 +31,27 @@ _PICTURED = 5
 
 
 @dataclass(frozen=True)
-class ClustersOutcome:
-    """What an evaluation left behind.
-
-    Args:
-        folder: where clusters.json, clusters.csv and clusters.png are.
-        results: the content of clusters.json.
-    """
-
-    folder: Path
-    results: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class _Categories:
-    """Held-out images with their probabilities.
+    """Held-out images with their categories.
 
     Args:
-        indexes: (N,) in the held-out set.
+        source: of the images.
+        indexes: (N,) in it.
         labels: (N,).
         probabilities: (N, n) of the categories.
+        cluster: (N,) the most probable category.
+        entropy: (N,) of the probabilities, in nats.
     """
 
+    source: ImageSource
     indexes: np.ndarray
     labels: np.ndarray
     probabilities: np.ndarray
+    cluster: np.ndarray
+    entropy: np.ndarray
 
 
-def run(cfg: DictConfig, console: Console | None = None) -> ClustersOutcome:
+def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     """Compare the categories that a run finds in its held-out images with their classes.
 
     Args:
@@ -66,57 +59,48 @@ def run(cfg: DictConfig, console: Console | None = None) -> ClustersOutcome:
         console: where to print; standard output by default.
 
     Raises:
-        ValueError: in one line: a key, a value, a run without categories, no held-out images.
+        ValueError: in one line: a run without categories, no held-out images.
         FileNotFoundError: in one line: a run or data that are not there.
     """
     console = console or Console()
     started = time.perf_counter()
-    run = load_method(cfg.run, cfg.accelerator)
-    columns = _category_columns(run)
-    found = _categories(run, columns, cfg, console)
-    chosen = found.probabilities.argmax(axis=1)
-    uncertainty = entropy_of(found.probabilities)
+    trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
+    found = _categories(trained, _category_columns(trained), cfg, console)
     num_categories = found.probabilities.shape[1]
-    scores = score_clusters(chosen, found.labels, num_categories, run.data.num_classes)
+    scores = score_clusters(found.cluster, found.labels, num_categories, trained.data.num_classes)
     results = {
-        "run": str(run.folder.path),
-        "name": run.cfg.name,
-        "method": run.cfg.method,
-        "dataset": run.cfg.data.dataset,
-        "epoch": run.epoch,
-        "pair_match": run.cfg.data.get("pair_match"),
+        "run": str(trained.folder.path),
+        "name": trained.cfg.name,
+        "method": trained.cfg.method,
+        "dataset": trained.cfg.data.dataset,
+        "epoch": trained.epoch,
+        "pair_match": trained.cfg.data.get("pair_match"),
         "num_categories": num_categories,
-        "classes": list(run.data.classes),
+        "classes": list(trained.data.classes),
         **asdict(scores),
-        "mean_entropy": float(uncertainty.mean()),
-        "entropy_of_mean": float(entropy_of(found.probabilities.mean(axis=0)[None])[0]),
-        "seed": run.cfg.seed,
-        "hardware": hardware_name(run.hardware),
-        "versions": versions(),
-        "commit": commit(),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "mean_entropy": float(found.entropy.mean()),
+        "entropy_of_mean": float(entr(found.probabilities.mean(axis=0)).sum()),
+        "seed": trained.cfg.seed,
+        **provenance(trained.hardware),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    folder = Path(cfg.output) if cfg.output else run.folder.path / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "clusters.json", results)
-    _write_table(folder / "clusters.csv", found, chosen, uncertainty, results)
+    folder = Path(cfg.output) if cfg.output else trained.folder.path / "evaluation"
+    write_json(folder / "results.json", results)
+    _write_table(folder / "clusters.csv", found, scores.class_of_cluster)
     write_clusters(
         folder / "clusters.png",
-        ClustersData(
-            title=f"{run.cfg.name}: clusters of {len(found.labels)} held-out images",
-            results=results,
-            entropies=uncertainty,
-            images=_pictured(run, found, chosen, uncertainty),
-        ),
+        title=f"{trained.cfg.name}: clusters of {len(found.labels)} held-out images",
+        results=results,
+        entropies=found.entropy,
+        images=_pictured(trained, found),
     )
-    print_clusters(results, folder, console)
-    return ClustersOutcome(folder, results)
+    _print_report(results, folder, console)
+    return Outcome(RunFolder(folder), results)
 
 
-def _category_columns(run: TrainedMethod) -> slice:
+def _category_columns(trained: TrainedMethod) -> slice:
     """Return which dimensions of the latents are categories: all, or a block's."""
-    latent: LatentModel | None = getattr(getattr(run.method, "objective", None), "latent", None)
+    latent: LatentModel | None = getattr(getattr(trained.method, "objective", None), "latent", None)
     if latent is not None and latent.support == "simplex":
         return slice(None)
     if isinstance(latent, ProductLatent):
@@ -124,96 +108,97 @@ def _category_columns(run: TrainedMethod) -> slice:
         if columns is not None:
             return columns
     raise ValueError(
-        f"{run.folder.path} has no categories: expected a run with method_kwargs.latent="
+        f"{trained.folder.path} has no categories: expected a run with method_kwargs.latent="
         "categorical (--config-name categorical) or a product with such a block, got "
-        f"{run.cfg.method_kwargs.get('latent') or run.cfg.method}"
+        f"{trained.cfg.method_kwargs.get('latent') or trained.cfg.method}"
     )
 
 
 def _categories(
-    run: TrainedMethod, columns: slice, cfg: DictConfig, console: Console
+    trained: TrainedMethod, columns: slice, cfg: DictConfig, console: Console
 ) -> _Categories:
     """Return the categories of the held-out images that can be read."""
-    source = run.data.source("val")
+    dataset = trained.cfg.data.dataset
+    source = trained.data.source("val")
     if source is None or not len(source.labelled):
         raise ValueError(
-            f"{run.cfg.data.dataset}: there are no held-out images to compare; the run needs "
-            "labelled images with data.val_fraction or data.val_path"
+            f"{dataset}: there are no held-out images to compare; the run needs labelled images "
+            "with data.val_fraction or data.val_path"
         )
-    labelled = source.labelled
-    places = np.linspace(0, len(labelled) - 1, min(cfg.num_images, len(labelled)))
-    indexes = labelled[places.astype(np.int64)]
+    indexes = source.labelled[spread(len(source.labelled), cfg.num_images)]
     unreadable = Unreadable(source)
-    dataset = EvaluationImages(
-        source, indexes, run.data.image_size, run.data.mean, run.data.std, unreadable
-    )
-    made: list[Tensor] = []
+    made: list[np.ndarray] = []
     starts = range(0, len(indexes), cfg.batch_size)
     with torch.inference_mode():
         for start in track(starts, "categories", console=console, transient=True):
-            rows = range(start, min(start + cfg.batch_size, len(indexes)))
-            images = dataset.__getitems__(list(rows))[0]
+            chosen = indexes[start : start + cfg.batch_size]
+            images = plain_images(trained.data, source, chosen, unreadable)
             if len(images):
-                latents = run.method(images.to(run.hardware.device))["z"]
-                made.append(latents[:, columns].double().cpu())
-    readable = np.array([index not in unreadable for index in indexes.tolist()])
+                latents = trained.method(images.to(trained.hardware.device))["z"]
+                made.append(latents[:, columns].double().cpu().numpy())
     if not made:
-        raise ValueError(f"{run.cfg.data.dataset}: none of the held-out images can be read")
-    indexes = indexes[readable]
-    return _Categories(indexes, source.labels[indexes], torch.cat(made).numpy())
+        raise ValueError(f"{dataset}: none of the held-out images can be read")
+    indexes = np.array([index for index in indexes.tolist() if index not in unreadable])
+    probabilities = np.concatenate(made)
+    cluster, entropy = probabilities.argmax(axis=1), entr(probabilities).sum(axis=1)
+    return _Categories(source, indexes, source.labels[indexes], probabilities, cluster, entropy)
 
 
 def _pictured(
-    run: TrainedMethod, found: _Categories, chosen: np.ndarray, uncertainty: np.ndarray
-) -> dict[int, Pictured]:
+    trained: TrainedMethod, found: _Categories
+) -> dict[int, tuple[list[Pictured], list[Pictured]]]:
     """Return the most and the least certain images of each cluster, with their entropies."""
-    source = run.data.source("val")
-    assert source is not None, "its images were classified"
-    mean, std = (torch.tensor(part).view(3, 1, 1) for part in (run.data.mean, run.data.std))
 
-    def show(places: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    def show(places: np.ndarray) -> list[Pictured]:
         if not len(places):
             return []
-        dataset = EvaluationImages(
-            source, found.indexes[places], run.data.image_size, run.data.mean, run.data.std
-        )
-        views = dataset.__getitems__(list(range(len(places))))[0]
-        pixels = (views * std + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy()
-        return [(one, float(uncertainty[at])) for one, at in zip(pixels, places, strict=True)]
+        images = plain_images(trained.data, found.source, found.indexes[places])
+        return list(zip(pixels(trained.data, images), found.entropy[places].tolist(), strict=True))
 
     pictured = {}
-    for cluster in np.unique(chosen).tolist():
-        members = np.flatnonzero(chosen == cluster)
-        most, least = most_and_least(uncertainty, members, _PICTURED)
-        pictured[cluster] = Pictured(show(most), show(least))
+    for cluster in np.unique(found.cluster).tolist():
+        members = np.flatnonzero(found.cluster == cluster)
+        most, least = most_and_least(found.entropy, members, _PICTURED)
+        pictured[cluster] = (show(most), show(least))
     return pictured
 
 
-def _write_table(
-    path: Path,
-    found: _Categories,
-    chosen: np.ndarray,
-    uncertainty: np.ndarray,
-    results: dict[str, Any],
-) -> None:
+def _write_table(path: Path, found: _Categories, class_of_cluster: list[int]) -> None:
     """Write a row an image: its number in the held-out set, label, cluster and probabilities."""
-    named = results["class_of_cluster"]
+    columns = [f"q{number}" for number in range(found.probabilities.shape[1])]
+    named = np.asarray(class_of_cluster)[found.cluster]
+    parts = (found.indexes, found.labels, found.cluster, named, found.entropy)
+    rows = zip(*(part.tolist() for part in (*parts, *found.probabilities.T)), strict=True)
+    write_csv(path, ["index", "label", "cluster", "named", "entropy", *columns], rows)
 
-    def write(temporary: Path) -> None:
-        with temporary.open("w", newline="") as stream:
-            writer = csv.writer(stream)
-            probabilities = [f"q{number}" for number in range(results["num_categories"])]
-            writer.writerow(["index", "label", "cluster", "named", "entropy", *probabilities])
-            for row, cluster in enumerate(chosen.tolist()):
-                writer.writerow(
-                    [
-                        int(found.indexes[row]),
-                        int(found.labels[row]),
-                        cluster,
-                        named[cluster],
-                        f"{uncertainty[row]:.6g}",
-                        *(f"{value:.6g}" for value in found.probabilities[row]),
-                    ]
-                )
 
-    write_atomically(path, write)
+def _print_report(results: dict[str, Any], folder: Path, console: Console) -> None:
+    """Print how well clusters name classes, what they miss, and where the files are."""
+    named, unused = results["class_of_cluster"], results["num_used"] < results["num_categories"]
+    missed = [name for number, name in enumerate(results["classes"]) if number not in named]
+
+    def rows() -> Iterator[tuple[str, str]]:
+        yield "accuracy", f"[bold green]{results['accuracy']:.4f}[/] one cluster a class"
+        yield "purity", f"{results['purity']:.4f} each cluster by its most frequent class"
+        yield (
+            "information",
+            f"{results['normalised_mutual_information']:.4f} normalised mutual information, "
+            f"adjusted Rand index {results['adjusted_rand']:.4f}",
+        )
+        yield (
+            "clusters",
+            f"{results['num_used']} of {results['num_categories']} used; entropy of their shares "
+            f"{results['entropy_of_mean']:.3f} nats, of an image {results['mean_entropy']:.3f}",
+        )
+        if missed:
+            more = f" and {len(missed) - 5} more" if len(missed) > 5 else ""
+            yield "unnamed", f"no cluster of its own: {', '.join(missed[:5])}{more}"
+        yield "files", "results.json, clusters.csv, clusters.png"
+
+    title = f"clusters of {results['name']} in {results['num_images']} held-out images"
+    follow_up = (
+        "another seed, or --config-name categorical with more method_kwargs.entropy_weight or a "
+        "lower method_kwargs.first_match_probability"
+    )
+    follow_ups = [follow_up] if missed and unused else []
+    print_summary(console, title, rows(), folder, follow_ups)

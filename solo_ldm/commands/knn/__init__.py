@@ -39,7 +39,7 @@ def knn(cfg: DictConfig, console: Console | None = None) -> Outcome:
 
 COMMAND = HydraCommand(
     knn,
-    schema="solo_ldm.commands.knn.schema:KnnKeys",
+    schema="solo_ldm.commands.knn.schema:KnnConfig",
     default="knn",
     positional="pretrained_feature_extractor",
 )

@@ -21,8 +21,9 @@ from solo_ldm.config.schema import (
     mapping,
     number,
 )
+from solo_ldm.config.suggestions import suggestion
 from solo_ldm.data.choice import choose_data
-from solo_ldm.data.config import DataConfig, unknown_name
+from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.registry import find_dataset
 from solo_ldm.evaluation.protocols import ONLINE, ONLINE_PROTOCOL, PROTOCOLS, TRAINED
 from solo_ldm.weights.published import configuration, is_published
@@ -148,7 +149,11 @@ def _protocol(cfg: DictConfig) -> str:
         raise ValueError(f"finetune: expected true or false, got {finetune!r}")
     protocol = wanted or ("finetune" if finetune else "linear-offline")
     if protocol not in protocols():
-        raise ValueError(unknown_name("protocol", protocol, protocols()))
+        known = list(protocols())
+        raise ValueError(
+            f"protocol: expected one of {', '.join(known)}, got {protocol!r}"
+            f"{suggestion(str(protocol), known)}"
+        )
     if finetune and protocol != "finetune":
         raise ValueError(
             f"finetune=true contradicts protocol={protocol}: leave one of them out "

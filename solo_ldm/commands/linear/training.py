@@ -11,35 +11,25 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
-from lightning.pytorch.callbacks import Callback
 from omegaconf import OmegaConf
 from rich.console import Console
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import nll_loss
 
-from solo_ldm.commands.linear.evaluation import (
-    Evaluation,
-    extract,
-    load_images,
-    predict,
-)
 from solo_ldm.commands.linear.model import LinearModel
 from solo_ldm.commands.linear.report import content_of
-from solo_ldm.commands.pretrain.results import preprocessing_of
+from solo_ldm.commands.linear.setup import Evaluation, labelled_images
+from solo_ldm.commands.shared.inputs import features_of
 from solo_ldm.data.datasets.registry import stratified_indexes
-from solo_ldm.evaluation.scores import score_predictions
+from solo_ldm.evaluation.scores import predict_classes, score_predictions
 from solo_ldm.files import write_atomically, write_json
-from solo_ldm.run.callbacks.checkpoints import KeepLastAndBest
-from solo_ldm.run.callbacks.finite import StopAtNonFinite
-from solo_ldm.run.callbacks.progress import ShowProgress, TrainingClock
-from solo_ldm.run.callbacks.seed import EpochSeed
+from solo_ldm.run.callbacks.progress import ShowProgress
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
+from solo_ldm.run.fit import fit
 from solo_ldm.run.folder import RunFolder, save_args
-from solo_ldm.run.metrics import MetricsCSV
-from solo_ldm.run.resume import checkpoint_to_resume
-from solo_ldm.run.trainer import build_trainer, without_lightnings_advice
 from solo_ldm.weights.export import write_backbone
+from solo_ldm.weights.published import resolve_checkpoint
 
 # Share of the training images that choose among several learning rates.
 HELD_OUT = 0.1
@@ -63,7 +53,7 @@ def train_seeds(run: Evaluation, console: Console) -> dict[str, Any] | None:
             parts.append(json.loads(folder.results.read_text()))
             continue
         console.print(f"seed {seed}", highlight=False)
-        data = load_images(cfg, run.pretrained, seed, run.hardware.device)
+        data = labelled_images(cfg, run.pretrained, seed, run.hardware.device)
         results = train(replace(run, cfg=cfg, data=data, folder=folder), console)
         if results is None:
             return None
@@ -94,45 +84,39 @@ def train(run: Evaluation, console: Console) -> dict[str, Any] | None:
     # The seeds share the weights as they were read: fine-tuning changes a copy.
     backbone: Any = copy.deepcopy(run.pretrained.backbone)
     model = LinearModel(cfg, backbone, backbone.num_features, data.num_classes, rates)
-    resume = checkpoint_to_resume(cfg, folder, model, cfg.resume_from_checkpoint)
-    logger, clock = MetricsCSV(folder.metrics), TrainingClock()
-    if resume is not None:
-        logger.keep_before(resume.epoch)
-        data.first_epoch = resume.epoch
-        console.print(f"continuing {resume.path} after epoch {resume.epoch}", soft_wrap=True)
-    callbacks: list[Callback] = [
-        EpochSeed(cfg.seed),
-        StopAtNonFinite(),
-        NoteUnreadable(data, console),
-        clock,
-        ShowProgress(console, clock, loss="train_class_loss", accuracy="top-1"),
-    ]
-    if cfg.checkpoint.enabled:
-        callbacks.append(KeepLastAndBest(folder, cfg.checkpoint.frequency, "val_acc1", "max"))
-    with without_lightnings_advice():
-        trainer = build_trainer(cfg, hardware, folder, logger, callbacks, validates=True)
-        if trainer.is_global_zero:
-            save_args(folder, cfg)
-        trainer.fit(model, datamodule=data, ckpt_path=resume.path if resume else None)
-    if trainer.interrupted or not trainer.is_global_zero:
+    fitted = fit(
+        model,
+        data,
+        cfg,
+        hardware,
+        folder,
+        console,
+        loss="train_class_loss",
+        monitor="val_acc1",
+        resume_from=resolve_checkpoint(cfg.resume_from_checkpoint),
+        callbacks=[NoteUnreadable(data, console)],
+        progress=lambda console, clock: ShowProgress(
+            console, clock, loss="train_class_loss", accuracy="top-1"
+        ),
+    )
+    if fitted is None:
         return None
     model.cpu().eval()
     chosen, choice = _choose(run, model, held_out, console)
     classifier = model.classifiers[chosen]
-    test = extract(run, model.backbone, "val", console)
-    score = score_of(
-        assess_predictions(predict(classifier, test), test.labels),
+    test = features_of(model.backbone, data, "val", hardware.device, console)
+    score = score_predictions(
+        predict_classes(classifier, test.features),
+        test.labels,
         protocol=cfg.protocol,
         settings={
-            **_settings(run, trainer.optimizers[0].defaults),
+            **_settings(run, fitted.trainer.optimizers[0].defaults),
             "lr_of_a_step": rates[chosen],
             **choice,
         },
         num_train=data.num_train_images,
-        seconds=clock.seconds,
-        epoch=run.pretrained.epoch,
-        feature_layer=run.pretrained.feature_layer,
-        preprocessing=preprocessing_of(data),
+        seconds=fitted.clock.seconds,
+        **run.record,
     )
     _save_weights(run, classifier, model.backbone if model.finetune else None)
     return content_of(run, score)
@@ -146,7 +130,7 @@ def samples_of_a_step(run: Evaluation) -> int:
 
 def _hold_out(run: Evaluation) -> Evaluation:
     """Take a tenth of the training images out of the run's; return it with those alone."""
-    data = load_images(run.cfg, run.pretrained, run.cfg.seed, run.hardware.device)
+    data = labelled_images(run.cfg, run.pretrained, run.cfg.seed, run.hardware.device)
     source = data.source("train")
     labels = np.empty(0, np.int64) if source is None else source.labels
     chosen = stratified_indexes(labels, HELD_OUT, keep_one=True)
@@ -163,16 +147,16 @@ def _hold_out(run: Evaluation) -> Evaluation:
 def _choose(
     run: Evaluation, model: LinearModel, held_out: Evaluation | None, console: Console
 ) -> tuple[int, dict[str, Any]]:
-    """Return the number of the classifier that held-out images choose, and the record of it.
+    """Return the number of the classifier that is best on held-out images, and the record of it.
 
     The highest accuracy wins, among equals the lowest cross-entropy: few images make many equals.
     """
     if held_out is None:
         return 0, {"lr": run.cfg.optimizer.lr[0]}
-    features = extract(held_out, model.backbone, "train", console)
+    features = features_of(model.backbone, held_out.data, "train", run.hardware.device, console)
     rows: list[tuple[float, float]] = []
     for classifier in model.classifiers:
-        logs = predict(classifier, features).log()
+        logs = predict_classes(classifier, features.features).log()
         correct = (logs.argmax(dim=1) == features.labels).double().mean()
         rows.append((float(correct), -float(nll_loss(logs, features.labels))))
     chosen = max(range(len(rows)), key=rows.__getitem__)

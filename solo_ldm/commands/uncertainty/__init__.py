@@ -39,7 +39,7 @@ def uncertainty(cfg: DictConfig, console: Console | None = None) -> Outcome:
 
 COMMAND = HydraCommand(
     uncertainty,
-    schema="solo_ldm.commands.uncertainty.schema:UncertaintyKeys",
+    schema="solo_ldm.commands.uncertainty.schema:UncertaintyConfig",
     default="uncertainty",
-    positional="run",
+    positional="pretrained_feature_extractor",
 )

@@ -10,8 +10,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_ldm.commands.knn.schema import choose_data
-from solo_ldm.data.backends.torchvision import EvaluationImages, MultiViewImages
+from solo_ldm.commands.shared.inputs import plain_images, spread
+from solo_ldm.data.backends.torchvision import MultiViewImages
+from solo_ldm.data.choice import choose_data
 from solo_ldm.data.config import ViewSpec
 from solo_ldm.data.datasets.registry import load_source
 from solo_ldm.data.sources.images import ImageSource
@@ -28,7 +29,7 @@ class Images:
         indexes: of those used.
         first: how the view that predicts is drawn.
         second: how the view that is predicted is drawn.
-        inverted: whether every value is replaced by its opposite, 1 − value.
+        inverted: whether every value v is replaced by 1 − v.
     """
 
     name: str
@@ -61,40 +62,33 @@ def image_sets(cfg: DictConfig, run: TrainedMethod) -> tuple[Images, list[Images
         ViewSpec(**{**vars(view), "num_crops": 1, "mean": run.data.mean, "std": run.data.std})
         for view in (large[0], large[min(1, len(large) - 1)])
     )
-    inside = Images("held-out", source, _spread(source, cfg.num_images), first, second)
+    inside = Images("held-out", source, spread(len(source), cfg.num_images), first, second)
     outside = [Images("inverted", source, inside.indexes, first, second, inverted=True)]
     if cfg.data.get("dataset") is not None:
         other = choose_data(cfg.data, None)
         source = load_source(other, "val") or load_source(other, "train")
         assert source is not None, "every data set has training images"
-        indexes = _spread(source, cfg.num_images)
+        indexes = spread(len(source), cfg.num_images)
         outside.append(Images(other.dataset, source, indexes, first, second))
     return inside, outside
 
 
-def _spread(source: ImageSource, most: int) -> np.ndarray:
-    return np.linspace(0, len(source) - 1, min(most, len(source))).astype(np.int64)
-
-
-def batches(images: Images, size: int) -> Iterator[list[int]]:
+def batches(images: Images, size: int) -> Iterator[np.ndarray]:
     """Yield the numbers of the images, `size` at a time."""
     for start in range(0, len(images.indexes), size):
-        yield images.indexes[start : start + size].tolist()
+        yield images.indexes[start : start + size]
 
 
-def evaluation_views(run: TrainedMethod, images: Images, rows: list[int]) -> Tensor:
+def evaluation_views(run: TrainedMethod, images: Images, rows: np.ndarray) -> Tensor:
     """Return images as they are evaluated (B, 3, H, W), on the run's device."""
-    dataset = EvaluationImages(
-        images.source, np.asarray(rows), run.data.image_size, run.data.mean, run.data.std
-    )
-    return _finish(run, images, dataset.__getitems__(list(range(len(rows))))[0])
+    return _finish(run, images, plain_images(run.data, images.source, rows))
 
 
 def drawn_views(
     run: TrainedMethod,
     images: Images,
     specs: list[ViewSpec],
-    rows: list[int],
+    rows: np.ndarray,
     draw: int,
     cfg: DictConfig,
 ) -> list[Tensor]:
@@ -105,11 +99,12 @@ def drawn_views(
         images: the set.
         specs: how each view is drawn.
         rows: numbers of the images.
-        draw: stands for the epoch; the same draw at another strength is scaled, not drawn anew.
+        draw: in place of the epoch. The random numbers of a draw are those of every strength.
         cfg: the completed configuration, with the seed.
     """
     views = MultiViewImages(images.source, specs, cfg.seed)
-    return [_finish(run, images, view) for view in views.__getitems__([(draw, i) for i in rows])[1]]
+    keys = [(draw, index) for index in rows.tolist()]
+    return [_finish(run, images, view) for view in views.__getitems__(keys)[1]]
 
 
 def _finish(run: TrainedMethod, images: Images, views: Tensor) -> Tensor:

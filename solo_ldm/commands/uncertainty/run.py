@@ -1,11 +1,10 @@
-"""The uncertainty that a run predicts: from a run to uncertainty.json, .csv and .png."""
+"""The uncertainty that a run predicts: from its weights to results.json, a table and a picture."""
 
 from __future__ import annotations
 
-import csv
 import time
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
+from solo_ldm.commands.shared.inputs import pixels
 from solo_ldm.commands.uncertainty.images import (
     Images,
     batches,
@@ -22,8 +22,7 @@ from solo_ldm.commands.uncertainty.images import (
     evaluation_views,
     image_sets,
 )
-from solo_ldm.commands.uncertainty.picture import UncertaintyData, write_uncertainty
-from solo_ldm.commands.uncertainty.report import print_uncertainty
+from solo_ldm.commands.uncertainty.picture import write_uncertainty
 from solo_ldm.data.augment.strength import at_strength
 from solo_ldm.evaluation.uncertainty import (
     PairScores,
@@ -33,29 +32,17 @@ from solo_ldm.evaluation.uncertainty import (
     rank_correlation,
     score_pairs,
 )
-from solo_ldm.files import write_atomically, write_json
+from solo_ldm.files import write_csv, write_json
 from solo_ldm.latents.conditional import ConditionalGaussian, PredictedGaussian
-from solo_ldm.run.provenance import commit, hardware_name, versions
+from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.record import Outcome, print_summary, provenance
 from solo_ldm.weights.trained_method import TrainedMethod, load_method
 
 _SCORES = ("variance", "entropy", "negative_log_likelihood")
 _PICTURED = 12
 
 
-@dataclass(frozen=True)
-class UncertaintyOutcome:
-    """What an evaluation left behind.
-
-    Args:
-        folder: where uncertainty.json, uncertainty.csv and uncertainty.png are.
-        results: the content of uncertainty.json.
-    """
-
-    folder: Path
-    results: dict[str, Any]
-
-
-def run(cfg: DictConfig, console: Console | None = None) -> UncertaintyOutcome:
+def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     """Assess the Gaussians that a run predicts, on its held-out images.
 
     Args:
@@ -63,21 +50,20 @@ def run(cfg: DictConfig, console: Console | None = None) -> UncertaintyOutcome:
         console: where to print; standard output by default.
 
     Raises:
-        ValueError: in one line: a key, a value, a run that predicts no covariance, no held-out
-            images.
+        ValueError: in one line: a run that predicts no covariance, no held-out images.
         FileNotFoundError: in one line: a run or data that are not there.
     """
     console = console or Console()
     started = time.perf_counter()
-    run = load_method(cfg.run, cfg.accelerator)
-    latent = _latent(run)
-    latent.at(min(1.0, run.epoch / run.cfg.max_epochs))
-    inside, outside = image_sets(cfg, run)
+    trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
+    latent = _latent(trained)
+    latent.at(min(1.0, trained.epoch / trained.cfg.max_epochs))
+    inside, outside = image_sets(cfg, trained)
     with console.status("predicting"), torch.inference_mode():
-        tables = {images.name: _plain(run, images, cfg) for images in (inside, *outside)}
-        pairs = {images.name: _pairs(run, images, cfg) for images in (inside, *outside)}
+        tables = {images.name: _plain(trained, images, cfg) for images in (inside, *outside)}
+        pairs = {images.name: _pairs(trained, images, cfg) for images in (inside, *outside)}
         by_strength = {
-            float(strength): _at_strength(run, inside, float(strength), cfg)
+            float(strength): _at_strength(trained, inside, float(strength), cfg)
             for strength in sorted(set(cfg.strengths))
         }
     for name, scores in pairs.items():
@@ -85,12 +71,14 @@ def run(cfg: DictConfig, console: Console | None = None) -> UncertaintyOutcome:
         tables[name]["negative_log_likelihood"] = of_image
     own = tables[inside.name]
     results = {
-        "run": str(run.folder.path),
-        "name": run.cfg.name,
-        "method": run.cfg.method,
-        "dataset": run.cfg.data.dataset,
-        "epoch": run.epoch,
-        **{f"latent_{key}": value for key, value in _settings(latent).items()},
+        "run": str(trained.folder.path),
+        "name": trained.cfg.name,
+        "method": trained.cfg.method,
+        "dataset": trained.cfg.data.dataset,
+        "epoch": trained.epoch,
+        "latent_covariance": latent.covariance,
+        "latent_smallest_std": latent.smallest_std,
+        "latent_largest_std": latent.largest_std,
         "num_images": len(inside.indexes),
         "num_draws": cfg.num_draws,
         "certainty": {name: _quartiles(own[name]) for name in ("variance", "entropy")},
@@ -101,81 +89,102 @@ def run(cfg: DictConfig, console: Console | None = None) -> UncertaintyOutcome:
             for images in outside
         },
         "seed": cfg.seed,
-        "hardware": hardware_name(run.hardware),
-        "versions": versions(),
-        "commit": commit(),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **provenance(trained.hardware),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    folder = Path(cfg.output) if cfg.output else run.folder.path / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "uncertainty.json", results)
-    _write_table(folder / "uncertainty.csv", inside, own)
+    folder = Path(cfg.output) if cfg.output else trained.folder.path / "evaluation"
+    write_json(folder / "results.json", results)
+    columns = (inside.indexes, inside.source.labels[inside.indexes], *(own[k] for k in _SCORES))
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    write_csv(folder / "uncertainty.csv", ["index", "label", *_SCORES], rows)
     write_uncertainty(
         folder / "uncertainty.png",
-        UncertaintyData(
-            title=f"{run.cfg.name}: uncertainty of {len(inside.indexes)} held-out images",
-            images=_pictured(run, inside, own["entropy"]),
-            results=results,
-            by_strength={key: value.mean(dim=0).numpy() for key, value in by_strength.items()},
-            entropies={name: table["entropy"].numpy() for name, table in tables.items()},
-        ),
+        title=f"{trained.cfg.name}: uncertainty of {len(inside.indexes)} held-out images",
+        images=_pictured(trained, inside, own["entropy"]),
+        results=results,
+        by_strength={key: value.mean(dim=0).numpy() for key, value in by_strength.items()},
+        entropies={name: table["entropy"].numpy() for name, table in tables.items()},
     )
-    print_uncertainty(results, folder, console)
-    return UncertaintyOutcome(folder, results)
+    title = f"uncertainty of {results['name']} on {results['num_images']} held-out images"
+    print_summary(console, title, _rows(results), folder)
+    return Outcome(RunFolder(folder), results)
 
 
-def _latent(run: TrainedMethod) -> ConditionalGaussian:
-    objective = getattr(run.method, "objective", None)
+def _rows(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give the summary of likelihood, coverage and ranks."""
+    fit, strength = results["calibration"], results["strength"]
+    yield (
+        "likelihood",
+        f"{fit['negative_log_likelihood']:.4f} nats a dimension; one covariance for all "
+        f"{fit['constant_negative_log_likelihood']:.4f}",
+    )
+    yield (
+        "distance",
+        f"mean squared Mahalanobis distance {fit['distance_ratio']:.3f} a dimension (1 is "
+        "calibrated)",
+    )
+    for name in ("intervals", "ellipsoids"):
+        found = zip(fit["levels"], fit[name], strict=True)
+        yield name, ", ".join(f"{level:g}: {share:.3f}" for level, share in found)
+    yield (
+        "augmentation",
+        f"rank correlation {strength['rank_correlation']:.3f} with the variance, "
+        f"{strength['within_image']:.3f} within an image",
+    )
+    for name, areas in results["outside"].items():
+        by = ", ".join(f"{key.replace('_', ' ')} {area:.3f}" for key, area in areas.items())
+        yield name, f"AUROC by {by}"
+    yield "files", "results.json, uncertainty.csv, uncertainty.png"
+
+
+def _latent(trained: TrainedMethod) -> ConditionalGaussian:
+    objective = getattr(trained.method, "objective", None)
     latent = getattr(objective, "latent", None)
     if not isinstance(latent, ConditionalGaussian):
         raise ValueError(
-            f"{run.folder.path} predicts no covariance: expected a run with "
+            f"{trained.folder.path} predicts no covariance: expected a run with "
             "method_kwargs.latent=conditional (--config-name gje), got "
-            f"{run.cfg.method_kwargs.get('latent') or run.cfg.method}"
+            f"{trained.cfg.method_kwargs.get('latent') or trained.cfg.method}"
         )
     return latent
 
 
-def _settings(latent: ConditionalGaussian) -> dict[str, Any]:
-    return {
-        "covariance": latent.covariance,
-        "smallest_std": latent.smallest_std,
-        "largest_std": latent.largest_std,
-    }
-
-
-def _plain(run: TrainedMethod, images: Images, cfg: DictConfig) -> dict[str, Tensor]:
+def _plain(trained: TrainedMethod, images: Images, cfg: DictConfig) -> dict[str, Tensor]:
     """Return variance and entropy of each image as it is."""
     made = []
     for rows in batches(images, cfg.batch_size):
-        gaussian = _predict(run, evaluation_views(run, images, rows))
+        gaussian = _predict(trained, evaluation_views(trained, images, rows))
         made.append(torch.stack([mean_variance(gaussian), gaussian.entropy()]).cpu())
     variance, entropy = torch.cat(made, dim=1)
     return {"variance": variance, "entropy": entropy}
 
 
-def _pairs(run: TrainedMethod, images: Images, cfg: DictConfig) -> PairScores:
+def _pairs(trained: TrainedMethod, images: Images, cfg: DictConfig) -> PairScores:
     """Score pairs of views drawn as in training: all images once, then again."""
     made = []
     for draw in range(cfg.num_draws):
         for rows in batches(images, cfg.batch_size):
-            first, second = drawn_views(run, images, [images.first, images.second], rows, draw, cfg)
-            latents = run.method(second)["z"]
-            aims = run.method.targets([second], [latents])
-            scores = score_pairs(_predict(run, first), latents if aims is None else aims[0])
+            first, second = drawn_views(
+                trained, images, [images.first, images.second], rows, draw, cfg
+            )
+            latents = trained.method(second)["z"]
+            targets = trained.method.targets([second], [latents])
+            target = latents if targets is None else targets[0]
+            scores = score_pairs(_predict(trained, first), target)
             made.append(PairScores(*(part.cpu() for part in scores)))
     return PairScores(*(torch.cat(parts) for parts in zip(*made, strict=True)))
 
 
-def _at_strength(run: TrainedMethod, images: Images, strength: float, cfg: DictConfig) -> Tensor:
+def _at_strength(
+    trained: TrainedMethod, images: Images, strength: float, cfg: DictConfig
+) -> Tensor:
     """Return the predicted variance of views at a strength (num_draws, images)."""
     spec = at_strength(images.first, strength)
     rows = [
         torch.cat(
             [
                 mean_variance(
-                    _predict(run, *drawn_views(run, images, [spec], rows, draw, cfg))
+                    _predict(trained, *drawn_views(trained, images, [spec], rows, draw, cfg))
                 ).cpu()
                 for rows in batches(images, cfg.batch_size)
             ]
@@ -204,10 +213,10 @@ def _strength(by_strength: dict[float, Tensor]) -> dict[str, Any]:
     }
 
 
-def _predict(run: TrainedMethod, views: Tensor) -> PredictedGaussian:
-    latents = run.method(views)["z"]
-    predicted = run.method.predictor(latents)
-    return run.method.objective.latent.gaussian(predicted, latents.shape[1])
+def _predict(trained: TrainedMethod, views: Tensor) -> PredictedGaussian:
+    latents = trained.method(views)["z"]
+    predicted = trained.method.predictor(latents)
+    return trained.method.objective.latent.gaussian(predicted, latents.shape[1])
 
 
 def _quartiles(values: Tensor) -> dict[str, float]:
@@ -217,30 +226,14 @@ def _quartiles(values: Tensor) -> dict[str, float]:
 
 
 def _pictured(
-    run: TrainedMethod, images: Images, entropy: Tensor
+    trained: TrainedMethod, images: Images, entropy: Tensor
 ) -> dict[str, list[tuple[np.ndarray, float]]]:
     """Return the most and the least certain images (H, W, 3) in [0, 1], with their entropies."""
     order = entropy.argsort().tolist()
     count = min(_PICTURED, len(order) // 2)
     chosen = {"most certain": order[:count], "least certain": order[: -count - 1 : -1]}
-    mean, std = (torch.tensor(part).view(3, 1, 1) for part in (run.data.mean, run.data.std))
     pictured = {}
     for name, places in chosen.items():
-        views = evaluation_views(run, images, images.indexes[places].tolist()).cpu()
-        pixels = (views * std + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy()
-        pictured[name] = [(one, float(entropy[i])) for one, i in zip(pixels, places, strict=True)]
+        shown = pixels(trained.data, evaluation_views(trained, images, images.indexes[places]))
+        pictured[name] = [(one, float(entropy[i])) for one, i in zip(shown, places, strict=True)]
     return pictured
-
-
-def _write_table(path: Path, images: Images, table: dict[str, Tensor]) -> None:
-    """Write a row an image: its number in the held-out set, its label and its uncertainty."""
-
-    def write(temporary: Path) -> None:
-        with temporary.open("w", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["index", "label", *_SCORES])
-            for row, index in enumerate(images.indexes.tolist()):
-                values = (f"{table[name][row].item():.6g}" for name in _SCORES)
-                writer.writerow([index, int(images.source.labels[index]), *values])
-
-    write_atomically(path, write)

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Optional
+from dataclasses import dataclass
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from solo_ldm.commands.knn.schema import choose_data
-from solo_ldm.data.config import DataConfig
-from solo_ldm.run.configuration import merge
-
-# Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
-# ruff: noqa: UP045
+from solo_ldm.commands.shared.schema import WeightsOnImagesConfig
+from solo_ldm.config.schema import complete, number
+from solo_ldm.data.choice import choose_data
 
 
 @dataclass
-class UncertaintyConfig:
+class UncertaintyConfig(WeightsOnImagesConfig):
     """A whole configuration. The defaults are in configs/uncertainty.yaml.
 
-    data holds the keys of `DataConfig`, of images that lie outside the run's distribution. What a
-    data group of pretraining brings besides (backbone, augmentations) is not used.
+    data holds the keys of `DataConfig`, of images that lie outside the run's distribution.
     """
 
-    run: str = MISSING
-    data: dict[str, Any] = field(default_factory=dict)
-    backbone: Any = None
-    augmentations: Any = None
-    num_images: int = MISSING
-    num_draws: int = MISSING
-    strengths: list[float] = MISSING
-    levels: list[float] = MISSING
-    batch_size: int = MISSING
-    accelerator: str = MISSING
-    output: Optional[str] = None
-    seed: int = MISSING
-
-
-@dataclass
-class UncertaintyKeys(UncertaintyConfig):
-    """The same with the keys of data spelt out, to find the one nearest to a misspelt key."""
-
-    data: DataConfig = field(default_factory=DataConfig)  # pyright: ignore
+    num_images: int = number(2)
+    num_draws: int = number(1)
+    strengths: list[float] = number(0)
+    levels: list[float] = number(above=0, below=1)
 
 
 def complete_uncertainty(cfg: DictConfig) -> DictConfig:
@@ -56,18 +36,12 @@ def complete_uncertainty(cfg: DictConfig) -> DictConfig:
     Raises:
         ValueError: one line naming the key that is unknown, missing or has a wrong value.
     """
-    merged = merge(cfg, UncertaintyConfig, "uncertainty.yaml")
-    for key, low in (("num_images", 2), ("num_draws", 1), ("batch_size", 1)):
-        if merged[key] < low:
-            raise ValueError(f"{key}: expected at least {low}, got {merged[key]}")
-    strengths = list(merged.strengths)
-    if len(set(strengths)) < 2 or min(strengths) < 0:
-        raise ValueError(f"strengths: expected at least two numbers from 0, got {strengths}")
-    for level in merged.levels:
-        if not 0 < level < 1:
-            raise ValueError(f"levels: expected shares between 0 and 1, got {level}")
-    if not merged.levels:
+    cfg = complete(cfg, UncertaintyConfig, "uncertainty.yaml")
+    if len(set(cfg.strengths)) < 2:
+        raise ValueError(
+            f"strengths: expected at least two different numbers, got {list(cfg.strengths)}"
+        )
+    if not cfg.levels:
         raise ValueError("levels: expected at least one share, got an empty list")
-    choose_data(merged.data, None, known_only=True)
-    plain = OmegaConf.create(OmegaConf.to_container(merged))
-    return plain  # pyright: ignore[reportReturnType]
+    choose_data(cfg.data, None, known_only=True)
+    return cfg

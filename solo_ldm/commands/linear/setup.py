@@ -1,0 +1,163 @@
+"""What a linear evaluation works on: weights, and images as the weights take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from solo_ldm.commands.shared.inputs import load_images, load_weights
+from solo_ldm.data.config import DataConfig
+from solo_ldm.data.module import ImageDataModule
+from solo_ldm.evaluation.protocols import ONLINE, TRAINED
+from solo_ldm.optim.optimizers import check_optimizer
+from solo_ldm.run.folder import RunFolder, choose_folder, identity
+from solo_ldm.run.hardware import Hardware
+from solo_ldm.weights.export import weights_digest
+from solo_ldm.weights.pretrained import Pretrained
+
+LARGEST_BATCH = 256
+SMALLEST_BATCH = 16
+STEPS_PER_EPOCH = 20
+
+# The weights themselves identify a run, not where they lie.
+_NOT_IDENTITY = ("pretrained_feature_extractor", "pretrain_method", "backbone")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A linear evaluation before its score.
+
+    Args:
+        cfg: the completed configuration.
+        pretrained: the backbone, and what is known of it.
+        data: its images, at its size and normalised as in its training.
+        hardware: what it computes on.
+        sha256: of the weights that are evaluated.
+        folder: its folder.
+    """
+
+    cfg: DictConfig
+    pretrained: Pretrained
+    data: ImageDataModule
+    hardware: Hardware
+    sha256: str
+    folder: RunFolder
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The origin of the features, for the record of a score."""
+        return {
+            "epoch": self.pretrained.epoch,
+            "feature_layer": self.pretrained.feature_layer,
+            "preprocessing": self.data.preprocessing(),
+        }
+
+
+def set_up(cfg: DictConfig, hardware: Hardware) -> Evaluation:
+    """Load weights and data, and check that they fit each other and the protocol.
+
+    Args:
+        cfg: the completed configuration; a batch size that is left open is filled in.
+        hardware: what to compute on.
+
+    Raises:
+        ValueError: in one line: weights, data or settings of the optimiser that do not fit.
+        FileNotFoundError: in one line: weights or data that are not there.
+    """
+    pretrained = load_weights(cfg, cfg.data.augmentations.crop_size)
+    data = labelled_images(cfg, pretrained, cfg.seed, hardware.device)
+    trains = cfg.protocol in TRAINED
+    if cfg.optimizer.batch_size is None and trains:
+        cfg.optimizer.batch_size = fitting_batch_size(
+            data.num_train_images // hardware.num_processes
+        )
+        data.batch_size = cfg.optimizer.batch_size
+    if data.num_classes < 2:
+        raise ValueError(
+            f"{cfg.data.dataset}: expected training images of at least 2 classes, got "
+            f"{data.num_classes}; give class folders in data.train_path"
+        )
+    if not data.num_val_images:
+        raise ValueError(
+            f"{cfg.data.dataset}: there are no labelled validation images to score; set "
+            "data.val_path to class folders, or leave it out with data.val_fraction above 0"
+        )
+    weights: list[nn.Module] = [pretrained.backbone]
+    if trains:
+        check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
+        data.check_batches(hardware.num_processes)
+    elif cfg.protocol == ONLINE:
+        weights.append(online_classifier(pretrained, data))
+    sha256 = weights_digest(*weights)
+    folder = choose_folder(cfg, "linear", {"weights": sha256, **identity(cfg, _NOT_IDENTITY)})
+    return Evaluation(cfg, pretrained, data, hardware, sha256, folder)
+
+
+def labelled_images(
+    cfg: DictConfig, pretrained: Pretrained, seed: int, device: torch.device
+) -> ImageDataModule:
+    """Return the labelled images as the backbone takes them.
+
+    The configuration's crop_size, mean and std go before the backbone's, those before the data
+    set's.
+
+    Args:
+        cfg: the completed configuration.
+        pretrained: the backbone, and what is known of it.
+        seed: of the order and of the augmentations.
+        device: that the images are used on.
+
+    Raises:
+        ValueError: in one line: more than one view an image, or data that do not make sense.
+        FileNotFoundError: in one line: data that are not there.
+    """
+    chosen: Any = OmegaConf.to_container(cfg.data)
+    wanted = chosen.pop("augmentations")
+    views: Any = OmegaConf.to_container(cfg.augmentations)
+    if len(views) != 1 or views[0].get("num_crops") != 1:
+        raise ValueError(
+            "augmentations: a linear evaluation takes one view with num_crops: 1, got "
+            f"{sum(view.get('num_crops', 1) for view in views)} crops of {len(views)} views"
+        )
+    view = {**views[0], **{key: wanted[key] for key in ("mean", "std") if wanted[key]}}
+    batch_size = cfg.optimizer.batch_size or LARGEST_BATCH
+    data = load_images(DataConfig(**chosen), pretrained, batch_size, seed, device, view)
+    source = data.source("train")
+    if source is not None and 0 < len(source.labelled) < len(source):
+        data.keep("train", source.labelled)
+    return data
+
+
+def fitting_batch_size(num_images: int) -> int:
+    """Return the batch size for a number of training images a process.
+
+    A power of two, small enough for an epoch of some 20 steps and at most 256: after 100 epochs of
+    5 steps a classifier is a point of accuracy short of convergence.
+    """
+    steps = max(num_images // STEPS_PER_EPOCH, SMALLEST_BATCH)
+    return min(LARGEST_BATCH, 1 << (steps.bit_length() - 1))
+
+
+def online_classifier(pretrained: Pretrained, data: ImageDataModule) -> nn.Linear:
+    """Return the classifier that was trained beside the backbone.
+
+    Raises:
+        ValueError: in one line: there is none, or it is of another number of classes.
+    """
+    if pretrained.classifier is None:
+        raise ValueError(
+            f"protocol=linear-online: {pretrained.source} holds no classifier; give a run's folder "
+            "with its checkpoints, a checkpoint of a labelled run, or protocol=linear-features"
+        )
+    num_known = pretrained.classifier.out_features
+    if num_known != data.num_classes:
+        raise ValueError(
+            f"protocol=linear-online: the classifier of {pretrained.source} knows {num_known} "
+            f"classes, {data.data.dataset} has {data.num_classes}; set data.dataset to what it was "
+            "trained on, or protocol=linear-features"
+        )
+    return pretrained.classifier

@@ -1,0 +1,1 @@
+"""What commands on weights share: their keys, and how weights and images are read."""

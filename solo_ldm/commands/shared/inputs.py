@@ -1,0 +1,131 @@
+"""Reading what commands on weights work on: the weights, images as they take them, features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from solo_ldm.data.backends.torchvision import EvaluationImages
+from solo_ldm.data.config import DataConfig, parse_augmentations
+from solo_ldm.data.module import ImageDataModule, Split
+from solo_ldm.data.sources.images import ImageSource
+from solo_ldm.data.sources.unreadable import Unreadable
+from solo_ldm.evaluation.features import Features, extract_features
+from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
+from solo_ldm.weights.pretrained import Pretrained, load_pretrained
+
+_SPLITS: dict[Split, str] = {"train": "training", "val": "test"}
+
+
+def single_device(accelerator: str, console: Console) -> Hardware:
+    """Return the one device to compute on, in float32; print a line where it is not as asked."""
+    hardware = resolve_hardware(OmegaConf.create({"accelerator": accelerator, **SINGLE_DEVICE}))
+    for notice in hardware.notices:
+        console.print(f"[yellow]{notice.replace('training', 'computing')}[/]")
+    return hardware
+
+
+def load_weights(cfg: DictConfig, image_size: int | None) -> Pretrained:
+    """Read the backbone that a configuration names.
+
+    Args:
+        cfg: holds pretrained_feature_extractor, backbone and augmentations.
+        image_size: side of the images in pixels; None takes that of the training, and for
+            untrained:NAME that of the augmentations.
+
+    Raises:
+        ValueError: in one line: weights that cannot be read or do not fit the network.
+        FileNotFoundError: in one line: weights that are not there.
+    """
+    source = str(cfg.pretrained_feature_extractor)
+    if image_size is None and source.startswith("untrained:") and cfg.augmentations:
+        image_size = parse_augmentations(cfg.augmentations)[0].crop_size
+    return load_pretrained(
+        source,
+        backbone_name=cfg.backbone.name,
+        backbone_kwargs=dict(cfg.backbone.kwargs),
+        image_size=image_size,
+    )
+
+
+def load_images(
+    config: DataConfig,
+    pretrained: Pretrained,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    view: Mapping[str, Any] | None = None,
+) -> ImageDataModule:
+    """Return images as a backbone takes them: at its size, normalised as in its training.
+
+    Args:
+        config: which images.
+        pretrained: the backbone. The data set's mean and std are used where it has none.
+        batch_size: images at a time.
+        seed: of the order and of the augmentations.
+        device: that the images are used on.
+        view: how training images are drawn, as in a configuration; its mean and std, where given,
+            are used instead of the backbone's.
+    """
+    drawn: dict[str, Any] = {"num_crops": 1, **(view or {}), "crop_size": pretrained.image_size}
+    for key, own in (("mean", pretrained.mean), ("std", pretrained.std)):
+        drawn[key] = drawn.get(key) or (list(own) if own else None)
+    return ImageDataModule(config, [drawn], batch_size, seed, device)
+
+
+def features_of(
+    backbone: nn.Module, data: ImageDataModule, split: Split, device: torch.device, console: Console
+) -> Features:
+    """Return the features of the unaugmented images of a split, with a bar on a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} batches"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(f"features of {_SPLITS[split]} images", total=None)
+        return extract_features(
+            backbone,
+            data.evaluation_dataloader(split),
+            device,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def spread(count: int, at_most: int) -> np.ndarray:
+    """Return numbers below `count`, `at_most` so many, evenly spread and ascending."""
+    return np.linspace(0, count - 1, min(at_most, count)).astype(np.int64)
+
+
+def plain_images(
+    data: ImageDataModule,
+    source: ImageSource,
+    indexes: np.ndarray,
+    unreadable: Unreadable | None = None,
+) -> Tensor:
+    """Return images of a source as a data module evaluates them (B, 3, H, W).
+
+    Args:
+        data: whose image size and normalisation are used.
+        source: of the images.
+        indexes: (B,) of the images in it.
+        unreadable: where images that cannot be read, and are left out, are noted.
+    """
+    images = EvaluationImages(source, indexes, data.image_size, data.mean, data.std, unreadable)
+    return images.__getitems__(list(range(len(indexes))))[0]
+
+
+def pixels(data: ImageDataModule, images: Tensor) -> np.ndarray:
+    """Undo a data module's normalisation of images (B, 3, H, W): (B, H, W, 3) in [0, 1]."""
+    mean, std = (torch.tensor(part).view(3, 1, 1) for part in (data.mean, data.std))
+    return (images.cpu() * std + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy()

@@ -1,0 +1,47 @@
+"""The keys that commands on weights share; nothing here imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Optional
+
+from omegaconf import MISSING
+
+from solo_ldm.config.schema import BackboneConfig, mapping, number
+
+# Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
+# ruff: noqa: UP045
+
+
+@dataclass
+class UnknownBackboneConfig(BackboneConfig):
+    """backbone.*; for weights that do not say which network they are of."""
+
+    name: Optional[str] = None  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
+@dataclass
+class WeightsConfig:
+    """The keys of every command that evaluates weights and trains nothing."""
+
+    ALIASES: ClassVar[dict[str, str]] = {"run": "pretrained_feature_extractor"}
+
+    pretrained_feature_extractor: str = MISSING
+    batch_size: int = number(1)
+    accelerator: str = MISSING
+    output: Optional[str] = None
+
+
+@dataclass
+class WeightsOnImagesConfig(WeightsConfig):
+    """The keys of those that take images besides, data=NAME.
+
+    `data` holds keys of `DataConfig`, null where nothing is given. A data group of pretraining
+    brings a backbone and augmentations, of which only the size of the images is used, and only
+    where the weights do not say one.
+    """
+
+    data: dict[str, Any] = mapping()
+    backbone: UnknownBackboneConfig = field(default_factory=UnknownBackboneConfig)
+    augmentations: Any = None
+    seed: int = MISSING
