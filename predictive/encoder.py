@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from predictive.networks import Activation, Size, mlp
-from solo_ldm.config.arguments import Bounds, checked
+from predictive.networks import Activation, mlp
+from solo_ldm.config.arguments import Bounds, Count, checked
 
 Transform = Literal["none", "sqrt"]
 
@@ -40,9 +40,9 @@ class Encoder(nn.Module):
     @checked
     def __init__(
         self,
-        input_dim: Size,
-        latent_dim: Size,
-        hidden_dim: Size = 100,
+        input_dim: Count,
+        latent_dim: Count,
+        hidden_dim: Count = 100,
         num_hidden_layers: Annotated[int, Bounds(0)] = 1,
         activation: Activation = "relu",
         transform: Transform = "none",

@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from solo_ldm.config.arguments import Bounds, checked
+from solo_ldm.config.arguments import Bounds, Count, checked
 
 Activation = Literal["relu", "gelu", "elu", "tanh"]
-Size = Annotated[int, Bounds(1)]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -23,9 +22,9 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 @checked
 def mlp(
-    input_dim: Size,
-    hidden_dim: Size,
-    output_dim: Size,
+    input_dim: Count,
+    hidden_dim: Count,
+    output_dim: Count,
     num_hidden_layers: Annotated[int, Bounds(0)] = 1,
     activation: Activation = "relu",
 ) -> nn.Sequential:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from predictive.filtering import log_density
 from predictive.predictors.base import Forecast
-from solo_ldm.config.arguments import Bounds, check_arguments, checked
+from solo_ldm.config.arguments import Bounds, NonNegative, check_arguments, checked
 from solo_ldm.distributed import gather, smallest
 from solo_ldm.entropy import ENTROPIES, EntropyEstimator
 from solo_ldm.numerics import narrow, widen
@@ -60,7 +60,7 @@ class PredictiveObjective(nn.Module):
         self,
         entropy: str = "stop_gradient",
         over: Over = "marginal",
-        weight: Annotated[float, Bounds(0)] = 1.0,
+        weight: NonNegative = 1.0,
         num_samples: Annotated[int, Bounds(8)] = 512,
         first_step: Annotated[int, Bounds(0)] = 0,
         entropy_kwargs: Mapping[str, Any] | None = None,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
 from predictive.data.sequences import Sequences, TimeSeriesData
+from solo_ldm.config.arguments import Bounds, Count, checked
 from solo_ldm.data.sampler import EpochSampler
 
 
@@ -19,8 +20,8 @@ class Batch(NamedTuple):
     Args:
         inputs: (B, T, F); zero where there is none.
         known: true where an input was observed, (B, T): neither padding nor missing.
-        missing: whether an input is missing before the end of its sequence; a filter must then be
-            told where. Padding at the end needs no telling: nothing comes after it.
+        missing: whether an input is missing before the end of its sequence, so that a filter needs
+            the mask. It does not for padding, which nothing follows.
         targets: (B, T, k) each, NaN where unknown.
     """
 
@@ -37,9 +38,8 @@ _VALIDATION_BATCH = 64
 class SequenceModule(pl.LightningDataModule):
     """Batches of windows for training and of whole held-out sequences for validation.
 
-    The whole set lies in memory, and a batch is one indexing operation: there are no worker
-    processes to wait for. The order is a function of (seed, epoch), the same for any number of
-    processes.
+    The data are in memory and a batch is one indexing operation, without worker processes. The
+    order is a function of (seed, epoch), the same for any number of processes.
 
     Args:
         data: the data set.
@@ -52,11 +52,12 @@ class SequenceModule(pl.LightningDataModule):
         ValueError: windows longer than every sequence.
     """
 
+    @checked
     def __init__(
         self,
         data: TimeSeriesData,
-        window: int | None,
-        stride: int | None,
+        window: Annotated[int, Bounds(2)] | None,
+        stride: Count | None,
         batch_size: int,
         seed: int,
     ) -> None:
@@ -69,12 +70,12 @@ class SequenceModule(pl.LightningDataModule):
 
     def check_batches(self, num_processes: int) -> None:
         """Raise a ValueError if there are fewer windows than one batch of all processes."""
-        needed = self.batch_size * num_processes
-        if len(self.windows) < needed:
+        most = len(self.windows) // num_processes
+        if most < self.batch_size:
             raise ValueError(
-                f"{len(self.windows)} training windows do not fill a batch of {needed}: lower "
-                f"optimizer.batch_size to {max(1, len(self.windows) // num_processes)} or less, "
-                "or shorten data.window or data.stride"
+                f"optimizer.batch_size: expected at most {max(1, most)} for {len(self.windows)} "
+                f"training windows and {num_processes} processes, got {self.batch_size}; lower it, "
+                "data.window or data.stride"
             )
 
     def train_dataloader(self) -> SequenceLoader:
@@ -91,7 +92,7 @@ class SequenceModule(pl.LightningDataModule):
 
 
 class SequenceLoader:
-    """Iterates over batches of sequences; Lightning tells its sampler the epoch.
+    """Iterates over batches of sequences; Lightning passes the epoch to its sampler.
 
     Args:
         sequences: to draw from.
@@ -105,7 +106,7 @@ class SequenceLoader:
         self.sequences = sequences
         self.batch_size = batch_size
         self.sampler = sampler
-        # Lightning looks whether a loader that has a sampler has one of these.
+        # Lightning expects this attribute of a loader with a sampler.
         self.batch_sampler = None
 
     def __len__(self) -> int:
@@ -114,7 +115,7 @@ class SequenceLoader:
         return -(-count // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches of the epoch last named; the order is drawn when the first is asked."""
+        """Yield the batches of the current epoch."""
         if self.sampler is None:
             order = list(range(len(self.sequences)))
         else:

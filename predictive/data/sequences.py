@@ -1,4 +1,4 @@
-"""What a data set is here: sequences of time bins, padded to one length, and windows of them."""
+"""The form of a data set: sequences of time bins, padded to one length, and windows of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Segment:
     """Consecutive time bins without a gap.
 
     Args:
-        inputs: what is observed, (T, F), float32.
-        targets: what is known beside it, (T, k) each, float32, NaN where unknown.
+        inputs: observations, (T, F), float32.
+        targets: other variables by name, (T, k) each, float32, NaN where unknown.
         start_seconds: time at which the first bin starts.
     """
 
@@ -73,9 +73,9 @@ class Sequences:
         )
 
     def windows(self, length: int | None, stride: int | None = None) -> Sequences:
-        """Cut the sequences into windows of equal length; none reaches over an end of a sequence.
+        """Cut the sequences into windows of equal length, each within one sequence.
 
-        The bins at the end of a sequence that no stride reaches get a window that ends with it.
+        Where the strides leave bins at the end of a sequence, a last window ends with it.
 
         Args:
             length: bins of a window; None returns the sequences themselves.
@@ -89,7 +89,8 @@ class Sequences:
         stride = length if stride is None else stride
         if length < 2 or stride < 1:
             raise ValueError(
-                f"a window needs at least 2 bins and a stride of 1, got {length} and {stride}"
+                f"data.window: expected at least 2 bins and a stride of at least 1, got {length} "
+                f"and {stride}"
             )
         pairs = [
             (i, start)
@@ -99,8 +100,8 @@ class Sequences:
         if not pairs:
             longest = int(self.lengths.max()) if len(self) else 0
             raise ValueError(
-                f"a window of {length} bins is longer than the longest of {len(self)} sequences "
-                f"without a gap ({longest} bins of {self.step_seconds:g} s): lower data.window"
+                f"data.window: expected at most the {longest} bins of {self.step_seconds:g} s that "
+                f"the longest of {len(self)} sequences without a gap has, got {length}"
             )
         which, first = torch.tensor(pairs, dtype=torch.int64).unbind(dim=1)
         bins = first[:, None] + torch.arange(length)
@@ -122,7 +123,7 @@ def _starts(num_bins: int, length: int, stride: int) -> list[int]:
 
 
 def pad(segments: Sequence[Segment], step_seconds: float = 1.0) -> Sequences:
-    """Lay segments of any lengths beside each other, padded at their ends.
+    """Stack segments of any lengths, padded at their ends.
 
     Args:
         segments: at least one, all with the same features and targets.
@@ -132,15 +133,15 @@ def pad(segments: Sequence[Segment], step_seconds: float = 1.0) -> Sequences:
         ValueError: no segments, or segments with different features or targets.
     """
     if not segments:
-        raise ValueError("no segments of data: at least one is needed")
+        raise ValueError("segments: expected at least one, got none")
     shapes = {
         (s.inputs.shape[1], *((name, v.shape[1]) for name, v in sorted(s.targets.items())))
         for s in segments
     }
     if len(shapes) > 1:
         raise ValueError(
-            f"all segments need the same features and targets, got {sorted(shapes, key=str)}: "
-            "give sessions with different cells to runs of their own"
+            f"segments: expected the same features and targets in all, got "
+            f"{sorted(shapes, key=str)}; train on sessions with different cells in separate runs"
         )
 
     def padded(values: Sequence[Tensor], filling: float) -> Tensor:
@@ -162,16 +163,16 @@ def pad(segments: Sequence[Segment], step_seconds: float = 1.0) -> Sequences:
 
 @dataclass(frozen=True, eq=False)
 class TimeSeriesData:
-    """A data set, split into what is trained on and what is held out.
+    """A data set, split into training and held-out sequences.
 
     Args:
-        train: trained on, without its targets.
-        held_out: never trained on.
+        train: to train on, without the targets.
+        held_out: to evaluate on.
         kind: "frames" (videos, the features are the pixels), "spikes" (counts per bin) or
             "signals".
         frame_shape: rows and columns of a frame; None for other kinds.
-        units: unit of each target, for pictures; "" where it has none.
-        description: a line for the console and for titles.
+        units: of each target, for pictures; "" where it has none.
+        description: one line for the console and for titles.
     """
 
     train: Sequences

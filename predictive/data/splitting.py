@@ -1,14 +1,15 @@
-"""Which time is trained on and which is held out: interleaved blocks, or one stretch."""
+"""Splits of time into training and held-out parts: interleaved blocks, or one stretch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from predictive.data.sequences import Segment
+from solo_ldm.config.arguments import Bounds, Positive, checked
 
 Position = Literal["start", "middle", "end"]
 
@@ -16,19 +17,20 @@ Position = Literal["start", "middle", "end"]
 _FEWEST_BINS = 2
 
 
+@checked
 def split_blocks(
     segments: Sequence[Segment],
     block_seconds: float,
-    folds: int,
+    folds: Annotated[int, Bounds(2)],
     fold: int,
-    step_seconds: float,
+    step_seconds: Positive,
 ) -> tuple[list[Segment], list[Segment]]:
     """Divide time into blocks and hold out the blocks of one fold.
 
     Bin i of a segment is in block b = ⌊(start + (i + ½) · step − origin) / block⌋, with the origin
     at the earliest start of all segments. Block b is held out when b mod folds = fold. Segments
-    are cut at the end of every block, so that the pieces are the same for every fold; a bin that
-    a block's end runs through goes where its centre is. Pieces below 2 bins are dropped.
+    are cut at the end of every block, so that the pieces are the same for every fold; a bin belongs
+    to the block of its centre. Pieces below 2 bins are dropped.
 
     Args:
         segments: stretches of time without a gap, on one clock.
@@ -38,19 +40,17 @@ def split_blocks(
         step_seconds: duration of a bin.
 
     Returns:
-        What is trained on and what is held out, in the order of the segments.
+        Training and held-out pieces, in the order of the segments.
 
     Raises:
-        ValueError: a setting out of its range, or a part that nothing is left in.
+        ValueError: a setting out of its range, or nothing left to train on or to hold out.
     """
-    _check_segments(segments, step_seconds)
-    if int(folds) != folds or folds < 2:
-        raise ValueError(f"folds must be a whole number from 2, got {folds}")
-    if int(fold) != fold or not 0 <= fold < folds:
-        raise ValueError(f"fold must be a whole number from 0 to {folds - 1}, got {fold}")
+    _check_segments(segments)
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold: expected a whole number from 0 to {folds - 1}, got {fold}")
     if not block_seconds >= _FEWEST_BINS * step_seconds:
         raise ValueError(
-            f"block_seconds must be at least {_FEWEST_BINS} bins of {step_seconds:g} s, "
+            f"block_seconds: expected at least {_FEWEST_BINS} bins of {step_seconds:g} s, "
             f"got {block_seconds:g} s"
         )
     origin = min(s.start_seconds for s in segments)
@@ -64,23 +64,24 @@ def split_blocks(
             if last - first >= _FEWEST_BINS:
                 held_out = int(block[first] % folds == fold)
                 parts[held_out].append(cut(segment, first, last, step_seconds))
-    _check_parts(*parts, f"blocks of {block_seconds:g} s: lower block_seconds or change fold")
+    _check_parts(parts, f"block_seconds={block_seconds:g}, fold={fold}", "lower block_seconds")
     return parts
 
 
+@checked
 def split_contiguous(
     segments: Sequence[Segment],
-    held_out_share: float,
+    held_out_share: Annotated[float, Bounds(above=0, below=1)],
     position: Position,
-    step_seconds: float,
+    step_seconds: Positive,
 ) -> tuple[list[Segment], list[Segment]]:
     """Hold out one stretch of time.
 
-    The bins of all segments are laid end to end in the order of their times; of these n bins
-    round(held_out_share · n) are held out, at the start, in the middle or at the end. A segment
-    that an end of the stretch runs through is cut there. Pieces below 2 bins are dropped.
+    Of the n bins of all segments in the order of time, round(held_out_share · n) are held out, at
+    the start, in the middle or at the end. A segment that crosses an end of the held-out stretch is
+    cut there. Pieces below 2 bins are dropped.
 
-    Segments do not tell their sessions: of several sessions, split each with a call of its own.
+    Segments do not name their session: split each session in a call of its own.
 
     Args:
         segments: stretches of time without a gap, of one session.
@@ -89,16 +90,12 @@ def split_contiguous(
         step_seconds: duration of a bin.
 
     Returns:
-        What is trained on and what is held out, in the order of their times.
+        Training and held-out pieces, in the order of their times.
 
     Raises:
-        ValueError: a setting out of its range, or a part that nothing is left in.
+        ValueError: a setting out of its range, or nothing left to train on or to hold out.
     """
-    _check_segments(segments, step_seconds)
-    if not 0.0 < held_out_share < 1.0:
-        raise ValueError(f"held_out_share must be between 0 and 1, got {held_out_share}")
-    if position not in ("start", "middle", "end"):
-        raise ValueError(f'position must be "start", "middle" or "end", got {position!r}')
+    _check_segments(segments)
     ordered = sorted(segments, key=lambda s: s.start_seconds)
     total = sum(len(s.inputs) for s in ordered)
     held = round(held_out_share * total)
@@ -113,7 +110,7 @@ def split_contiguous(
             if last - first >= _FEWEST_BINS:
                 parts[held_out].append(cut(segment, first, last, step_seconds))
         offset += length
-    _check_parts(*parts, f"a held-out share of {held_out_share:g}: change held_out_share")
+    _check_parts(parts, f"held_out_share={held_out_share:g}", "change held_out_share")
     return parts
 
 
@@ -126,14 +123,12 @@ def cut(segment: Segment, first: int, last: int, step_seconds: float) -> Segment
     )
 
 
-def _check_segments(segments: Sequence[Segment], step_seconds: float) -> None:
+def _check_segments(segments: Sequence[Segment]) -> None:
     if not segments:
-        raise ValueError("no segments to split: at least one is needed")
-    if not step_seconds > 0:
-        raise ValueError(f"step_seconds must be positive, got {step_seconds}")
+        raise ValueError("segments: expected at least one to split, got none")
 
 
-def _check_parts(train: list[Segment], held_out: list[Segment], how: str) -> None:
-    for name, part in (("train on", train), ("hold out", held_out)):
+def _check_parts(parts: tuple[list[Segment], list[Segment]], settings: str, how: str) -> None:
+    for name, part in zip(("train on", "hold out"), parts, strict=True):
         if not part:
-            raise ValueError(f"nothing is left to {name} with {how}")
+            raise ValueError(f"{settings}: expected sequences to {name}, got none; {how}")

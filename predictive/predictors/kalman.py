@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from predictive.filtering import Gaussian, StateSpaceModel, filter_step, kalman_filter
-from predictive.networks import Size
 from predictive.predictors.base import Forecast, Predictor
 from predictive.predictors.noises import InputNoise, InputVarianceNoise, PastNoise, StateNoise
-from solo_ldm.config.arguments import Bounds, checked
+from solo_ldm.config.arguments import Count, Positive, checked
 
 ObservationNoise = Literal["constant", "input", "input_variance", "state"]
 ProcessNoise = Literal["constant", "errors", "observations_and_predictions"]
 InitialState = Literal["fixed", "learned"]
-Positive = Annotated[float, Bounds(above=0)]
 
 
 class KalmanPredictor(Predictor):
@@ -63,14 +61,14 @@ class KalmanPredictor(Predictor):
     @checked
     def __init__(
         self,
-        latent_dim: Size,
-        state_dim: Size | None = None,
+        latent_dim: Count,
+        state_dim: Count | None = None,
         input_dim: int | None = None,
         observation_noise: ObservationNoise = "constant",
         process_noise: ProcessNoise = "constant",
         initial_state: InitialState = "fixed",
-        noise_hidden_dim: Size = 100,
-        num_records: Size = 10,
+        noise_hidden_dim: Count = 100,
+        num_records: Count = 10,
         max_radius: Positive = 1.02,
         initial_transition: float | None = None,
         initial_process_noise: Positive = 1.0,

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from predictive.filtering import Gaussian
-from predictive.networks import Size, VarianceNetwork, mlp
+from predictive.networks import VarianceNetwork, mlp
 from predictive.predictors.base import Forecast, Predictor
-from solo_ldm.config.arguments import Bounds, checked
+from solo_ldm.config.arguments import Bounds, Count, checked
 
 Cell = Literal["lstm", "gru", "rnn"]
 Variance = Literal["constant", "state", "input_variance"]
@@ -52,12 +52,12 @@ class RecurrentPredictor(Predictor):
     @checked
     def __init__(
         self,
-        latent_dim: Size,
+        latent_dim: Count,
         input_dim: int | None = None,
         cell: Cell = "lstm",
-        hidden_dim: Size = 10,
-        num_layers: Size = 1,
-        head_hidden_dim: Size = 20,
+        hidden_dim: Count = 10,
+        num_layers: Count = 1,
+        head_hidden_dim: Count = 20,
         head_num_hidden_layers: Annotated[int, Bounds(0)] = 2,
         variance: Variance = "constant",
     ) -> None:

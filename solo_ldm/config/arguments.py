@@ -66,6 +66,12 @@ class Bounds:
         return " and ".join([*parts, *([f"below {self.below:g}"] if self.below < math.inf else [])])
 
 
+Count = Annotated[int, Bounds(1)]
+Positive = Annotated[float, Bounds(above=0)]
+NonNegative = Annotated[float, Bounds(0)]
+Share = Annotated[float, Bounds(0, 1)]
+
+
 def checked(function: _F) -> _F:
     """Check the arguments of each call of a function, or of a class's __init__, before it.
 

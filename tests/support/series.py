@@ -19,3 +19,8 @@ def close(actual, expected, atol=1e-9):
     assert actual.dtype == expected.dtype
     assert actual.shape == expected.shape
     assert float((actual - expected).abs().max()) <= atol
+
+
+def angles(position):
+    """Polar angles of positions on the plane."""
+    return torch.atan2(position[..., 1].double(), position[..., 0].double())

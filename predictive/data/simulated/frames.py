@@ -1,15 +1,16 @@
-"""What simulated data sets observe: frames of a dot, random networks, and noise."""
+"""Observations of simulated data sets: frames of a dot, random networks, and noise."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from predictive.data.simulated.simulation import check_choice, check_number, check_whole
+from predictive.data.simulated.simulation import Steps
+from solo_ldm.config.arguments import Positive, checked
 
 Rendering = Literal["plain", "swirl", "half_flip", "random_network"]
 
@@ -20,19 +21,20 @@ _SWIRL_STRENGTH = 10.0
 _SWIRL_RADIUS = 200.0
 # Units of a hidden layer of the random network, the authors' number.
 _HIDDEN = 5
-# Values rendered at once: beside the frames themselves, little memory is ever needed.
+# Values rendered at once, which bounds the memory beside the frames themselves.
 _CHUNK_VALUES = 2**21
 
 
+@checked
 def renderer(
-    rendering: Rendering, frame_size: int, generator: torch.Generator
+    rendering: Rendering, frame_size: Steps, generator: torch.Generator
 ) -> Callable[[Tensor], Tensor]:
     """Return the function from positions to frames without noise.
 
     "plain": exp(−((i − u)² + (j − v)²) / 2) at row i and column j, with
     (u, v) = clamp((p + 3) · size / 6, 0, size − 1).
     "swirl": the same, swirled with strength 10 and radius 200.
-    "half_flip": y changes its sign where x > 0, so the frame jumps although the dot does not.
+    "half_flip": y changes its sign where x > 0: the frame jumps where the path does not.
     "random_network": `random_network` of the position, one output a pixel.
 
     Args:
@@ -49,8 +51,6 @@ def renderer(
     Source:
         The authors' code of Mikulasch & Zenke, arXiv 2605.03517.
     """
-    check_choice("rendering", rendering, get_args(Rendering))
-    check_whole("frame_size", frame_size, 2)
     if rendering == "random_network":
         return random_network(2, frame_size**2, generator)
     if rendering == "swirl":
@@ -67,7 +67,7 @@ def noisy(
     variance: Tensor | float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Observe states and add noise, x_t = g(s_t) + N(0, v_t), a few sequences at a time.
+    """Observe states and add noise, x_t = g(s_t) + N(0, v_t), in chunks of sequences.
 
     Args:
         observe: g, from (n, T, k) to (n, T, F), float32.
@@ -76,7 +76,7 @@ def noisy(
         generator: source of the noise; not used when all variances are zero.
 
     Returns:
-        (N, T, F), float32; the only copy that is ever held.
+        (N, T, F), float32, allocated once.
     """
     num_sequences, num_steps = states.shape[:2]
     deviation = torch.as_tensor(variance, dtype=torch.float32).sqrt()
@@ -95,8 +95,9 @@ def noisy(
     return observed
 
 
+@checked
 def swirl_matrix(
-    size: int, strength: float = _SWIRL_STRENGTH, radius: float = _SWIRL_RADIUS
+    size: Steps, strength: float = _SWIRL_STRENGTH, radius: Positive = _SWIRL_RADIUS
 ) -> Tensor:
     """Return the matrix that swirls a square frame; a swirl is linear in the pixels.
 
@@ -119,8 +120,6 @@ def swirl_matrix(
         The equation of scikit-image's example "Swirl", whose `transform.swirl` this equals with
         its defaults of order 1 and reflection.
     """
-    check_whole("size", size, 2)
-    check_number("radius", radius, above=True)
     pixels = torch.arange(size, dtype=torch.float64)
     centre = size / 2
     down, right = (a - centre for a in torch.meshgrid(pixels, pixels, indexing="ij"))
@@ -142,7 +141,7 @@ def swirl_matrix(
 def random_network(
     num_inputs: int, num_outputs: int, generator: torch.Generator
 ) -> Callable[[Tensor], Tensor]:
-    """Return a fixed random network without a loss of information, k–h–h–h–h–F.
+    """Return a fixed random network k–h–h–h–h–F, invertible on its image.
 
     x ← LeakyReLU(W x + b) four times with orthogonal W, then V x; h = max(5, k) units. Biases and
     V are uniform in ±1/√fan-in, as torch's linear layers start.
@@ -180,7 +179,7 @@ def random_network(
 
 
 def in_frame(positions: Tensor, frame_size: int) -> Tensor:
-    """Return where a dot at positions (…, 2) is drawn at its place, not at the nearest edge."""
+    """Return whether positions (…, 2) are inside the frame rather than drawn at its edge."""
     pixel = _pixels(positions, frame_size)
     return ((pixel >= 0) & (pixel <= frame_size - 1)).all(dim=-1)
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from predictive.data.sequences import TimeSeriesData
 from predictive.data.simulated.frames import Rendering, noisy, renderer
-from predictive.data.simulated.simulation import (
-    check_choice,
-    check_flag,
-    check_number,
-    check_sizes,
-    equal_sequences,
-    random_streams,
-)
+from predictive.data.simulated.simulation import Seed, Steps, equal_sequences, random_streams
+from solo_ldm.config.arguments import Count, NonNegative, Positive, Share, checked
 
 Motion = Literal["figure8", "circular", "square"]
 NoiseKind = Literal["constant", "random", "state"]
@@ -29,22 +23,23 @@ _JUMP_RADIANS = math.radians(135.0)
 _CLEAN_SHARE = 0.3
 
 
+@checked
 def moving_dot(
     *,
     motion: Motion = "figure8",
-    num_train: int = 800,
-    num_held_out: int = 64,
-    num_steps: int = 100,
-    step_seconds: float = 0.1,
-    period_seconds: float | None = None,
+    num_train: Count = 800,
+    num_held_out: Count = 64,
+    num_steps: Steps = 100,
+    step_seconds: Positive = 0.1,
+    period_seconds: Positive | None = None,
     random_phase: bool = True,
-    observation_noise: float = 0.01,
+    observation_noise: NonNegative = 0.01,
     observation_noise_kind: NoiseKind = "constant",
-    process_noise: float = 0.0,
-    jump_rate: float = 0.0,
+    process_noise: NonNegative = 0.0,
+    jump_rate: Share = 0.0,
     rendering: Rendering = "plain",
-    frame_size: int = 10,
-    seed: int = 0,
+    frame_size: Steps = 10,
+    seed: Seed = 0,
 ) -> TimeSeriesData:
     """Simulate videos of a dot that moves on a known path.
 
@@ -86,19 +81,11 @@ def moving_dot(
     Source:
         The authors' code of Mikulasch & Zenke, arXiv 2605.03517; the random phase is ours.
     """
-    check_sizes(num_train, num_held_out, num_steps, step_seconds)
-    check_choice("motion", motion, get_args(Motion))
-    check_choice("observation_noise_kind", observation_noise_kind, get_args(NoiseKind))
-    check_number("observation_noise", observation_noise)
-    check_number("process_noise", process_noise)
-    check_number("jump_rate", jump_rate, maximum=1.0)
-    check_flag("random_phase", random_phase)
     if period_seconds is None:
         period_seconds = _PERIOD_SECONDS[motion]
-    check_number("period_seconds", period_seconds, above=True)
     for name, value in (("process_noise", process_noise), ("jump_rate", jump_rate)):
         if value > 0 and motion != "circular":
-            raise ValueError(f"{name} must be 0 for motion={motion}, got {value}: use circular")
+            raise ValueError(f"{name}: expected 0 for motion={motion}, got {value}; use circular")
     weights, *streams = random_streams(seed, 3)
     render = renderer(rendering, frame_size, weights)
     periods = torch.arange(num_steps, dtype=torch.float64) * (step_seconds / period_seconds)
@@ -163,8 +150,8 @@ def _circular(
     jump_rate: float,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    # Seen from the dot, noise and the way back to the circle are alike everywhere. The angle
-    # is therefore a sum of independent steps, each that of (1, 0) + noise.
+    # By symmetry, noise and projection onto the circle act alike at every angle. The angle is
+    # therefore a sum of independent steps, each the angle of (1, 0) + noise.
     count = phase.shape[0]
     shape = (count, num_steps - 1)
     noise = torch.randn((2, *shape), generator=generator, dtype=torch.float64)

@@ -9,12 +9,8 @@ from torch import Tensor
 
 from predictive.data.sequences import TimeSeriesData
 from predictive.data.simulated.frames import Rendering, in_frame, noisy, renderer
-from predictive.data.simulated.simulation import (
-    check_number,
-    check_sizes,
-    equal_sequences,
-    random_streams,
-)
+from predictive.data.simulated.simulation import Seed, Steps, equal_sequences, random_streams
+from solo_ldm.config.arguments import Count, NonNegative, Positive, checked
 
 # a, k and θ0 of DESIGN section 5.
 _AMPLITUDE = 0.5
@@ -52,17 +48,18 @@ def runge_kutta_step(position: Tensor, step_seconds: float) -> Tensor:
     return position + step_seconds / 6 * (first + 2 * second + 2 * third + fourth)
 
 
+@checked
 def nonlinear_system(
     *,
-    num_train: int = 10000,
-    num_held_out: int = 256,
-    num_steps: int = 20,
-    step_seconds: float = 0.3,
-    process_noise: float = 0.1,
-    observation_noise: float = 0.0,
+    num_train: Count = 10000,
+    num_held_out: Count = 256,
+    num_steps: Steps = 20,
+    step_seconds: Positive = 0.3,
+    process_noise: NonNegative = 0.1,
+    observation_noise: NonNegative = 0.0,
     rendering: Rendering = "swirl",
-    frame_size: int = 10,
-    seed: int = 0,
+    frame_size: Steps = 10,
+    seed: Seed = 0,
 ) -> TimeSeriesData:
     """Simulate videos of a dot that follows a nonlinear system.
 
@@ -91,9 +88,6 @@ def nonlinear_system(
     Source:
         Mikulasch & Zenke, arXiv 2605.03517, and their code, which holds out 32 sequences.
     """
-    check_sizes(num_train, num_held_out, num_steps, step_seconds)
-    check_number("process_noise", process_noise)
-    check_number("observation_noise", observation_noise)
     weights, *streams = random_streams(seed, 3)
     render = renderer(rendering, frame_size, weights)
     parts = []

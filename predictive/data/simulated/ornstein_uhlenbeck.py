@@ -5,21 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from predictive.data.sequences import TimeSeriesData
 from predictive.data.simulated.frames import noisy, random_network
-from predictive.data.simulated.simulation import (
-    check_choice,
-    check_number,
-    check_sizes,
-    check_whole,
-    equal_sequences,
-    random_streams,
-)
+from predictive.data.simulated.simulation import Seed, Steps, equal_sequences, random_streams
+from solo_ldm.config.arguments import Count, NonNegative, Positive, checked
 
 Mixing = Literal["linear", "random_network"]
 
@@ -28,12 +22,13 @@ Mixing = Literal["linear", "random_network"]
 _SMALLEST_SINGULAR_VALUE = 0.5
 
 
+@checked
 def ornstein_uhlenbeck_process(
-    num_sequences: int,
-    num_steps: int,
-    step_seconds: float,
-    time_constants_seconds: Sequence[float],
-    variances: Sequence[float],
+    num_sequences: Count,
+    num_steps: Count,
+    step_seconds: Positive,
+    time_constants_seconds: Sequence[Positive],
+    variances: Sequence[Positive],
     generator: torch.Generator,
 ) -> Tensor:
     """Sample independent Ornstein–Uhlenbeck processes at equal steps, exactly.
@@ -58,17 +53,11 @@ def ornstein_uhlenbeck_process(
     Source:
         Gillespie, Phys. Rev. E 54, 2084 (1996).
     """
-    check_whole("num_sequences", num_sequences, 1)
-    check_whole("num_steps", num_steps, 1)
-    check_number("step_seconds", step_seconds, above=True)
     if len(time_constants_seconds) != len(variances) or not len(variances):
         raise ValueError(
-            "time_constants_seconds and variances need one number for each source, got "
-            f"{len(time_constants_seconds)} and {len(variances)}"
+            "variances: expected one number for each of the time_constants_seconds, got "
+            f"{len(variances)} for {len(time_constants_seconds)}"
         )
-    for constant, variance in zip(time_constants_seconds, variances, strict=True):
-        check_number("time_constants_seconds", constant, above=True)
-        check_number("variances", variance, above=True)
     tau = torch.tensor(list(time_constants_seconds), dtype=torch.float64)
     deviation = torch.tensor(list(variances), dtype=torch.float64).sqrt()
     decay = torch.exp(-step_seconds / tau)
@@ -80,19 +69,20 @@ def ornstein_uhlenbeck_process(
     return path.transpose(0, 1).contiguous()
 
 
+@checked
 def ornstein_uhlenbeck(
     *,
-    num_sources: int = 2,
-    time_constants_seconds: Sequence[float] = (1.0, 0.2),
-    variances: Sequence[float] = (1.0, 1.0),
-    num_train: int = 256,
-    num_held_out: int = 64,
-    num_steps: int = 200,
-    step_seconds: float = 0.05,
+    num_sources: Count = 2,
+    time_constants_seconds: Sequence[Positive] = (1.0, 0.2),
+    variances: Sequence[Positive] = (1.0, 1.0),
+    num_train: Count = 256,
+    num_held_out: Count = 64,
+    num_steps: Steps = 200,
+    step_seconds: Positive = 0.05,
     mixing: Mixing = "linear",
-    num_channels: int = 10,
-    observation_noise: float = 0.01,
-    seed: int = 0,
+    num_channels: Count = 10,
+    observation_noise: NonNegative = 0.01,
+    seed: Seed = 0,
 ) -> TimeSeriesData:
     """Simulate signals that mix independent Ornstein–Uhlenbeck sources.
 
@@ -120,19 +110,18 @@ def ornstein_uhlenbeck(
     Raises:
         ValueError: a setting out of its range, or lists of a length other than num_sources.
     """
-    check_sizes(num_train, num_held_out, num_steps, step_seconds)
-    check_whole("num_sources", num_sources, 1)
-    check_whole("num_channels", num_channels, num_sources)
-    check_choice("mixing", mixing, get_args(Mixing))
-    check_number("observation_noise", observation_noise)
+    if num_channels < num_sources:
+        raise ValueError(
+            f"num_channels: expected a whole number from {num_sources}, the number of sources, got "
+            f"{num_channels}"
+        )
     for name, values in (
         ("time_constants_seconds", time_constants_seconds),
         ("variances", variances),
     ):
-        is_list = isinstance(values, Sequence) and not isinstance(values, str)
-        if not is_list or len(values) != num_sources:
+        if len(values) != num_sources:
             raise ValueError(
-                f"{name} must list one number for each of {num_sources} sources, got {values!r}"
+                f"{name}: expected one number for each of {num_sources} sources, got {values!r}"
             )
     weights, *streams = random_streams(seed, 3)
     if mixing == "linear":

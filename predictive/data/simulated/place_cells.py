@@ -6,19 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from predictive.data.sequences import Segment, TimeSeriesData, pad
 from predictive.data.simulated.ornstein_uhlenbeck import ornstein_uhlenbeck_process
-from predictive.data.simulated.simulation import (
-    check_flag,
-    check_number,
-    check_whole,
-    random_streams,
-)
+from predictive.data.simulated.simulation import Seed, random_streams
 from predictive.data.splitting import cut, split_blocks
+from solo_ldm.config.arguments import Bounds, Count, NonNegative, Positive, Share, checked
 
 # Spread of the logarithm of a cell's field width and peak rate.
 _LOG_WIDTH_SPREAD = 0.3
@@ -95,26 +92,27 @@ def place_fields(
     return PlaceFields(centres, widths, peaks, background_hz)
 
 
+@checked
 def place_cells(
     *,
-    num_cells: int = 60,
-    track_metres: float = 1.6,
-    field_width_metres: float = 0.15,
-    peak_rate_hz: float = 12.0,
-    background_hz: float = 0.5,
-    directional: float = 0.6,
-    theta_hz: float = 8.0,
-    theta_depth: float = 0.3,
-    running_speed: float = 0.4,
-    pause_seconds: float = 2.0,
-    duration_seconds: float = 1200.0,
-    bin_seconds: float = 0.025,
+    num_cells: Count = 60,
+    track_metres: Positive = 1.6,
+    field_width_metres: Positive = 0.15,
+    peak_rate_hz: NonNegative = 12.0,
+    background_hz: NonNegative = 0.5,
+    directional: Share = 0.6,
+    theta_hz: NonNegative = 8.0,
+    theta_depth: Share = 0.3,
+    running_speed: Positive = 0.4,
+    pause_seconds: NonNegative = 2.0,
+    duration_seconds: Positive = 1200.0,
+    bin_seconds: Positive = 0.025,
     running_only: bool = True,
-    min_speed: float = 0.05,
-    block_seconds: float = 20.0,
-    folds: int = 5,
-    fold: int = 0,
-    seed: int = 0,
+    min_speed: NonNegative = 0.05,
+    block_seconds: Positive = 20.0,
+    folds: Annotated[int, Bounds(2)] = 5,
+    fold: Annotated[int, Bounds(0)] = 0,
+    seed: Seed = 0,
 ) -> TimeSeriesData:
     """Simulate spike counts of place cells on a linear track.
 
@@ -155,33 +153,11 @@ def place_cells(
     Raises:
         ValueError: a setting out of its range, or nothing left to train on or to hold out.
     """
-    check_whole("num_cells", num_cells, 1)
-    for name, value in (
-        ("track_metres", track_metres),
-        ("field_width_metres", field_width_metres),
-        ("running_speed", running_speed),
-        ("duration_seconds", duration_seconds),
-        ("bin_seconds", bin_seconds),
-        ("block_seconds", block_seconds),
-    ):
-        check_number(name, value, above=True)
-    for name, value in (
-        ("peak_rate_hz", peak_rate_hz),
-        ("background_hz", background_hz),
-        ("theta_hz", theta_hz),
-        ("pause_seconds", pause_seconds),
-        ("min_speed", min_speed),
-    ):
-        check_number(name, value)
-    check_number("directional", directional, maximum=1.0)
-    check_number("theta_depth", theta_depth, maximum=1.0)
-    check_flag("running_only", running_only)
-    check_whole("folds", folds, 2)
-    check_whole("fold", fold, 0)
     num_bins = round(duration_seconds / bin_seconds)
     if num_bins < 2:
         raise ValueError(
-            f"duration_seconds must be at least 2 bins of {bin_seconds:g} s, got {duration_seconds}"
+            f"duration_seconds: expected at least 2 bins of {bin_seconds:g} s, got "
+            f"{duration_seconds}"
         )
     cells, animal, spikes = random_streams(seed, 3)
     fields = place_fields(
@@ -211,7 +187,7 @@ def place_cells(
         segments = _stretches(session, velocity.abs() > min_speed, bin_seconds)
         if not segments:
             raise ValueError(
-                f"the animal is never faster than min_speed={min_speed:g} m/s: "
+                f"min_speed: expected less than the animal's fastest speed, got {min_speed:g} m/s; "
                 f"lower it below running_speed={running_speed:g}"
             )
     parts = [
@@ -221,8 +197,8 @@ def place_cells(
     for name, part in zip(("train on", "hold out"), parts, strict=True):
         if not part:
             raise ValueError(
-                f"no stretch of {_SHORTEST_SECONDS:g} s is left to {name}: raise "
-                "duration_seconds or block_seconds, or lower min_speed"
+                f"duration_seconds: expected a run of {_SHORTEST_SECONDS:g} s to {name}, got "
+                f"none in {duration_seconds:g} s; raise it or block_seconds, or lower min_speed"
             )
     train, held_out = (pad(part, bin_seconds) for part in parts)
     return TimeSeriesData(
@@ -245,7 +221,7 @@ def _run(
     pause_seconds: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    # First the way as if the animal never paused, …
+    # First the path without pauses, …
     constants, variances = zip(*_SPEED_VARIATION, strict=True)
     log_speed = ornstein_uhlenbeck_process(
         1, num_bins, bin_seconds, constants, variances, generator
@@ -253,12 +229,12 @@ def _run(
     speed = running_speed * torch.exp(log_speed[0].sum(dim=1) - sum(variances) / 2)
     way = (speed.cumsum(dim=0) - speed / 2) * bin_seconds
     lap = (way / track_metres).floor().long()
-    # … then the pause before each lap but the first moves all bins behind it.
+    # … then the pause before each lap but the first delays all later bins.
     pauses = torch.empty(int(lap[-1]), dtype=torch.float64).exponential_(1.0, generator=generator)
     pause_bins = ((0.5 + 0.5 * pauses) * pause_seconds / bin_seconds).round().long()
     delay = torch.nn.functional.pad(pause_bins.cumsum(dim=0), (1, 0))[lap]
     when = torch.arange(num_bins) + delay
-    # Each bin takes the last bin of running before it; in a pause that is the end it waits at.
+    # Each bin takes the last running bin up to it; in a pause that is the end of the track.
     bins = torch.arange(num_bins)
     last = torch.searchsorted(when, bins, right=True) - 1
     runs = when[last] == bins

@@ -124,10 +124,10 @@ def test_no_window_is_the_sequences_themselves():
 @pytest.mark.parametrize(
     ("length", "stride", "words"),
     [
-        (21, None, "a window of 21 bins is longer than the longest of 4 sequences"),
+        (21, None, "data.window: expected at most the 20 bins .* the longest of 4 sequences .* got 21"),
         (1, None, "at least 2 bins"),
-        (5, -1, "a stride of 1"),
-        (5, 0, "a stride of 1"),
+        (5, -1, "a stride of at least 1"),
+        (5, 0, "a stride of at least 1"),
     ],
 )
 def test_windows_that_cannot_be_cut_are_one_line(length, stride, words):
@@ -139,7 +139,7 @@ def test_windows_that_cannot_be_cut_are_one_line(length, stride, words):
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ([], "no segments of data"),
+        ([], "segments: expected at least one"),
         ([Segment(torch.ones(3, 2)), Segment(torch.ones(3, 4))], "the same features and targets"),
         (
             [Segment(torch.ones(3, 2), {"a": torch.ones(3, 1)}), Segment(torch.ones(3, 2))],
@@ -251,8 +251,8 @@ def test_training_windows_are_cut_and_held_out_sequences_stay_whole():
 @pytest.mark.parametrize("processes", [1, 2])
 def test_fewer_windows_than_a_batch_are_one_line_with_a_number_that_works(processes):
     module = SequenceModule(data(count=10), None, None, 16, 0)
-    with pytest.raises(ValueError, match="do not fill a batch") as error:
+    with pytest.raises(ValueError, match="optimizer.batch_size: expected at most") as error:
         module.check_batches(processes)
     assert "\n" not in str(error.value)
-    (number,) = re.findall(r"batch_size to (\d+) or less", str(error.value))
+    (number,) = re.findall(r"expected at most (\d+) for", str(error.value))
     SequenceModule(data(count=10), None, None, int(number), 0).check_batches(processes)

@@ -8,16 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.integrate import solve_ivp
 from skimage.transform import swirl
 
 from predictive.data.simulated import frames as frames_module
 from predictive.data.simulated.frames import noisy, renderer, swirl_matrix
 from predictive.data.simulated.moving_dot import moving_dot
-from predictive.data.simulated.nonlinear_system import nonlinear_system, runge_kutta_step, velocity
+from predictive.data.simulated.nonlinear_system import nonlinear_system
 from predictive.data.simulated.ornstein_uhlenbeck import ornstein_uhlenbeck
 from predictive.data.simulated.place_cells import place_cells
 from predictive.data.simulated.simulation import random_streams
+from tests.support.series import angles
 
 SMALL = {"num_train": 6, "num_held_out": 3, "num_steps": 20}
 BUILDERS = {
@@ -46,10 +46,6 @@ def tensors(sequences):
 
 def _values(sequences):
     return [sequences.targets[name] for name in sorted(sequences.targets)]
-
-
-def angles(position):
-    return torch.atan2(position[..., 1].double(), position[..., 0].double())
 
 
 def wrapped(angle):
@@ -229,111 +225,6 @@ def test_a_random_phase_starts_anywhere_on_the_path_and_without_it_all_start_ali
     assert start.std(dim=0).min() > 0.3
     alike = moving_dot(random_phase=False, **settings).train
     assert (alike.targets["position"][:, 0].std(dim=0) == 0).all()
-
-
-def _polar_solution(position, seconds):
-    """Return where the system is after some time: θ grows evenly, and dr/dθ is then integrable."""
-    angle, radius = angles(position), position.norm(dim=-1)
-    wobble = [torch.sin(4 * (angle + s + 3 * math.pi / 8)) for s in (seconds, 0.0)]
-    radius, angle = radius + 0.5 * (wobble[0] - wobble[1]), angle + seconds
-    return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
-
-
-def _ring(radius, count=24):
-    angle = torch.linspace(0, 2 * math.pi, count, dtype=torch.float64)
-    return radius * torch.stack([angle.cos(), angle.sin()], dim=-1)
-
-
-def test_the_velocity_is_the_derivative_of_the_solution_in_polar_coordinates():
-    position = _ring(1.7)
-    ahead, behind = _polar_solution(position, 1e-5), _polar_solution(position, -1e-5)
-    torch.testing.assert_close(velocity(position), (ahead - behind) / 2e-5, atol=1e-8, rtol=0)
-
-
-def test_a_step_is_that_of_an_adaptive_solver_within_the_fifth_power_of_its_length():
-    position = _ring(2.0, count=6)
-
-    def error(seconds):
-        def flow(_, flat):
-            return velocity(torch.from_numpy(flat).reshape(-1, 2)).numpy().ravel()
-
-        start = position.numpy().ravel()
-        exact = solve_ivp(flow, (0, seconds), start, rtol=1e-11, atol=1e-12).y[:, -1]
-        return np.abs(runge_kutta_step(position, seconds).numpy().ravel() - exact).max()
-
-    assert error(0.3) < 0.01
-    assert error(0.08) / error(0.04) == pytest.approx(32, rel=0.3)
-
-
-def test_the_system_starts_on_the_unit_circle_and_gets_noise_of_the_given_variance():
-    settings = {"num_train": 400, "num_held_out": 1, "num_steps": 50, "process_noise": 0.1}
-    data = nonlinear_system(**settings, rendering="random_network").train
-    position = data.targets["position"].double()
-    assert (position[:, 0].norm(dim=-1) - 1).abs().max() < 1e-6
-    assert position[:, 0].mean(dim=0).abs().max() < 0.15
-    noise = position[:, 1:] - runge_kutta_step(position[:, :-1], 0.3)
-    # 39,200 draws know their variance to 0.7 %.
-    assert noise.var().item() == pytest.approx(0.1, rel=0.03)
-    assert noise.mean().item() == pytest.approx(0.0, abs=0.008)
-
-
-def test_frames_of_the_system_are_swirled_gaussians_at_the_target_position():
-    data = nonlinear_system(num_train=1, num_held_out=2, num_steps=5).held_out
-    pixel = torch.arange(10)
-    for frame, (x, y) in zip(data.inputs[1], data.targets["position"][1], strict=True):
-        u, v = ((p + 3) * 10 / 6 for p in (x.clamp(-3, 2.4), y.clamp(-3, 2.4)))
-        blob = torch.exp(-((pixel[:, None] - u) ** 2 + (pixel[None] - v) ** 2) / 2)
-        expected = swirl(blob.numpy(), rotation=0, strength=10, radius=200)
-        np.testing.assert_allclose(frame.reshape(10, 10), expected, atol=1e-5)
-
-
-def test_the_dot_of_the_nonlinear_system_leaves_the_frame_within_a_hundred_steps():
-    videos = nonlinear_system(num_train=1, num_held_out=100, num_steps=100).held_out
-    hidden = torch.isnan(videos.targets["position"]).any(dim=-1).float()
-    assert hidden[:, :20].mean() < 0.15
-    assert hidden.mean() > 0.3
-
-
-def test_a_position_outside_the_frame_is_not_known():
-    settings = {"num_train": 1, "num_held_out": 40, "num_steps": 40}
-    shown = nonlinear_system(**settings).held_out.targets["position"]
-    everywhere = nonlinear_system(**settings, rendering="random_network").held_out
-    everywhere = everywhere.targets["position"]
-    known = torch.isfinite(shown).all(dim=-1)
-    assert torch.equal(known, ((everywhere >= -3) & (everywhere <= 2.4)).all(dim=-1))
-    assert 0.5 < known.float().mean() < 0.95
-    assert torch.equal(shown[known], everywhere[known])
-
-
-@pytest.mark.parametrize(
-    ("builder", "setting", "words"),
-    [
-        (moving_dot, {"motion": "spiral"}, "motion must be one of figure8"),
-        (moving_dot, {"num_train": 0}, "num_train must be a whole number from 1, got 0"),
-        (moving_dot, {"num_held_out": 2.5}, "num_held_out"),
-        (moving_dot, {"num_steps": 1}, "num_steps must be a whole number from 2"),
-        (moving_dot, {"step_seconds": 0.0}, "step_seconds must be a number above 0, got 0.0"),
-        (moving_dot, {"period_seconds": -1.0}, "period_seconds"),
-        (moving_dot, {"random_phase": "yes"}, "random_phase must be true or false"),
-        (moving_dot, {"observation_noise": -0.1}, "observation_noise must be a number from 0"),
-        (moving_dot, {"observation_noise": float("nan")}, "observation_noise"),
-        (moving_dot, {"observation_noise_kind": "big"}, "observation_noise_kind must be one of"),
-        (moving_dot, {"process_noise": 0.1}, "process_noise must be 0 for motion=figure8"),
-        (moving_dot, {"motion": "square", "jump_rate": 0.1}, "jump_rate must be 0"),
-        (moving_dot, {"motion": "circular", "jump_rate": 1.5}, "jump_rate must be a number from 0"),
-        (moving_dot, {"rendering": "blur"}, "rendering must be one of plain"),
-        (moving_dot, {"frame_size": 1}, "frame_size must be a whole number from 2"),
-        (moving_dot, {"seed": -1}, "seed must be a whole number from 0"),
-        (nonlinear_system, {"process_noise": "loud"}, "process_noise must be a number from 0"),
-        (nonlinear_system, {"observation_noise": -1}, "observation_noise"),
-        (nonlinear_system, {"rendering": None}, "rendering"),
-        (nonlinear_system, {"num_train": True}, "num_train"),
-    ],
-)
-def test_a_setting_out_of_its_range_is_one_line(builder, setting, words):
-    with pytest.raises(ValueError, match=words) as error:
-        builder(**setting)
-    assert "\n" not in str(error.value)
 
 
 def test_data_sets_describe_themselves_in_one_line():
