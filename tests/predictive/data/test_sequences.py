@@ -124,7 +124,7 @@ def test_no_window_is_the_sequences_themselves():
 @pytest.mark.parametrize(
     ("length", "stride", "words"),
     [
-        (21, None, "data.window: expected at most the 20 bins .* the longest of 4 sequences .* got 21"),
+        (21, None, "data.window: expected at most the 20 bins .* of 4 sequences .* got 21"),
         (1, None, "at least 2 bins"),
         (5, -1, "a stride of at least 1"),
         (5, 0, "a stride of at least 1"),
@@ -251,7 +251,7 @@ def test_training_windows_are_cut_and_held_out_sequences_stay_whole():
 @pytest.mark.parametrize("processes", [1, 2])
 def test_fewer_windows_than_a_batch_are_one_line_with_a_number_that_works(processes):
     module = SequenceModule(data(count=10), None, None, 16, 0)
-    with pytest.raises(ValueError, match="optimizer.batch_size: expected at most") as error:
+    with pytest.raises(ValueError, match=r"optimizer\.batch_size: expected") as error:
         module.check_batches(processes)
     assert "\n" not in str(error.value)
     (number,) = re.findall(r"expected at most (\d+) for", str(error.value))
