@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +74,23 @@ class HydraCommand:
         return getattr(import_module(module), name)
 
     def _names(self) -> list[str]:
-        """Return the packaged configurations of the command's own kind."""
-        texts = {one.name: one for one in files(self.package).iterdir()}
-        named = [name for name in sorted(texts) if name.endswith(".yaml")]
-        return [name.removesuffix(".yaml") for name in named if "- host" in texts[name].read_text()]
+        """Return the packaged configurations of a run: those that build on host.yaml."""
+        from omegaconf import OmegaConf
+
+        folder = Path(import_module(self.package).__file__ or "").parent
+        built_on = {
+            str(path.relative_to(folder).with_suffix("")): [
+                entry.removeprefix("/")
+                for entry in OmegaConf.load(path).get("defaults", [])  # pyright: ignore
+                if isinstance(entry, str)
+            ]
+            for path in sorted(folder.rglob("*.yaml"))
+        }
+
+        def is_run(name: str) -> bool:
+            return any(one == "host" or is_run(one) for one in built_on.get(name, ()))
+
+        return [name for name in built_on if is_run(name)]
 
     def _for_hydra(self, arguments: Sequence[str]) -> list[str]:
         """Return the arguments as Hydra takes them.
