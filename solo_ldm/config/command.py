@@ -75,17 +75,15 @@ class HydraCommand:
 
     def _names(self) -> list[str]:
         """Return the packaged configurations of a run: those that build on host.yaml."""
-        from omegaconf import OmegaConf
+        from omegaconf import DictConfig, OmegaConf
 
         folder = Path(import_module(self.package).__file__ or "").parent
-        built_on = {
-            str(path.relative_to(folder).with_suffix("")): [
-                entry.removeprefix("/")
-                for entry in OmegaConf.load(path).get("defaults", [])  # pyright: ignore
-                if isinstance(entry, str)
-            ]
-            for path in sorted(folder.rglob("*.yaml"))
-        }
+        built_on: dict[str, list[str]] = {}
+        for path in sorted(folder.rglob("*.yaml")):
+            content = OmegaConf.load(path)
+            bases = content.get("defaults", []) if isinstance(content, DictConfig) else []
+            name = str(path.relative_to(folder).with_suffix(""))
+            built_on[name] = [one.removeprefix("/") for one in bases if isinstance(one, str)]
 
         def is_run(name: str) -> bool:
             return any(one == "host" or is_run(one) for one in built_on.get(name, ()))
