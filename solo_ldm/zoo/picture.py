@@ -9,16 +9,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from solo_ldm.plotting.old import BLUE, INK, MUTED, ORANGE, new_figure, save, style
+from solo_ldm.plotting.page import grid_of_axes, legend_below, save
+from solo_ldm.plotting.style import BLUE, INK, MUTED, ORANGE, beside, grid_along, styled
 from solo_ldm.weights.published.entry import Entry, Result
 from solo_ldm.weights.published.manifest import in_order
 from solo_ldm.zoo.cards import METRICS, percent_or_number
 
-_WIDTH_INCHES, _ROW_INCHES, _FRAME_INCHES, _DOTS_PER_INCH = 11.0, 0.34, 1.0, 110
+_WIDTH_INCHES, _ROW_INCHES, _FRAME_INCHES = 11.0, 0.34, 1.0
 _TITLE = "The zoo: scores of the published weights"
 _Row = tuple[Entry, Result]
 
 
+@styled
 def write_picture(path: Path, entries: Mapping[str, Entry]) -> None:
     """Draw every score, a panel a metric, beside the untrained network and others' figures.
 
@@ -37,23 +39,19 @@ def write_picture(path: Path, entries: Mapping[str, Entry]) -> None:
     }
     shown = {metric: found for metric, found in rows.items() if found}
     heights = [len(found) + 1.6 for found in shown.values()]
-    figure = new_figure(_WIDTH_INCHES, _FRAME_INCHES + _ROW_INCHES * sum(heights), _DOTS_PER_INCH)
-    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.1)
-    panels = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (metric, found) in zip(panels, shown.items(), strict=True):
+    size = (_WIDTH_INCHES, _FRAME_INCHES + _ROW_INCHES * sum(heights))
+    figure, panels = grid_of_axes(len(shown), 1, size, _TITLE, height_ratios=heights)
+    for axes, (metric, found) in zip(panels[:, 0], shown.items(), strict=True):
         _draw_panel(axes, metric, found)
-    figure.suptitle(_TITLE, x=0.01, ha="left", size=13, weight="bold", color=INK)
-    figure.legend(
-        handles=_legend(shown), loc="outside lower left", ncols=4, frameon=False, fontsize=9
-    )
+    legend_below(figure, _legend(shown))
     save(path, figure, _TITLE)
 
 
 def _draw_panel(axes: Axes, metric: str, rows: Sequence[_Row]) -> None:
-    style(axes, "x")
+    grid_along(axes, "x")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
-    axes.set_title(METRICS[metric], loc="left", size=11, weight="bold", color=INK)
+    axes.set_title(METRICS[metric])
     names = [f"{entry.name}, {one.protocol}" for entry, one in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -80,17 +78,10 @@ def _draw_row(axes: Axes, row: int, entry: Entry, one: Result) -> None:
     axes.plot(one.value, row, "o", color=BLUE, clip_on=False, zorder=3)
     if known is not None:
         axes.plot(known.value, row, "D", color=ORANGE, markersize=5, zorder=4)
-    axes.annotate(
-        percent_or_number(one, one.value),
-        (1.0, row),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=(8, 0),
-        textcoords="offset points",
-        va="center_baseline",
-        size=9,
-        color=INK,
-        annotation_clip=False,
-    )
+    beside(
+        axes, percent_or_number(one, one.value), (1.0, row), (8, 0), size=9, va="center_baseline",
+        xycoords=axes.get_yaxis_transform(), annotation_clip=False,
+    )  # fmt: skip
 
 
 def _values(entry: Entry, one: Result) -> list[float]:

@@ -14,19 +14,9 @@ from matplotlib.ticker import MaxNLocator
 
 from solo_ldm.commands.compare.ranking import Standing, untrained_spreads
 from solo_ldm.commands.compare.table import Comparison, agreed, marks, rank_text
-from solo_ldm.plotting.style import (
-    BLUE,
-    COLOURS,
-    INK,
-    MUTED,
-    check_path,
-    new_figure,
-    save,
-    shorten,
-    style,
-)
+from solo_ldm.plotting.page import grid_of_axes, legend_below, save
+from solo_ldm.plotting.style import BLUE, COLOURS, INK, MUTED, beside, grid_along, one_line, styled
 
-_DOTS_PER_INCH = 110
 _ROW_INCHES, _PANEL_INCHES, _FRAME_INCHES = 0.34, 4.3, 1.75
 _LABEL_LENGTH = 44
 # Seeds of a method lie apart by this much of a row, so that equal scores are all seen.
@@ -50,9 +40,10 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
     Returns:
         The path.
     """
-    return save(check_path(path), draw_comparison(comparison), _title(comparison))
+    return save(path, draw_comparison(comparison), _title(comparison))
 
 
+@styled
 def draw_comparison(comparison: Comparison) -> Figure:
     """Return the figure that `write_comparison` writes."""
     protocols, rows = comparison.protocols, len(comparison.standings)
@@ -60,9 +51,10 @@ def draw_comparison(comparison: Comparison) -> Figure:
     # The layout makes the room for names and ranks; this is about what they need.
     margin = 0.8 + 0.085 * max(map(len, names))
     width = max(8.0, margin + _PANEL_INCHES * len(protocols))
-    figure = new_figure(width, _FRAME_INCHES + _ROW_INCHES * rows, _DOTS_PER_INCH)
-    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
-    panels = figure.subplots(1, len(protocols), sharey=True, squeeze=False)[0]
+    size = (width, _FRAME_INCHES + _ROW_INCHES * rows)
+    title = one_line(_title(comparison), 110)
+    figure, grid = grid_of_axes(1, len(protocols), size, title, sharey=True)
+    panels = grid[0]
     for axes, protocol in zip(panels, protocols, strict=True):
         _draw_panel(axes, comparison, protocol)
     panels[0].set_yticks(range(rows), names)
@@ -73,8 +65,6 @@ def draw_comparison(comparison: Comparison) -> Figure:
         _at_edge(panels[0], row, rank_text(one).rstrip("="), INK, (-20, 0), "right")
         if rank_text(one).endswith("="):
             _at_edge(panels[0], row, "=", INK, (-19, 0))
-    title = shorten(_title(comparison), 110)
-    figure.suptitle(title, x=0.01, ha="left", size=13, weight="bold", color=INK)
     _explain(figure, comparison)
     return figure
 
@@ -100,10 +90,10 @@ def visible_range(means: Sequence[float], values: Sequence[float]) -> tuple[floa
 
 
 def _draw_panel(axes: Axes, comparison: Comparison, protocol: str) -> None:
-    style(axes, "x")
+    grid_along(axes, "x")
     axes.spines["left"].set_visible(False)
-    axes.set_title(protocol, loc="left", size=11, weight="bold", color=INK)
-    axes.set_xlabel("top-1 (%)", color=MUTED)
+    axes.set_title(protocol)
+    axes.set_xlabel("top-1 (%)")
     axes.xaxis.set_major_locator(MaxNLocator(6, min_n_ticks=3))
     scored = [one for one in comparison.standings if one.scores]
     # Of several networks that of most methods.
@@ -129,7 +119,7 @@ def _draw_panel(axes: Axes, comparison: Comparison, protocol: str) -> None:
 
 def _draw_row(axes: Axes, row: int, standing: Standing, protocol: str, low: float) -> None:
     spread = standing.scores[protocol]
-    colour = _GREY if standing.margin is not None and standing.margin.told_apart else BLUE
+    colour = _GREY if standing.margin is not None and standing.margin.significant else BLUE
     shown = [value for value in spread.values if value >= low]
     hidden = [f"{100 * value:.1f}" for value in spread.values if value < low]
     offsets = np.linspace(-1, 1, len(shown)) * (_SEED_BAND / 2 if len(shown) > 1 else 0.0)
@@ -152,16 +142,10 @@ def _draw_untrained(axes: Axes, mean: float, low: float) -> None:
     axes.axvline(100 * mean, color=MUTED, linestyle="--", linewidth=1.2, zorder=1)
     left, right = axes.get_xlim()
     inner = 100 * mean < (left + right) / 2
-    axes.annotate(
-        f"untrained {100 * mean:.1f}",
-        (100 * mean, -0.75),
-        xytext=(4 if inner else -4, 0),
-        textcoords="offset points",
-        ha="left" if inner else "right",
-        va="center",
-        size=9,
-        color=MUTED,
-    )
+    beside(
+        axes, f"untrained {100 * mean:.1f}", (100 * mean, -0.75), (4 if inner else -4, 0), size=9,
+        color=MUTED, ha="left" if inner else "right",
+    )  # fmt: skip
 
 
 def _at_edge(
@@ -173,22 +157,15 @@ def _at_edge(
     side: Literal["left", "right"] = "left",
 ) -> None:
     """Write beside the left edge of a panel; the offset is in points."""
-    axes.annotate(
-        text,
-        (0, row),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=offset,
-        textcoords="offset points",
-        ha=side,
-        va="center_baseline",
-        size=9 if colour == MUTED else 10,
-        color=colour,
-        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
-    )
+    ground = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
+    beside(
+        axes, text, (0, row), offset, xycoords=axes.get_yaxis_transform(), ha=side,
+        va="center_baseline", size=9 if colour == MUTED else 10, color=colour, bbox=ground,
+    )  # fmt: skip
 
 
 def _name(comparison: Comparison, standing: Standing) -> str:
-    text = shorten(standing.label, _LABEL_LENGTH)
+    text = one_line(standing.label, _LABEL_LENGTH)
     return f"{text} {marks(comparison, standing)}".rstrip()
 
 
@@ -212,15 +189,8 @@ def _explain(figure: Figure, comparison: Comparison) -> None:
     else:
         told_by = f"not told from the best by {comparison.rank_by}"
         handles = [point(BLUE, f"a seed of a method {told_by}")]
-        if any(one.margin is not None and one.margin.told_apart for one in comparison.standings):
+        if any(one.margin is not None and one.margin.significant for one in comparison.standings):
             handles.append(point(_GREY, "of one told from it"))
         mean: dict[str, Any] = {"linestyle": "none", "marker": "|", "markeredgewidth": 1.8}
         handles.append(Line2D([], [], color=INK, label="mean", markersize=11, **mean))
-    figure.legend(
-        handles=handles,
-        loc="outside lower left",
-        ncols=len(handles),
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-    )
+    legend_below(figure, handles)

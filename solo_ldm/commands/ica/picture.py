@@ -1,4 +1,4 @@
-"""Pictures of a separation: sources, mixtures and what was recovered, beside the fitted model."""
+"""Pictures of a separation: sources, mixtures and recovered sources, with the fitted model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from solo_ldm.ica.models import GeneralisedGaussian, OrnsteinUhlenbeck
 from solo_ldm.ica.trial import Trial
+from solo_ldm.plotting.page import grid_of_axes, legend_below, save
 from solo_ldm.plotting.style import (
     BLUE,
     COLOURS,
@@ -19,14 +20,11 @@ from solo_ldm.plotting.style import (
     LIGHT,
     MUTED,
     RED,
-    check_path,
-    new_figure,
-    save,
-    shorten,
-    style,
+    grid_along,
+    one_line,
+    styled,
 )
 
-_DOTS_PER_INCH = 110
 _MOST_SHOWN = 6
 _COLUMN_INCHES, _ROW_INCHES = 2.5, 2.4
 _SHOWN_STEPS = 600
@@ -49,9 +47,10 @@ def write_picture(path: str | Path, trial: Trial) -> Path:
     Raises:
         ValueError: in one line, for another ending than .png.
     """
-    return save(check_path(path), draw_picture(trial), title_of(trial))
+    return save(path, draw_picture(trial), title_of(trial))
 
 
+@styled
 def draw_picture(trial: Trial) -> Figure:
     """Return the figure that `write_picture` writes."""
     if isinstance(trial.separation.model, OrnsteinUhlenbeck):
@@ -60,17 +59,12 @@ def draw_picture(trial: Trial) -> Figure:
 
 
 def title_of(trial: Trial) -> str:
-    """Say what was told apart and how well."""
-    title = f"Linear ICA of {trial.problem.description}"
+    """Return what was separated and how well."""
+    title = f"Linear ICA of {one_line(trial.problem.description, 110)}"
     if trial.truth is None:
         return title
     ours, theirs = trial.truth.amari_distance, trial.truth.fast_ica_amari_distance
     return f"{title}\nAmari distance {ours:.3f} (FastICA {theirs:.3f}), seed {trial.seed}"
-
-
-def _title(figure: Figure, trial: Trial) -> None:
-    lines = [shorten(line, 110) for line in title_of(trial).splitlines()]
-    figure.suptitle("\n".join(lines), x=0.01, ha="left", size=13, weight="bold", color=INK)
 
 
 def _draw_densities(trial: Trial) -> Figure:
@@ -81,11 +75,8 @@ def _draw_densities(trial: Trial) -> Figure:
     with_images = problem.images is not None
     if with_images:
         rows.append("densities")
-    figure = new_figure(
-        0.6 + _COLUMN_INCHES * max(shown, 3), 0.9 + _ROW_INCHES * len(rows), _DOTS_PER_INCH
-    )
-    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.05)
-    panels = figure.subplots(len(rows), shown, squeeze=False)
+    size = (0.6 + _COLUMN_INCHES * max(shown, 3), 0.9 + _ROW_INCHES * len(rows))
+    figure, panels = grid_of_axes(len(rows), shown, size, title_of(trial))
     images = {
         "sources": problem.images,
         "mixtures": problem.mixed_images,
@@ -103,14 +94,11 @@ def _draw_densities(trial: Trial) -> Figure:
                 _draw_histogram(axes, signals[name], column)
             if trial.truth is not None and name == "recovered":
                 correlation = trial.truth.correlations[column]
-                axes.set_title(f"correlation {correlation:.4f}", size=10, color=MUTED)
+                look = {"size": 10, "color": MUTED, "weight": "normal", "loc": "center"}
+                axes.set_title(f"correlation {correlation:.4f}", **look)
         label = f"density of\nrecovered {problem.statistics}" if name == "densities" else name
         panels[row, 0].set_ylabel(label, size=12, color=INK)
-    handles, labels = panels[-1, 0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower left", ncols=len(labels), frameon=False, fontsize=10
-    )
-    _title(figure, trial)
+    legend_below(figure, *panels[-1, 0].get_legend_handles_labels())
     return figure
 
 
@@ -127,7 +115,7 @@ def _draw_image(axes: Axes, images: np.ndarray | None, column: int) -> None:
 def _draw_histogram(axes: Axes, signals: np.ndarray | None, column: int) -> None:
     if signals is None:
         return
-    style(axes, "x")
+    grid_along(axes, "x")
     axes.set_yticks([])
     axes.hist(_standard(signals[:, column]), _edges(4.0), density=True, color=LIGHT)
 
@@ -137,7 +125,7 @@ def _draw_fit(axes: Axes, trial: Trial, column: int, logarithmic: bool) -> None:
     model = trial.separation.model
     if not isinstance(model, GeneralisedGaussian):
         return
-    style(axes, "x")
+    grid_along(axes, "x")
     recovered = trial.recovered[:, column]
     reach = float(np.clip(np.quantile(np.abs(recovered), 0.999), 3.0, 9.0))
     edges = _edges(reach)
@@ -163,8 +151,7 @@ def _draw_fit(axes: Axes, trial: Trial, column: int, logarithmic: bool) -> None:
     text = f"β = {shape:.2f}{bound}"
     if "shape" in trial.problem.truth:
         text += f"\ntrue {trial.problem.truth['shape'][column]:g}"
-    place = {"transform": axes.transAxes, "ha": "right", "va": "top", "size": 10, "color": INK}
-    axes.text(0.98, 0.96, text, **place)  # pyright: ignore[reportArgumentType]
+    axes.text(0.98, 0.96, text, transform=axes.transAxes, ha="right", va="top")
 
 
 def _density(shape: float, grid: np.ndarray, smallest: float) -> np.ndarray:
@@ -178,9 +165,9 @@ def _draw_time_courses(trial: Trial) -> Figure:
     step = problem.step_seconds or 1.0
     rows = {"sources": problem.sources, "mixtures": problem.mixtures, "recovered": trial.recovered}
     rows = {name: signals for name, signals in rows.items() if signals is not None}
-    figure = new_figure(13.0, 0.9 + 2.6 * len(rows), _DOTS_PER_INCH)
-    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
-    panels = figure.subplots(len(rows), 2, squeeze=False, width_ratios=[2.4, 1], sharex="col")
+    size = (13.0, 0.9 + 2.6 * len(rows))
+    layout = {"width_ratios": [2.4, 1], "sharex": "col"}
+    figure, panels = grid_of_axes(len(rows), 2, size, title_of(trial), **layout)
     shown = min(trial.recovered.shape[1], _MOST_SHOWN)
     fitted = np.asarray(_time_constants(trial, step))
     longest = min(3.0 * float(fitted[:shown].max()), 0.5 * step * len(trial.recovered))
@@ -190,30 +177,28 @@ def _draw_time_courses(trial: Trial) -> Figure:
         _draw_traces(panels[row, 0], signals[:, :shown], step, colours)
         panels[row, 0].set_ylabel(name, size=12, color=INK)
         axes = panels[row, 1]
-        style(axes)
         for column in range(shown):
             values = autocorrelation(signals[:, column], len(lags))
             axes.plot(lags * step, values, color=colours[column], linewidth=1.6)
             if name == "recovered":
                 curve = np.exp(-lags * step / fitted[column])
                 axes.plot(lags * step, curve, color=INK, linewidth=1.1, linestyle="--")
-        axes.set_ylabel("autocorrelation", size=10, color=MUTED)
+        axes.set_ylabel("autocorrelation")
         axes.yaxis.set_major_locator(MaxNLocator(5))
-    panels[0, 0].set_title("time courses", loc="left", size=11, color=INK)
-    panels[0, 1].set_title("autocorrelations", loc="left", size=11, color=INK)
-    panels[-1, 0].set_xlabel("time (s)", color=MUTED)
-    panels[-1, 1].set_xlabel("lag (s); dashed: exponentials of the model", color=MUTED)
+    panels[0, 0].set_title("time courses")
+    panels[0, 1].set_title("autocorrelations")
+    panels[-1, 0].set_xlabel("time (s)")
+    panels[-1, 1].set_xlabel("lag (s); dashed: exponentials of the model")
     panels[-1, 1].text(
         0.98, 0.97, _constants_in_words(trial, fitted, shown), transform=panels[-1, 1].transAxes,
-        ha="right", va="top", size=9, color=INK,
+        ha="right", va="top", size=9,
     )  # fmt: skip
-    _title(figure, trial)
     return figure
 
 
 def _draw_traces(axes: Axes, signals: np.ndarray, step: float, colours: tuple[str, ...]) -> None:
     """Draw signals (T, N) below each other, at one scale."""
-    style(axes, "x")
+    grid_along(axes, "x")
     axes.set_yticks([])
     shown = signals[:_SHOWN_STEPS] - signals.mean(axis=0)
     at, apart = np.arange(len(shown)) * step, 5.0 * signals.std()

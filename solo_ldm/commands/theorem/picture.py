@@ -12,21 +12,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from solo_ldm.plotting.style import (
-    BLUE,
-    INK,
-    LIGHT,
-    MUTED,
-    ORANGE,
-    RED,
-    check_path,
-    new_figure,
-    save,
-    style,
-)
+from solo_ldm.plotting.page import grid_of_axes, save
+from solo_ldm.plotting.style import BLUE, INK, LIGHT, MUTED, ORANGE, RED, box, grid_along, styled
 from solo_ldm.theorem.trial import Trial
 
-_DOTS_PER_INCH = 80
 _ROW_INCHES = 2.75
 # Latents are drawn this much beyond the true grid.
 _MARGIN = 0.35
@@ -49,14 +38,16 @@ def write_picture(
     Raises:
         ValueError: in one line, for another ending than .png.
     """
-    return save(check_path(path), draw_picture(cases, threshold, verdict), verdict)
+    return save(path, draw_picture(cases, threshold, verdict), verdict)
 
 
+@styled
 def draw_picture(cases: Mapping[str, Sequence[Trial]], threshold: float, verdict: str) -> Figure:
     """Return the figure that `write_picture` writes."""
-    figure = new_figure(16.0, 1.3 + _ROW_INCHES * len(cases), _DOTS_PER_INCH)
-    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
-    panels = figure.subplots(len(cases), 5, squeeze=False, width_ratios=[1, 1, 1, 1.15, 1.15])
+    sentence = verdict[0].upper() + verdict[1:]
+    title = f"Predictive LDM finds sources up to an affine map: when, and when not\n{sentence}"
+    size, widths = (16.0, 1.3 + _ROW_INCHES * len(cases)), [1, 1, 1, 1.15, 1.15]
+    figure, panels = grid_of_axes(len(cases), 5, size, title, 80, width_ratios=widths)
     values = [gap for trials in cases.values() for one in trials for gap in one.gaps.values()]
     reach = max(1.25 * max(map(abs, values), default=0.0), 1e-3)
     lowest = min(one.learned.r2 for trials in cases.values() for one in trials)
@@ -76,9 +67,9 @@ def draw_picture(cases: Mapping[str, Sequence[Trial]], threshold: float, verdict
         "loss of wrong latents less true",
     )
     for axes, title in zip(panels[0], titles, strict=True):
-        axes.set_title(title, size=11, color=INK, loc="left")
-    panels[-1, 3].set_xlabel("R²", color=MUTED)
-    panels[-1, 4].set_xlabel("nats a dimension", color=MUTED)
+        axes.set_title(title)
+    panels[-1, 3].set_xlabel("R²")
+    panels[-1, 4].set_xlabel("nats a dimension")
     note = (
         f"grids and points: seed {next(iter(cases.values()))[0].problem.seed}, through the best "
         "affine map to the sources, at the mean of source 3; bars and points: each seed; dotted: "
@@ -86,9 +77,6 @@ def draw_picture(cases: Mapping[str, Sequence[Trial]], threshold: float, verdict
     )
     figure.text(0.008, 0.004, note, size=9, color=MUTED, va="bottom")
     figure.get_layout_engine().set(rect=(0.0, 0.022, 1.0, 0.978))  # pyright: ignore
-    sentence = verdict[0].upper() + verdict[1:]
-    title = f"Predictive LDM finds sources up to an affine map: when, and when not\n{sentence}"
-    figure.suptitle(title, x=0.008, ha="left", size=13, weight="bold", color=INK)
     return figure
 
 
@@ -103,11 +91,11 @@ def _draw_grid(axes: Axes, trial: Trial, grid: np.ndarray, points: np.ndarray | 
     axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
     axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_color(LIGHT)
+    box(axes)
 
 
 def _draw_scores(axes: Axes, trials: Sequence[Trial], threshold: float, lowest: float) -> None:
-    style(axes, "x")
+    grid_along(axes, "x")
     case = trials[0].problem.case
     rows = {"all sources": (0, 1, 2)}
     if len(case.affected) < 3:
@@ -122,7 +110,7 @@ def _draw_scores(axes: Axes, trials: Sequence[Trial], threshold: float, lowest: 
         axes.plot([before] * 2, [height - 0.3, height + 0.3], ":", color=MUTED, linewidth=1.5)
         low, high = min(scores), max(scores)
         text = f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"
-        axes.text(0.02, height, text, size=9, color=INK, va="center")
+        axes.text(0.02, height, text, size=9, va="center")
     axes.axvline(threshold, color=INK, linewidth=1, linestyle="--")
     axes.set_yticks(range(len(rows)), list(rows), size=9)
     axes.set_ylim(2.6, -0.6)
@@ -130,7 +118,7 @@ def _draw_scores(axes: Axes, trials: Sequence[Trial], threshold: float, lowest: 
 
 
 def _draw_gaps(axes: Axes, trials: Sequence[Trial], reach: float) -> None:
-    style(axes, "x")
+    grid_along(axes, "x")
     names = list(trials[0].gaps)
     for height, name in enumerate(names):
         gaps = [one.gaps[name] for one in trials]
@@ -139,7 +127,7 @@ def _draw_gaps(axes: Axes, trials: Sequence[Trial], reach: float) -> None:
         axes.barh(height, mean, 0.55, color=colour, alpha=0.35)
         axes.plot(gaps, [height] * len(gaps), "o", color=colour, markersize=5)
         axes.text(
-            0.98, height, f"{mean:+.3f}", size=9, color=INK, va="center", ha="right",
+            0.98, height, f"{mean:+.3f}", size=9, va="center", ha="right",
             transform=axes.get_yaxis_transform(),
         )  # fmt: skip
     axes.axvline(0.0, color=INK, linewidth=1)
