@@ -1,4 +1,4 @@
-"""A stand-in for a worker of a comparison that the system kills; imports little, being spawned."""
+"""A worker of a comparison that is killed; imports little, as it is spawned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def die_at_seed_1(connection: Any, threads: int) -> None:
-    """Answer every run with a result, but end like a process without memory at seed 1."""
+    """Answer every run with a result, but be killed as if memory ran out at seed 1."""
     while True:
         try:
             label, seed, _ = connection.recv()
@@ -17,4 +17,4 @@ def die_at_seed_1(connection: Any, threads: int) -> None:
             return
         if seed == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        connection.send(SimpleNamespace(label=label, seed=seed, results={"threads": threads}))
+        connection.send(SimpleNamespace(label=label, seed=seed, results={"threads": threads}, finished=True))

@@ -1,10 +1,10 @@
-"""What differs between the budgets of entries, and from the methods' published recipes."""
+"""Differences between the budgets of entries, and from the methods' published recipes."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +29,11 @@ BUDGET = (
     "health",
     "evaluation.protocols",
 )
-# Parts of data that change how fast it comes, not what comes.
+# Keys of data that change its speed, not its content.
 _NOT_BUDGET = ("data.device", "data.num_workers", "data.download")
 
-# A data group says its views and a backbone that fits.
-_BRINGS = {"data": ("data", "augmentations", "backbone")}
+# Keys that a choice of data sets as well.
+_IMPLIED = {"data": ("data", "augmentations", "backbone")}
 
 # More differing keys of a part than this are counted rather than listed.
 _MOST_LISTED = 4
@@ -43,13 +43,13 @@ _ABSENT = "not set"
 
 @dataclass(frozen=True)
 class Difference:
-    """A key of the budget in which an entry is not as the others are.
+    """A key of the budget in which an entry differs from most others.
 
     Args:
         key: dotted.
         usual: the value of most entries.
         own: the entry's.
-        on_purpose: whether the entry's own overrides say so; else its configuration does.
+        on_purpose: whether the entry's own overrides set it; else its configuration does.
     """
 
     key: str
@@ -59,7 +59,7 @@ class Difference:
 
 
 def budget_differences(entries: Sequence[Entry]) -> dict[str, list[Difference]]:
-    """Compare the parts that must agree; the value of most entries is the budget.
+    """Compare the parts that must be equal; the value of most entries is the budget.
 
     Returns:
         The differences of each entry that has some, by label.
@@ -72,7 +72,7 @@ def budget_differences(entries: Sequence[Entry]) -> dict[str, list[Difference]]:
 def find_differences(
     budgets: Mapping[str, Mapping[str, Any]], overridden: Mapping[str, Sequence[str]]
 ) -> dict[str, list[Difference]]:
-    """Find who differs from most, key by key.
+    """Find the entries that differ from most others, key by key.
 
     Args:
         budgets: flat budgets by label; see `budget_of`.
@@ -88,11 +88,9 @@ def find_differences(
         usual = next(value for value in values.values() if repr(value) == most)
         for label, value in values.items():
             if value != usual:
-                said = [
-                    part for one in overridden.get(label, ()) for part in _BRINGS.get(one, (one,))
-                ]
-                purpose = any(_covers(part, key) for part in said)
-                found.setdefault(label, []).append(Difference(key, usual, value, purpose))
+                own = [p for one in overridden.get(label, ()) for p in _IMPLIED.get(one, (one,))]
+                difference = Difference(key, usual, value, _covered(key, own))
+                found.setdefault(label, []).append(difference)
     return found
 
 
@@ -107,44 +105,39 @@ def budget_of(cfg: Any) -> dict[str, Any]:
         key: flat[key]
         for part in BUDGET
         for key in flat
-        if _covers(part, key) and key not in _NOT_BUDGET
+        if _covered(key, [part]) and key not in _NOT_BUDGET
     }
 
 
 def describe_differences(differences: Sequence[Difference]) -> str:
-    """Say in a line in what an entry differs.
+    """Return the differences of an entry in a line; a part with many of them as their number.
 
     >>> describe_differences([Difference("optimizer.lr", 0.003, 0.1, True)])
     'optimizer.lr 0.003 → 0.1 (by its own overrides)'
     """
     parts = []
-    for on_purpose, words in ((True, "by its own overrides"), (False, "by its configuration")):
+    for on_purpose, source in ((True, "by its own overrides"), (False, "by its configuration")):
         chosen = [one for one in differences if one.on_purpose == on_purpose]
-        if chosen:
-            parts.append(f"{'; '.join(_listed(chosen))} ({words})")
+        sizes = Counter(one.key.partition(".")[0] for one in chosen)
+        lines: dict[str, None] = {}
+        for one in chosen:
+            part = one.key.partition(".")[0]
+            few = sizes[part] <= _MOST_LISTED
+            lines[
+                _change(one.key, one.usual, one.own) if few else f"{part} ({sizes[part]} keys)"
+            ] = None
+        if lines:
+            parts.append(f"{'; '.join(lines)} ({source})")
     return "; ".join(parts)
 
 
-def _listed(differences: Sequence[Difference]) -> list[str]:
-    """Write differences out, those of a part with many of them as their number."""
-    sizes = Counter(one.key.partition(".")[0] for one in differences)
-    lines: dict[str, None] = {}
-    for one in differences:
-        part = one.key.partition(".")[0]
-        if sizes[part] > _MOST_LISTED:
-            lines[f"{part} ({sizes[part]} keys)"] = None
-        else:
-            lines[f"{one.key} {_shown(one.usual)} → {_shown(one.own)}"] = None
-    return list(lines)
-
-
 def published_line(cfg: Any, settings: Mapping[str, Any]) -> str | None:
-    """Say in a line what a method's published recipe has otherwise.
+    """Return the differences from a method's published recipe in a line.
 
     Args:
         cfg: a completed configuration as a mapping; its `published` maps dotted keys to published
-            values, and says the source.
-        settings: the method's completed method_kwargs, which go before those of the configuration.
+            values, and names the source.
+        settings: the method's completed method_kwargs, which precede those of the configuration.
 
     Returns:
         "key published → here; …", the source and the note; None without a published recipe.
@@ -154,12 +147,12 @@ def published_line(cfg: Any, settings: Mapping[str, Any]) -> str | None:
     if not recipe and not source and not note:
         return None
     here = flatten(cfg) | {f"method_kwargs.{key}": value for key, value in settings.items()}
-    changes = []
-    for key, value in flatten(recipe).items():
-        own = here.get(key, _ABSENT)
-        if not _same(value, own):
-            changes.append(f"{key} {_shown(value)} → {_shown(own)}")
-    line = "; ".join(changes) if changes else "nothing of what its configuration lists"
+    changes = [
+        _change(key, value, here.get(key, _ABSENT))
+        for key, value in flatten(recipe).items()
+        if not _same(value, here.get(key, _ABSENT))
+    ]
+    line = "; ".join(changes) or "no difference in what its configuration lists"
     if not recipe:
         line = "its configuration lists no values"
     line += f" ({source})" if source else ""
@@ -172,33 +165,34 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     >>> flatten({"a": {"b": 1}, "views": [{"size": 16}], "k": [1, 2], "optimizer.lr": 3})
     {'a.b': 1, 'views.0.size': 16, 'k': [1, 2], 'optimizer.lr': 3}
     """
-    if isinstance(node, Mapping):
-        children = list(node.items())
-    elif isinstance(node, (list, tuple)) and any(isinstance(one, Mapping) for one in node):
-        children = list(enumerate(node))
-    else:
+    if isinstance(node, (list, tuple)) and any(isinstance(one, Mapping) for one in node):
+        node = dict(enumerate(node))
+    if not isinstance(node, Mapping):
         return {prefix: node}
     flat: dict[str, Any] = {}
-    for key, value in children:
+    for key, value in node.items():
         flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
     return flat
 
 
-def _covers(part: str, key: str) -> bool:
-    return key == part or key.startswith(f"{part}.")
+def _covered(key: str, parts: Iterable[str]) -> bool:
+    """Whether a dotted key is one of some parts or lies in one."""
+    return any(key == part or key.startswith(f"{part}.") for part in parts)
 
 
 def _same(published: Any, own: Any) -> bool:
-    """Whether two values mean the same, however they are written: 1e-4 and 0.0001."""
+    """Whether two values are equal, however they are written: 1e-4 and 0.0001."""
     try:
         return math.isclose(float(published), float(own), rel_tol=1e-9, abs_tol=0.0)
     except (TypeError, ValueError):
         return str(published) == str(own)
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, bool) or value is None:
+def _change(key: str, old: Any, new: Any) -> str:
+    return f"{key} {_text(old)} → {_text(new)}"
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

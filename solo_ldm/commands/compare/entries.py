@@ -1,9 +1,9 @@
-"""The entries of a comparison: composed, completed and tried out before the first run starts."""
+"""The entries of a comparison: composed, completed and checked before the first run starts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -36,9 +36,9 @@ class Entry:
     """A method of a comparison, ready to run.
 
     Args:
-        spec: as the user wrote it.
+        spec: as configured.
         runs: the completed configuration of each seed.
-        description: what the method is.
+        description: of the method.
     """
 
     spec: EntrySpec
@@ -48,7 +48,7 @@ class Entry:
     @property
     def label(self) -> str:
         """Its name in the table."""
-        return self.spec.label
+        return str(self.spec.label)
 
     @property
     def cfg(self) -> DictConfig:
@@ -57,12 +57,12 @@ class Entry:
 
     @property
     def cell(self) -> str:
-        """Its place on the grid in words, or its headline where it is off the grid."""
+        """Its cell of the grid, or its headline where it is off the grid."""
         return cell_of(self.description.axes, self.description.headline)
 
 
-def cell_of(axes: dict[str, str | None], headline: str) -> str:
-    """Name a cell of the grid: latent, entropy and, where they are not the plain ones, the rest.
+def cell_of(axes: Mapping[str, str | None], headline: str) -> str:
+    """Name a cell of the grid: latent, entropy and, where they are not the default, the rest.
 
     >>> axes = {"latent": "sphere", "entropy": "none", "over": "joint"}
     >>> cell_of(axes | {"predictor": "mlp", "target": "detached"}, "")
@@ -70,7 +70,7 @@ def cell_of(axes: dict[str, str | None], headline: str) -> str:
 
     Args:
         axes: latent, entropy, over, predictor and target; all None off the grid.
-        headline: what a method off the grid says of itself.
+        headline: the name of a method off the grid.
     """
     if axes.get("latent") is None:
         return headline
@@ -84,11 +84,11 @@ def cell_of(axes: dict[str, str | None], headline: str) -> str:
 
 
 def prepare_entries(cfg: DictConfig, folder: Path | None = None) -> list[Entry]:
-    """Compose every entry for every seed, and try it out as far as can be done without training.
+    """Compose every entry for every seed, and check all that can be checked without training.
 
     Args:
         cfg: the completed comparison.
-        folder: a folder of the user's own configurations, which go before the packaged ones.
+        folder: a folder of the user's own configurations, which precede the packaged ones.
 
     Raises:
         ValueError: one line naming the entry and what is wrong with it.
@@ -97,27 +97,33 @@ def prepare_entries(cfg: DictConfig, folder: Path | None = None) -> list[Entry]:
     for protocol in cfg.protocols:
         find_protocol(protocol)
     entries: list[Entry] = []
+    labels: dict[str, str] = {}
     read: dict[str, ImageDataModule] = {}
     for spec in parse_entries(cfg.methods):
-        with _naming(spec.label):
+        with _naming(str(spec.label)):
             runs = _compose(spec, cfg, folder)
-            description = find_method(_first(runs).method).describe(_first(runs))
-            entry = Entry(spec, runs, description)
-            _try_out(entry, read)
-            entries.append(entry)
-    _assert_different(entries)
+            first = next(iter(runs.values()))
+            entry = Entry(spec, runs, find_method(first.method).describe(first))
+            _check(first, read)
+        entries.append(entry)
+        other = labels.setdefault(json.dumps(identity(first), sort_keys=True), entry.label)
+        if other != entry.label:
+            raise ValueError(
+                f"methods: {other} and {entry.label} are the same configuration; leave one out"
+            )
     return entries
 
 
 def _compose(spec: EntrySpec, cfg: DictConfig, folder: Path | None) -> dict[int, DictConfig]:
     """Return the completed configuration of each seed."""
-    fixed = ["++evaluation.report=false"]
+    shared = ["++evaluation.report=false", *cfg.overrides]
     if cfg.jobs > 1:
-        # The cores are taken; and loaders would start their workers by spawning, seconds each.
-        fixed.append("++data.num_workers=0")
-    overrides = merge_overrides([*fixed, *cfg.overrides], spec.overrides)
-    with _configurations(spec.config, folder) as search:
-        composed = compose(spec.config, overrides=[*search, *overrides])
+        # All cores are in use; and loaders would spawn their workers, which takes seconds.
+        shared.insert(0, "++data.num_workers=0")
+    # An entry's own override replaces a shared one: Hydra refuses a group that is chosen twice.
+    own = {override_key(one) for one in spec.overrides}
+    overrides = [*(one for one in shared if override_key(one) not in own), *spec.overrides]
+    composed = _composed(spec.config, folder, overrides)
     runs: dict[int, DictConfig] = {}
     for seed in cfg.seeds:
         one = composed.copy()
@@ -126,82 +132,20 @@ def _compose(spec: EntrySpec, cfg: DictConfig, folder: Path | None) -> dict[int,
         OmegaConf.update(one, "evaluation.protocols", list(cfg.protocols), force_add=True)
         OmegaConf.update(one, "checkpoint.dir", str(cfg.checkpoint.dir), force_add=True)
         runs[seed] = complete(one)
-        # Said in the name, so that people find a run; the digest in a folder's name says all.
+        # For people to find a run; the digest in the folder's name identifies it.
         runs[seed].name = f"{runs[seed].name}-seed{seed}"
     return runs
 
 
-def merge_overrides(shared: Sequence[str], own: Sequence[str]) -> list[str]:
-    """Return the overrides of an entry: those of all entries unless it has its own for the key.
+def _composed(name: str, folder: Path | None, overrides: list[str]) -> DictConfig:
+    """Compose a configuration of the user's folder or, where there is none, a packaged one.
 
-    Hydra refuses a group that is chosen twice.
-    """
-    keys = {override_key(one) for one in own}
-    return [one for one in shared if override_key(one) not in keys] + list(own)
-
-
-def _try_out(entry: Entry, read: dict[str, ImageDataModule]) -> None:
-    """Do what a run does before it trains: open the data, build the method.
-
-    Args:
-        entry: what to try.
-        read: data modules by what they hold, so that each data set is opened once.
-    """
-    cfg = entry.cfg
-    hardware = resolve_hardware(cfg)
-    if hardware.num_processes > 1:
-        raise ValueError(
-            f"devices={cfg.devices} with num_nodes={cfg.num_nodes}: a run of a comparison trains "
-            "in one process; set devices=1 and num_nodes=1"
-        )
-    holds = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["data", "augmentations"]))
-    key = json.dumps([holds, cfg.optimizer.batch_size])
-    if key not in read:
-        read[key] = ImageDataModule(
-            DataConfig(**cfg.data),
-            cfg.augmentations,
-            cfg.optimizer.batch_size,
-            cfg.seed,
-            hardware.device,
-        )
-        read[key].check_batches(hardware.num_processes)
-        _assert_labels(read[key])
-    check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
-    find_method(cfg.method)(for_method(cfg, read[key], hardware))
-
-
-def _assert_labels(data: ImageDataModule) -> None:
-    if not data.num_val_images or not data.num_classes:
-        raise ValueError(
-            f"{data.data.dataset}: a comparison scores labelled validation images, and there are "
-            "none; give class folders (data.train_path, data.val_path), or another set (data=NAME)"
-        )
-
-
-def _assert_different(entries: Sequence[Entry]) -> None:
-    """Refuse two entries that would train the same thing, in the same folder."""
-    labels: dict[str, str] = {}
-    for entry in entries:
-        key = json.dumps(identity(entry.cfg), sort_keys=True)
-        if key in labels:
-            raise ValueError(
-                f"methods: {labels[key]} and {entry.label} are the same configuration: "
-                "leave one out"
-            )
-        labels[key] = entry.label
-
-
-@contextmanager
-def _configurations(name: str, folder: Path | None) -> Iterator[list[str]]:
-    """Let Hydra compose a configuration of the user's or, where there is none, a packaged one.
-
-    Yields:
-        Overrides that let either use the groups of the other.
+    Either may use the groups of the other.
     """
     packaged = files(_PACKAGE)
     own = folder is not None and (folder / f"{name}.yaml").is_file()
     if not own and not (packaged / f"{name}.yaml").is_file():
-        names = sorted(path.name[:-5] for path in packaged.iterdir() if path.name[-5:] == ".yaml")
+        names = [path.name[:-5] for path in packaged.iterdir() if path.name.endswith(".yaml")]
         where = "packaged" if folder is None else f"in {folder} or packaged"
         raise ValueError(
             f"expected the name of a configuration {where}, got {name!r}{suggestion(name, names)}"
@@ -211,22 +155,55 @@ def _configurations(name: str, folder: Path | None) -> Iterator[list[str]]:
     before = state.hydra
     state.clear()
     try:
-        if folder is None:
-            with initialize_config_module(_PACKAGE, version_base="1.3"):
-                yield []
-        elif own:
-            with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
-                yield [f"hydra.searchpath=[pkg://{_PACKAGE}]"]
+        if own and folder is not None:
+            search = [f"hydra.searchpath=[pkg://{_PACKAGE}]"]
+            context = initialize_config_dir(str(folder.resolve()), version_base="1.3")
         else:
-            with initialize_config_module(_PACKAGE, version_base="1.3"):
-                yield [f"hydra.searchpath=['file://{folder.resolve()}']"]
+            search = [] if folder is None else [f"hydra.searchpath=['file://{folder.resolve()}']"]
+            context = initialize_config_module(_PACKAGE, version_base="1.3")
+        with context:
+            return compose(name, overrides=[*search, *overrides])
     finally:
         state.hydra = before
 
 
+def _check(cfg: DictConfig, read: dict[str, ImageDataModule]) -> None:
+    """Do what a run does before it trains: open the data, build the method.
+
+    Args:
+        cfg: the completed configuration of a run.
+        read: data modules by their configuration, so that each data set is opened once.
+    """
+    hardware = resolve_hardware(cfg)
+    if hardware.num_processes > 1:
+        raise ValueError(
+            f"devices: expected one process for a run of a comparison, got devices={cfg.devices} "
+            f"with num_nodes={cfg.num_nodes}; set devices=1 and num_nodes=1"
+        )
+    parts = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["data", "augmentations"]))
+    key = json.dumps([parts, cfg.optimizer.batch_size])
+    if key not in read:
+        data = ImageDataModule(
+            DataConfig(**cfg.data),
+            cfg.augmentations,
+            cfg.optimizer.batch_size,
+            cfg.seed,
+            hardware.device,
+        )
+        data.check_batches(hardware.num_processes)
+        if not data.num_val_images or not data.num_classes:
+            raise ValueError(
+                f"data: expected labelled validation images, got none in {cfg.data.dataset}; give "
+                "class folders (data.train_path, data.val_path), or another set (data=NAME)"
+            )
+        read[key] = data
+    check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
+    find_method(cfg.method)(for_method(cfg, read[key], hardware))
+
+
 @contextmanager
 def _naming(label: str) -> Iterator[None]:
-    """Put the label of an entry before what is wrong with it."""
+    """Put the label of an entry before its errors."""
     try:
         yield
     except FileNotFoundError as error:
@@ -235,7 +212,3 @@ def _naming(label: str) -> Iterator[None]:
         raise ValueError(f"{label}: needs a package that is missing: {one_line(error)}") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ValueError(f"{label}: {one_line(error, lambda: RunConfig)}") from error
-
-
-def _first(runs: dict[int, DictConfig]) -> DictConfig:
-    return next(iter(runs.values()))

@@ -1,12 +1,11 @@
-"""Methods × seeds under one budget: solo-ldm compare trains, ranks and documents them."""
+"""Methods × seeds under one budget: trained, ranked and documented."""
 
 from __future__ import annotations
 
 import shutil
-import statistics
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import datetime, timezone
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +23,21 @@ from solo_ldm.commands.compare.differences import (
 )
 from solo_ldm.commands.compare.entries import Entry, prepare_entries
 from solo_ldm.commands.compare.picture import write_comparison
-from solo_ldm.commands.compare.ranking import rank_methods, top1
+from solo_ldm.commands.compare.ranking import rank_methods
 from solo_ldm.commands.compare.report import print_comparison
 from solo_ldm.commands.compare.runs import Result, Run, find_result, train_all
-from solo_ldm.commands.compare.table import Comparison, csv_text, markdown
+from solo_ldm.commands.compare.table import Comparison, csv_text, markdown, percent
 from solo_ldm.files import write_atomically, write_json
-from solo_ldm.run.provenance import commit, versions
+from solo_ldm.run.record import provenance
 
 TABLE, ROWS, PICTURE, RUNS = "table.md", "table.csv", "comparison.png", "runs.json"
 
 
-def run(
-    cfg: DictConfig, console: Console | None = None, configs: Path | None = None
-) -> Comparison:
+def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = None) -> Comparison:
     """Train every method with every seed, unless it was, and rank them.
 
-    Everything that can be wrong with an entry is found before the first run starts. A run that
-    fails on its way is a line of the table, and is tried again by the next call.
+    All that can be wrong with an entry is found before the first run starts. A run that fails is a
+    line of the table, and is repeated by the next call.
 
     Args:
         cfg: the completed configuration.
@@ -48,14 +45,10 @@ def run(
         configs: a folder of the user's own configurations; --config-path if not given.
 
     Returns:
-        The comparison; its files lie in cfg.folder.
-
-    Raises:
-        ValueError: in one line: a key or a value of the comparison, or what is wrong with an entry.
-        FileNotFoundError: in one line: the data of an entry is not there.
+        The comparison; its files are in cfg.output.
     """
     console = console or Console()
-    with console.status("trying out every entry"):
+    with console.status("checking every entry"):
         entries = prepare_entries(cfg, configs or _config_path())
     differences = {
         label: describe_differences(found) for label, found in budget_differences(entries).items()
@@ -63,7 +56,7 @@ def run(
     for label, line in differences.items():
         notice = escape(f"{label} differs from the others: {line}")
         console.print(f"[yellow]{notice}[/]", soft_wrap=True, highlight=False)
-    folder = Path(cfg.folder)
+    folder = Path(cfg.output)
     results = _run_all(cfg, entries, folder, console)
     comparison = _ranked(cfg, entries, differences, results)
     write_atomically(folder / TABLE, lambda to: to.write_text(markdown(comparison, PICTURE)))
@@ -83,7 +76,7 @@ def _run_all(
 ) -> dict[str, list[Result]]:
     """Return the results of every entry, and write runs.json after each.
 
-    Seeds are the outer loop, so that what is there of an unfinished comparison is balanced.
+    Seeds are the outer loop, so that an unfinished comparison is balanced.
     """
     runs = [Run(e.label, seed, e.runs[seed]) for seed in cfg.seeds for e in entries]
     results: dict[str, list[Result]] = {entry.label: [] for entry in entries}
@@ -97,11 +90,11 @@ def _run_all(
     methods = f"{len(entries)} methods" if len(entries) > 1 else "1 method"
     console.print(
         f"[bold]{escape(cfg.name)}[/]: {methods} × {len(cfg.seeds)} seeds, {cfg.jobs} at a time; "
-        f"{len(runs) - len(waiting)} of {len(runs)} runs are there already",
+        f"{len(runs) - len(waiting)} of {len(runs)} runs are finished already",
         soft_wrap=True,
     )
     write_json(folder / RUNS, _record(cfg, entries, results))
-    with _Watch(len(runs), len(waiting), cfg, console) as watch:
+    with _watch(len(runs), len(waiting), cfg.rank_by, console) as watch:
         for result in train_all(waiting, cfg.jobs, watch.starting):
             results[result.label].append(result)
             write_json(folder / RUNS, _record(cfg, entries, results))
@@ -110,69 +103,55 @@ def _run_all(
 
 
 class _Watch:
-    """Show runs as they end: a bar on a terminal, else a line each.
+    """Show runs as they end: in a bar on a terminal, else in a line each."""
 
-    Args:
-        total: runs of the comparison.
-        waiting: those that are not there yet.
-        cfg: the comparison.
-        console: where to print.
-    """
-
-    def __init__(self, total: int, waiting: int, cfg: DictConfig, console: Console) -> None:
-        self.total, self.left, self.cfg, self.console = total, waiting, cfg, console
-        self.durations: list[float] = []
-        self.progress = Progress(
-            TextColumn("{task.completed} of {task.total} runs"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            TextColumn("{task.fields[status]}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self.task = self.progress.add_task(
-            "runs", total=total, completed=total - waiting, left="", status=""
-        )
-
-    def __enter__(self) -> _Watch:
-        self.progress.start()
-        return self
-
-    def __exit__(self, kind: Any, *rest: Any) -> None:
-        self.progress.stop()
-        if kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit)):
-            self.console.print("stopped; the same command goes on where it was")
+    def __init__(self, progress: Progress, total: int, waiting: int, rank_by: str) -> None:
+        self.progress, self.total, self.waiting, self.rank_by = progress, total, waiting, rank_by
+        self.started, self.done = time.monotonic(), 0
+        finished = total - waiting
+        self.task = progress.add_task("", total=total, completed=finished, left="", status="")
 
     def starting(self, run: Run) -> None:
         """Name the run that starts."""
-        self.progress.update(self.task, status=escape(f"training {run.label}, seed {run.seed}"))
+        status = escape(f"training {run.label}, seed {run.seed}")
+        self.progress.update(self.task, status=status)
 
     def ended(self, result: Result) -> None:
-        """Say the score of a run, or why it has none, and how long the rest will take."""
-        self.left -= 1
-        if result.results is not None:
-            self.durations.append(result.seconds)
-        who = escape(f"{result.label}, seed {result.seed}")
-        if result.results is None:
-            line = f"[red]{who}: failed: {escape(str(result.error))}[/]"
+        """Show the score of a run, or its error, and the time left."""
+        self.done += 1
+        line = escape(f"{result.label}, seed {result.seed}: ")
+        if result.finished:
+            score = percent(result.top1(self.rank_by))
+            line += f"{self.rank_by} {score} % in {result.seconds:.0f} s"
         else:
-            score = 100 * top1(result, self.cfg.rank_by)
-            line = f"{who}: {self.cfg.rank_by} {score:.1f} % in {result.seconds:.0f} s"
-        left = self._time_left()
-        self.progress.update(self.task, advance=1, left=left, status=line)
-        if not self.console.is_terminal:
-            done = f"{self.total - self.left} of {self.total} runs"
-            line = f"{line}; {done}{', ' if left else ''}{left}"
-        if not self.console.is_terminal or result.results is None:
-            self.console.print(line, soft_wrap=True, highlight=False)
+            line = f"[red]{line}failed: {escape(str(result.error))}[/]"
+        waiting = self.waiting - self.done
+        seconds = (time.monotonic() - self.started) / self.done * waiting
+        left = f"{seconds:.0f} s left" if seconds < 120 else f"{seconds / 60:.0f} min left"
+        self.progress.update(self.task, advance=1, left=left if waiting else "", status=line)
+        console = self.progress.console
+        if not console.is_terminal:
+            line += f"; {self.total - waiting} of {self.total} runs{f', {left}' if waiting else ''}"
+        if not console.is_terminal or not result.finished:
+            console.print(line, soft_wrap=True, highlight=False)
 
-    def _time_left(self) -> str:
-        if not self.left or not self.durations:
-            return ""
-        seconds = statistics.fmean(self.durations) * self.left / min(self.cfg.jobs, self.left)
-        return f"{seconds:.0f} s left" if seconds < 120 else f"{seconds / 60:.0f} min left"
+
+@contextmanager
+def _watch(total: int, waiting: int, rank_by: str, console: Console) -> Iterator[_Watch]:
+    columns = (
+        TextColumn("{task.completed} of {task.total} runs"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[status]}"),
+    )
+    hidden = not console.is_terminal
+    try:
+        with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+            yield _Watch(progress, total, waiting, rank_by)
+    except (KeyboardInterrupt, SystemExit):
+        console.print("stopped; the same command continues")
+        raise
 
 
 def _ranked(
@@ -181,12 +160,8 @@ def _ranked(
     differences: dict[str, str],
     results: dict[str, list[Result]],
 ) -> Comparison:
-    standings = rank_methods(
-        results,
-        list(cfg.protocols),
-        cfg.rank_by,
-        {entry.label: entry.description.on_sphere for entry in entries},
-    )
+    on_sphere = {entry.label: entry.description.on_sphere for entry in entries}
+    standings = rank_methods(results, list(cfg.protocols), cfg.rank_by, on_sphere)
     return Comparison(
         name=cfg.name,
         protocols=tuple(cfg.protocols),
@@ -196,39 +171,39 @@ def _ranked(
         cells={entry.label: entry.cell for entry in entries},
         configs={entry.label: (entry.spec.config, entry.spec.overrides) for entry in entries},
         differences=differences,
-        published={entry.label: _published(entry) for entry in entries},
+        published={
+            entry.label: published_line(
+                OmegaConf.to_container(entry.cfg), entry.description.settings
+            )
+            for entry in entries
+        },
     )
-
-
-def _published(entry: Entry) -> str | None:
-    return published_line(OmegaConf.to_container(entry.cfg), entry.description.settings)
 
 
 def _record(
     cfg: DictConfig, entries: Sequence[Entry], results: dict[str, list[Result]]
 ) -> dict[str, Any]:
-    """Return the content of runs.json: what was asked for, and what became of each run."""
+    """Return the content of runs.json: the configuration, and the state of each run."""
     runs = []
     for entry in entries:
         ended = {result.seed: result for result in results[entry.label]}
         for seed in entry.runs:
-            result = ended.get(seed)
             about: dict[str, Any] = {"label": entry.label, "seed": seed, "status": "waiting"}
+            result = ended.get(seed)
             if result is not None:
-                about["status"] = "failed" if result.results is None else "finished"
-                kept = ("path", "error", "trace")
-                about |= {key: value for key, value in asdict(result).items() if key in kept}
+                about["status"] = "finished" if result.finished else "failed"
+                about |= {key: getattr(result, key) for key in ("path", "error", "trace")}
             runs.append(about)
+    origin = provenance()
     return {
         "comparison": OmegaConf.to_container(cfg),
-        "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "commit": commit(),
+        "written": origin.pop("finished"),
+        **origin,
         "methods": [
             {
                 "label": entry.label,
                 "config": entry.spec.config,
-                "overrides": list(entry.spec.overrides),
+                "overrides": entry.spec.overrides,
                 "headline": entry.description.headline,
                 "resolved": OmegaConf.to_container(entry.cfg),
             }
@@ -241,9 +216,8 @@ def _record(
 
 def _config_path() -> Path | None:
     """Return the folder that --config-path names; None for the packaged configurations."""
-    if not HydraConfig.initialized():
-        return None
-    for source in HydraConfig.get().runtime.config_sources:
-        if source.provider == "main" and source.schema == "file":
-            return Path(source.path)
+    if HydraConfig.initialized():
+        for source in HydraConfig.get().runtime.config_sources:
+            if source.provider == "main" and source.schema == "file":
+                return Path(source.path)
     return None

@@ -1,4 +1,4 @@
-"""The runs of a comparison: found, continued or trained, some at a time, each failing by itself."""
+"""The runs of a comparison: found, continued or trained, in parallel and independent of others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -42,27 +42,43 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a run.
+    """The result of a run.
 
     Args:
         label: the method's name in the comparison.
         seed: of the run.
         path: its folder; None if it failed.
-        results: the content of its results.json; None if it failed.
-        error: in a line, why it failed.
+        results: the content of its results.json; empty if it failed.
+        error: in one line, why it failed.
         trace: of the error.
-        found: whether it was there before the comparison asked for it.
         seconds: wall-clock time that the comparison spent on it, evaluation included.
     """
 
     label: str
     seed: int
     path: str | None = None
-    results: dict[str, Any] | None = None
+    results: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     trace: str | None = None
-    found: bool = False
     seconds: float = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has scores."""
+        return self.error is None
+
+    @property
+    def health(self) -> dict[str, float]:
+        """Measures of its latents at the end, as far as there are."""
+        return self.results.get("health", {})
+
+    def top1(self, protocol: str) -> float:
+        """Return its score, 0 to 1."""
+        return float(self.results["results"][protocol]["top1"])
+
+    def untrained_top1(self, protocol: str) -> float | None:
+        """Return the score of its network before training; None where it was not measured."""
+        return self.results["results"][protocol].get("untrained_top1")
 
 
 def find_result(run: Run) -> Result | None:
@@ -72,15 +88,13 @@ def find_result(run: Run) -> Result | None:
         return set(run.cfg.evaluation.protocols) <= set(_read(folder)["results"])
 
     folder = find_finished(run.cfg, run.cfg.method, identity(run.cfg), scored)
-    if folder is None:
-        return None
-    return Result(run.label, run.seed, str(folder.path), _read(folder), found=True)
+    return None if folder is None else Result(run.label, run.seed, str(folder.path), _read(folder))
 
 
 def train(run: Run) -> Result:
-    """Train and score a run, or continue it where it was; what goes wrong is its result.
+    """Train and score a run, or continue it; an error becomes its result.
 
-    Warnings are not shown: a collapse, which they tell of, is seen in the results.
+    Warnings are not shown: a collapse, which they report, is seen in the results.
     """
     started = time.perf_counter()
     try:
@@ -101,10 +115,10 @@ def train(run: Run) -> Result:
 def train_all(
     runs: Sequence[Run], jobs: int, starting: Callable[[Run], None] = lambda run: None
 ) -> Iterator[Result]:
-    """Train runs, `jobs` at a time, and give each result as it comes.
+    """Train runs, `jobs` at a time, and yield each result as it comes.
 
-    A single job trains in this process. Several train in processes of their own, each with its
-    share of torch's threads; one that is killed takes only its run with it.
+    A single job trains in this process. Several train in worker processes, each with its share of
+    torch's threads; if one is killed, only its run fails.
 
     Args:
         runs: in the order to start them.
@@ -120,7 +134,7 @@ def train_all(
 
 
 class _Worker:
-    """A process that trains the runs it is sent, one after another.
+    """A process that trains the runs that it is sent, one after another.
 
     Args:
         threads: of torch in it.
@@ -142,10 +156,10 @@ class _Worker:
         self.connection.send((run.label, run.seed, cfg))
 
     def result(self) -> Result:
-        """Return what became of its run; waits for it."""
+        """Wait for the result of its run."""
         run, self.run = self.run, None
         if run is None:
-            raise ValueError("result: expected a run under way, got none: call start first")
+            raise ValueError("result: expected a run in progress, got none; call start first")
         try:
             return self.connection.recv()
         except (EOFError, ConnectionError):
@@ -154,7 +168,7 @@ class _Worker:
             return Result(run.label, run.seed, error=line)
 
     def stop(self) -> None:
-        """End the process; a run under way keeps its last checkpoint."""
+        """End the process; a run in progress keeps its last checkpoint."""
         self.connection.close()
         if self.run is not None:
             self.process.kill()
@@ -193,7 +207,7 @@ def _train_in_processes(
 
 
 def _serve(connection: Connection, threads: int) -> None:
-    """Train what is sent until the other end closes."""
+    """Train the runs that arrive until the other end closes."""
     torch.set_num_threads(threads)
     while True:
         try:
@@ -208,7 +222,7 @@ def _serve(connection: Connection, threads: int) -> None:
 def _ignoring_interrupts() -> Iterator[None]:
     """Let a process that starts inherit that Ctrl-C is ignored.
 
-    Ctrl-C reaches every process of a terminal; that of the comparison ends the others.
+    Ctrl-C reaches every process of a terminal; the comparison itself ends the workers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -223,7 +237,7 @@ def _ignoring_interrupts() -> Iterator[None]:
 def _how(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name
-        memory = ", often for want of memory" if name == "SIGKILL" else ""
+        memory = ", often because memory ran out" if name == "SIGKILL" else ""
         return f"by {name}{memory}"
     return f"with exit code {exitcode}"
 

@@ -1,29 +1,26 @@
-"""The schema of a comparison; nothing here imports torch."""
+"""The keys of `solo-ldm compare`; nothing here imports torch."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
-from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig
 
-from solo_ldm.run.configuration import merge
+from solo_ldm.config.schema import as_object, check_distinct, complete, number
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
 # ruff: noqa: UP045
 
-# Keys of a run that the comparison sets, and the key of the comparison that says them.
+# Keys of a run that the comparison sets, and the key of the comparison to set instead.
 _OWN_KEYS = {
     "seed": "seeds",
     "evaluation.protocols": "protocols",
     "checkpoint.dir": "checkpoint.dir",
     "resume_from_checkpoint": "methods",
 }
-
-_ENTRY_KEYS = ("config", "label", "overrides")
 
 
 @dataclass
@@ -37,31 +34,33 @@ class CompareCheckpointConfig:
 class CompareConfig:
     """A whole comparison. The defaults are in configs/compare.yaml."""
 
+    ALIASES: ClassVar[dict[str, str]] = {"folder": "output"}
+
     name: str = MISSING
     methods: list[Any] = MISSING
     overrides: list[str] = MISSING
-    seeds: list[int] = MISSING
+    seeds: list[int] = number(0)
     protocols: list[str] = MISSING
     rank_by: Optional[str] = None
-    jobs: int = MISSING
+    jobs: int = number(1)
     checkpoint: CompareCheckpointConfig = field(default_factory=CompareCheckpointConfig)
-    folder: str = MISSING
+    output: str = MISSING
     copy_to: Optional[str] = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class EntrySpec:
-    """One entry of `methods`, as the user wrote it.
+    """One entry of `methods`.
 
     Args:
-        label: its name in the table.
         config: the name of its configuration.
+        label: its name in the table; config and overrides if not given.
         overrides: its own, as on the command line.
     """
 
-    label: str
-    config: str
-    overrides: tuple[str, ...] = ()
+    config: str = MISSING
+    label: Optional[str] = None
+    overrides: list[str] = field(default_factory=list)
 
 
 def complete_compare(cfg: DictConfig) -> DictConfig:
@@ -76,25 +75,16 @@ def complete_compare(cfg: DictConfig) -> DictConfig:
     Raises:
         ValueError: one line naming the key or the entry that is unknown, missing or wrong.
     """
-    merged = merge(cfg, CompareConfig, "compare.yaml")
-    for key in ("methods", "seeds", "protocols"):
-        if not merged[key]:
-            raise ValueError(f"{key}: expected at least one, got an empty list")
+    cfg = complete(cfg, CompareConfig, "compare.yaml")
     for key in ("seeds", "protocols"):
-        _assert_distinct(key, list(merged[key]))
-    if min(merged.seeds) < 0:
-        raise ValueError(f"seeds: expected numbers from 0, got {min(merged.seeds)}")
-    if merged.jobs < 1:
-        raise ValueError(f"jobs: expected at least 1 run at a time, got {merged.jobs}")
-    if merged.rank_by is None:
-        merged.rank_by = merged.protocols[-1]
-    if merged.rank_by not in merged.protocols:
-        listed = ", ".join(merged.protocols)
-        raise ValueError(f"rank_by: expected one of protocols ({listed}), got {merged.rank_by!r}")
-    _assert_overrides("overrides", merged.overrides)
-    parse_entries(merged.methods)
-    plain = OmegaConf.create(OmegaConf.to_container(merged))
-    return plain  # pyright: ignore[reportReturnType]
+        check_distinct(key, cfg[key])
+    cfg.rank_by = cfg.rank_by or cfg.protocols[-1]
+    if cfg.rank_by not in cfg.protocols:
+        listed = ", ".join(cfg.protocols)
+        raise ValueError(f"rank_by: expected one of protocols ({listed}), got {cfg.rank_by!r}")
+    _check_overrides("overrides", cfg.overrides)
+    parse_entries(cfg.methods)
+    return cfg
 
 
 def parse_entries(methods: Sequence[Any] | ListConfig) -> list[EntrySpec]:
@@ -107,8 +97,8 @@ def parse_entries(methods: Sequence[Any] | ListConfig) -> list[EntrySpec]:
     Raises:
         ValueError: one line naming the entry that cannot be read, or two of the same label.
     """
-    specs = [_parse(number, entry) for number, entry in enumerate(methods, start=1)]
-    _assert_distinct("methods", [spec.label for spec in specs], "give one of them another label")
+    specs = [_parse(f"methods.{number}", entry) for number, entry in enumerate(methods)]
+    check_distinct("methods", [spec.label for spec in specs], "give one of them another label")
     return specs
 
 
@@ -121,46 +111,26 @@ def override_key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~").partition("@")[0]
 
 
-def _parse(number: int, entry: Any) -> EntrySpec:
-    if isinstance(entry, str):
-        return EntrySpec(_without_ending(entry), _without_ending(entry))
-    where = f"methods, entry {number}"
-    if not isinstance(entry, (Mapping, DictConfig)):
+def _parse(where: str, entry: Any) -> EntrySpec:
+    given = {"config": entry} if isinstance(entry, str) else entry
+    if not isinstance(given, (Mapping, DictConfig)) or not isinstance(given.get("config"), str):
         raise ValueError(
-            f"{where}: expected the name of a configuration or a mapping with config, got {entry!r}"
+            f"{where}: expected the name of a configuration, or a mapping with config, got {entry}"
         )
-    for key in entry:
-        if key not in _ENTRY_KEYS:
-            raise ValueError(f"{where}: unknown key {key}: expected {', '.join(_ENTRY_KEYS)}")
-    config = entry.get("config")
-    if not isinstance(config, str):
-        raise ValueError(f"{where}: config: expected the name of a configuration, got {config!r}")
-    overrides = entry.get("overrides") or []
-    if isinstance(overrides, str) or not all(isinstance(one, str) for one in overrides):
-        raise ValueError(f"{where}: overrides: expected a list of key=value, got {overrides!r}")
-    _assert_overrides(where, overrides)
-    config = _without_ending(config)
-    label = entry.get("label") or ", ".join([config, *overrides])
-    return EntrySpec(" ".join(str(label).split()), config, tuple(overrides))
+    spec = as_object(EntrySpec, given, f"{where}.")
+    _check_overrides(f"{where}.overrides", spec.overrides)
+    spec.config = re.sub(r"\.ya?ml$", "", spec.config)
+    spec.label = " ".join((spec.label or ", ".join([spec.config, *spec.overrides])).split())
+    return spec
 
 
-def _without_ending(name: str) -> str:
-    return re.sub(r"\.ya?ml$", "", name)
-
-
-def _assert_overrides(where: str, overrides: Sequence[str] | ListConfig) -> None:
+def _check_overrides(where: str, overrides: Sequence[str] | ListConfig) -> None:
     for override in overrides:
         key = override_key(override)
         if "=" not in override and not override.startswith("~"):
-            raise ValueError(f"{where}: overrides: expected key=value, got {override!r}")
+            raise ValueError(f"{where}: expected key=value, got {override!r}")
         if key in _OWN_KEYS:
             raise ValueError(
-                f"{where}: {override} would set apart what a comparison holds equal: "
-                f"set {_OWN_KEYS[key]} of the comparison in its place"
+                f"{where}: expected no {key}, which is equal for all entries, got {override}; "
+                f"set {_OWN_KEYS[key]} of the comparison"
             )
-
-
-def _assert_distinct(key: str, values: Sequence[Any], remedy: str = "list it once") -> None:
-    value, count = Counter(values).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"{key}: {value} is listed {count} times: {remedy}")

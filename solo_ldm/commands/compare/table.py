@@ -9,13 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from solo_ldm.commands.compare.ranking import (
-    Margin,
-    Spread,
-    Standing,
-    above_untrained,
-    untrained_spreads,
-)
+from solo_ldm.commands.compare.ranking import Margin, Spread, Standing, untrained_spreads
 from solo_ldm.commands.compare.runs import Result
 
 _NOTHING = "–"
@@ -24,18 +18,18 @@ _DIFFERS, _COLLAPSED = "†", "‡"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the tables and the picture show.
+    """The content of the tables and the picture.
 
     Args:
         name: of the comparison.
         protocols: in the order of the columns.
         rank_by: the protocol that ranks.
-        seeds: that were asked for.
+        seeds: as configured.
         standings: the methods in rank order.
         cells: the method's place on the grid or its headline, by label.
         configs: the configuration and the overrides of each method, by label.
-        differences: in what a method's budget is not that of the others, by label.
-        published: what a method's published recipe has otherwise, by label; None without one.
+        differences: between a method's budget and that of the others, by label.
+        published: differences from a method's published recipe, by label; None without one.
     """
 
     name: str
@@ -44,7 +38,7 @@ class Comparison:
     seeds: tuple[int, ...]
     standings: tuple[Standing, ...]
     cells: Mapping[str, str]
-    configs: Mapping[str, tuple[str, tuple[str, ...]]]
+    configs: Mapping[str, tuple[str, Sequence[str]]]
     differences: Mapping[str, str]
     published: Mapping[str, str | None]
 
@@ -60,31 +54,29 @@ class Comparison:
 
 
 def markdown(comparison: Comparison, picture: str) -> str:
-    """Return table.md: the ranked table, what it rests on, and what differs.
+    """Return table.md: the ranked table, its protocol, and all differences in configuration.
 
     Args:
-        comparison: what to write.
+        comparison: the content.
         picture: the name of the picture's file, beside table.md.
     """
-    name = comparison.name
-    parts = [f"# {name}", "", *_table(comparison), "", _footnote(comparison), ""]
+    parts = [f"# {comparison.name}", "", *_table(comparison), "", _footnote(comparison), ""]
     if comparison.finished:
         parts += [f"![Top-1 of every run, in rank order]({picture})", ""]
-    if comparison.differences:
-        parts += [f"## {_DIFFERS} What differs from the budget of the others", ""]
-        parts += [f"- **{label}**: {line}" for label, line in comparison.differences.items()]
-        parts += [""]
-    if comparison.failed:
-        parts += ["## Failed runs", ""]
-        parts += [f"- **{label}**, {line}" for label, line in failures(comparison)]
-        parts += [""]
-    parts += ["## What differs from the published recipes", ""]
+    differences = [f"- **{label}**: {line}" for label, line in comparison.differences.items()]
+    failed = [f"- **{label}**, {line}" for label, line in failures(comparison)]
+    for title, lines in (
+        (f"{_DIFFERS} Differences from the budget of the others", differences),
+        ("Failed runs", failed),
+    ):
+        parts += [f"## {title}", "", *lines, ""] if lines else []
+    parts += ["## Differences from the published recipes", ""]
     parts += ["Each as published → here.", "", *_published(comparison)]
     return "\n".join(parts) + "\n"
 
 
 def csv_text(comparison: Comparison) -> str:
-    """Return table.csv: a row a run, shares from 0 to 1, for others to analyse."""
+    """Return table.csv: a row for each run, scores from 0 to 1."""
     rows = [
         _csv_row(comparison, run)
         for standing in comparison.standings
@@ -98,7 +90,7 @@ def csv_text(comparison: Comparison) -> str:
 
 
 def failures(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return the label of each method with failed runs, and a line that says which and why."""
+    """Return the label of each method with failed runs, and a line with their seeds and errors."""
     lines = []
     for standing in comparison.standings:
         seeds: dict[str, list[str]] = {}
@@ -111,33 +103,37 @@ def failures(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def rank_text(standing: Standing) -> str:
-    """Write a rank: "2=" where the seeds do not tell the method from the best."""
+    """Return a rank as text: "2=" where the seeds do not distinguish the method from the best."""
     if standing.rank is None:
         return _NOTHING
-    apart = standing.margin is None or standing.margin.told_apart is not False
-    return f"{standing.rank}{'' if apart else '='}"
+    return f"{standing.rank}{'=' if is_equal(standing) else ''}"
 
 
-def spread_text(spread: Spread | None, factor: float = 100.0) -> str:
-    """Write a mean ± standard deviation, by default in percent."""
-    if spread is None:
-        return _NOTHING
-    deviation = "" if spread.deviation is None else f" ± {factor * spread.deviation:.1f}"
-    return f"{factor * spread.mean:.1f}{deviation}"
+def is_equal(standing: Standing) -> bool:
+    """Whether the seeds do not distinguish a method from the best."""
+    return standing.margin is not None and standing.margin.significant is False
 
 
-def margin_text(margin: Margin | None) -> str:
-    """Write the difference to the best in percentage points, with its interval."""
-    if margin is None:
-        return _NOTHING
-    # No negative zero.
-    mean = f"{100 * margin.mean:+.1f}".replace("-", "−")
-    mean = "0.0" if mean in ("+0.0", "−0.0") else mean
-    return mean if margin.half_width is None else f"{mean} ± {100 * margin.half_width:.1f}"
+def percent(value: float, half_width: float | None = None) -> str:
+    """Return a share in percent, with the ± of an interval or a standard deviation."""
+    text = f"{100 * value:.1f}"
+    return text if half_width is None else f"{text} ± {100 * half_width:.1f}"
+
+
+def spread_text(spread: Spread | None) -> str:
+    """Return a mean ± standard deviation in percent."""
+    return _NOTHING if spread is None else percent(spread.mean, spread.deviation)
+
+
+def margin_text(margin: Margin) -> str:
+    """Return the difference to the best in percentage points, with its interval."""
+    size = percent(abs(margin.mean), margin.half_width)
+    sign = "" if size.startswith("0.0") else "+" if margin.mean > 0 else "−"
+    return f"{sign}{size}"
 
 
 def marks(comparison: Comparison, standing: Standing) -> str:
-    """Return the signs that the notes below the table explain."""
+    """Return the marks that the notes below the table explain."""
     differs = _DIFFERS if standing.label in comparison.differences else ""
     return differs + (_COLLAPSED if standing.collapsed else "")
 
@@ -147,23 +143,21 @@ def _table(comparison: Comparison) -> list[str]:
     heads = ["rank", "method", "what it is", *protocols, "to the best", "effective rank", "seconds"]
     rows = [heads, ["---:", "---", "---", *["---"] * len(protocols), "---", "---:", "---:"]]
     for one in comparison.standings:
-        mark = marks(comparison, one)
-        asked, got = len(one.finished) + len(one.failed), len(one.finished)
-        name = f"{one.label} {mark}".strip()
+        name = f"{one.label} {marks(comparison, one)}".strip()
         if one.failed:
+            got, asked = len(one.finished), len(one.finished) + len(one.failed)
             name += f" ({got} of {asked} seeds)" if got else " (failed)"
-        rank = _NOTHING if one.effective_rank is None else f"{one.effective_rank:.1f}"
-        seconds = _NOTHING if one.seconds is None else f"{one.seconds:.0f}"
-        best = "the best" if one.rank is not None and one.margin is None else None
+        best = _NOTHING if one.rank is None else "the best"
+        rank, seconds = one.effective_rank, one.seconds
         rows.append(
             [
                 rank_text(one),
                 name,
                 comparison.cells[one.label],
                 *(spread_text(one.scores.get(protocol)) for protocol in protocols),
-                best or margin_text(one.margin),
-                rank,
-                seconds,
+                best if one.margin is None else margin_text(one.margin),
+                _NOTHING if rank is None else f"{rank:.1f}",
+                _NOTHING if seconds is None else f"{seconds:.0f}",
             ]
         )
     untrained = {one: untrained_spreads(comparison.standings, one) for one in protocols}
@@ -172,58 +166,64 @@ def _table(comparison: Comparison) -> list[str]:
         name = "untrained" if len(networks) == 1 else f"untrained {network}"
         spreads = [spread_text(untrained[protocol].get(network)) for protocol in protocols]
         rows.append(["", name, "", *spreads, "", "", ""])
-    return [f"| {' | '.join(_cell(text) for text in row)} |" for row in rows]
+    return [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows]
 
 
 def _footnote(comparison: Comparison) -> str:
-    """Say what the numbers are, how far they can be trusted and where they come from."""
-    runs = comparison.finished
+    """Return the protocol of the numbers, their uncertainty and their provenance."""
+    runs, rank_by, seeds = comparison.finished, comparison.rank_by, comparison.seeds
     if not runs:
         return "No run finished."
-    several = len(comparison.seeds) > 1
+
+    def agree(*keys: str) -> str:
+        return agreed(runs, lambda run: " ".join(str(run[key]) for key in keys))
+
     images = agreed(
         runs, lambda run: f"{run['num_val_images']} held-out images of {run['dataset']}"
     )
-    over = (
-        f"mean ± standard deviation over {len(comparison.seeds)} seeds"
-        if several
-        else f"of one seed ({comparison.seeds[0]}), which says nothing of the spread over seeds"
-    )
-    rank_by = comparison.rank_by
+    over = f"of one seed ({seeds[0]}), which says nothing about the spread over seeds"
+    if len(seeds) > 1:
+        over = f"mean ± standard deviation over {len(seeds)} seeds"
     sentences = [f"Top-1 in percent on the {images}, {over}; ranked by {rank_by}."]
-    if several:
+    if len(seeds) > 1:
         sentences.append(
             f"To the best: the mean difference in {rank_by}, in points, paired over the seeds, "
-            "with its 95 % interval (Student's t; a spread of at least one test image). = after a "
-            "rank: the interval holds 0, the seeds do not tell the method from the best. There is "
-            "no correction for comparing many."
+            "with its 95 % interval (Student's t; the spread is at least one test image). = after "
+            "a rank: the interval contains 0, the seeds do not distinguish the method from the "
+            "best. There is no correction for multiple comparisons."
         )
-    widths = [(high - low) / 2 for low, high in (_interval(run, rank_by) for run in runs)]
-    sentences.append(
-        "Every seed is scored on the same test images; what another draw of them would change "
-        f"comes on top: ± {100 * statistics.fmean(widths):.1f} for a single run (95 %)."
+    intervals = [run.results["results"][rank_by]["interval"] for run in runs]
+    width = statistics.fmean((high - low) / 2 for low, high in intervals)
+    sentences += [
+        "Every seed is scored on the same test images; the uncertainty from their number comes in "
+        f"addition: ± {percent(width)} for a single run (95 %).",
+        "Effective rank is that of the latents. Seconds are of training alone; parallel runs share "
+        "the cores.",
+        *(_above(comparison, protocol) for protocol in comparison.protocols),
+    ]
+    collapsed = ", ".join(
+        f"{one.label} in {one.collapsed} of {len(one.finished)}"
+        for one in comparison.standings
+        if one.collapsed
     )
     sentences.append(
-        "Effective rank is that of the latents. Seconds are of training alone; runs at a time "
-        "share the cores."
+        f"{_COLLAPSED} Latents collapsed or exploded: {collapsed} runs."
+        if collapsed
+        else "No run's latents collapsed or exploded."
     )
-    sentences += [_above(comparison, protocol) for protocol in comparison.protocols]
-    ill = [one for one in comparison.standings if one.collapsed]
-    if ill:
-        counts = ", ".join(f"{one.label} in {one.collapsed} of {len(one.finished)}" for one in ill)
-        sentences.append(f"{_COLLAPSED} Latents collapsed or exploded: {counts} runs.")
-    else:
-        sentences.append("No run's latents collapsed or exploded.")
+    versions = {
+        name: agreed(runs, lambda run, name=name: run["versions"][name])
+        for name in ("solo_ldm", "torch")
+    }
     made = [
-        agreed(runs, lambda run: run["backbone"]),
-        agreed(runs, lambda run: str(run["epochs"])) + " epochs",
-        "batch " + agreed(runs, lambda run: str(run["batch_size"])),
+        agree("backbone"),
+        f"{agree('epochs')} epochs",
+        f"batch {agree('batch_size')}",
         agreed(runs, lambda run: f"{run['num_train_images']} training images"),
-        agreed(runs, lambda run: run["precision"]),
-        agreed(runs, lambda run: run["hardware"]),
-        "data by " + agreed(runs, lambda run: run["data_backend"]),
-        "solo_ldm " + agreed(runs, lambda run: run["versions"]["solo_ldm"]),
-        "torch " + agreed(runs, lambda run: run["versions"]["torch"]),
+        agree("precision"),
+        agree("hardware"),
+        f"data by {agree('data_backend')}",
+        *(f"{name} {version}" for name, version in versions.items()),
         "commit " + agreed(runs, lambda run: _short(run["commit"])),
         agreed(runs, lambda run: run["finished"][:10]),
     ]
@@ -231,18 +231,22 @@ def _footnote(comparison: Comparison) -> str:
 
 
 def _above(comparison: Comparison, protocol: str) -> str:
-    """Say which runs are not above the untrained network; nothing where it was not scored."""
-    counts = {one.label: above_untrained(one, protocol) for one in comparison.standings}
-    total = sum(known for _, known in counts.values())
+    """Return which runs are not above the untrained network; nothing where it was not scored."""
+    total, below = 0, []
+    for one in comparison.standings:
+        scores = [(run.top1(protocol), run.untrained_top1(protocol)) for run in one.finished]
+        known = [(trained, base) for trained, base in scores if base is not None]
+        better = sum(trained > base for trained, base in known)
+        total += len(known)
+        below += [f"{one.label} ({better} of {len(known)})"] if better < len(known) else []
     if not total:
         return ""
-    below = [f"{label} ({got} of {known})" for label, (got, known) in counts.items() if got < known]
-    apart = f", but for {', '.join(below)}" if below else ""
+    apart = f", except {', '.join(below)}" if below else ""
     return f"Each of {total} runs is above its untrained network by {protocol}{apart}."
 
 
 def _published(comparison: Comparison) -> list[str]:
-    """Write a line a recipe; methods whose lines are the same share one."""
+    """Return a line for each recipe; methods with the same line share it."""
     without = "no published recipe in its configuration"
     lines: dict[str, list[str]] = {}
     for label in comparison.published:
@@ -252,7 +256,7 @@ def _published(comparison: Comparison) -> list[str]:
 
 def _csv_row(comparison: Comparison, run: Result) -> dict[str, Any]:
     config, overrides = comparison.configs[run.label]
-    content: Mapping[str, Any] = run.results or {}
+    content = run.results
     row: dict[str, Any] = {
         "label": run.label,
         "config": config,
@@ -261,24 +265,24 @@ def _csv_row(comparison: Comparison, run: Result) -> dict[str, Any]:
     }
     for key in ("method", "latent", "entropy", "over", "predictor", "target"):
         row[key] = content.get(key)
-    row |= {"seed": run.seed, "status": "finished" if run.results is not None else "failed"}
+    row |= {"seed": run.seed, "status": "finished" if run.finished else "failed"}
     for protocol in comparison.protocols:
         score = content.get("results", {}).get(protocol, {})
         row[protocol] = score.get("top1")
         row[f"{protocol} untrained"] = score.get("untrained_top1")
         row[f"{protocol} ece"] = score.get("ece")
-    health = content.get("health", {})
     for key in ("z_effective_rank", "feats_effective_rank", "z_std", "z_mean_cosine"):
-        row[key] = health.get(key)
-    for key in ("seconds", "images_per_second", "epochs", "batch_size", "backbone", "dataset"):
-        row[key] = content.get(key)
-    for key in ("hardware", "commit", "finished"):
+        row[key] = run.health.get(key)
+    for key in (
+        "seconds", "images_per_second", "epochs", "batch_size", "backbone", "dataset", "hardware",
+        "commit", "finished",
+    ):  # fmt: skip
         row[key] = content.get(key)
     return row | {"path": run.path, "error": run.error}
 
 
-def agreed(runs: Sequence[Result], what: Callable[[Any], str]) -> str:
-    """Return what all runs say of themselves, or all that they say.
+def agreed(runs: Sequence[Result], what: Callable[[Any], Any]) -> str:
+    """Return a property that all runs share, or its different values.
 
     Args:
         runs: finished ones.
@@ -287,17 +291,6 @@ def agreed(runs: Sequence[Result], what: Callable[[Any], str]) -> str:
     return " and ".join(dict.fromkeys(str(what(run.results)) for run in runs))
 
 
-def _interval(run: Result, protocol: str) -> tuple[float, float]:
-    low, high = (run.results or {})["results"][protocol]["interval"]
-    return low, high
-
-
 def _short(commit: str | None) -> str:
-    if commit is None:
-        return "unknown"
-    digest, plus, rest = commit.partition("+")
+    digest, plus, rest = (commit or "unknown").partition("+")
     return f"{digest[:10]}{plus}{rest}"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

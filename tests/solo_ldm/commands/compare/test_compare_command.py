@@ -70,26 +70,26 @@ TWICE = "methods=[simclr,{config: simclr,label: again}]"
 # Of an entry's overrides, and what the line says after the entry's label.
 REFUSED_OF_AN_ENTRY = {
     "optimizer.lrr=1": "unknown key optimizer.lrr: did you mean optimizer.lr?",
-    "method_kwargs.entropy=no": "method_kwargs.entropy must be one of",
+    "method_kwargs.entropy=no": "method_kwargs.entropy: expected kernel",
     "method=lightly/none_such": "none_such",
     "optimizer.name=no": "optimizer.name",
     "backbone.name=no": "backbone",
     "optimizer.batch_size=9999": "batch",
-    "devices=2": "trains in one process",
-    "data.no_labels=true": "digits: a comparison scores labelled",
+    "devices=2": "expected one process",
+    "data.no_labels=true": "expected labelled validation images, got none in digits",
 }
 REFUSED = {
     "methods=[]": "methods: expected at least one",
     "methods=[gausprob]": "gausprob: expected the name of a configuration",
-    "methods=[simclr,simclr]": "methods: simclr is listed 2 times",
+    "methods=[simclr,simclr]": "methods: expected distinct entries, got simclr 2 times",
     TWICE: "simclr and again are the same configuration",
-    "methods=[{label: x}]": "methods, entry 1: config: expected the name",
-    "methods=[{config: byol,lable: x}]": "methods, entry 1: unknown key lable",
+    "methods=[{label: x}]": "methods.0: expected the name of a configuration",
+    "methods=[{config: byol,lable: x}]": "unknown key methods.0.lable: did you mean",
     "methods=[{config: byol,label: x,overrides: ['seed=2']}]": "set seeds of the comparison",
     "overrides=['evaluation.protocols=[]']": "set protocols of the comparison",
-    "overrides=['data']": "expected key=value",
-    "seeds=[0,0]": "seeds: 0 is listed 2 times",
-    "seeds=[-1]": "seeds: expected numbers from 0",
+    "overrides=['data']": "overrides: expected key=value",
+    "seeds=[0,0]": "seeds: expected distinct entries, got 0 2 times",
+    "seeds=[-1]": "seeds: expected at least 0",
     "protocols=[knn-21]": "knn-21",
     "rank_by=linear-online": "rank_by: expected one of protocols",
     "jobs=0": "jobs: expected at least 1",
@@ -136,5 +136,5 @@ def test_the_command_leaves_with_code_1_where_runs_failed(tmp_path, capsys, monk
     with pytest.raises(SystemExit) as stopped:
         main(["compare", "methods=[simclr]", "seeds=[0]", "name=lost"])
     assert stopped.value.code == 1
-    assert "failed: simclr, seed 0: no number" in capsys.readouterr().out
+    assert "simclr, seed 0: no number" in capsys.readouterr().out
     assert (tmp_path / "comparisons" / "lost" / "table.md").exists()

@@ -50,7 +50,7 @@ def toy_comparison(at: Path, **changes: Any) -> DictConfig:
         "seeds": [0, 1],
         "overrides": SMALL,
         "checkpoint": {"dir": str(at / "runs")},
-        "folder": str(at / "comparison"),
+        "output": str(at / "comparison"),
     }
     for key, value in {**small, **changes}.items():
         cfg[key] = value
@@ -126,14 +126,14 @@ def test_a_comparison_that_is_finished_repeats_no_run_and_says_the_same(
     before = (folder / "comparison" / "table.md").read_text()
     compare(toy_comparison(folder), console)
     assert noted == []
-    assert "4 of 4 runs are there already" in said(console)
+    assert "4 of 4 runs are finished already" in said(console)
     assert (folder / "comparison" / "table.md").read_text() == before
 
 
 def test_added_seeds_and_methods_train_only_themselves(compared, console, monkeypatch):
     folder, _ = compared
     noted = trained_runs(monkeypatch)
-    folders = {"folder": str(folder / "wider")}
+    folders = {"output": str(folder / "wider")}
     compare(toy_comparison(folder, methods=["simclr"], seeds=[0, 1, 2], **folders), console)
     assert noted == [("sphere", 2)]
 
@@ -141,7 +141,7 @@ def test_added_seeds_and_methods_train_only_themselves(compared, console, monkey
 def test_a_run_without_the_score_asked_for_is_not_taken_for_it(compared, console, monkeypatch):
     folder, _ = compared
     noted = trained_runs(monkeypatch)
-    changes = {"protocols": ["linear-online"], "rank_by": None, "folder": str(folder / "online")}
+    changes = {"protocols": ["linear-online"], "rank_by": None, "output": str(folder / "online")}
     compare(toy_comparison(folder, methods=["simclr"], seeds=[1], **changes), console)
     assert noted == [("sphere", 1)]
 
@@ -193,7 +193,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(tmp_path, console, monke
         stopped.setattr(compare_runs, "pretrain", interrupted)
         with pytest.raises(KeyboardInterrupt):
             compare(toy_comparison(tmp_path), console)
-    assert "the same command goes on" in said(console)
+    assert "the same command continues" in said(console)
     record = json.loads((tmp_path / "comparison" / "runs.json").read_text())
     assert [(run["seed"], run["status"]) for run in record["runs"]] == [
         (0, "finished"), (1, "waiting"), (0, "finished"), (1, "waiting"),
@@ -232,7 +232,7 @@ def test_a_worker_trains_what_it_is_sent_as_the_comparison_would(compared):
         trained.results["results"]["linear-features"]["top1"]
         == (before["results"]["linear-features"]["top1"])
     )
-    assert lost.results is None
+    assert not lost.finished
     assert "none_such" in lost.error
 
 
@@ -243,7 +243,7 @@ def test_a_killed_process_takes_only_its_own_run_with_it(monkeypatch):
     started: list[int] = []
     ended = list(train_all(runs, 2, lambda run: started.append(run.seed)))
     assert sorted(run.seed for run in ended) == started == [0, 1, 2, 3, 4]
-    lost = [run for run in ended if run.results is None]
+    lost = [run for run in ended if not run.finished]
     assert [(run.seed, run.error) for run in lost] == [
-        (1, "its process ended by SIGKILL, often for want of memory")
+        (1, "its process ended by SIGKILL, often because memory ran out")
     ]

@@ -65,7 +65,7 @@ def test_the_margin_is_the_interval_of_a_paired_t_test():
 
 def test_methods_are_told_from_the_best_exactly_where_that_interval_leaves_out_zero():
     standings = rank_methods(RESULTS, PROTOCOLS, "linear-features")
-    apart = {one.label: one.margin.told_apart for one in standings if one.margin is not None}
+    apart = {one.label: one.margin.significant for one in standings if one.margin is not None}
     assert apart == {"c": False, "a": True, "d": True}
 
 
@@ -87,16 +87,16 @@ def test_seeds_that_happen_to_agree_are_not_certain_beyond_a_test_image():
     margin = rank_methods(results, PROTOCOLS, "linear-features")[1].margin
     assert margin is not None
     assert margin.half_width == pytest.approx(12.706 * 0.001 / 2**0.5, rel=1e-3)
-    assert margin.told_apart is False
+    assert margin.significant is False
 
 
 def test_one_seed_tells_no_methods_apart_and_the_table_says_so():
     results = {"x": [result("x", 3, 0.9)], "y": [result("y", 3, 0.7)]}
     made = comparison_of(results)
     assert made.standings[1].margin is not None
-    assert made.standings[1].margin.told_apart is None
+    assert made.standings[1].margin.significant is None
     text = markdown(made, "comparison.png")
-    assert "one seed (3), which says nothing of the spread" in text
+    assert "one seed (3), which says nothing about the spread" in text
     assert "±" not in "".join(map(str, rows_of(text)))
 
 
@@ -132,7 +132,7 @@ def test_the_footnote_names_what_is_not_above_its_untrained_network():
     }
     text = markdown(comparison_of(results), "comparison.png")
     assert "Each of 4 runs is above its untrained network by linear-features." in text
-    assert "above its untrained network by knn-20, but for y (1 of 2)." in text
+    assert "above its untrained network by knn-20, except y (1 of 2)." in text
 
 
 def test_the_footnote_says_where_the_numbers_come_from():
@@ -273,7 +273,7 @@ def test_a_published_recipe_is_compared_with_what_runs():
 
 def test_a_recipe_that_is_followed_and_one_that_is_not_known_are_said_to_be():
     followed = {"max_epochs": 60, "published": {"source": "Someone", "max_epochs": 60}}
-    line = "nothing of what its configuration lists (Someone)"
+    line = "no difference in what its configuration lists (Someone)"
     assert published_line(followed, {}) == line
     assert published_line({"published": {}}, {}) is None
     text = markdown(comparison_of(RESULTS, published={"a": line, "b": None, "c": line}), "x.png")
