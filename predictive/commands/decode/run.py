@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from predictive.commands.predictive.picture import score_bar
 from predictive.commands.predictive.results import score_content
 from predictive.commands.predictive.run import document
 from predictive.data.sequences import TimeSeriesData
 from predictive.decoding.intervals import Coverage, coverage
-from predictive.decoding.score import CombinedScore, combine_folds
+from predictive.decoding.score import DecodingScore, combine_folds
 from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess
-from predictive.pictures import Decoded, DecodedPosition, Score, write_position, write_scores
+from predictive.pictures import Decoded, DecodedPosition, write_position, write_scores
 from predictive.training import build_data, build_method, train
 from solo_ldm.files import write_json
 from solo_ldm.run.folder import (
@@ -141,7 +142,9 @@ def _documented(
     covered = {target: _coverage(folds, target) for target in targets}
     for target in targets:
         suffix = "" if len(targets) == 1 else f"-{target}"
-        write_scores(folder.path / f"scores{suffix}.png", [_bar(one) for one in combined[target]])
+        write_scores(
+            folder.path / f"scores{suffix}.png", [score_bar(one) for one in combined[target]]
+        )
         write_position(
             folder.path / f"{target}.png", _over_time(folds, target, combined[target], covered)
         )
@@ -158,7 +161,14 @@ def _documented(
         **provenance(hardware),
         "results": {
             target: {
-                "scores": [_content(one) for one in combined[target]],
+                "scores": [
+                    {
+                        **score_content(one),
+                        "r2_per_fold": list(one.r2_per_fold),
+                        "spread": one.spread,
+                    }
+                    for one in combined[target]
+                ],
                 "coverage": covered[target].fraction,
                 "coverage_interval": [covered[target].low, covered[target].high],
                 "coverage_per_fold": [
@@ -173,25 +183,6 @@ def _documented(
     }
 
 
-def _content(score: CombinedScore) -> dict[str, Any]:
-    return {
-        "features": score.features,
-        "decoder": score.kind,
-        "r2": score.r2,
-        "r2_per_fold": list(score.r2_per_fold),
-        "spread": score.spread,
-        "median_absolute_error": score.median_absolute_error,
-        "null_mean": score.null_mean,
-        "null_high": score.null_high,
-        "num_test_bins": score.num_test,
-    }
-
-
-def _bar(score: CombinedScore) -> Score:
-    null = (score.null_mean, score.null_high)
-    return Score(score.features, score.kind, score.r2, score.r2_per_fold, null)
-
-
 def _coverage(folds: list[Fold], target: str) -> Coverage:
     parts = []
     for fold in folds:
@@ -204,7 +195,7 @@ def _coverage(folds: list[Fold], target: str) -> Coverage:
 
 
 def _over_time(
-    folds: list[Fold], target: str, scores: list[CombinedScore], covered: dict[str, Coverage]
+    folds: list[Fold], target: str, scores: list[DecodingScore], covered: dict[str, Coverage]
 ) -> DecodedPosition:
     """Return the held-out sequences of all folds in the order of time."""
     columns: dict[str, list[Tensor]] = {}

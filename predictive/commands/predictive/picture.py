@@ -89,7 +89,8 @@ def history_of(run: PredictiveRun, assessment: Assessment) -> TrainingHistory:
 def score_bar(score: DecodingScore, target: str = "") -> Score:
     """Return a decoder's score as a bar; the null is drawn from its mean to its high end."""
     name = f"{target}: {score.features}" if target else score.features
-    return Score(name, score.kind, score.r2, null=(score.null_mean, score.null_high))
+    null = (score.null_mean, score.null_high)
+    return Score(name, score.kind, score.r2, score.r2_per_fold, null)
 
 
 def _title(run: PredictiveRun) -> str:

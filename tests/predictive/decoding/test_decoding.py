@@ -81,7 +81,7 @@ def test_folds_are_pooled_over_their_predictions_and_not_averaged():
 
 def test_an_unknown_kind_and_no_shifts_are_refused():
     x, y = normal(30, 2), normal(30, 1)
-    with pytest.raises(ValueError, match="linear, mlp, got 'ridge'"):
+    with pytest.raises(ValueError, match="kind: expected linear or mlp, got 'ridge'"):
         score("ridge", x, y, x, y)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="num_shifts must be at least 1"):
+    with pytest.raises(ValueError, match="num_shifts: expected a whole number from 1"):
         score("linear", x, y, x, y, num_shifts=0)
