@@ -1,4 +1,4 @@
-"""Zoo entries of data that lie elsewhere, and scores that are recorded, not measured again."""
+"""Entries whose data do not come with them, and scores that are only recorded."""
 
 from __future__ import annotations
 
@@ -69,20 +69,26 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def own_zoo(made, tmp_path, monkeypatch) -> Path:
-    """A zoo of the run alone, in place of the package's."""
+@pytest.fixture(scope="module")
+def zoo_of_greys(made, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("greys")
     publish(
         [made / "run"],
         "greys",
-        tmp_path,
+        folder,
         licence="none",
         dataset="two-greys",
         evaluations=[made / "evaluation"],
         reference=REFERENCE,
     )
-    monkeypatch.setenv("SOLO_LDM_ZOO", str(tmp_path))
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def own_zoo(zoo_of_greys, monkeypatch) -> Path:
+    """A zoo of the run alone, in place of the package's."""
+    monkeypatch.setenv("SOLO_LDM_ZOO", str(zoo_of_greys))
+    return zoo_of_greys
 
 
 def test_recorded_scores_are_those_of_the_run_and_of_its_evaluation(own_zoo, made):
@@ -155,13 +161,13 @@ def test_an_evaluation_of_other_weights_is_refused(made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"protocol": "linear"}, "reference.protocol expected one of knn-20, .*got 'linear'"),
         ({"values": 1.0}, r"unknown key values: did you mean value\?"),
     ],
 )
-def test_a_reference_that_fits_no_score_is_refused(made, tmp_path, changes, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_reference_that_fits_no_score_is_refused(made, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
         publish([made / "run"], "x", tmp_path, licence="", reference={**REFERENCE, **changes})
     assert not (tmp_path / "manifest.yaml").exists()

@@ -18,31 +18,16 @@ from safetensors import safe_open
 
 from solo_ldm import zoo
 from solo_ldm.backbones import create_backbone
-from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.files import write_json
 from solo_ldm.weights.export import serialised, write_backbone
-from solo_ldm.weights.published.entry import CONFIG, WEIGHTS
+from solo_ldm.weights.pretrained import load_pretrained
+from solo_ldm.weights.published import resolve_checkpoint
+from solo_ldm.weights.published.entry import CONFIG, TRAINING_STATE, WEIGHTS
 from solo_ldm.weights.published.manifest import read_manifest, read_yaml
 from solo_ldm.zoo.backbones import BackboneKind
 from solo_ldm.zoo.kinds import find_kind
-from solo_ldm.zoo.publishing import publish
-from tests.support.toy import toy_config
-
-pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A zoo with the entry toy."""
-    folder = tmp_path_factory.mktemp("hub")
-    outcome = pretrain(
-        toy_config(folder / "runs", "evaluation.protocols=[knn-20,linear-features]", "seed=1")
-    )
-    assert outcome is not None
-    publish([outcome.folder.path], "toy", folder / "zoo", licence="CC BY 4.0")
-    return folder / "zoo"
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -82,13 +67,13 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hub(folder, tmp_path, monkeypatch) -> Iterator[Path]:
+def hub(published, tmp_path, monkeypatch) -> Iterator[Path]:
     """The folder that is somebody/toy on the hub."""
     root = tmp_path / "toy"
-    shutil.copytree(folder / "weights" / "toy", root)
+    shutil.copytree(published / "weights" / "toy", root)
     handler = type("Served", (Hub,), {"root": root})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         endpoint = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setattr(constants, "ENDPOINT", endpoint)
@@ -100,31 +85,41 @@ def hub(folder, tmp_path, monkeypatch) -> Iterator[Path]:
         thread.join()
 
 
-def test_the_hub_reads_scores_licence_and_library_from_the_card(folder):
-    entry = read_manifest(folder)["toy"]
-    data: Any = ModelCard.load(folder / "weights" / "toy" / "README.md").data
+def test_the_hub_reads_scores_licence_and_library_from_the_card(published):
+    entry = read_manifest(published)["toy"]
+    data: Any = ModelCard.load(published / "weights" / "toy" / "README.md").data
     assert (data.library_name, data.datasets, data.model_name) == ("timm", ["digits"], "toy")
     assert {one.metric_name: one.metric_value for one in data.eval_results} == {
         f"{one.protocol}, top-1 accuracy": one.value for one in entry.results
     }
 
 
-def test_a_model_of_the_hub_is_the_published_one(folder, hub):
+def test_a_model_of_the_hub_is_the_published_one(published, hub):
+    folder = published / "weights" / "toy"
     model: Any = zoo.load("hf-hub:somebody/toy")
     images = torch.randn(3, 3, 16, 16)
-    (kind,) = {entry.kind for entry in read_manifest(folder).values()}
-    assert kind == "backbone"
-    weights = find_kind(kind).load("toy", folder / "weights" / "toy")
     with torch.inference_mode():
-        assert torch.equal(model(images), weights(images))
+        assert torch.equal(model(images), find_kind("backbone").load("toy", folder)(images))
+
+
+def test_weights_of_the_hub_are_named_as_all_others(published, hub):
+    """A backbone, the data that it was trained on, and a checkpoint to resume from."""
+    folder = published / "weights" / "toy"
+    found, expected = load_pretrained("hf-hub:somebody/toy"), load_pretrained(folder / WEIGHTS)
+    assert (found.kind, found.method, found.epoch) == ("hf-hub", "gaussprob", 2)
+    assert (found.args or {})["data"]["dataset"] == "digits"
+    for key, value in expected.backbone.state_dict().items():
+        assert torch.equal(found.backbone.state_dict()[key], value)
+    state = Path(resolve_checkpoint("hf-hub:somebody/toy"))
+    assert state.read_bytes() == (folder / TRAINING_STATE).read_bytes()
+    assert resolve_checkpoint("some/last.ckpt") == "some/last.ckpt"
 
 
 @pytest.mark.parametrize(
     ("name", "size", "stem"),
-    [("resnet18", 32, None), ("resnet18", 32, "large"), ("resnet50", 96, None)],
+    [("resnet18", 32, None), ("resnet18", 32, "large"), ("resnet18", 96, None)],
 )
-def test_timm_builds_every_resnet_from_its_folder(tmp_path, name, size, stem):
-    """Whichever stem it has."""
+def test_timm_builds_a_resnet_of_either_stem_from_its_folder(tmp_path, name, size, stem):
     backbone = create_backbone(name, size, stem=stem).eval()
     built_by = {"name": name, "image_size": size, **({"stem": stem} if stem else {})}
     write_backbone(tmp_path / WEIGHTS, backbone, built_by, (0.5,) * 3, (0.2,) * 3, {}, None)
@@ -136,7 +131,7 @@ def test_timm_builds_every_resnet_from_its_folder(tmp_path, name, size, stem):
 
 
 def test_the_same_weights_are_the_same_bytes(tmp_path):
-    """So that publishing a run again gives the published hash."""
+    """Publishing a run again gives the published hash."""
     weights = {"b": torch.randn(3, 5), "a": torch.arange(7), "empty": torch.zeros(0)}
     metadata = {f"key {number}": f"value {number} é" for number in range(8)}
     contents = {serialised(weights, metadata) for _ in range(20)}
@@ -148,13 +143,13 @@ def test_the_same_weights_are_the_same_bytes(tmp_path):
         assert all(torch.equal(stored.get_tensor(key), value) for key, value in weights.items())
 
 
-def test_what_the_hub_does_not_have_is_told_in_one_line(hub):
+def test_a_file_that_the_hub_does_not_have_is_one_line(hub):
     for name in ("hf-hub:somebody/other", "hf-hub:no owner/x/y"):
         with pytest.raises(ValueError, match=f"{name}: the hub does not give") as error:
             zoo.load(name)
         assert "\n" not in str(error.value)
     (hub / CONFIG).write_text("x: 1\n")
-    with pytest.raises(ValueError, match="expected the configuration of one of backbone, predictive"):
+    with pytest.raises(ValueError, match="expected the configuration of one of"):
         zoo.load("hf-hub:somebody/toy")
     (hub / CONFIG).unlink()
     with pytest.raises(ValueError, match=f"the hub does not give {CONFIG}"):
@@ -162,11 +157,11 @@ def test_what_the_hub_does_not_have_is_told_in_one_line(hub):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [("- 1\n", "expected keys and values, got a list"), ("x: {\n", "is no YAML")],
 )
-def test_a_configuration_that_is_none_is_told_in_one_line(tmp_path, content, said):
+def test_another_content_of_a_configuration_is_refused_in_one_line(tmp_path, content, message):
     (tmp_path / CONFIG).write_text(content)
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         read_yaml(tmp_path / CONFIG)
     assert "\n" not in str(error.value)

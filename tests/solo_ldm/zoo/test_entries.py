@@ -1,10 +1,9 @@
-"""Every entry of the zoo: its files, its scores, its recipe, and the table of all."""
+"""Every entry of the zoo: its files, its scores, its recipe, and the table of all entries."""
 
 from __future__ import annotations
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from solo_ldm.zoo.table import table
 from tests.support import ROOT
 
 PUBLISHED = [*read_manifest()]
-# Those whose data come with a dependency or out of a simulation.
+# Those whose data come with a dependency or are simulated.
 AT_HAND = [
     name
     for name in PUBLISHED
@@ -84,7 +83,7 @@ def test_torch_hub_finds_the_models_in_a_checkout_that_is_not_installed(monkeypa
 
     monkeypatch.setattr(manifest, "packaged", not_installed)
     root = str(ROOT)
-    assert zoo_folder() == Path(root) / "zoo"
+    assert zoo_folder() == ROOT / "zoo"
     assert torch.hub.load(root, "list", source="local") == PUBLISHED
     model = torch.hub.load(root, "load", "figure8", source="local")
     assert model.features(torch.zeros(1, 3, model.input_dim)).shape == (1, 3, model.num_features)
