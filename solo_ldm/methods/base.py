@@ -67,7 +67,8 @@ class BaseMethod(pl.LightningModule, ABC):
             def training_step(self, batch, batch_idx):
                 out = super().training_step(batch, batch_idx)  # runs all crops
                 z = [self.projector(feats) for feats in out["feats"]]
-                return finish_step(self, {"train_my_loss": self.objective(*z)}, z, out, len(batch[0]))
+                terms = {"train_my_loss": self.objective(*z)}
+                return finish_step(self, terms, z, out, len(batch[0]))
 
     In turn, a run
 

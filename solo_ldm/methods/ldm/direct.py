@@ -20,7 +20,7 @@ class DirectPredictor(nn.Module):
     Directions of large variance pass and the others are shrunk, which is what a learned linear
     predictor converges to. In training mode F is updated with each batch of latents before W is
     used, so twice a step with two crops; no gradient goes through W. There is nothing to learn: F
-    and W are buffers. The method predicts from the latents of all processes, so all hold the same F.
+    and W are buffers. The method predicts from the latents of all processes, which thus share F.
 
     The paper writes p_j = √s_j + ε max s; dividing by the largest s first, as its code does, makes
     W independent of the scale of the latents.

@@ -120,8 +120,8 @@ def _check_combination(settings: LDMSettings, prefix: str) -> None:
     fitting = [name for name, one in ENTROPIES.items() if support in one.supports]
     if settings.entropy not in fitting:
         raise ValueError(
-            f"{prefix}.entropy: expected {' or '.join(fitting)} for latent={settings.latent}, "
-            f"which lives on the {support}, got {settings.entropy}"
+            f"{prefix}.entropy: expected one of {', '.join(fitting)} for latent={settings.latent} "
+            f"(on the {support}), got {settings.entropy}"
         )
     if kind.follows_latents and settings.over == "joint":
         raise ValueError(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PATCHES = "it masks patches, which needs a vision transformer with mask tokens"
 
-# Losses and examples of lightly that are no method here, and why.
+# Losses and examples of lightly that are not methods here, and why.
 REFUSED = {
     **dict.fromkeys(
         ("aim", "capi", "dinov2", "ibot", "ijepa", "mae", "msn", "pixio", "pmsn", "simmim"),
@@ -26,8 +26,8 @@ REFUSED = {
     **dict.fromkeys(
         ("densecl", "detcon", "vicregl"), "it compares positions of feature maps, not vectors"
     ),
-    "emp_ssl": "lightly's EMPSSLLoss adds the coding rate that the paper subtracts, so that it is "
-    "least where latents collapse",
+    "emp_ssl": "lightly's EMPSSLLoss adds the coding rate that the paper subtracts, so its minimum "
+    "is a collapse",
 }
 
 
@@ -49,7 +49,7 @@ def find(name: str) -> type[LightlyMethod]:
 
     if not hasattr(loss, "VISRegLoss"):
         raise ValueError(
-            f"method=lightly/{name} needs lightly 1.6 or later, {version('lightly')} is installed: "
+            f"method=lightly/{name} needs lightly 1.6 or later, got {version('lightly')}: "
             "pip install -U lightly"
         )
     from solo_ldm.methods.lightly.method import LightlyMethod
@@ -59,7 +59,7 @@ def find(name: str) -> type[LightlyMethod]:
         raise ValueError(f"lightly/{name} cannot be trained here: {REFUSED[name]}")
     if name not in RECIPES:
         raise ValueError(
-            f"method must be one of {', '.join(f'lightly/{known}' for known in RECIPES)}; got "
+            f"method: expected one of {', '.join(f'lightly/{known}' for known in RECIPES)}, got "
             f"'lightly/{name}'{suggestion(name, list(RECIPES))}"
         )
     return type(f"Lightly_{name}", (LightlyMethod,), {"name": name, "recipe": RECIPES[name]})

@@ -1,4 +1,4 @@
-"""What the losses of lightly compare: each function returns the loss of one step, a scalar."""
+"""What each loss of lightly compares: functions that return the loss of one step, a scalar."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_ldm.methods.lightly.parts import Parts, Views, without_advice
+from solo_ldm.methods.lightly.parts import Parts, Views
 
 
 def two_views(parts: Parts, views: Views) -> Tensor:
     """Compare the two views; the loss is symmetric by itself."""
     return parts.measure(*views.z)
-
-
-def two_weighted_views(parts: Parts, views: Views) -> Tensor:
-    """Compare the two views by a loss that warns of itself: DCLW."""
-    with without_advice():
-        return parts.measure(*views.z)
 
 
 def listed_views(parts: Parts, views: Views) -> Tensor:
@@ -26,15 +20,15 @@ def listed_views(parts: Parts, views: Views) -> Tensor:
 
 
 def joined_views(parts: Parts, views: Views) -> Tensor:
-    """Compare views one after the other in a batch: W-MSE."""
+    """Compare views that are concatenated along the batch: W-MSE."""
     return parts.measure(torch.cat(views.z))
 
 
 def global_and_local_views(parts: Parts, views: Views) -> Tensor:
     """Compare all views with the mean of the large ones: LeJEPA and VISReg."""
     large = torch.stack(views.z[: views.num_large])
-    # Both losses are means over views, so all views given twice are the views given once;
-    # LeJEPALoss asks for at least one local view.
+    # LeJEPALoss needs a local view. Both losses are means over views: the large ones, given as
+    # local ones as well, change nothing.
     small = torch.stack(views.z[views.num_large :]) if len(views.z) > views.num_large else large
     return parts.measure(local_proj=small, global_proj=large)
 
@@ -66,8 +60,8 @@ def one_way(parts: Parts, views: Views) -> Tensor:
 def capacity(parts: Parts, views: Views) -> Tensor:
     """Compare all views with the moving average's of all, as points on the unit sphere: MMCR.
 
-    The sphere is the paper's; lightly's example leaves it out, and the loss then falls with the
-    scale of its inputs without end.
+    The sphere is the paper's. lightly's example leaves it out: the loss then has no lower bound, as
+    it falls with the scale of its inputs.
     """
     averages = [views.target(i) for i in range(views.num_large)]
     stacked = [torch.stack(z, dim=1).float() for z in (views.z, averages)]
@@ -83,8 +77,8 @@ def distillation(parts: Parts, views: Views) -> Tensor:
 def assignments(parts: Parts, views: Views) -> Tensor:
     """Predict the prototypes of one view from the others: SwAV.
 
-    Queues, where there are any, take up the large views from the start, and are assigned beside
-    them from the epoch `epoch_queue_starts`.
+    Queues, where there are any, fill with the large views from the start and join the assignment
+    from the epoch `epoch_queue_starts`.
     """
     parts.prototypes.normalize()
     directions = [F.normalize(z.float(), dim=1) for z in views.z]
@@ -100,14 +94,14 @@ def assignments(parts: Parts, views: Views) -> Tensor:
 
 
 def hold_last_layer(parts: Parts, epoch: int) -> None:
-    """Take DINO's last layer out of the step in its first epochs."""
+    """Keep DINO's last layer fixed in the first epochs."""
     parts.projector.cancel_last_layer_gradients(epoch)  # pyright: ignore
 
 
 def hold_prototypes(parts: Parts, epoch: int) -> None:
-    """Take SwAV's prototypes out of the step in their first epochs.
+    """Keep SwAV's prototypes fixed in the first epochs.
 
-    lightly's own way is requires_grad_(False), but distributed training waits for every gradient.
+    lightly sets requires_grad to False, but distributed training waits for every gradient.
     """
     if epoch < parts.settings["freeze_prototypes_epochs"]:
         for parameter in parts.prototypes.parameters():

@@ -115,22 +115,25 @@ def resolve(method_kwargs: Mapping[str, Any]) -> MaskedSettings:
     own = {key: value for key, value in given.items() if key in _OWN}
     for key in _RANGES:
         if key in own:
-            own[key] = _range(f"method_kwargs.{key}", own[key], 1 if key.endswith("scale") else None)
+            own[key] = _range(key, own[key])
     check_arguments("method_kwargs", own, MaskedSettings, ("cell",))
     cell = {"latent": "plane", "entropy": "none", "over": "marginal", "target": "moving_average"}
     cell |= {key: value for key, value in given.items() if key not in _OWN}
     check_value("method_kwargs.latent", cell["latent"], Literal[LATENTS])
-    # There is one view.
-    check_value("method_kwargs.over", cell["over"], Literal["marginal"])
+    if cell["over"] != "marginal":
+        raise ValueError(
+            f"method_kwargs.over: expected marginal for method=masked, which has one view, got "
+            f"{cell['over']!r}"
+        )
     # Sizes of the projector that is not there, and a predictor that each latent model accepts.
     unused = {"proj_hidden_dim": 1, "proj_output_dim": 1, "predictor": "mlp"}
     return MaskedSettings(grid.resolve({**cell, **unused}), **own)
 
 
-def _range(key: str, value: Any, most: float | None) -> Range:
-    """Return [smallest, largest] as two numbers above 0, or raise a one-line ValueError."""
-    bounds = Bounds(above=0) if most is None else Bounds(above=0, high=most)
-    check_value(key, value, list[Annotated[float, bounds]])
+def _range(key: str, value: Any) -> Range:
+    """Return [smallest, largest] as two numbers, or raise a one-line ValueError."""
+    bounds = Bounds(above=0, high=1) if key.endswith("scale") else Bounds(above=0)
+    check_value(f"method_kwargs.{key}", value, list[Annotated[float, bounds]])
     if len(value) != 2 or value[0] > value[1]:
-        raise ValueError(f"{key}: expected [smallest, largest], got {list(value)}")
+        raise ValueError(f"method_kwargs.{key}: expected [smallest, largest], got {list(value)}")
     return (float(value[0]), float(value[1]))

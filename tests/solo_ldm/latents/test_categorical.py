@@ -276,9 +276,9 @@ def test_the_value_is_in_nats_and_nothing_is_no_entropy():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"entropy": "kernel"}, "entropy=kernel is not for latent=categorical.*plug_in or none"),
-        ({"latent": "plane"}, "entropy=plug_in is not for latent=plane.*the plane: choose kernel"),
-        ({"latent": "categorical_fitted"}, "over=joint cancels.*marginal or pooled"),
+        ({"entropy": "kernel"}, "expected one of plug_in, none for latent=categorical"),
+        ({"latent": "plane"}, "one of kernel, .*for latent=plane .on the plane., got plug_in"),
+        ({"latent": "categorical_fitted"}, "expected marginal or pooled, got joint, which cancels"),
         ({"match_probability": 1.0}, "match_probability must lie between 0 and 1"),
         ({"first_match_probability": 0.0}, "first_match_probability must lie between 0 and 1"),
         ({"temperature_decay": -1.0}, "temperature_decay must be at least 0"),

@@ -276,14 +276,14 @@ def test_the_predictor_has_the_outputs_that_the_covariance_needs(tmp_path, covar
     [
         (
             {"covariance": "round"},
-            "covariance must be one of diagonal, low_rank, full; got 'round'",
+            "covariance: expected diagonal, low_rank or full, got 'round'",
         ),
         ({"covariance_rank": 0}, "covariance_rank must be at least 1"),
         ({"covariance": "low_rank", "covariance_rank": 99}, "covariance_rank must be at most 16"),
         ({"smallest_std": 0.0}, "smallest_std must be above 0"),
         ({"smallest_std": 3.0}, "smallest_std must be below largest_std"),
         ({"covariance_warm_up": 1.5}, "covariance_warm_up must lie between 0 and 1"),
-        ({"predictor": "none"}, "method_kwargs.predictor to linear or mlp"),
+        ({"predictor": "none"}, "method_kwargs.predictor: expected linear or mlp"),
         ({"prediction_precision": 3.0}, "latent=conditional has none"),
         ({"covarience": "full"}, "did you mean covariance?"),
     ],

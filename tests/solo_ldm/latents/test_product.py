@@ -133,8 +133,8 @@ def test_a_product_trains_as_any_latent(tmp_path):
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ({"blocks": None}, "needs method_kwargs.blocks, a list such as"),
-        ({"blocks": "plane"}, "needs method_kwargs.blocks, a list such as"),
+        ({"blocks": None}, "method_kwargs.blocks: expected a list for latent=product"),
+        ({"blocks": "plane"}, "method_kwargs.blocks: expected a list for latent=product"),
         ({"blocks": [{"latent": "plane"}]}, r"missing key method_kwargs\.blocks\.0\.dim"),
         ({"blocks": [PLANE, {"dim": 3}]}, r"missing key method_kwargs\.blocks\.1\.latent"),
         ({"blocks": ["plane"]}, r"missing key method_kwargs\.blocks\.0"),
@@ -143,9 +143,9 @@ def test_a_product_trains_as_any_latent(tmp_path):
             r"unknown key method_kwargs\.blocks\.0\.predictor",
         ),
         ({"blocks": [{**PLANE, "entrop": "kernel"}]}, "did you mean entropy"),
-        ({"blocks": [{**PLANE, "entropy": "none"}]}, r"blocks\.0: .*nothing against collapse"),
-        ({"blocks": [CONDITIONAL]}, r"blocks\.0: .*density given a prediction"),
-        ({"proj_output_dim": 9}, "add up to 7"),
+        ({"blocks": [{**PLANE, "entropy": "none"}]}, r"blocks\.0\.entropy: .*against collapse"),
+        ({"blocks": [CONDITIONAL]}, r"blocks\.0\.predictor: .*density given a prediction"),
+        ({"proj_output_dim": 9}, "expected 7, the sum"),
     ],
 )
 def test_blocks_that_cannot_be_are_one_line(others, message):

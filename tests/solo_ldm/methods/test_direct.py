@@ -113,9 +113,9 @@ def test_the_method_predicts_with_the_correlations_of_what_it_gathered(tmp_path)
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"direct_momentum": 1.0}, "direct_momentum must be at least 0 and below 1"),
-        ({"direct_ridge": -0.1}, "direct_ridge must be at least 0"),
-        ({"latent": "conditional"}, "set method_kwargs.predictor to linear or mlp"),
+        ({"direct_momentum": 1.0}, "direct_momentum: expected a number from 0 "),
+        ({"direct_ridge": -0.1}, "direct_ridge: expected a number from 0"),
+        ({"latent": "conditional"}, "method_kwargs.predictor: expected linear or mlp"),
     ],
 )
 def test_settings_out_of_range_are_one_line(tmp_path, kwargs, message):

@@ -8,8 +8,8 @@ from lightning.pytorch import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.averaging import MovingAverage
+from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.ldm.heads import perceptron
 from solo_ldm.run.trainer import without_lightnings_advice
 from tests.support.toy import plain, toy_config
@@ -136,10 +136,10 @@ def test_training_moves_the_average_once_a_step_towards_the_network(tmp_path):
         ({"entropy": "none"}, "nothing against collapse"),
         (
             {"target": "average"},
-            "method_kwargs.target must be one of same, detached, moving_average",
+            "target: expected same, detached or moving_average, got .*did you mean moving_average",
         ),
-        ({"predictor": "deep"}, "predictor must be one of none, linear, mlp"),
-        ({"latent": "torus"}, "latent must be one of plane, sphere, correlated"),
+        ({"predictor": "deep"}, "predictor: expected none, linear, mlp or direct"),
+        ({"latent": "torus"}, "latent: expected plane, sphere, correlated"),
         ({"latent": None}, "missing key method_kwargs.latent"),
     ],
 )
@@ -152,12 +152,14 @@ def test_choices_that_do_not_exist_are_one_line(tmp_path, kwargs, message):
 def test_solo_learns_place_of_the_moving_average_is_refused_rather_than_ignored(tmp_path):
     cfg = config(tmp_path, "byol")
     cfg.momentum = {"base_tau": 0.9}
-    with pytest.raises(ValueError, match=r"takes method_kwargs.target=moving_average"):
+    with pytest.raises(ValueError, match=r"set method_kwargs\.target=moving_average"):
         LDM(cfg)
 
 
 def test_a_method_of_one_latent_model_refuses_another(tmp_path):
     from solo_ldm.methods.ldm.body import GaussProb
 
-    with pytest.raises(ValueError, match="this method's is plane: set method=ldm"):
+    with pytest.raises(
+        ValueError, match="expected plane for this method, got sphere; set method=ldm"
+    ):
         GaussProb(config(tmp_path, "gaussprob", latent="sphere"))

@@ -116,9 +116,12 @@ def test_it_is_the_last_layer_of_the_projector_in_place_of_batch_norm(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Whitening(DIM)(torch.randn(DIM, DIM)), "needs more samples than that, got"),
-        (lambda: Whitening(DIM, ridge=0.0), "ridge must be above 0"),
-        (lambda: Whitening(DIM, momentum=0.0), "momentum must lie above 0"),
+        (
+            lambda: Whitening(DIM)(torch.randn(DIM, DIM)),
+            "expected more than 6 samples to whiten as many dimensions, got",
+        ),
+        (lambda: Whitening(DIM, ridge=0.0), "ridge: expected a number above 0"),
+        (lambda: Whitening(DIM, momentum=0.0), "momentum: expected a number above 0"),
     ],
 )
 def test_wrong_use_is_one_clear_line(make, message):
@@ -130,7 +133,7 @@ def test_wrong_use_is_one_clear_line(make, message):
 def test_a_batch_too_small_to_whiten_is_refused_before_training(tmp_path):
     cfg = method_config(tmp_path, "ldm", latent="plane", proj_output_whitening=True)
     cfg.optimizer.batch_size = cfg.method_kwargs.proj_output_dim
-    with pytest.raises(ValueError, match="too small to whiten 16 dimensions"):
+    with pytest.raises(ValueError, match="expected more than 16, to whiten as many dimensions"):
         find_method("ldm")(cfg)
 
 

@@ -177,23 +177,26 @@ def test_two_masked_processes_give_the_loss_and_gradients_of_one(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["method_kwargs.latent=whitened"], "one of plane, sphere, conditional"),
-        (["method_kwargs.over=joint"], "needs two views"),
+        (["method_kwargs.latent=whitened"], "expected plane, sphere or conditional"),
+        (["method_kwargs.over=joint"], "which has one view"),
         (["method_kwargs.target=same"], "nothing against collapse"),
-        (["method_kwargs.predictor=mlp"], "a transformer as its predictor"),
+        (["method_kwargs.predictor=mlp"], "its predictor is a transformer"),
         (["method_kwargs.proj_output_dim=32"], "has no projector"),
         (["+method_kwargs.num_target=3"], "did you mean num_targets"),
         (["method_kwargs.num_targets=0"], "a whole number from 1"),
-        (["method_kwargs.target_scale=[0.3,0.2]"], r"\[least, greatest\]"),
-        (["method_kwargs.target_scale=0.2"], r"\[least, greatest\]"),
-        (["method_kwargs.context_scale=[0.5,1.5]"], "at most 1"),
+        (["method_kwargs.target_scale=[0.3,0.2]"], r"\[smallest, largest\]"),
+        (["method_kwargs.target_scale=0.2"], "a list of numbers"),
+        (["method_kwargs.context_scale=[0.5,1.5]"], "a list of numbers"),
         (["method_kwargs.target_scale=[0.01,0.012]"], "no block of 8 × 8 patches"),
         (["method_kwargs.num_targets=6"], "lower it, num_targets or target_scale"),
-        (["method_kwargs.positions=rotary"], "one of sincos, learned"),
+        (["method_kwargs.positions=rotary"], "expected sincos or learned"),
         (["method_kwargs.normalise_patches=3"], "true or false"),
         (["method_kwargs.pred_num_heads=3"], "no multiple of"),
         (["method_kwargs.pred_embed_dim=6"], "a multiple of 4"),
-        (["method_kwargs.entropy=sliced", "optimizer.batch_size=1"], "too small for this entropy"),
+        (
+            ["method_kwargs.entropy=sliced", "optimizer.batch_size=1"],
+            "expected at least 2 for entropy=sliced",
+        ),
         (["backbone.name=resnet18"], "resnet18: .* plain vision transformers"),
         (["backbone.name=swin_tiny"], "swin_tiny: .* plain vision transformers"),
         (["backbone.name=vit_none"], "no timm model"),
@@ -223,7 +226,7 @@ def test_other_networks_than_vision_transformers_are_refused_in_one_line(name):
 
 @pytest.mark.parametrize("crops", [(2, 0), (1, 4)])
 def test_more_than_one_view_is_refused_in_one_line(crops):
-    with pytest.raises(ValueError, match="takes one view"):
+    with pytest.raises(ValueError, match="expected one view"):
         build(num_large_crops=crops[0], num_small_crops=crops[1])
 
 
