@@ -33,7 +33,9 @@ from rich.table import Table
 from sklearn.datasets import load_sample_images
 
 from solo_ldm import __version__
+from solo_ldm.data.backends.base import Backend, TrainViews
 from solo_ldm.data.backends.choice import dali_installed
+from solo_ldm.data.backends.torchvision import TorchvisionBackend
 from solo_ldm.data.config import DataConfig, ViewSpec, parse_augmentations
 from solo_ldm.data.datasets.registry import load_source
 from solo_ldm.data.sampler import EpochSampler
@@ -130,14 +132,12 @@ def our_paths(
     source: ImageSource, views: tuple[ViewSpec, ...], args: argparse.Namespace
 ) -> dict[str, Callable[[], Iterator[int]]]:
     """Return our loaders by name, each a function that yields the size of every batch."""
-    from solo_ldm.data.backends import torchvision
-
     in_memory = decoded(source)
     paths: dict[str, Callable[[], Iterator[int]]] = {}
 
-    def add(name: str, make: Callable[..., Any], images: ImageSource, **arguments: Any) -> None:
+    def add(name: str, backend: Backend, images: ImageSource) -> None:
         sampler = EpochSampler(len(images), args.batch, seed=0)
-        loader = make(images, views, sampler, args.workers, **arguments)
+        loader = backend.train_loader(TrainViews(images, views, seed=0), sampler, args.workers)
 
         def epoch() -> Iterator[int]:
             for indexes, _, _ in loader:
@@ -145,18 +145,18 @@ def our_paths(
 
         paths[name] = epoch
 
-    add("torchvision, files", torchvision.train_loader, source)
+    add("torchvision, files", TorchvisionBackend(), source)
     if in_memory is not None:
-        add("torchvision, arrays", torchvision.train_loader, in_memory)
+        add("torchvision, arrays", TorchvisionBackend(), in_memory)
     if not dali_installed():
         return paths
-    from solo_ldm.data.backends.dali import loader as dali
+    from solo_ldm.data.backends.dali.loader import DaliBackend
 
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-        where = {"device": torch.device(device)}
-        add(f"DALI on {device}, files", dali.train_loader, source, **where)
+        backend = DaliBackend(torch.device(device))
+        add(f"DALI on {device}, files", backend, source)
         if in_memory is not None:
-            add(f"DALI on {device}, arrays", dali.train_loader, in_memory, **where)
+            add(f"DALI on {device}, arrays", backend, in_memory)
     return paths
 
 

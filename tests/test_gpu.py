@@ -17,6 +17,7 @@ from predictive.filtering import Full, Gaussian, kalman_filter, kalman_smoother,
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data.augment.draws import draw_view
 from solo_ldm.data.augment.photometric import Normalise, render
+from solo_ldm.data.backends.base import TrainViews
 from solo_ldm.data.backends.choice import dali_installed
 from solo_ldm.data.config import DataConfig, parse_augmentations
 from solo_ldm.data.datasets.registry import load_source
@@ -95,14 +96,14 @@ def write_patches(folder: Path, count: int, side: int) -> Path:
 
 
 def batches(folder: Path, view: dict, device: str, batch_size: int = 64, threads: int = 4):
-    from solo_ldm.data.backends.dali.loader import train_loader
+    from solo_ldm.data.backends.dali.loader import DaliBackend
 
     config = DataConfig(dataset="custom", train_path=str(folder), val_fraction=0.0)
     source = load_source(config, "train")
     assert source is not None
     sampler = EpochSampler(len(source), batch_size, seed=0)
-    views = parse_augmentations([view])
-    return train_loader(source, views, sampler, threads, device=torch.device(device))
+    views = TrainViews(source, parse_augmentations([view]), seed=0)
+    return DaliBackend(torch.device(device)).train_loader(views, sampler, threads)
 
 
 def test_colours_on_the_gpu_are_those_on_the_cpu():

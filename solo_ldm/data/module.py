@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 
 from solo_ldm.data.augment.pairs import Partners
-from solo_ldm.data.backends.choice import Backend, choose_backend
+from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews
+from solo_ldm.data.backends.choice import choose_backend
 from solo_ldm.data.config import (
     DataConfig,
     check_data_config,
@@ -199,16 +200,9 @@ class ImageDataModule(L.LightningDataModule):
         world_size, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
         sampler = self._sampler(world_size, rank)
         sampler.set_epoch(self.first_epoch)
-        backend = self._backend
-        return backend.loaders.train_loader(
-            self._train,
-            self.views,
-            sampler,
-            self.data.num_workers,
-            unreadable=self._unreadable_of(self._train),
-            partners=self._partners(),
-            **backend.arguments,
-        )
+        unreadable, partners = self._unreadable_of(self._train), self._partners()
+        views = TrainViews(self._train, self.views, self.seed, unreadable, partners)
+        return self._backend.train_loader(views, sampler, self.data.num_workers)
 
     def check_batches(self, num_processes: int) -> None:
         """Check that batches can be made, before anything is.
@@ -270,16 +264,7 @@ class ImageDataModule(L.LightningDataModule):
     def _plain_loader(
         self, source: ImageSource, indexes: npt.NDArray[np.int64], persistent: bool
     ) -> Any:
-        backend = self._backend
-        return backend.loaders.evaluation_loader(
-            source,
-            indexes,
-            self.image_size,
-            self.mean,
-            self.std,
-            self.batch_size,
-            self.data.num_workers,
-            persistent,
-            unreadable=self._unreadable_of(source),
-            **backend.arguments,
+        how = (self.image_size, self.mean, self.std, self._unreadable_of(source))
+        return self._backend.evaluation_loader(
+            PlainImages(source, indexes, *how), self.batch_size, self.data.num_workers, persistent
         )

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from solo_ldm.data.backends.base import PlainImages
 from solo_ldm.data.backends.torchvision import EvaluationImages
 from solo_ldm.data.config import DataConfig, parse_augmentations
 from solo_ldm.data.module import ImageDataModule, Split
@@ -121,7 +122,8 @@ def plain_images(
         indexes: (B,) of the images in it.
         unreadable: where images that cannot be read, and are left out, are noted.
     """
-    images = EvaluationImages(source, indexes, data.image_size, data.mean, data.std, unreadable)
+    how = (data.image_size, data.mean, data.std, unreadable or Unreadable(source))
+    images = EvaluationImages(PlainImages(source, indexes, *how))
     return images.__getitems__(list(range(len(indexes))))[0]
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_ldm.commands.shared.inputs import plain_images, spread
+from solo_ldm.data.backends.base import TrainViews
 from solo_ldm.data.backends.torchvision import MultiViewImages
 from solo_ldm.data.choice import choose_data
 from solo_ldm.data.config import ViewSpec
@@ -102,7 +103,7 @@ def drawn_views(
         draw: in place of the epoch. The random numbers of a draw are those of every strength.
         cfg: the completed configuration, with the seed.
     """
-    views = MultiViewImages(images.source, specs, cfg.seed)
+    views = MultiViewImages(TrainViews(images.source, specs, cfg.seed))
     keys = [(draw, index) for index in rows.tolist()]
     return [_finish(run, images, view) for view in views.__getitems__(keys)[1]]
 

@@ -1,7 +1,6 @@
-"""The torchvision backend: images decoded and cropped by Pillow, in worker processes.
+"""The torchvision backend: images decoded and cropped by Pillow, in worker processes."""
 
-Every sample's augmentation is a function of (seed, epoch, index) alone.
-"""
+from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
@@ -10,67 +9,44 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torchvision
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from solo_ldm.data.augment.draws import draw_view
-from solo_ldm.data.augment.pairs import Partners, of_partner
+from solo_ldm.data.augment.pairs import of_partner
 from solo_ldm.data.augment.photometric import Normalise, render
 from solo_ldm.data.augment.transforms import crop_view, evaluation_view
+from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews
 from solo_ldm.data.backends.choice import usable_cpus
-from solo_ldm.data.config import ViewSpec
 from solo_ldm.data.sampler import EpochSampler, SampleKey
-from solo_ldm.data.sources.images import ImageSource, UnreadableImageError
-from solo_ldm.data.sources.unreadable import Unreadable
+from solo_ldm.data.sources.images import UnreadableImageError
 
 # Decoded images held at a time; the rest of a batch waits in its files.
 _DECODED = 64
 
 
 class MultiViewImages(Dataset[Any]):
-    """Augmented views of the images of a source.
+    """Augmented views of images, by (epoch, index).
 
     Args:
-        source: of the images.
-        views: how each view is drawn.
-        seed: of the run; with the epoch and the index it decides every augmentation.
-        unreadable: where images that cannot be read are noted; the next one stands in for each.
-        partners: which image every other view is of; None for the same.
+        views: what is drawn.
     """
 
-    def __init__(
-        self,
-        source: ImageSource,
-        views: Sequence[ViewSpec],
-        seed: int,
-        unreadable: Unreadable | None = None,
-        partners: Partners | None = None,
-    ) -> None:
-        self._source = source
-        self._seed = seed
-        self._views = [view for view in views for _ in range(view.num_crops)]
-        self._normalise = [
-            Normalise(view.mean or source.mean, view.std or source.std) for view in self._views
-        ]
-        self._unreadable = unreadable or Unreadable(source)
-        self._partners = partners if len(self._views) > 1 else None
+    def __init__(self, views: TrainViews) -> None:
+        self._drawn = views
 
     def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, key: SampleKey | int) -> tuple[int, list[Tensor], int]:
-        """Return (index, one (3, H, W) tensor a view, label) of one sample."""
-        indexes, views, targets = self.__getitems__([key])
-        return int(indexes[0]), [view[0] for view in views], int(targets[0])
+        return len(self._drawn.source)
 
     def __getitems__(self, keys: Sequence[SampleKey | int]) -> list[Any]:
         """Return the batch [indexes, views, targets] of (epoch, index) keys.
 
-        A bare index stands for epoch 0: Lightning's `overfit_batches` replaces the sampler.
+        A bare index is of epoch 0: Lightning's `overfit_batches` replaces the sampler.
         """
         pairs = [(0, key) if isinstance(key, int) else key for key in keys]
-        sizes = [view.crop_size for view in self._views]
+        sizes = [spec.crop_size for spec in self._drawn.specs]
         pixels = [np.empty((len(keys), size, size, 3), np.uint8) for size in sizes]
         views = [torch.empty((len(keys), 3, size, size)) for size in sizes]
         indexes = np.empty(len(keys), np.int64)
@@ -80,12 +56,13 @@ class MultiViewImages(Dataset[Any]):
             indexes[rows] = [index for index, _ in loaded]
             images = [image for _, image in loaded]
             others = images
-            if self._partners is not None:
+            if self._drawn.partners is not None:
                 # Keys of one batch are of one epoch.
-                drawn = self._partners(pairs[0][0], indexes[rows])
-                others = [self._load(index)[1] for index in drawn.tolist()]
+                partners = self._drawn.partners(pairs[0][0], indexes[rows])
+                others = [self._load(index)[1] for index in partners.tolist()]
             self._draw(pairs[rows], (images, others), rows, pixels, views)
-        return [torch.from_numpy(indexes), views, torch.from_numpy(self._source.labels[indexes])]
+        targets = torch.from_numpy(self._drawn.source.labels[indexes])
+        return [torch.from_numpy(indexes), views, targets]
 
     def _draw(
         self,
@@ -95,131 +72,78 @@ class MultiViewImages(Dataset[Any]):
         pixels: Sequence[npt.NDArray[np.uint8]],
         views: Sequence[Tensor],
     ) -> None:
-        """Draw every view of some images of a batch, and of those they are shown with."""
+        """Draw every view of some images of a batch, and of their partners."""
         samples = [index for _, index in pairs]
-        for number, view in enumerate(self._views):
+        for number, spec in enumerate(self._drawn.specs):
             shown = images[of_partner(number)]
             widths, heights = zip(*(image.size for image in shown), strict=True)
-            drawn = draw_view(view, number, self._seed, pairs[0][0], samples, widths, heights)
+            drawn = draw_view(spec, number, self._drawn.seed, pairs[0][0], samples, widths, heights)
             for row, image in enumerate(shown):
-                crop = crop_view(image, drawn, row, view.crop_size, view.rrc.enabled)
+                crop = crop_view(image, drawn, row, spec.crop_size, spec.rrc.enabled)
                 pixels[number][rows.start + row] = np.asarray(crop)
             part = torch.from_numpy(pixels[number][rows])
-            views[number][rows] = render(part, drawn, self._normalise[number])
+            views[number][rows] = render(part, drawn, self._drawn.normalise[number])
 
     def _load(self, index: int) -> tuple[int, Image.Image]:
         """Load an image, or the next one that can be read."""
         while True:
             try:
-                return index, self._source.load(index)
+                return index, self._drawn.source.load(index)
             except UnreadableImageError:
-                self._unreadable.mark(index)
-                index = self._unreadable.stand_in(index)
+                self._drawn.unreadable.mark(index)
+                index = self._drawn.unreadable.stand_in(index)
 
 
 class EvaluationImages(Dataset[Any]):
-    """Images of a source without augmentation; those that cannot be read are left out.
+    """Images without augmentation, by their position in a list; unreadable ones are left out.
 
     Args:
-        source: of the images.
-        indexes: of the images used, in order.
-        crop_size: in pixels.
-        mean: of the channels.
-        std: of the channels.
-        unreadable: where images that cannot be read are noted.
+        images: which, and how large.
     """
 
-    def __init__(
-        self,
-        source: ImageSource,
-        indexes: npt.NDArray[np.int64],
-        crop_size: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        unreadable: Unreadable | None = None,
-    ) -> None:
-        self._source = source
-        self._indexes = indexes
-        self._crop_size = crop_size
-        self._normalise = Normalise(mean, std)
-        self._unreadable = unreadable or Unreadable(source)
+    def __init__(self, images: PlainImages) -> None:
+        self._images = images
+        self._normalise = Normalise(images.mean, images.std)
 
     def __len__(self) -> int:
-        return len(self._indexes)
-
-    def __getitem__(self, position: int) -> tuple[Tensor, int]:
-        """Return (image (3, H, W), label) of one sample."""
-        images, targets = self.__getitems__([position])
-        return images[0], int(targets[0])
+        return len(self._images.indexes)
 
     def __getitems__(self, positions: Sequence[int]) -> list[Tensor]:
         """Return the batch [images, targets]."""
-        size = self._crop_size
+        source, size = self._images.source, self._images.crop_size
         pixels, labels = [], []
-        for index in self._indexes[np.asarray(positions)].tolist():
+        for index in self._images.indexes[np.asarray(positions)].tolist():
             try:
-                image = self._source.load(index)
+                image = source.load(index)
             except UnreadableImageError:
-                self._unreadable.mark(index)
+                self._images.unreadable.mark(index)
                 continue
             pixels.append(np.asarray(evaluation_view(image, size)))
-            labels.append(self._source.labels[index])
+            labels.append(source.labels[index])
         batch = np.stack(pixels) if pixels else np.empty((0, size, size, 3), np.uint8)
         images = torch.from_numpy(batch).permute(0, 3, 1, 2)
         images = images.to(torch.float32, memory_format=torch.contiguous_format)
         return [self._normalise(images), torch.tensor(labels, dtype=torch.int64)]
 
 
-def train_loader(
-    source: ImageSource,
-    views: Sequence[ViewSpec],
-    sampler: EpochSampler,
-    num_workers: int,
-    unreadable: Unreadable | None = None,
-    partners: Partners | None = None,
-) -> DataLoader[Any]:
-    """Return the loader of batches [indexes (B,), one (B, 3, H, W) tensor a view, targets (B,)].
+class TorchvisionBackend(Backend):
+    """Loaders whose worker processes decode with Pillow, on the CPU."""
 
-    Args:
-        source: of the images.
-        views: how each view is drawn.
-        sampler: decides which images make each batch; its seed is the augmentations' too.
-        num_workers: processes.
-        unreadable: where images that cannot be read are noted.
-        partners: which image every other view is of; None for the same.
-    """
-    dataset = MultiViewImages(source, views, sampler.seed, unreadable, partners)
-    return _loader(
-        dataset, sampler.batch_size, num_workers, persistent=True, sampler=sampler, drop_last=True
-    )
+    library = "torchvision"
 
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"), torchvision.__version__)
 
-def evaluation_loader(
-    source: ImageSource,
-    indexes: npt.NDArray[np.int64],
-    crop_size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    batch_size: int,
-    num_workers: int,
-    persistent: bool = False,
-    unreadable: Unreadable | None = None,
-) -> DataLoader[Any]:
-    """Return the loader of batches [images (B, 3, H, W), targets (B,)] in the order of `indexes`.
+    def train_loader(self, views: TrainViews, sampler: EpochSampler, num_workers: int) -> Any:
+        """Return the loader of augmented batches; see `Backend`."""
+        how = {"sampler": sampler, "drop_last": True}
+        return _loader(MultiViewImages(views), sampler.batch_size, num_workers, True, **how)
 
-    Args:
-        source: of the images.
-        indexes: of the images used.
-        crop_size: in pixels.
-        mean: of the channels.
-        std: of the channels.
-        batch_size: the last batch may be smaller.
-        num_workers: processes.
-        persistent: keep the processes between passes.
-        unreadable: where images that cannot be read are noted; they are left out.
-    """
-    dataset = EvaluationImages(source, indexes, crop_size, mean, std, unreadable)
-    return _loader(dataset, batch_size, num_workers, persistent)
+    def evaluation_loader(
+        self, images: PlainImages, batch_size: int, num_workers: int, persistent: bool = False
+    ) -> Any:
+        """Return the loader of plain batches; see `Backend`."""
+        return _loader(EvaluationImages(images), batch_size, num_workers, persistent)
 
 
 def _loader(

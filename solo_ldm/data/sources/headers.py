@@ -71,8 +71,10 @@ def probe(path: str | Path) -> Header:
             else:
                 whole, plain = True, False
             if whole:
-                return Header(*image.size, Kind.PLAIN if plain else Kind.UNUSUAL)
-        return Header(*read_image(path).size, Kind.UNUSUAL)
+                width, height = image.size
+                return Header(width, height, Kind.PLAIN if plain else Kind.UNUSUAL)
+        width, height = read_image(path).size
+        return Header(width, height, Kind.UNUSUAL)
     except (*BROKEN_FILE, UnreadableImageError):
         return _UNREADABLE
 

@@ -10,8 +10,10 @@ from sklearn.datasets import load_sample_images
 
 from solo_ldm.data import DataConfig, UnreadableImageError
 from solo_ldm.data.backends import choice as backends_module
+from solo_ldm.data.backends.base import TrainViews
 from solo_ldm.data.backends.choice import choose_backend, dali_installed
 from solo_ldm.data.module import ImageDataModule
+from solo_ldm.data.sampler import EpochSampler
 
 needs_dali = pytest.mark.skipif(not dali_installed(), reason="DALI is not installed (Linux only)")
 BACKENDS = ["torchvision", pytest.param("dali", marks=needs_dali)]
@@ -137,12 +139,14 @@ def test_both_backends_give_the_same_evaluation_images(photographs, size):
 @needs_dali
 def test_augmented_images_have_one_distribution_whatever_the_backend(photographs):
     # Other seeds, so other draws: the distributions are compared, not the images.
+    folder = {"train_path": str(photographs), "val_fraction": 0}
+
     def statistics(form, seeds):
         views = [
             view
             for seed in seeds
             for _, (view, *_), _ in epoch_of(
-                module(form, VIEWS[:1], seed=seed, train_path=str(photographs), val_fraction=0)
+                module(form, VIEWS[:1], seed=seed, num_workers=0, **folder)
             )
         ]
         images = torch.cat(views)
@@ -204,17 +208,18 @@ def test_an_epoch_left_before_an_unreadable_image_ends_quietly(tmp_path, photogr
 
 @needs_dali
 def test_two_dali_processes_see_disjoint_shards_that_cover_the_set(photographs):
-    from solo_ldm.data.backends.dali.loader import train_loader
-    from solo_ldm.data.sampler import EpochSampler
+    from solo_ldm.data.backends.dali.loader import DaliBackend
+
+    def epoch(*sampler, **ranks):
+        views = TrainViews(source, data.views, seed=0)
+        backend = DaliBackend(torch.device("cpu"))
+        return list(backend.train_loader(views, EpochSampler(*sampler, seed=0, **ranks), 1))
 
     data = module("dali", batch_size=8, train_path=str(photographs), val_fraction=0)
     source = data.source("train")
     assert source is not None
-    one = list(train_loader(source, data.views, EpochSampler(40, 8, 0), 1))
-    two = [
-        list(train_loader(source, data.views, EpochSampler(40, 4, 0, num_replicas=2, rank=rank), 1))
-        for rank in (0, 1)
-    ]
+    one = epoch(40, 8)
+    two = [epoch(40, 4, num_replicas=2, rank=rank) for rank in (0, 1)]
     assert len(two[0]) == len(two[1]) == len(one) == 5
     seen = torch.cat([indexes for rank in two for indexes, _, _ in rank])
     assert sorted(seen.tolist()) == list(range(40))

@@ -12,6 +12,7 @@ from PIL import Image
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data.augment.draws import draw_view
 from solo_ldm.data.augment.pairs import Partners
+from solo_ldm.data.backends.base import TrainViews
 from solo_ldm.data.backends.choice import dali_installed
 from solo_ldm.data.backends.torchvision import MultiViewImages
 from solo_ldm.data.config import DataConfig, ViewSpec, check_data_config
@@ -89,16 +90,18 @@ def test_the_order_of_classes_among_the_images_does_not_change_the_share():
     np.testing.assert_array_equal(mixed[drawn], mixed)
 
 
+def batch(source, views, keys, partners=None):
+    return MultiViewImages(TrainViews(source, views, 5, None, partners)).__getitems__(keys)
+
+
 def test_the_second_view_is_of_the_partner_drawn_as_its_own_image_would_be():
     source, partners = numbered(), Partners(LABELS, 0.8, 5, "numbers")
     keys = [(2, index) for index in range(0, len(LABELS), 3)]
-    indexes, views, targets = MultiViewImages(source, PLAIN, 5, partners=partners).__getitems__(
-        keys
-    )
+    indexes, views, targets = batch(source, PLAIN, keys, partners)
     np.testing.assert_array_equal(numbers(views[0]), indexes)
     np.testing.assert_array_equal(numbers(views[1]), partners(2, indexes))
     np.testing.assert_array_equal(targets, LABELS[indexes])
-    alone = MultiViewImages(source, PLAIN, 5).__getitems__(keys)
+    alone = batch(source, PLAIN, keys)
     torch.testing.assert_close(alone[1][0], views[0])
     np.testing.assert_array_equal(numbers(alone[1][1]), indexes)
 
@@ -106,11 +109,11 @@ def test_the_second_view_is_of_the_partner_drawn_as_its_own_image_would_be():
 def test_every_other_view_is_of_the_partner_and_a_single_view_needs_none():
     source, partners = numbered(), Partners(LABELS, 1.0, 5, "numbers")
     many = (ViewSpec(crop_size=8, num_crops=2), ViewSpec(crop_size=4, num_crops=2))
-    indexes, views, _ = MultiViewImages(source, many, 5, partners=partners).__getitems__([(0, 11)])
+    indexes, views, _ = batch(source, many, [(0, 11)], partners)
     shown = [int((255 * view[0, 0, 2, 2]).round()) for view in views]
     assert shown == [11, partners(0, indexes)[0], 11, partners(0, indexes)[0]]
-    single = MultiViewImages(source, (ViewSpec(crop_size=8, num_crops=1),), 5, partners=partners)
-    assert numbers(single.__getitems__([(0, 11)])[1][0]) == [11]
+    single = batch(source, (ViewSpec(crop_size=8, num_crops=1),), [(0, 11)], partners)
+    assert numbers(single[1][0]) == [11]
 
 
 @pytest.mark.parametrize("backend", FORMATS)
@@ -173,9 +176,7 @@ def test_two_processes_see_the_pairs_of_one_and_a_resumed_run_those_of_the_whole
 
     def batches(sampler: EpochSampler, epoch: int = 1) -> list:
         sampler.set_epoch(epoch)
-        loader = chosen.loaders.train_loader(
-            source, PLAIN, sampler, 0, partners=partners, **chosen.arguments
-        )
+        loader = chosen.train_loader(TrainViews(source, PLAIN, 0, None, partners), sampler, 0)
         return [(numbers(views[0]), numbers(views[1])) for _, views, _ in loader]
 
     whole = batches(EpochSampler(100, 16, 0))
