@@ -18,7 +18,7 @@ from solo_ldm.optim.optimizers import build_optimizer, with_schedule
 
 
 class PredictiveMethod(pl.LightningModule):
-    """An encoder, a predictor of its latents, their objective, and decoders that look on.
+    """An encoder, a predictor of its latents, their objective, and online probes.
 
     Each part learns at its own rate: `optimizer.lr` times `optimizer.multipliers.PART`, with the
     parts "encoder" and those of the predictor (see its `parameter_groups`).
@@ -29,7 +29,7 @@ class PredictiveMethod(pl.LightningModule):
         target_dims: features of each target of the data.
 
     Raises:
-        ValueError: in one line: a setting that a part does not take.
+        ValueError: in one line: a setting that a part refuses.
     """
 
     def __init__(self, cfg: DictConfig, input_dim: int, target_dims: dict[str, int]) -> None:
@@ -43,7 +43,7 @@ class PredictiveMethod(pl.LightningModule):
         )
         self.objective = PredictiveObjective(**cfg.objective)
         with torch.no_grad():
-            # A short pass tells which variables the predictor has, and of what size.
+            # A short pass gives the predictor's variables and their sizes.
             trial = self(torch.zeros(1, 2, input_dim))
         source_dims = {name: value.shape[2] for name, value in trial.variables().items()}
         self.decoders = OnlineDecoders(
@@ -68,6 +68,7 @@ class PredictiveMethod(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Return {"loss"} for the optimiser and detached "terms" for callbacks."""
+        self.objective.at_step(self.global_step)
         forecast = self.forecast(batch)
         terms = self.objective(forecast, batch.known)
         estimates = self.decoders(forecast.variables())
@@ -89,32 +90,32 @@ class PredictiveMethod(pl.LightningModule):
         return {"loss": terms.loss + sum(losses.values()), "terms": logged}
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the sums of the epoch before."""
+        """Reset the sums of the epoch before."""
         self._held_out = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add up what R² of the online decoders on held-out sequences needs."""
+        """Add up the sums that R² of the online probes needs."""
         estimates = self.decoders(self.forecast(batch).variables())
         for name, estimate in estimates.items():
             sums = _sums(estimate, self.decoders.target(name, batch))
             self._held_out[name] = self._held_out.get(name, torch.zeros_like(sums)) + sums
 
     def on_validation_epoch_end(self) -> None:
-        """Log R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)² of each online decoder over held-out bins."""
+        """Log R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)² of each online probe over held-out bins."""
         for name, (count, total, square, residual) in self._held_out.items():
             spread = (square - total.square() / count.clamp_min(1)).sum()
             self.log(f"val_{name}_r2", (1.0 - residual.sum() / spread).float())
 
     def configure_optimizers(self) -> Any:
-        """Build the optimiser, a group of parameters for each part, and the schedule."""
+        """Build the optimiser with a group of parameters for each part, and the schedule."""
         cfg = self.cfg.optimizer
         parts = {"encoder": list(self.encoder.parameters()), **self.predictor.parameter_groups()}
         groups: list[dict[str, Any]] = [
             {
                 "name": name,
                 "params": parameters,
-                "lr": cfg.lr * cfg.multipliers[name],
-                # Decay would pull the filter towards another model, not towards a smaller one.
+                "lr": cfg.lr * cfg.multipliers.get(name, 1.0),
+                # Decay of a filter's parameters changes its model rather than simplifies it.
                 **({"weight_decay": 0.0} if name == "filter" else {}),
             }
             for name, parameters in parts.items()

@@ -1,4 +1,4 @@
-"""Time bins that decoders are fitted to, and the R² of what is decoded.
+"""Time bins that decoders are fitted to, and the R² of predictions.
 
 Features are (M, F) and targets (M, k) over M time bins in the order of time; a bin whose target is
 not known (NaN in any dimension) is left out. Everything is returned in float64 on the CPU.
@@ -48,12 +48,12 @@ def sums_of_squares(targets: Tensor, predictions: Tensor) -> tuple[Tensor, Tenso
     y, prediction = wide(targets), wide(predictions)
     if y.shape != prediction.shape or y.ndim != 2:
         raise ValueError(
-            f"targets and predictions must have the same shape (bins, dimensions), got "
-            f"{tuple(y.shape)} and {tuple(prediction.shape)}"
+            "targets: expected the shape (bins, dimensions) of the predictions "
+            f"{tuple(prediction.shape)}, got {tuple(y.shape)}"
         )
     known = ~y.isnan().any(dim=1)
     if not known.any():
-        raise ValueError(f"no bin with a known target among {len(y)}: give bins to score on")
+        raise ValueError(f"targets: expected a known one in some bin, got none in {len(y)}")
     y, prediction = y[known], prediction[known]
     return (y - prediction).square().sum(dim=0), (y - y.mean(dim=0)).square().sum(dim=0)
 
@@ -66,7 +66,7 @@ def wide(x: Tensor) -> Tensor:
 def known_bins(
     features: Tensor, targets: Tensor, groups: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return what there is to fit: the bins whose target is known.
+    """Return the bins whose target is known.
 
     Args:
         features: (M, F), finite.
@@ -82,27 +82,27 @@ def known_bins(
     x, y = wide(features), wide(targets)
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or 0 in (x.shape[1], y.shape[1]):
         raise ValueError(
-            f"features and targets must be (bins, features) and (bins, dimensions) over the same "
+            "features and targets: expected (bins, features) and (bins, dimensions) over the same "
             f"bins, got {tuple(x.shape)} and {tuple(y.shape)}"
         )
     if groups is not None and groups.shape != (len(x),):
-        raise ValueError(f"groups must be one number a bin ({len(x)}), got {tuple(groups.shape)}")
+        raise ValueError(f"groups: expected shape ({len(x)},), got {tuple(groups.shape)}")
     if not x.isfinite().all():
         raise ValueError(
-            "features must be finite, got NaN or infinity: leave out padded bins, and check that "
-            "the training did not diverge"
+            "features: expected finite ones, got NaN or infinity; leave out padded bins, and check "
+            "that the training did not diverge"
         )
     known = ~y.isnan().any(dim=1)
     if int(known.sum()) < _FEWEST_BINS:
         raise ValueError(
-            f"fitting a decoder needs at least {_FEWEST_BINS} bins with a known target, got "
-            f"{int(known.sum())} of {len(y)}"
+            f"targets: expected at least {_FEWEST_BINS} bins with a known target to fit a decoder, "
+            f"got {int(known.sum())} of {len(y)}"
         )
     return x[known], y[known], None if groups is None else groups.cpu()[known]
 
 
 def standards(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and scale of features (M, F), (F,) each: none is blown up that hardly varies.
+    """Return mean and scale of features (M, F), (F,) each.
 
     The scale is the standard deviation, at least a thousandth of the largest; 1 if all are zero.
     """
@@ -112,7 +112,7 @@ def standards(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def chunk_edges(num_bins: int, num_chunks: int, groups: Tensor | None) -> list[int]:
-    """Cut bins into contiguous chunks, between sequences if there are enough of them.
+    """Cut bins into contiguous chunks, where possible at borders of sequences.
 
     Args:
         num_bins: M, in the order of time.

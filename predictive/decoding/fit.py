@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from predictive.decoding.bins import chunk_edges, known_bins, standards, wide
+from solo_ldm.config.arguments import Count, NonNegative, checked
 
 # Penalties tried, in units of the variance of a standardised feature.
 _PENALTIES = torch.logspace(-6, 2, 17, dtype=torch.float64)
 _NUM_CHUNKS = 5
-# Standard deviations of a feature that a decoder sees at most.
+# Standardised features are clipped at this.
 _LARGEST = 10.0
 
 
@@ -24,8 +25,8 @@ _LARGEST = 10.0
 class LinearDecoder:
     """An affine map: ŷ = ((x − mean) / scale) W + offset.
 
-    Standardised features are limited to ±10: a unit that was all but silent in the bins fitted on
-    would otherwise, with its first spike, outweigh everything.
+    Standardised features are clipped to ±10, so that a unit that was almost silent in the fitted
+    bins does not dominate with its first spike.
 
     Args:
         mean: mean of the features, (F,).
@@ -51,9 +52,8 @@ class LinearDecoder:
 class MLPDecoder:
     """A perceptron with rectified hidden layers on standardised features and targets.
 
-    It does not extrapolate: standardised features are limited to the range they had in the bins
-    fitted on, and to ±10: a unit silent there would otherwise arrive, with its first spike, at
-    weights that were never fitted.
+    It does not extrapolate: standardised features are clipped to their range in the fitted bins and
+    to ±10, so that the first spike of a unit silent there meets no weights that were never fitted.
 
     Args:
         mean: mean of the features, (F,).
@@ -63,7 +63,7 @@ class MLPDecoder:
         layers: weight (out, in) and bias (out,) of each layer, float32.
         target_mean: (k,).
         target_scale: (k,).
-        num_epochs: passes over the data behind the weights that were kept.
+        num_epochs: epochs of training of the weights that were kept.
     """
 
     mean: Tensor
@@ -95,8 +95,8 @@ def fit_linear(
 
     W = argmin (1/M) Σ_t ‖y_t − x_t W − offset‖² + λ ‖W‖²,
 
-    which is scikit-learn's `Ridge(alpha=λ M)` while no feature is beyond ±10 standard deviations,
-    where features are cut. With Cov(x) = U diag(e) Uᵀ it is
+    which is scikit-learn's `Ridge(alpha=λ M)` while no feature exceeds ±10 standard deviations,
+    where features are clipped. With Cov(x) = U diag(e) Uᵀ it is
     W = U diag(1 / (e + λ)) Uᵀ Cov(x, y), so that one eigendecomposition serves all λ and all
     shifts of a null.
 
@@ -105,8 +105,8 @@ def fit_linear(
         targets: y, (M, k); bins with NaN are left out.
         penalty: λ ≥ 0; None takes the one of 10⁻⁶, 10⁻⁵·⁵ … 10² with the least squared error when
             each of five contiguous chunks of the bins is predicted from the other four.
-        groups: number of the sequence each bin belongs to, (M,); given, the borders of chunks are
-            those of sequences where that leaves at least two chunks.
+        groups: number of the sequence each bin belongs to, (M,): chunks then end at borders of
+            sequences where that leaves at least two chunks.
 
     Raises:
         ValueError: fewer than 20 bins with a target, shapes that do not fit, NaN in features, a
@@ -120,8 +120,9 @@ def fit_linear(
     return fit_ridges(x, y[:, None], penalty, groups)[0]
 
 
+@checked
 def fit_ridges(
-    features: Tensor, targets: Tensor, penalty: float | None, groups: Tensor | None
+    features: Tensor, targets: Tensor, penalty: NonNegative | None, groups: Tensor | None
 ) -> list[LinearDecoder]:
     """Fit the same features to several versions of the targets at once; see `fit_linear`.
 
@@ -137,14 +138,12 @@ def fit_ridges(
     Raises:
         ValueError: a negative penalty.
     """
-    if penalty is not None and not penalty >= 0.0:
-        raise ValueError(f"penalty must be at least 0 or None, got {penalty}")
     num_bins, num_sets, num_dims = targets.shape
     mean, scale = standards(features)
     x = ((features - mean) / scale).clamp(-_LARGEST, _LARGEST)
     target_mean = targets.mean(dim=0).flatten()
     y = targets.flatten(1) - target_mean
-    # Sums over chunks of products with (1, x) are all that any of the fits needs.
+    # All fits need only the sums over chunks of products with (1, x).
     x = torch.cat([torch.ones_like(x[:, :1]), x], dim=1)
     parts = [slice(*edges) for edges in pairwise(chunk_edges(num_bins, _NUM_CHUNKS, groups))]
     grams = torch.stack([x[part].mT @ x[part] for part in parts])
@@ -174,7 +173,7 @@ def fit_ridges(
 
 
 class _RidgePath:
-    """Ridge regressions at any penalty, from sums of products with (1, x)."""
+    """Ridge regressions at any penalty from sums of products with (1, x)."""
 
     def __init__(self, gram: Tensor, product: Tensor) -> None:
         num_bins = gram[0, 0]
@@ -193,22 +192,23 @@ class _RidgePath:
         return weight, self.target_mean - self.mean @ weight
 
 
+@checked
 def fit_mlp(
     features: Tensor,
     targets: Tensor,
-    hidden: Sequence[int] = (64, 64),
+    hidden: Sequence[Count] = (64, 64),
     seed: int = 0,
     *,
     groups: Tensor | None = None,
     learning_rate: float = 2e-3,
     weight_decay: float = 1.0,
-    max_epochs: int = 100,
-    patience: int = 10,
+    max_epochs: Count = 100,
+    patience: Count = 10,
 ) -> MLPDecoder:
     """Fit a perceptron to the mean squared error of standardised targets with AdamW.
 
     About a tenth of the bins, contiguous and in the middle (recordings drift towards their ends),
-    is not fitted on; the weights with the least error on it are kept. Batches are a sixteenth of
+    is a validation set; the weights with the least error on it are kept. Batches are a sixteenth of
     the bins, from 64 to 1024 of them.
 
     Args:
@@ -220,8 +220,8 @@ def fit_mlp(
         groups: as in `fit_linear`.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
-        max_epochs: most passes over the bins.
-        patience: passes without a smaller error before the end.
+        max_epochs: most epochs.
+        patience: epochs without a smaller validation error before the end.
 
     Raises:
         ValueError: as `fit_linear`; settings out of their range.
@@ -229,11 +229,6 @@ def fit_mlp(
     Source:
         AdamW: Loshchilov & Hutter, arXiv 1711.05101; initial weights: He et al., arXiv 1502.01852.
     """
-    if min((*hidden, max_epochs, patience)) < 1:
-        raise ValueError(
-            f"hidden, max_epochs and patience must be at least 1, got {tuple(hidden)}, "
-            f"{max_epochs} and {patience}"
-        )
     features, targets, groups = known_bins(features, targets, groups)
     mean, scale = standards(features)
     target_scale, target_mean = torch.std_mean(targets, dim=0, correction=0)

@@ -1,15 +1,14 @@
-"""How far recovered latents are the true ones, up to what no training can tell apart.
+"""How well recovered latents agree with the true ones, up to an affine map.
 
-A linear-Gaussian model of the latents fits as well after any invertible affine map of them, so
-true latents can be recovered up to an affine map and no better (identifiability up to an affine
-map: Mikulasch & Zenke, arXiv 2605.03517). Latents are (M, m) over M time bins; everything is
-computed in float64 on the CPU.
+A linear-Gaussian model of the latents fits equally well after any invertible affine map of them, so
+true latents are identifiable up to an affine map (Mikulasch & Zenke, arXiv 2605.03517). Latents are
+(M, m) over M time bins; everything is computed in float64 on the CPU.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -105,8 +104,8 @@ def procrustes_r2(
     x, y, centre, target_centre = _parts(fit_recovered, fit_true, score_recovered, score_true)
     if x.shape[1] != y.shape[1]:
         raise ValueError(
-            f"a rotation needs latents of the same dimension, got {x.shape[1]} recovered and "
-            f"{y.shape[1]} true: use affine_r2"
+            f"latents: expected the same dimension for a rotation, got {x.shape[1]} recovered and "
+            f"{y.shape[1]} true; use affine_r2"
         )
     left, values, right = torch.linalg.svd(x.mT @ y)
     size = x.square().sum()
@@ -119,12 +118,12 @@ def identifiability(
 ) -> Identifiability:
     """Score the affine maps in both directions, and the rotation where there can be one.
 
-    The first direction tells whether the true latents are in the recovered ones; the second
-    whether the recovered ones hold anything else. Both are 1 for latents identified up to an
-    affine map (Mikulasch & Zenke, arXiv 2605.03517). Args and Raises: see `affine_r2`.
+    The first direction measures whether the recovered latents determine the true ones, the second
+    whether they contain anything else. Both are 1 for latents identified up to an affine map
+    (Mikulasch & Zenke, arXiv 2605.03517). Args and Raises: see `affine_r2`.
     """
     forward = (fit_recovered, fit_true, score_recovered, score_true)
-    # Bins without true latents are NaN among the targets here, and must go as inputs as well.
+    # Unknown true latents are NaN, which inputs must not be.
     fit, other = (~wide(true).isnan().any(dim=1) for true in (fit_true, score_true))
     backward = (fit_true[fit], fit_recovered[fit], score_true[other], score_recovered[other])
     same = fit_recovered.shape[1] == fit_true.shape[1]
@@ -138,8 +137,7 @@ def cosine_similarity_of_gradients(
 ) -> float:
     """Return the cosine between the gradients of two scalars over the same parameters.
 
-    cos = ⟨∇a, ∇b⟩ / (‖∇a‖ ‖∇b‖): 1 where both losses want the same step, −1 where they want
-    opposite ones.
+    cos = ⟨∇a, ∇b⟩ / (‖∇a‖ ‖∇b‖): 1 for the same direction of descent, −1 for opposite ones.
 
     Args:
         first: a, a scalar with a graph; the graph is kept for further use.
@@ -157,27 +155,21 @@ def cosine_similarity_of_gradients(
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
-        raise ValueError("parameters must have at least one that requires a gradient, got none")
+        raise ValueError("parameters: expected at least one that requires a gradient, got none")
     gradients = []
     for value in (first, second):
         if value.numel() != 1:
-            raise ValueError(f"gradients are those of scalars, got a shape {tuple(value.shape)}")
+            raise ValueError(f"gradients: expected scalars, got a shape {tuple(value.shape)}")
+        parts: Sequence[Tensor | None] = [None] * len(trained)
         if value.requires_grad:
             parts = torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True)
-        else:
-            parts = [None] * len(trained)
-        gradients.append([None if part is None else wide(part) for part in parts])
-    inner = squares = other_squares = 0.0
-    for a, b in zip(*gradients, strict=True):
-        if a is not None:
-            squares += float(a.square().sum())
-        if b is not None:
-            other_squares += float(b.square().sum())
-        if a is not None and b is not None:
-            inner += float((a * b).sum())
-    if squares == 0.0 or other_squares == 0.0:
+        pairs = zip(parts, trained, strict=True)
+        flat = [wide(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs]
+        gradients.append(torch.cat(flat))
+    norms = [float(gradient.norm()) for gradient in gradients]
+    if 0.0 in norms:
         return math.nan
-    return max(-1.0, min(1.0, inner / (math.sqrt(squares) * math.sqrt(other_squares))))
+    return max(-1.0, min(1.0, float(gradients[0] @ gradients[1]) / (norms[0] * norms[1])))
 
 
 def _parts(
@@ -193,21 +185,21 @@ def _parts(
         or shapes[1][1] != shapes[3][1]
     ):
         raise ValueError(
-            "latents must be (bins, dimensions), recovered and true over the same bins, with the "
-            f"same dimensions in the part fitted on and the part scored, got {shapes}"
+            "latents: expected (bins, dimensions), recovered and true over the same bins, of the "
+            f"same dimensions in the fitted and the scored part, got {shapes}"
         )
     x, y = wide(fit_x), wide(fit_y)
     if not (x.isfinite().all() and score_x.isfinite().all()):
         raise ValueError(
-            "latents that are mapped must be finite, got NaN or infinity: leave out padded bins, "
-            "and check that the training did not diverge"
+            "latents: expected finite ones, got NaN or infinity; leave out padded bins, and check "
+            "that the training did not diverge"
         )
     known = ~y.isnan().any(dim=1)
     x, y = x[known], y[known]
     if len(x) <= x.shape[1] + 1:
         raise ValueError(
-            f"an affine map of {x.shape[1]} latents needs more than {x.shape[1] + 1} bins with "
-            f"known true latents to be fitted on, got {len(x)}"
+            f"latents: expected more than {x.shape[1] + 1} bins with known true latents to fit "
+            f"{x.shape[1]} latents, got {len(x)}"
         )
     return x - x.mean(dim=0), y - y.mean(dim=0), x.mean(dim=0), y.mean(dim=0)
 

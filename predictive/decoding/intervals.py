@@ -1,34 +1,36 @@
 """Decoded targets with an interval, from the posterior of the states that they are decoded from.
 
-The states are h ~ N(mean, L Lᵀ) and a target is y = g(h) + e, with g the decoder and e what it
-leaves, its residual. With m_t and v_t the mean and variance of g(h) in bin t,
+The states are h ~ N(mean, L Lᵀ) and a target is y = g(h) + e, with g the decoder and e its
+residual. With m_t and v_t the mean and variance of g(h) in bin t,
 
     interval = m_t + (quantiles of u) · (v_t + σ²)^½,   u = (y − m) / (v + σ²)^½ on other bins:
 
-the posterior says in which bins the decoder is less sure, bins kept for calibration say how wide
-that makes it. Quantiles of u rather than those of a Gaussian, because residuals of real recordings
-have heavy tails (a decoder that jumps to the other end of the track), and because a posterior of a
-model that is only nearly right is too narrow or too wide: both are mended by the same factor. The
-shape of the posterior itself, such as two modes behind a bent decoder, is not kept.
+the posterior gives the relative width in each bin, a calibration set the absolute one. The
+quantiles are those of u and not of a Gaussian: residuals of real recordings have heavy tails (a
+decoder that jumps to the other end of the track), and the posterior of an approximate model is too
+narrow or too wide; calibration corrects both. The shape of the posterior, such as two modes of a
+nonlinear decoder, is lost.
 
 Source:
     Split conformal prediction with a normalised score: Vovk, Gammerman & Shafer, "Algorithmic
     Learning in a Random World" (2005); Lei et al., arXiv 1604.04173, section 5.2. Its guarantee
-    is for exchangeable bins; bins of a recording are correlated, so `coverage` is to be checked.
+    is for exchangeable bins; bins of a recording are correlated, so check the `coverage`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from predictive.decoding.bins import wide
 from predictive.decoding.fit import Decoder
+from solo_ldm.config.arguments import Bounds, checked
 
-# Numbers held at once by a chunk of bins: samples of states or widths of a perceptron's layer.
+# Numbers in memory for a chunk of bins: samples of states or of a perceptron's layer.
 _CHUNK_NUMBERS = 2_000_000
 _DEFAULT_SAMPLES = 200
 # Of the standard normal: 97.5 % of it lies below; for Wilson's interval of a fraction.
@@ -37,7 +39,7 @@ _NORMAL_QUANTILE = 1.959963984540054
 
 @dataclass(frozen=True, eq=False)
 class ResidualModel:
-    """What a decoder leaves, measured on calibration bins; see `fit_residual`.
+    """The residuals of a decoder on a calibration set; see `fit_residual`.
 
     Args:
         variance: σ², beside that of the posterior, (k,).
@@ -67,7 +69,7 @@ class Coverage:
         low: lower end of the 95 % interval of `fraction`.
         high: upper end.
         num_bins: bins with a known target.
-        num_effective: independent bins that would tell as much.
+        num_effective: number of independent bins with the same standard error.
     """
 
     fraction: float
@@ -86,15 +88,15 @@ def fit_residual(
     num_samples: int = _DEFAULT_SAMPLES,
     seed: int = 0,
 ) -> ResidualModel:
-    """Measure what a decoder leaves beyond what the posterior's spread explains.
+    """Measure the residuals of a decoder beyond the variance that the posterior explains.
 
     σ² = max(0, mean_t (y_t − m_t)² − mean_t v_t) for each dimension, and the sorted
-    u_t = (y_t − m_t) / (v_t + σ²)^½. Should the posterior's spread alone be larger than the
-    errors, σ² is 0 and the u are small, so that intervals are still as wide as they must be.
+    u_t = (y_t − m_t) / (v_t + σ²)^½. Where the posterior's variance exceeds the errors, σ² is 0 and
+    the u are small, so that intervals keep their coverage.
 
     Args:
-        decoder: fitted on bins other than these; on its own it errs less than elsewhere. Good are
-            contiguous parts of the training data, kept from `fit_linear` and `fit_mlp`.
+        decoder: fitted on other bins, where its errors are not biased downwards. Contiguous parts
+            of the training data, left out of `fit_linear` and `fit_mlp`, suit.
         mean: posterior means of the states, (C, n).
         factor: their Cholesky factors L, (C, n, n), or (1, n, n) common to all; None where states
             have no posterior.
@@ -108,19 +110,19 @@ def fit_residual(
     y = wide(targets)
     if y.ndim != 2 or mean.ndim != 2 or len(y) != len(mean):
         raise ValueError(
-            f"states and targets must be (bins, dimensions) over the same bins, got "
+            "states and targets: expected (bins, dimensions) over the same bins, got "
             f"{tuple(mean.shape)} and {tuple(y.shape)}"
         )
     known = ~y.isnan().any(dim=1)
     if int(known.sum()) < 2:
         raise ValueError(
-            f"a residual is measured on at least 2 bins with a known target, got "
-            f"{int(known.sum())} of {len(y)}: keep more bins for calibration"
+            "targets: expected at least 2 calibration bins with a known target, got "
+            f"{int(known.sum())} of {len(y)}; enlarge the calibration set"
         )
     decoded, spread = _decoded_moments(decoder, mean, factor, num_samples, seed)
     error, spread = (y - decoded)[known], spread[known]
     variance = (error.square().mean(dim=0) - spread.mean(dim=0)).clamp(min=0.0)
-    # A decoder without any error has none in units of its error either.
+    # A decoder without errors has u = 0.
     deviation = (spread + variance).sqrt()
     standardised = torch.where(deviation > 0.0, error / deviation, 0.0)
     return ResidualModel(variance, standardised.sort(dim=0).values)
@@ -132,20 +134,21 @@ def fewest_calibration_bins(level: float) -> int:
     return math.ceil(2.0 / (1.0 - level) - 1e-6) - 1
 
 
+@checked
 def decode_with_interval(
     decoder: Decoder,
     mean: Tensor,
     factor: Tensor | None,
     residual: ResidualModel,
-    level: float = 0.95,
+    level: Annotated[float, Bounds(above=0, below=1)] = 0.95,
     num_samples: int = _DEFAULT_SAMPLES,
     seed: int = 0,
 ) -> DecodedInterval:
-    """Decode states with an interval that is to hold the target in a fraction `level` of bins.
+    """Decode states with an interval that covers the target in a fraction `level` of bins.
 
     States are drawn, h_s = mean + L ε_s, and decoded; see the module for the interval. The ends
-    are the u of ranks ⌊(C + 1)(1 − level) / 2⌋ and ⌈(C + 1)(1 + level) / 2⌉ of C, each side for
-    itself, so that an interval need not be symmetric.
+    are the u of ranks ⌊(C + 1)(1 − level) / 2⌋ and ⌈(C + 1)(1 + level) / 2⌉ of C; an interval need
+    not be symmetric.
 
     Args:
         decoder: from states to targets.
@@ -153,23 +156,21 @@ def decode_with_interval(
         factor: their Cholesky factors, (M, n, n) or (1, n, n), or None, as in `fit_residual`.
         residual: of the same decoder.
         level: in (0, 1).
-        num_samples: draws of ε, even and at least 2 n. The same draws serve all bins; they come in
-            pairs of opposite sign and their covariance is made I exactly, so that mean and
-            variance are exact for a linear decoder.
+        num_samples: draws of ε, even and at least 2 n, the same for all bins. They come in pairs of
+            opposite sign with covariance exactly I, so that mean and variance are exact for a
+            linear decoder.
         seed: of the draws.
 
     Raises:
         ValueError: shapes or settings out of range, too few calibration bins for the level.
     """
     num_calibration = len(residual.standardised)
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must be between 0 and 1, got {level}")
     # Rounded, because 1 - 0.95 is a little more than 0.05.
     rank = math.floor(round((num_calibration + 1) * (1.0 - level) / 2.0, 9))
     if rank < 1:
         raise ValueError(
-            f"an interval of level {level} needs at least {fewest_calibration_bins(level)} "
-            f"calibration bins, got {num_calibration}: keep more or lower the level"
+            f"level: expected at least {fewest_calibration_bins(level)} calibration bins for "
+            f"{level}, got {num_calibration}; enlarge the calibration set or lower the level"
         )
     decoded, spread = _decoded_moments(decoder, mean, factor, num_samples, seed)
     deviation = (spread + residual.variance).sqrt()
@@ -178,12 +179,12 @@ def decode_with_interval(
 
 
 def coverage(targets: Tensor, low: Tensor, high: Tensor) -> Coverage:
-    """Count how often targets lie in their intervals, and how sure that figure is.
+    """Count how often targets lie in their intervals, with the uncertainty of that fraction.
 
-    Bins in a row are inside or outside together. Wilson's interval of the fraction is therefore
-    taken with M / τ bins instead of M, τ = 1 + 2 Σ_lag ρ, ρ the autocorrelation of being inside,
-    summed over pairs of lags until a pair is negative. Where all or no targets are inside there is
-    no autocorrelation to see, and τ = 1 makes the interval too narrow.
+    Neighbouring bins are correlated. Wilson's interval of the fraction is therefore that of M / τ
+    bins instead of M, τ = 1 + 2 Σ_lag ρ, ρ the autocorrelation of being inside, summed over pairs
+    of lags until a pair is negative. Where all or no targets are inside, the autocorrelation is
+    undefined, and τ = 1 makes the interval too narrow.
 
     Args:
         targets: (M, k), in the order of time; bins with NaN are left out.
@@ -199,13 +200,13 @@ def coverage(targets: Tensor, low: Tensor, high: Tensor) -> Coverage:
     """
     if targets.ndim != 2 or targets.shape != low.shape or targets.shape != high.shape:
         raise ValueError(
-            f"targets, low and high must have the same shape (bins, dimensions), got "
+            "targets, low and high: expected the same shape (bins, dimensions), got "
             f"{tuple(targets.shape)}, {tuple(low.shape)} and {tuple(high.shape)}"
         )
     y, low, high = (wide(part) for part in (targets, low, high))
     known = ~y.isnan().any(dim=1)
     if not known.any():
-        raise ValueError(f"no bin with a known target among {len(y)}: give bins to count")
+        raise ValueError(f"targets: expected a known one in some bin, got none in {len(y)}")
     inside = ((y >= low) & (y <= high))[known].double()
     count = len(inside)
     effective = count / _correlation_time(inside.mean(dim=1))
@@ -251,7 +252,7 @@ def _decoded_moments(
     num_states = mean.shape[1]
     if factor.shape not in {(len(mean), num_states, num_states), (1, num_states, num_states)}:
         raise ValueError(
-            f"factors must be (bins or 1, states, states) for means {tuple(mean.shape)}, got "
+            f"factor: expected (bins or 1, states, states) for means {tuple(mean.shape)}, got "
             f"{tuple(factor.shape)}"
         )
     draws = _draws(num_samples, num_states, seed)
@@ -271,7 +272,7 @@ def _draws(num_samples: int, num_states: int, seed: int) -> Tensor:
     """Return standard normal draws (S, n) whose mean is 0 and whose covariance is I exactly."""
     if num_samples % 2 or num_samples < 2 * num_states:
         raise ValueError(
-            f"num_samples must be even and at least twice the {num_states} states, got "
+            f"num_samples: expected an even number from {2 * num_states}, twice the states, got "
             f"{num_samples}"
         )
     generator = torch.Generator().manual_seed(seed)

@@ -1,49 +1,48 @@
-"""Decoders that learn beside the method, from detached latents, to watch what these hold."""
+"""Online probes: decoders trained beside the method on detached latents."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from predictive.data.module import Batch
 from predictive.networks import mlp
-from predictive.predictors import VARIABLES
+from predictive.predictors import Variable
+from solo_ldm.config.arguments import Count, NonNegative, check_arguments
 
-DecoderKind = Literal["linear", "mlp"]
-
-# The target of a decoder that reconstructs what was observed.
+# The target of a probe that reconstructs the observations.
 INPUTS = "inputs"
 
 
 @dataclass
 class DecoderConfig:
-    """One online decoder.
+    """One online probe.
 
     Args:
-        source: which variable it reads; see `Forecast.variables`.
+        source: its input; see `Forecast.variables`.
         target: the name of a target of the data, or "inputs"; None takes the decoder's name.
         kind: linear or mlp.
         hidden_dim: units of the two hidden layers of an mlp.
         lr: learning rate for 256 sequences a step.
     """
 
-    source: str = "states"
+    source: Variable = "states"
     target: str | None = None
-    kind: str = "linear"
-    hidden_dim: int = 100
-    lr: float = 0.5
+    kind: Literal["linear", "mlp"] = "linear"
+    hidden_dim: Count = 100
+    lr: NonNegative = 0.5
 
 
 class OnlineDecoders(nn.Module):
-    """Named decoders of targets from detached latents; nothing flows back into the method.
+    """Online probes by name; no gradient reaches the method.
 
     Args:
         configs: by name.
-        source_dims: features of each variable that can be read.
+        source_dims: features of each variable of the predictor.
         target_dims: features of each target, "inputs" included.
 
     Raises:
@@ -63,24 +62,21 @@ class OnlineDecoders(nn.Module):
         for name, config in configs.items():
             key = f"decoders.{name}"
             if "." in name or hasattr(nn.ModuleDict, name):
-                raise ValueError(f"{key}: torch takes that name for itself, choose another")
-            if config.source not in VARIABLES:
                 raise ValueError(
-                    f"{key}.source must be one of {', '.join(VARIABLES)}; got {config.source!r}"
+                    f"{key}: expected a name that torch does not reserve, got {name!r}"
                 )
-            if config.source not in source_dims:
-                raise ValueError(
-                    f"{key}.source={config.source}: this predictor has none; it has "
-                    f"{', '.join(source_dims)}"
-                )
+            check_arguments(key, vars(config), DecoderConfig)
             target = self.targets[name]
-            if target not in target_dims:
-                raise ValueError(
-                    f"{key}.target={target}: the data has {', '.join(target_dims)}; name one of "
-                    "them or remove the decoder"
-                )
-            if config.kind not in get_args(DecoderKind):
-                raise ValueError(f"{key}.kind must be linear or mlp, got {config.kind!r}")
+            for part, value, known in (
+                ("source", config.source, source_dims),
+                ("target", target, target_dims),
+            ):
+                if value not in known:
+                    owner = "predictor" if part == "source" else "data"
+                    raise ValueError(
+                        f"{key}.{part}: expected one of this {owner}'s ({', '.join(known)}), got "
+                        f"{value}; set it or remove the decoder"
+                    )
             layers = 0 if config.kind == "linear" else 2
             sizes = (source_dims[config.source], config.hidden_dim, target_dims[target])
             self.decoders[name] = mlp(*sizes, num_hidden_layers=layers)
@@ -93,7 +89,7 @@ class OnlineDecoders(nn.Module):
         }
 
     def target(self, name: str, batch: Batch) -> Tensor:
-        """Return what the decoder of that name is to estimate, (B, T, k), NaN where unknown."""
+        """Return the target of a decoder, (B, T, k), NaN where unknown."""
         if self.targets[name] == INPUTS:
             return batch.inputs.masked_fill(~batch.known[..., None], torch.nan)
         return batch.targets[self.targets[name]]

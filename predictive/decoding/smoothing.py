@@ -1,4 +1,4 @@
-"""Smoothing of time bins that never looks ahead."""
+"""Causal smoothing of time bins."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ import torch
 from torch import Tensor
 
 from predictive.decoding.bins import wide
+from solo_ldm.config.arguments import Positive, checked
 
 # A weight below the rounding error of float64 ends a sum over the past.
 _NEGLIGIBLE = 1e-17
 
 
+@checked
 def smooth_causally(
-    counts: Tensor, mask: Tensor, step_seconds: float, time_constant_seconds: float
+    counts: Tensor, mask: Tensor, step_seconds: Positive, time_constant_seconds: Positive
 ) -> Tensor:
-    """Smooth each sequence with an exponential that only looks back.
+    """Smooth each sequence with a causal exponential kernel.
 
     y_t = Σ_{s≤t} a^{t−s} x_s / Σ_{s≤t} a^{t−s},  a = exp(−step / time constant),
 
-    sums over the bins of the sequence that the mask keeps; the denominator makes the start, where
-    there is little past, a mean as well. Sums over 1, 2, 4 … bins are built from one another, so
-    that there is no loop over bins and the future never enters, not even by rounding.
+    sums over the unmasked bins of the sequence, so that y is a weighted mean also at the start.
+    Sums over 1, 2, 4 … bins are built from one another: no loop over bins, and later bins do not
+    enter, not even by rounding.
 
     Args:
         counts: x, (N, T, F).
         mask: true where there is a bin, (N, T).
         step_seconds: duration of a bin.
-        time_constant_seconds: time after which a bin's weight is down to 1/e.
+        time_constant_seconds: time in which a bin's weight falls to 1/e.
 
     Returns:
         (N, T, F), float64, zero where the mask is false.
@@ -38,16 +40,11 @@ def smooth_causally(
     """
     if counts.ndim != 3 or mask.shape != counts.shape[:2]:
         raise ValueError(
-            f"counts must be (sequences, bins, features) and the mask (sequences, bins), got "
+            "counts and mask: expected (sequences, bins, features) and (sequences, bins), got "
             f"{tuple(counts.shape)} and {tuple(mask.shape)}"
         )
-    if not (step_seconds > 0.0 and time_constant_seconds > 0.0):
-        raise ValueError(
-            f"step_seconds and time_constant_seconds must be above 0, got {step_seconds} and "
-            f"{time_constant_seconds}"
-        )
     kept = mask.to(device="cpu", dtype=torch.bool)[:, :, None]
-    # The weights are summed beside the counts, as one more feature.
+    # The weights are summed as one more feature.
     sums = torch.cat([torch.where(kept, wide(counts), 0.0), kept.double()], dim=2)
     span = 1
     while span < sums.shape[1]:

@@ -1,6 +1,6 @@
 """Predictors of latents: each returns p(z_t | z_<t) and the states behind it."""
 
-from predictive.predictors.base import VARIABLES, Forecast, Predictor
+from predictive.predictors.base import Forecast, Predictor, Variable
 from predictive.predictors.kalman import KalmanPredictor
 from predictive.predictors.recurrent import RecurrentPredictor
 
@@ -11,9 +11,9 @@ PREDICTORS: dict[str, type[Predictor]] = {
 
 __all__ = [
     "PREDICTORS",
-    "VARIABLES",
     "Forecast",
     "KalmanPredictor",
     "Predictor",
     "RecurrentPredictor",
+    "Variable",
 ]

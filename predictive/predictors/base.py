@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from predictive.filtering import Gaussian
+
+# What `Forecast.variables` may return.
+Variable = Literal[
+    "latents", "states", "predictions", "prediction_variance", "observation_noise", "process_noise"
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +54,6 @@ class Forecast:
             for name, value in found.items()
             if value is not None
         }
-
-
-# Names that `Forecast.variables` may return.
-VARIABLES = (
-    "latents",
-    "states",
-    "predictions",
-    "prediction_variance",
-    "observation_noise",
-    "process_noise",
-)
 
 
 class Predictor(nn.Module, ABC):

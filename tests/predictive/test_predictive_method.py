@@ -1,4 +1,4 @@
-"""The method: its encoder, decoders that only look on, missing inputs, rates, and scores."""
+"""The method: its encoder, online probes, missing inputs, rates, and scores."""
 
 from __future__ import annotations
 
@@ -85,10 +85,13 @@ def test_a_new_variance_network_returns_the_variance_of_the_features():
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: Encoder(3, 2, transform="log"), "transform must be one of none, sqrt; got 'log'"),
-        (lambda: Encoder(3, 2, activation="swish"), "activation must be one of relu, gelu"),
-        (lambda: Encoder(3, 0), "sizes from 1"),
-        (lambda: mlp(3, 4, 2, num_hidden_layers=-1), "hidden layers from 0"),
+        (lambda: Encoder(3, 2, transform="log"), "transform: expected none or sqrt, got 'log'"),
+        (lambda: Encoder(3, 2, activation="swish"), "activation: expected relu, gelu, elu or tanh"),
+        (lambda: Encoder(3, 0), "latent_dim: expected a whole number from 1, got 0"),
+        (
+            lambda: mlp(3, 4, 2, num_hidden_layers=-1),
+            "num_hidden_layers: expected a whole number from 0",
+        ),
     ],
 )
 def test_wrong_networks_are_one_line(build, words):
@@ -154,11 +157,14 @@ def test_a_batch_without_any_known_target_costs_nothing():
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"source": "state"}, "decoders.x.source must be one of latents, states"),
-        ({"source": "process_noise"}, "this predictor has none; it has latents"),
-        ({"source": "latents", "target": "place"}, "decoders.x.target=place: the data has speed"),
-        ({"source": "latents"}, "decoders.x.target=x: the data has speed"),
-        ({"source": "latents", "target": "speed", "kind": "rnn"}, "kind must be linear or mlp"),
+        ({"source": "state"}, "decoders.x.source: expected latents, states"),
+        ({"source": "process_noise"}, r"source: expected one of this predictor\'s \(latents\)"),
+        (
+            {"source": "latents", "target": "place"},
+            r"decoders.x.target: expected .* data\'s \(speed\), got place",
+        ),
+        ({"source": "latents"}, r"decoders.x.target: expected .* data\'s \(speed\), got x"),
+        ({"source": "latents", "target": "speed", "kind": "rnn"}, "kind: expected linear or mlp"),
     ],
 )
 def test_wrong_decoders_are_one_line(config, words):

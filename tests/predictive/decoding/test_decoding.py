@@ -55,7 +55,7 @@ def test_each_decoder_scores_each_set_of_features():
     names = [(s.features, s.kind) for s in scores]
     assert names == [(n, k) for n in ("latent", "noise") for k in ("linear", "mlp")]
     assert min(s.r2 for s in scores[:2]) > 0.9 > 0.3 > max(s.r2 for s in scores[2:])
-    with pytest.raises(ValueError, match="decoding from 'short': fitting a decoder"):
+    with pytest.raises(ValueError, match="decoding from 'short': targets: expected at least 20"):
         decode({"short": (x[:5], x[150:])}, (y[:5], y[150:]))
 
 

@@ -113,9 +113,9 @@ def test_a_constant_recovered_latent_does_no_harm():
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ((latents(3)[:4], latents(3)[:4], latents(3), latents(3)), "needs more than 4 bins"),
+        ((latents(3)[:4], latents(3)[:4], latents(3), latents(3)), "expected more than 4 bins"),
         ((latents(3), latents(2), latents(3), latents(3)), "same dimensions"),
-        ((latents(3) * math.nan, latents(2), latents(3), latents(2)), "must be finite"),
+        ((latents(3) * math.nan, latents(2), latents(3), latents(2)), "expected finite ones"),
     ],
 )
 def test_inputs_that_cannot_be_fitted_give_one_line(parts, message):
@@ -164,5 +164,5 @@ def test_a_cosine_without_parameters_or_of_a_vector_is_refused():
     weight = torch.nn.Parameter(torch.randn(2))
     with pytest.raises(ValueError, match="at least one that requires a gradient"):
         cosine_similarity_of_gradients(weight.sum(), weight.sum(), [])
-    with pytest.raises(ValueError, match="those of scalars"):
+    with pytest.raises(ValueError, match="expected scalars"):
         cosine_similarity_of_gradients(weight, weight.sum(), [weight])

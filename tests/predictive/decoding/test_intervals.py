@@ -118,7 +118,7 @@ def test_the_ends_are_the_ranks_that_hold_the_level_with_few_calibration_bins():
     close(interval.low, interval.mean + 1.0)
     close(interval.high, interval.mean + 39.0)
     residual = ResidualModel(residual.variance, steps[1:])
-    with pytest.raises(ValueError, match="at least 39 calibration bins, got 38"):
+    with pytest.raises(ValueError, match="at least 39 calibration bins for 0.95, got 38"):
         decode_with_interval(decoder, normal(4, 2), None, residual)
 
 
@@ -140,7 +140,7 @@ def test_coverage_leaves_out_unknown_targets_and_may_be_all():
     found = coverage(targets, -torch.ones(50, 1), torch.ones(50, 1))
     assert (found.fraction, found.num_bins, found.high) == (1.0, 40, 1.0)
     assert found.low == pytest.approx(40 / (40 + 1.96**2), abs=1e-4)
-    with pytest.raises(ValueError, match="no bin with a known target"):
+    with pytest.raises(ValueError, match="expected a known one in some bin"):
         coverage(targets[:10], targets[:10], targets[:10])
     with pytest.raises(ValueError, match="the same shape"):
         coverage(targets, targets, targets[:4])
@@ -152,11 +152,20 @@ def test_intervals_that_cannot_be_computed_give_one_line():
     residual = fit_residual(decoder, mean, None, targets)
     eye = torch.eye(2)[None]
     cases = [
-        (lambda: fit_residual(decoder, mean, None, targets * math.nan), "at least 2 bins"),
+        (
+            lambda: fit_residual(decoder, mean, None, targets * math.nan),
+            "at least 2 calibration bins",
+        ),
         (lambda: fit_residual(decoder, mean, None, targets[:3]), "over the same bins"),
-        (lambda: decode_with_interval(decoder, mean, eye[0], residual), "factors must be"),
-        (lambda: decode_with_interval(decoder, mean, eye, residual, 1.0), "level must be"),
-        (lambda: decode_with_interval(decoder, mean, eye, residual, 0.9, 3), "must be even"),
+        (lambda: decode_with_interval(decoder, mean, eye[0], residual), "factor: expected"),
+        (
+            lambda: decode_with_interval(decoder, mean, eye, residual, 1.0),
+            "level: expected a number above 0 and below 1",
+        ),
+        (
+            lambda: decode_with_interval(decoder, mean, eye, residual, 0.9, 3),
+            "num_samples: expected an even number",
+        ),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message) as caught:

@@ -37,7 +37,7 @@ def test_smoothing_leaves_a_constant_and_skips_masked_bins():
     mask = counts[:, :, 0].isfinite()
     smooth = smooth_causally(counts, mask, 1.0, 3.0)
     close(smooth[mask], torch.full((25, 1), 2.0, dtype=torch.float64))
-    with pytest.raises(ValueError, match="must be above 0"):
+    with pytest.raises(ValueError, match="expected a number above 0"):
         smooth_causally(counts, mask, 1.0, 0.0)
-    with pytest.raises(ValueError, match="the mask"):
+    with pytest.raises(ValueError, match="counts and mask"):
         smooth_causally(counts[0], mask, 1.0, 1.0)

@@ -223,6 +223,6 @@ def test_the_initial_variance_has_no_part_in_the_joint_scale():
 
 def test_no_model_is_named_where_noise_depends_on_what_the_filter_finds():
     for kind in ("state/constant", "constant/errors"):
-        with pytest.raises(ValueError, match="no model holds beforehand") as error:
+        with pytest.raises(ValueError, match="no model is known beforehand") as error:
             predictor(f"kalman/{kind}").model(torch.zeros(1, 2, FEATURES))
         assert "\n" not in str(error.value)
