@@ -36,7 +36,7 @@ def config(folder: Path, name: str, seed: int) -> Any:
 def published(request, tmp_path_factory) -> tuple[Path, str, list[Path]]:
     """A zoo, the packaged configuration that its entry is of, and the runs."""
     folder, runs = tmp_path_factory.mktemp("zoo"), []
-    for seed in (3, 4):
+    for seed in (3, 4) if request.param == "figure8" else (3,):
         outcome = predictive(config(folder / "runs", request.param, seed), Console(quiet=True))
         assert outcome is not None
         runs.append(outcome.folder.path)
@@ -68,7 +68,7 @@ def test_an_entry_has_the_scores_of_its_runs(published):
     (result,) = [one for one in entry.results if one.protocol == decoded]
     assert result.value == pytest.approx(own["latent state"], abs=5e-3)
     assert result.baseline == own["untrained state"]
-    assert (result.num_runs, result.num_samples) == (2, recorded[0][0]["num_test_bins"])
+    assert (result.num_runs, result.num_samples) == (len(runs), recorded[0][0]["num_test_bins"])
 
 
 def test_verifying_gives_the_published_scores(own_zoo):

@@ -1,7 +1,8 @@
-"""Weights from anywhere: what is read, what is refused, and that no code of a file runs."""
+"""Weights of any origin: what is read, what is refused, and that no code of a file runs."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import timm
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from solo_ldm.backbones import create_backbone, load_backbone
 from solo_ldm.cli import main
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.C
 IMAGES = torch.linspace(-2, 2, 2 * 3 * 16 * 16).reshape(2, 3, 16, 16)
 SOLO_LEARN_ARGS = {
     "method": "simclr",
-    "backbone": {"name": "resnet18", "kwargs": {}},
+    "backbone": {"name": "resnet18", "kwargs": {"layers": [1, 1, 1, 1]}},
     "data": {"dataset": "cifar10", "num_classes": 10},
     "augmentations": [{"crop_size": 32, "num_crops": 2}],
 }
@@ -39,22 +41,32 @@ def run(tmp_path_factory) -> RunFolder:
     return outcome.folder
 
 
-def solo_learn_checkpoint(path: Path, stem: str = "solo-learn", **content: object) -> dict:
-    """Write a checkpoint as Lightning does for solo-learn; return its backbone's weights."""
-    backbone = create_backbone("resnet18", image_size=32, stem=stem)
+SHALLOW = {"backbone_name": "resnet18", "backbone_kwargs": {"layers": [1, 1, 1, 1]}}
+
+
+@functools.cache
+def shallow_resnet(stem: str) -> nn.Module:
+    """A ResNet that no initialisation gives."""
+    backbone = create_backbone("resnet18", image_size=32, stem=stem, layers=[1, 1, 1, 1])
     for value in backbone.state_dict().values():
         if value.is_floating_point():
             value.add_(0.01 * torch.rand_like(value))
+    return backbone.eval()
+
+
+def solo_learn_checkpoint(path: Path, stem: str = "solo-learn", **content: object) -> dict:
+    """Write a checkpoint as Lightning does for solo-learn; return its backbone's weights."""
+    backbone = shallow_resnet(stem)
     weights = {f"backbone.{key}": value for key, value in backbone.state_dict().items()}
     state = {
         **weights,
-        **{key.replace("backbone", "momentum_backbone"): 0 * x for key, x in weights.items()},
+        "momentum_backbone.conv1.weight": torch.zeros(64, 3, 3, 3),
         "classifier.weight": torch.randn(10, 512),
         "classifier.bias": torch.randn(10),
         "projector.0.weight": torch.randn(4, 512),
     }
     torch.save({"epoch": 99, "global_step": 5, "state_dict": state, **content}, path)
-    return backbone.eval().state_dict()
+    return backbone.state_dict()
 
 
 def test_a_run_its_checkpoint_and_its_safetensors_hold_the_same_network(run, tmp_path):
@@ -92,7 +104,7 @@ def test_a_solo_learn_checkpoint_loads_with_its_own_stem(tmp_path, where):
     weights = solo_learn_checkpoint(path, **(stored if where == "stored" else {}))
     if where == "args beside":
         (tmp_path / "args.json").write_text(json.dumps(SOLO_LEARN_ARGS))
-    found = load_pretrained(path, backbone_name="resnet18" if where == "given" else None)
+    found = load_pretrained(path, **(SHALLOW if where == "given" else {}))
     assert all(
         torch.equal(value, weights[key]) for key, value in found.backbone.state_dict().items()
     )
@@ -116,7 +128,7 @@ def test_older_names_and_the_newest_of_a_folder_are_understood(tmp_path):
             for key, value in content["state_dict"].items()
         }
         torch.save({**content, "epoch": epoch}, path)
-    found = load_pretrained(tmp_path)
+    found = load_pretrained(tmp_path, backbone_kwargs=SHALLOW["backbone_kwargs"])
     assert (found.epoch, found.method, found.image_size) == (101, "byol", 96)
     assert found.built_by["stem"] == "large"
 
@@ -141,11 +153,11 @@ class Shell:
 def test_no_code_of_a_checkpoint_runs(tmp_path):
     path, target = tmp_path / "model.ckpt", tmp_path / "bang"
     solo_learn_checkpoint(path, hyper_parameters={"x": Bomb(target)})
-    assert load_pretrained(path, backbone_name="resnet18").kind == "solo-learn"
+    assert load_pretrained(path, **SHALLOW).kind == "solo-learn"
     assert not target.exists()
     solo_learn_checkpoint(path, hyper_parameters={"x": Shell()})
     with pytest.raises(ValueError, match=r"cannot be read as a checkpoint .*blocked"):
-        load_pretrained(path, backbone_name="resnet18")
+        load_pretrained(path, **SHALLOW)
 
 
 def broken_sources(folder: Path, run: RunFolder) -> dict[str, tuple[Path | str, dict, str]]:
@@ -160,7 +172,7 @@ def broken_sources(folder: Path, run: RunFolder) -> dict[str, tuple[Path | str, 
     save_file({"w": torch.zeros(1)}, folder / "other.safetensors")
     return {
         "missing": (folder / "none", {}, "no file or folder at"),
-        "name": ("resnet18", {}, "say timm:resnet18"),
+        "name": ("resnet18", {}, "give timm:resnet18"),
         "zoo": ("zoo:ldm", {}, "the zoo has no 'ldm'"),
         "timm": ("timm:resnet-18", {}, "did you mean resnet18"),
         "empty": (folder / "empty", {}, "holds no weights"),
@@ -221,16 +233,18 @@ def test_an_exported_backbone_gives_the_same_features_bit_for_bit(run, tmp_path,
     if kind != "run":
         source = tmp_path / "model.ckpt"
         solo_learn_checkpoint(source, stem=kind)
-    name = None if kind == "run" else "resnet18"
-    path = export_backbone(source, tmp_path / "out" / "model.safetensors", backbone_name=name)
-    expected = load_pretrained(source, backbone_name=name).backbone(IMAGES)
+        (tmp_path / "args.json").write_text(json.dumps(SOLO_LEARN_ARGS))
+    path = export_backbone(source, tmp_path / "out" / "model.safetensors")
+    expected = load_pretrained(source).backbone(IMAGES)
     again = load_pretrained(path)
     assert torch.equal(load_backbone(path)(IMAGES), expected)
     assert torch.equal(again.backbone(IMAGES), expected)
-    assert (again.epoch, again.method) == ((2, "gaussprob") if kind == "run" else (100, None))
+    assert (again.epoch, again.method) == ((2, "gaussprob") if kind == "run" else (100, "simclr"))
     if kind == "large":
-        plain = timm.create_model("resnet18", num_classes=0, checkpoint_path=str(path)).eval()
-        assert torch.equal(plain(IMAGES), expected)
+        plain = timm.create_model(
+            "resnet18", num_classes=0, layers=[1, 1, 1, 1], checkpoint_path=str(path)
+        )
+        assert torch.equal(plain.eval()(IMAGES), expected)
 
 
 def test_export_is_a_command_and_narrows_the_weights(run, tmp_path, capsys):
