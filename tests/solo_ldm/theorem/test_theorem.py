@@ -1,4 +1,4 @@
-"""The theorem as a check: sources, mixing, wrong latents, scores, and a training in small."""
+"""The theorem: sources, mixing, wrong latents, scores, and a short training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from solo_ldm.entropy import ENTROPIES as REGISTRY
+from solo_ldm.entropy import KernelEntropy
 from solo_ldm.theorem import (
     ALTERNATIVES,
     CASES,
@@ -20,6 +22,7 @@ from solo_ldm.theorem import (
 from solo_ldm.theorem.alternatives import forward_loss, gaussianising
 from solo_ldm.theorem.problems import shear, swirl
 from solo_ldm.theorem.trial import build_objective
+from tests.support.theorem_toy import few_samples
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -154,7 +157,7 @@ def test_the_gaussianising_map_makes_gaussians_and_is_increasing():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_loss_tells_every_alternative_where_the_assumptions_hold_and_none_where_not(seed):
+def test_the_loss_excludes_every_alternative_where_the_assumptions_hold_and_none_where_not(seed):
     objective = build_objective("neighbour")
     gaps = {}
     for name in CASES:
@@ -177,7 +180,15 @@ def test_the_forward_loss_is_minus_the_log_density_of_what_follows_minus_the_poo
     assert float(value) == pytest.approx(float(-log_prob - entropy), abs=1e-12)
 
 
-@pytest.mark.parametrize("entropy", ENTROPIES)
+def test_an_estimator_of_a_users_own_needs_no_further_line(monkeypatch):
+    monkeypatch.setitem(REGISTRY, "own", type("OwnEntropy", (KernelEntropy,), {}))
+    own, kernel = build_objective("own", {"kernel_precision": 15.0}), build_objective("kernel")
+    assert own.weight == kernel.weight == 1 / 3
+    pair = draw(50, 3), draw(50, 3, seed=1)
+    assert torch.equal(own.entropy.pooled(*pair), kernel.entropy.pooled(*pair))
+
+
+@pytest.mark.parametrize("entropy", [*ENTROPIES, "logdet_expansion"])
 def test_unit_residuals_are_near_the_best_scale_of_every_entropy(entropy):
     objective = build_objective(entropy)
     problem = Problem("holds")
@@ -237,9 +248,10 @@ def test_the_same_seed_gives_the_same_trial_and_leaves_the_global_generator():
     torch.manual_seed(5)
     expected = torch.randn(3)
     torch.manual_seed(5)
-    first, second = (
-        run_trial(Problem("blind", 3), steps=5, batch_size=32, hidden=8) for _ in range(2)
-    )
+    with few_samples():
+        first, second = (
+            run_trial(Problem("blind", 3), steps=5, batch_size=32, hidden=8) for _ in range(2)
+        )
     assert torch.equal(torch.randn(3), expected)
     assert first.learned.r2 == second.learned.r2
     assert first.gaps == second.gaps
@@ -248,6 +260,7 @@ def test_the_same_seed_gives_the_same_trial_and_leaves_the_global_generator():
 REFUSED = {
     "case": lambda: Problem("blond"),
     "entropy": lambda: build_objective("exact"),
+    "no nats": lambda: build_objective("vicreg"),
     "setting": lambda: build_objective("neighbour", {"ridge": 1.0}),
     "batch": lambda: run_trial(Problem("holds"), batch_size=2),
     "diverged": lambda: run_trial(Problem("holds"), steps=30, lr=1e25, batch_size=32),
@@ -259,5 +272,5 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_is_refused_in_one_line(case):
-    with pytest.raises(ValueError, match=r"^[^\n]+$"):
+    with few_samples(), pytest.raises(ValueError, match=r"^[^\n]+$"):
         REFUSED[case]()
