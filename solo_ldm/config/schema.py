@@ -14,6 +14,7 @@ from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import import_module
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Optional, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -46,6 +47,16 @@ def number(
 def choice(*names: str, default: Any = MISSING) -> Any:
     """Declare a key that takes one of some names, or a list of them."""
     return field(default=default, metadata={"choices": names})
+
+
+def existing(*origins: str, default: Any = MISSING) -> Any:
+    """Declare a key that names a file or folder that is there, or something of an origin.
+
+    Args:
+        *origins: beginnings of names that are no path, such as "zoo:".
+        default: of the key.
+    """
+    return field(default=default, metadata={"origins": origins})
 
 
 def mapping(keys: str | None = None) -> Any:
@@ -138,7 +149,7 @@ class TrainingConfig:
     trainer: dict[str, Any] = mapping()
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     auto_resume: AutoResumeConfig = field(default_factory=AutoResumeConfig)
-    resume_from_checkpoint: Optional[str] = None
+    resume_from_checkpoint: Optional[str] = existing("zoo:", "hf-hub:", default=None)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     tensorboard: TensorboardConfig = field(default_factory=TensorboardConfig)
 
@@ -214,6 +225,12 @@ def as_lists(cfg: DictConfig, *keys: str) -> DictConfig:
     return cfg
 
 
+def check_path(key: str, path: str) -> None:
+    """Raise a one-line FileNotFoundError unless there is a file or folder at a path."""
+    if not Path(path).expanduser().exists():
+        raise FileNotFoundError(f"{key}: expected a path that exists, got {path}; check the path")
+
+
 def check_distinct(key: str, values: Sequence[Any], remedy: str = "list it once") -> None:
     """Raise a one-line ValueError for a list that is empty or has an entry twice."""
     if not values:
@@ -262,7 +279,8 @@ def one_line(error: OmegaConfBaseException, schema: type, prefix: str = "") -> s
     """Say what OmegaConf found wrong with a configuration, in one line."""
     key = f"{prefix}{error.full_key or ''}"
     if isinstance(error, (ConfigKeyError, ConfigAttributeError)):
-        return f"unknown key {key}{nearest_key(key, schema)}"
+        near = nearest_key(key, schema) or nearest_key(str(error.full_key), schema)
+        return f"unknown key {key}{near}"
     return f"{key}: {str(error).splitlines()[0]}"
 
 
@@ -283,6 +301,8 @@ def _check(key: str, value: Any, metadata: Any) -> None:
         if "choices" in metadata and one not in metadata["choices"]:
             expected = " or ".join(metadata["choices"])
             raise ValueError(f"{key}: expected {expected}, got {one!r}")
+        if "origins" in metadata and not str(one).startswith(metadata["origins"]):
+            check_path(key, one)
         if "low" in metadata and not (
             (
                 math.isfinite(one)

@@ -76,7 +76,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["optimizer.name=adamm"], "adamm"),
         (["scheduler.name=cosine"], "warmup_cosine"),
         (["backbone.name=resnet81"], "resnet18"),
-        (["resume_from_checkpoint=nowhere.ckpt"], "no checkpoint at nowhere.ckpt"),
+        (["resume_from_checkpoint=nowhere.ckpt"], "resume_from_checkpoint: expected a path that exists, got nowhere.ckpt"),
         (["method=gausprob"], "did you mean gaussprob?"),
         (["+method_kwargs.loss.type=dual_samples"], "did you mean dual_sample?"),
         (["augmentations.0.rrc.crop_min_scale=2"], "crop_min_scale"),
@@ -202,8 +202,8 @@ DATA = [name for name in DATASETS if name != "image_folder"]  # which is another
 
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("name", PRIMARY)
-def test_every_packaged_yaml_instantiates(name, data):
-    overrides = [f"data={data}", "data.train_path=somewhere"]
+def test_every_packaged_yaml_instantiates(name, data, tmp_path):
+    overrides = [f"data={data}", f"data.train_path={tmp_path}"]
     with initialize_config_module("solo_ldm.configs", version_base="1.3"):
         cfg = complete(compose(name, overrides=overrides))
     assert cfg.method == name

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from solo_ldm.evaluation.metrics import pad_classes, wilson_interval
 from solo_ldm.evaluation.scores import score_predictions
-from solo_ldm.plotting.confusion import write_confusion
 
 
 def predictions(num_samples: int = 400, num_classes: int = 7) -> tuple[Tensor, Tensor]:
@@ -46,13 +45,13 @@ def test_calibration_error_equals_the_sum_over_bins():
     expected = calibration_error(probabilities, labels)
     assert expected > 0.01
     # torchmetrics adds up in float32.
-    assert assess_predictions(probabilities, labels).ece == pytest.approx(expected, abs=1e-5)
+    assert score_predictions(probabilities, labels).ece == pytest.approx(expected, abs=1e-5)
 
 
 def test_calibration_error_of_calibrated_probabilities_is_near_zero():
     probabilities, _ = predictions(20000)
     labels = torch.multinomial(probabilities, 1)[:, 0]
-    assert assess_predictions(probabilities, labels).ece < 0.02
+    assert score_predictions(probabilities, labels).ece < 0.02
 
 
 @pytest.mark.parametrize(("correct", "total"), [(0, 10), (10, 10), (1, 3), (950, 1000), (5, 10**6)])
@@ -67,7 +66,7 @@ def test_interval_equals_scipys_wilson_interval(correct, total):
 
 def test_confusion_and_recall_equal_scikit_learns():
     probabilities, labels = predictions()
-    found = assess_predictions(probabilities, labels)
+    found = score_predictions(probabilities, labels)
     predicted = probabilities.argmax(dim=1)
     np.testing.assert_array_equal(found.confusion, confusion_matrix(labels, predicted))
     expected = recall_score(labels, predicted, average=None)
@@ -80,21 +79,21 @@ def test_confusion_and_recall_equal_scikit_learns():
 def test_a_class_without_test_samples_has_no_recall():
     probabilities, labels = predictions()
     labels[labels == 3] = 4
-    found = assess_predictions(probabilities, labels)
+    found = score_predictions(probabilities, labels)
     assert found.per_class[3] is None
     assert sum(found.confusion[3]) == 0
 
 
 def test_ties_go_to_the_class_with_the_lower_number():
     probabilities = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
-    found = assess_predictions(probabilities, torch.tensor([1, 1]))
+    found = score_predictions(probabilities, torch.tensor([1, 1]))
     assert found.confusion == [[0, 0, 0], [1, 1, 0], [0, 0, 0]]
     assert found.top1 == 0.5
 
 
 def test_top5_is_told_only_of_six_classes_and_more():
-    assert assess_predictions(*predictions(50, 5)).top5 is None
-    found = assess_predictions(*predictions(50, 6))
+    assert score_predictions(*predictions(50, 5)).top5 is None
+    found = score_predictions(*predictions(50, 6))
     assert found.top5 is not None
     assert found.top1 <= found.top5 <= 1
 
@@ -104,7 +103,7 @@ def test_unknown_classes_are_padded_with_zero():
     padded = pad_classes(probabilities, 9)
     assert padded.shape == (400, 9)
     labels[0] = 8
-    assert assess_predictions(padded, labels).per_class[8] == 0
+    assert score_predictions(padded, labels).per_class[8] == 0
     assert pad_classes(probabilities, 3) is probabilities or pad_classes(probabilities, 3).equal(
         probabilities
     )
@@ -127,28 +126,5 @@ def test_wrong_predictions_are_one_line():
     ]
     for given, truth, message in cases:
         with pytest.raises(ValueError, match=message) as caught:
-            assess_predictions(given, truth)
+            score_predictions(given, truth)
         assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("num_classes", [2, 10, 20, 100])
-def test_confusion_is_drawn_whole_and_nothing_else_is_left(tmp_path, num_classes):
-    counts = np.random.default_rng(0).integers(0, 9, (num_classes, num_classes))
-    counts[1] = 0
-    names = [f"class $number$ {number} of a long name" for number in range(num_classes)]
-    path = write_confusion(tmp_path / "new" / "confusion.png", counts.tolist(), names, "knn-20")
-    assert path.read_bytes().startswith(b"\x89PNG")
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_wrong_confusion_is_one_line(tmp_path):
-    for confusion, classes, name, message in (
-        ([[1, 2]], ["a"], "x.png", "classes, classes"),
-        ([[0, 0], [0, 0]], ["a", "b"], "x.png", "positive"),
-        ([[1, 0], [0, 1]], ["a"], "x.png", "expected 2 names"),
-        ([[1]], ["a"], "x.pdf", "ends in .png"),
-    ):
-        with pytest.raises(ValueError, match=message) as caught:
-            write_confusion(tmp_path / name, confusion, classes, "title")
-        assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []

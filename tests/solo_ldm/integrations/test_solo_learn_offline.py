@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from solo_ldm.integrations import solo_learn
 from solo_ldm.integrations.hosted import HostedMethod
-from solo_ldm.integrations.recipes import RECIPES, default_settings, published
+from solo_ldm.integrations.recipes import RECIPES, default_settings
 from solo_ldm.integrations.translation import for_linear, for_pretraining
 from solo_ldm.run.configuration import RunConfig
 from tests.support.toy import toy_config
@@ -164,7 +164,7 @@ def test_what_solo_learn_has_no_place_for_is_one_line(overrides, message):
 def test_masked_blocks_are_not_for_solo_learn():
     cfg = composed("data=custom", "data.train_path=images", name="ijepa")
     with pytest.raises(
-        ValueError, match="method=masked takes one view of an image, of which solo-"
+        ValueError, match="method: expected one of two views, as solo-"
     ):
         solo_learn._for_pretraining(cfg)
 
@@ -210,20 +210,19 @@ def test_left_out_settings_are_the_published_ones_but_smaller_on_digits(name):
     small = described(name, "method_kwargs.proj_output_dim=16").settings
     assert small == {**default_settings(name, "digits"), "proj_output_dim": 16}
     assert small["proj_hidden_dim"] == 512
-    assert published(name)["method_kwargs.proj_hidden_dim"] > 512
 
 
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        ("byol", ["method_kwargs.temperature=1"], r"^unknown key method_kwargs.temperature for"),
-        ("byol", ["momentum.base_tau=1.5"], r"^momentum: expected 0 <= base_tau"),
+        ("byol", ["method_kwargs.temperature=1"], r"^unknown key method_kwargs.temperature: method_kwargs takes"),
+        ("byol", ["momentum.base_tau=1.5"], r"^momentum.base_tau: expected a number from 0 to 1"),
         ("byol", ["+momentum.basetau=1"], r"^unknown key momentum.basetau: did you mean base_tau"),
-        ("nnclr", ["optimizer.batch_size=100"], r"^method_kwargs.queue_size=2048 must be a"),
-        ("wmse", ["optimizer.batch_size=64"], r"^optimizer.batch_size=64 must be a multiple of"),
-        ("wmse", ["method_kwargs.whitening_size=64"], r"whitening_size=64 must be more than proj"),
-        ("mae", [], r"masks the patches of a Vision Transformer: .* got 'convnet_small'$"),
-        ("mae", ["backbone.name=vit_tiny"], r"vit_tiny has 12 heads, set \+backbone.kwargs"),
+        ("nnclr", ["optimizer.batch_size=100"], r"^method_kwargs.queue_size: expected a mul"),
+        ("wmse", ["optimizer.batch_size=64"], r"^optimizer.batch_size: expected a multi"),
+        ("wmse", ["method_kwargs.whitening_size=64"], r"whitening_size: expected more than proj"),
+        ("mae", [], r"^backbone.name: expected vit_tiny, .* got 'convnet_small'"),
+        ("mae", ["backbone.name=vit_tiny"], r"expected the 12 of solo-learn's vit_tiny"),
     ],
 )  # fmt: skip
 def test_settings_that_a_method_of_solo_learn_cannot_use_are_one_line(name, overrides, message):
@@ -233,7 +232,7 @@ def test_settings_that_a_method_of_solo_learn_cannot_use_are_one_line(name, over
 
 def test_the_keys_of_another_method_are_unknown_to_one_of_solo_learns(tmp_path):
     method = type("byol", (HostedMethod,), {"solo_name": "byol"})
-    with pytest.raises(ValueError, match=r"method_kwargs.*start from --config-name solo.yaml$"):
+    with pytest.raises(ValueError, match="unknown key method_kwargs.latent: method_kwargs takes"):
         method.describe(toy_config(tmp_path))
 
 

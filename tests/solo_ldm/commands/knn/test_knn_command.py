@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -14,24 +14,16 @@ from hydra import compose, initialize_config_module
 from PIL import Image
 
 from solo_ldm.cli import main, run_command
-from solo_ldm.commands.knn.schema import choose_data, complete_knn
-from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.commands.knn.schema import complete_knn
 from solo_ldm.data import DATASETS
+from solo_ldm.data.choice import choose_data
 from solo_ldm.run.record import Outcome
 from tests.support import ROOT
-from tests.support.toy import toy_config
+from tests.support.refusals import assert_refused
 
 DATA = list(DATASETS)
 
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Outcome:
-    protocols = "evaluation.protocols=[knn-20,linear-online]"
-    outcome = pretrain(toy_config(tmp_path_factory.mktemp("runs"), protocols))
-    assert outcome is not None
-    return outcome
 
 
 def results_of(folder: Path) -> dict:
@@ -39,18 +31,18 @@ def results_of(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-def test_a_run_is_scored_beside_itself_as_at_its_end(run, capsys):
+def test_a_run_is_scored_beside_itself_as_at_its_end(gaussprob_run, capsys):
     # The run's own batch size: another one rounds features otherwise.
-    source = f"pretrained_feature_extractor={run.folder.path}"
+    source = f"pretrained_feature_extractor={gaussprob_run.folder.path}"
     main(["knn", source, "k=[1,20,9999]", "batch_size=64"])
-    found = results_of(run.folder.path / "evaluation" / "knn")
-    before = run.results["results"]["knn-20"]
+    found = results_of(gaussprob_run.folder.path / "evaluation" / "knn")
+    before = gaussprob_run.results["results"]["knn-20"]
     after = found["results"]["knn-20"]
     for key in ("top1", "top5", "confusion", "per_class", "settings", "epoch", "num_train"):
         assert after[key] == before[key]
     assert after["preprocessing"] == before["preprocessing"]
     assert after["ece"] == pytest.approx(before["ece"], abs=1e-5)
-    assert after["epoch"] == 2
+    assert after["epoch"] == 4
     assert [row["top1"] for row in found["grid"]] == sorted(
         (row["top1"] for row in found["grid"]), reverse=True
     )
@@ -65,21 +57,20 @@ def test_a_run_is_scored_beside_itself_as_at_its_end(run, capsys):
         assert words in shown
 
 
-def test_the_online_classifier_is_scored_with_the_run(run):
-    score = run.results["results"]["linear-online"]
+def test_the_online_classifier_is_scored_with_the_run(gaussprob_run):
+    score = gaussprob_run.results["results"]["linear-online"]
     assert score["untrained_top1"] is None
-    assert score["epoch"] == 2
-    last = run.folder.metrics.read_text().splitlines()
+    assert score["epoch"] == 4
+    last = gaussprob_run.folder.metrics.read_text().splitlines()
     logged = dict(zip(last[0].split(","), last[-1].split(","), strict=True))
     assert score["top1"] == pytest.approx(float(logged["val_acc1"]), abs=1e-6)
 
 
-def test_the_script_and_a_grid_without_the_named_setting(run, tmp_path):
-    command = [
-        *(sys.executable, str(ROOT / "main_knn.py"), "k=3", "temperature=[0.1,0.2]"),
-        *(f"pretrained_feature_extractor={run.folder.last}", f"output={tmp_path / 'out'}"),
-    ]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+def test_the_script_and_a_grid_without_the_named_setting(gaussprob_run, tmp_path, monkeypatch):
+    arguments = [str(gaussprob_run.folder.last), "k=3", "temperature=[0.1,0.2]", "output=out"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["main_knn.py", *arguments])
+    runpy.run_path(str(ROOT / "main_knn.py"), run_name="__main__")
     found = results_of(tmp_path / "out")
     assert found["results"] == {}
     assert found["source_kind"] == "checkpoint"
@@ -96,16 +87,18 @@ def test_an_untrained_network_is_scored_on_a_named_data_set(tmp_path, monkeypatc
     assert found["results"]["knn-20"]["top1"] > 0.5
 
 
-def test_a_run_on_other_images_keeps_its_size_and_normalisation(run, tmp_path):
+def test_a_run_on_other_images_keeps_its_size_and_normalisation(gaussprob_run, tmp_path):
     for number in range(24):
         pixels = np.random.default_rng(number).integers(0, 99, (24, 24, 3), dtype=np.uint8)
         pixels[..., number % 2] += 150
         place = tmp_path / "images" / "ab"[number % 2]
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(place / f"{number}.png")
-    before = run.folder.path / "evaluation"
+    before = gaussprob_run.folder.path / "evaluation"
     arguments = ["data=custom", f"data.train_path={tmp_path / 'images'}", "data.num_workers=0"]
-    run_command("knn", [f"pretrained_feature_extractor={run.folder.path}", *arguments, "k=[1,3]"])
+    run_command(
+        "knn", [f"pretrained_feature_extractor={gaussprob_run.folder.path}", *arguments, "k=[1,3]"]
+    )
     found = results_of(before / "knn-custom")
     assert found["classes"] == ["a", "b"]
     assert found["preprocessing"]["image_size"] == 16
@@ -156,7 +149,7 @@ def refusals(folder: Path, run: Outcome) -> list[tuple[list[str], str]]:
         ([own, "k=[]"], "k: expected at least one value"),
         ([own, "k=9999"], "k: expected at most 288"),
         ([own, "k=few"], "few"),
-        ([own, "temperature=-1"], "temperature: expected positive"),
+        ([own, "temperature=-1"], "temperature: expected a number above 0"),
         ([own, "distance=manhattan"], "cosine or euclidean"),
         ([own, "batch_size=0"], "batch_size"),
         ([own, "kk=3"], "unknown key kk"),
@@ -173,17 +166,11 @@ def refusals(folder: Path, run: Outcome) -> list[tuple[list[str], str]]:
 
 
 def test_what_cannot_be_evaluated_is_one_line_and_leaves_no_file(
-    run, tmp_path, monkeypatch, capsys
+    gaussprob_run, tmp_path, monkeypatch, capsys
 ):
-    cases = refusals(tmp_path, run)
+    cases = refusals(tmp_path, gaussprob_run)
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    for arguments, message in cases:
-        with pytest.raises(SystemExit) as caught:
-            run_command("knn", arguments)
-        lines = capsys.readouterr().err.strip().splitlines()
-        assert caught.value.code == 2
-        assert len(lines) == 1, (arguments, lines)
-        assert message in lines[0], (arguments, lines)
+    assert_refused("knn", cases, capsys)
     assert list(here.iterdir()) == []
