@@ -6,6 +6,7 @@ pooling, so that a 32-pixel image keeps its resolution.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from timm.models import build_model_with_cfg, register_model
@@ -37,38 +38,24 @@ def small_stem_name(name: str) -> str | None:
     return f"{name}_small_stem" if name in _SIZES else None
 
 
-@register_model
-def resnet18_small_stem(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Build a ResNet-18 for small images."""
-    return _build("resnet18", pretrained, kwargs)
-
-
-@register_model
-def resnet34_small_stem(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Build a ResNet-34 for small images."""
-    return _build("resnet34", pretrained, kwargs)
-
-
-@register_model
-def resnet50_small_stem(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Build a ResNet-50 for small images."""
-    return _build("resnet50", pretrained, kwargs)
-
-
-@register_model
-def resnet101_small_stem(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Build a ResNet-101 for small images."""
-    return _build("resnet101", pretrained, kwargs)
-
-
-def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> nn.Module:
+def _entry_point(name: str) -> Callable[..., nn.Module]:
+    """Return the function that builds a ResNet for small images, named as timm lists it."""
     block, layers = _SIZES[name]
-    settings = {"block": block, "layers": layers, **kwargs}
-    # timm loads weights into what is built here, so the stem has to be there by then.
-    return build_model_with_cfg(_with_small_stem, f"{name}_small_stem", pretrained, **settings)
+
+    def build(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        settings = {"block": block, "layers": layers, **kwargs}
+        # timm loads weights into what is built here, so the stem has to be there by then.
+        return build_model_with_cfg(_with_small_stem, build.__name__, pretrained, **settings)
+
+    build.__name__ = f"{name}_small_stem"
+    return build
 
 
 def _with_small_stem(**settings: Any) -> ResNet:
     model = ResNet(**settings)
     use_small_stem(model)
     return model
+
+
+for _name in _SIZES:
+    register_model(_entry_point(_name))

@@ -1,9 +1,9 @@
-"""The weighted nearest-neighbour classifier, a probe without training."""
+"""The weighted nearest-neighbour classifier: a probe without training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor
 from solo_ldm.evaluation.features import Features, check_features
 
 Distance = Literal["cosine", "euclidean"]
-DISTANCES: tuple[Distance, ...] = ("cosine", "euclidean")
+DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
 # 64 MiB of float32: large enough to keep the matrix product busy, small enough for a laptop.
 MAX_SIMILARITIES = 2**24
@@ -70,8 +70,8 @@ def knn_predict(
 
     Returns:
         (M, C) shares of the vote, rows sum to one, C the largest training label plus one; on the
-        device of `test_features`. They are read as probabilities, though nothing has fitted them
-        to be: with cosine weights the temperature decides how sure they look.
+        device of `test_features`. They are read as probabilities, but are not calibrated: with
+        cosine weights the temperature decides their confidence.
 
     Raises:
         ValueError: for shapes that do not fit, more neighbours than samples, an unknown distance,
@@ -81,18 +81,15 @@ def knn_predict(
     by the sum over the neighbours, which changes no rank and cannot overflow. Euclidean, the
     weights of solo-learn's WeightedKNNClassifier; without the offset, Dudani 1976.
     """
-    check_features(train_features, train_labels, test_features)
-    _check_settings(len(train_features), [num_neighbours], [temperature], [distance])
-    values, labels = _nearest(
-        train_features, train_labels, test_features, num_neighbours, distance, chunk_size
-    )
-    votes = _vote(values, labels, int(train_labels.max()) + 1, distance, temperature)
-    return votes.to(test_features.device)
+    train = Features(train_features, train_labels)
+    settings = [num_neighbours], [temperature], [distance]
+    (vote,) = knn_grid(train, test_features, *settings, chunk_size)
+    return vote.probabilities
 
 
 def knn_grid(
     train: Features,
-    test: Features,
+    test_features: Tensor,
     num_neighbours: Sequence[int],
     temperatures: Sequence[float],
     distances: Sequence[Distance] = DISTANCES,
@@ -102,7 +99,7 @@ def knn_grid(
 
     Args:
         train: features (N, D) and labels (N,). The computation runs on their device.
-        test: features (M, D); the labels are not looked at.
+        test_features: (M, D).
         num_neighbours: values of k.
         temperatures: values of T, for the cosine distance alone.
         distances: cosine, euclidean or both.
@@ -115,27 +112,19 @@ def knn_grid(
     Raises:
         ValueError: as `knn_predict`, before anything is computed.
     """
-    check_features(train.features, train.labels, test.features)
-    _check_settings(len(train.features), num_neighbours, temperatures, distances)
-    return _votes(train, test, num_neighbours, temperatures, distances, chunk_size)
-
-
-def _votes(
-    train: Features,
-    test: Features,
-    num_neighbours: Sequence[int],
-    temperatures: Sequence[float],
-    distances: Sequence[Distance],
-    chunk_size: int | None,
-) -> Iterator[KnnVote]:
+    check_features(*train, test_features)
+    _check_settings(len(train.features), num_neighbours, temperatures, distances, chunk_size)
     most, num_classes = max(num_neighbours), int(train.labels.max()) + 1
-    for distance in dict.fromkeys(distances):
-        values, labels = _nearest(*train, test.features, most, distance, chunk_size)
-        for k in dict.fromkeys(num_neighbours):
-            scales = dict.fromkeys(temperatures) if distance == "cosine" else (None,)
-            for temperature in scales:
-                votes = _vote(values[:, :k], labels[:, :k], num_classes, distance, temperature)
-                yield KnnVote(distance, k, temperature, votes.to(test.features.device))
+
+    def votes() -> Iterator[KnnVote]:
+        for distance in dict.fromkeys(distances):
+            values, labels = _nearest(*train, test_features, most, distance, chunk_size)
+            for k in dict.fromkeys(num_neighbours):
+                for temperature in dict.fromkeys(temperatures) if distance == "cosine" else (None,):
+                    shares = _vote(values[:, :k], labels[:, :k], num_classes, temperature)
+                    yield KnnVote(distance, k, temperature, shares.to(test_features.device))
+
+    return votes()
 
 
 def _check_settings(
@@ -143,6 +132,7 @@ def _check_settings(
     num_neighbours: Sequence[int],
     temperatures: Sequence[float],
     distances: Sequence[str],
+    chunk_size: int | None,
 ) -> None:
     for distance in distances:
         if distance not in DISTANCES:
@@ -162,6 +152,8 @@ def _check_settings(
     for name, values in needed.items():
         if not len(values):
             raise ValueError(f"{name}: expected at least one value, got none")
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
 
 
 def _nearest(
@@ -173,10 +165,7 @@ def _nearest(
     chunk_size: int | None,
 ) -> tuple[Tensor, Tensor]:
     """Return the similarities or distances (M, count) of the neighbours, and their labels."""
-    if chunk_size is None:
-        chunk_size = max(1, MAX_SIMILARITIES // len(train_features))
-    elif chunk_size < 1:
-        raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
+    chunk_size = chunk_size or max(1, MAX_SIMILARITIES // len(train_features))
     train = _prepare(train_features, distance)
     # Subtracted from 2 x^T y it orders by the squared distance: ||y||^2 is the same for all.
     offset = train.square().sum(dim=1) / 2 if distance == "euclidean" else None
@@ -191,7 +180,8 @@ def _nearest(
         if distance == "cosine":
             value = nearness.gather(1, neighbours)
         else:
-            # Afresh from the difference: as a difference of squares a small distance is rounding.
+            # Computed again from the difference: in a difference of squares small distances are
+            # lost to rounding.
             value = _distances(test, train, neighbours)
             value, order = value.sort(dim=1, stable=True)
             neighbours = neighbours.gather(1, order)
@@ -229,15 +219,9 @@ def _distances(test: Tensor, train: Tensor, neighbours: Tensor) -> Tensor:
     return torch.cat([(train[near] - some[:, None]).norm(dim=2) for some, near in parts])
 
 
-def _vote(
-    values: Tensor,
-    labels: Tensor,
-    num_classes: int,
-    distance: Distance,
-    temperature: float | None,
-) -> Tensor:
-    if distance == "cosine":
-        assert temperature is not None, "cosine weights have a temperature"
+def _vote(values: Tensor, labels: Tensor, num_classes: int, temperature: float | None) -> Tensor:
+    """Return the shares of the vote by similarities, or without a temperature by distances."""
+    if temperature is not None:
         weights = torch.softmax(values / temperature, dim=1)
     else:
         weights = 1 / (values + DISTANCE_OFFSET)

@@ -121,7 +121,7 @@ def _scores(given: KnnEvaluation, train: Features, test: Features) -> list[Score
     }
     grid = knn_grid(
         Features(train.features.to(given.hardware.device), train.labels),
-        test,
+        test.features,
         [k for k in cfg.k if k not in given.skipped],
         list(cfg.temperature),
         list(cfg.distance),

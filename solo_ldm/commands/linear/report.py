@@ -43,7 +43,13 @@ def write_picture(work: Evaluation, results: dict[str, Any]) -> None:
     """Write confusion.png, unless there are too many classes."""
     if results["confusion"] is not None:
         title = f"{work.cfg.protocol} of {results['backbone']} on {results['dataset']}"
-        write_confusion(work.folder.confusion, results["confusion"], results["classes"], title)
+        write_confusion(
+            work.folder.confusion,
+            results["confusion"],
+            results["classes"],
+            title,
+            results["interval"],
+        )
 
 
 def print_report(work: Evaluation, results: dict[str, Any], console: Console) -> None:
