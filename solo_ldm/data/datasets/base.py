@@ -55,6 +55,8 @@ class Dataset:
         backbone: that `data=NAME` chooses.
         paths: of `data`, where they are not the defaults of `DataConfig`.
         holds_out: config -> whether validation is a held-out share of what `read` returns.
+        check: config -> raises FileNotFoundError where the set is not; without torch, so that a
+            command says so before it imports anything slow.
     """
 
     read: Reader
@@ -64,6 +66,7 @@ class Dataset:
     backbone: str = "resnet18"
     paths: dict[str, str | None] = field(default_factory=dict)
     holds_out: Callable[[DataConfig], bool] = lambda config: False
+    check: Callable[[DataConfig], object] = lambda config: None
 
 
 def without_val_path(config: DataConfig) -> bool:
@@ -115,55 +118,61 @@ def masked(size: int, patch_size: int, crop: float = 0.3, flip: bool = True) -> 
     return {"augmentations": crop_view(size, crop, flip), "backbone": {"kwargs": kwargs}}
 
 
-def torchvision_reader(
-    kind: str, layout: str, split_key: str, splits: tuple[Any, Any], labels: str = "targets"
-) -> Reader:
-    """Return the reader of a data set that torchvision reads into memory.
+def torchvision_dataset(
+    kind: str, layout: str, splits: tuple[Any, Any], labels: str = "targets", **about: Any
+) -> Dataset:
+    """Return a data set that torchvision reads into memory.
 
     Args:
         kind: the class in torchvision.datasets.
         layout: what it expects under `data.train_path`, for messages.
-        split_key: its argument that chooses a split.
-        splits: the values of that argument for train and val.
+        splits: its argument for train and for val: of `train` where they are true or false, else
+            of `split`.
         labels: its attribute with the labels.
+        about: the other arguments of `Dataset`.
     """
 
+    def root_of(config: DataConfig) -> Path:
+        return Path(os.path.expanduser(config.train_path or "./datasets"))
+
+    def missing(root: Path) -> FileNotFoundError:
+        return FileNotFoundError(
+            f"{kind} is not under {root.resolve()} (or is damaged): expected {layout} there; "
+            f"set data.train_path, or data.download=true to fetch it"
+        )
+
+    def check(config: DataConfig) -> None:
+        if not root_of(config).is_dir() and not config.download:
+            raise missing(root_of(config))
+
     def read(config: DataConfig, split: Split) -> Listing:
-        data = _torchvision(kind, config, layout, {split_key: splits[split == "val"]})
+        import torchvision.datasets
+
+        check(config)
+        root, chosen = root_of(config), splits[split == "val"]
+        try:
+            with warnings.catch_warnings():
+                # CIFAR's pickles were written by Python 2; NumPy >= 2.4 warns about their types.
+                warnings.filterwarnings("ignore", message=r"dtype\(\): align")
+                data = getattr(torchvision.datasets, kind)(
+                    str(root),
+                    download=config.download,
+                    **{"train" if isinstance(chosen, bool) else "split": chosen},
+                )
+        except (RuntimeError, OSError) as error:
+            if not config.download:
+                raise missing(root) from error
+            raise FileNotFoundError(
+                f"{kind} could not be fetched to {root.resolve()} ({first_line(error)}); check "
+                f"the connection, or put {layout} there"
+            ) from error
         pixels = np.asarray(data.data)
         if pixels.shape[1:2] == (3,):
             pixels = pixels.transpose(0, 2, 3, 1)
         classes = getattr(data, "classes", None) or [str(number) for number in range(10)]
         return Listing(pixels, np.asarray(getattr(data, labels)), tuple(classes))
 
-    return read
-
-
-def _torchvision(kind: str, config: DataConfig, layout: str, arguments: dict[str, Any]) -> Any:
-    """Read a set with torchvision's reader, with one clear line when it is not there."""
-    import torchvision.datasets
-
-    root = Path(os.path.expanduser(config.train_path or "./datasets"))
-    missing = (
-        f"{kind} is not under {root.resolve()} (or is damaged): expected {layout} there; "
-        f"set data.train_path, or data.download=true to fetch it"
-    )
-    if not root.is_dir() and not config.download:
-        raise FileNotFoundError(missing)
-    try:
-        with warnings.catch_warnings():
-            # CIFAR's pickles were written by Python 2; NumPy >= 2.4 warns about their data types.
-            warnings.filterwarnings("ignore", message=r"dtype\(\): align")
-            return getattr(torchvision.datasets, kind)(
-                str(root), download=config.download, **arguments
-            )
-    except (RuntimeError, OSError) as error:
-        if not config.download:
-            raise FileNotFoundError(missing) from error
-        raise FileNotFoundError(
-            f"{kind} could not be fetched to {root.resolve()} ({first_line(error)}); check the "
-            f"connection, or put {layout} there"
-        ) from error
+    return Dataset(read, check=check, **about)
 
 
 def first_line(error: BaseException) -> str:

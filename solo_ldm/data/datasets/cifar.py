@@ -1,12 +1,11 @@
 """CIFAR-10 and CIFAR-100: photographs of 32 pixels."""
 
 from solo_ldm.data.datasets.base import (
-    Dataset,
     Views,
     crop_view,
     masked,
     reference_views,
-    torchvision_reader,
+    torchvision_dataset,
 )
 
 VIEWS = Views(
@@ -18,16 +17,19 @@ VIEWS = Views(
     linear=crop_view(32, 0.8),
     masked=masked(32, patch_size=4),
 )
-_SPLITS = ("train", (True, False))
 
-CIFAR10 = Dataset(
-    torchvision_reader("CIFAR10", "cifar-10-batches-py/", *_SPLITS),
+CIFAR10 = torchvision_dataset(
+    "CIFAR10",
+    "cifar-10-batches-py/",
+    (True, False),
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2470, 0.2435, 0.2616),
     views=VIEWS,
 )
-CIFAR100 = Dataset(
-    torchvision_reader("CIFAR100", "cifar-100-python/", *_SPLITS),
+CIFAR100 = torchvision_dataset(
+    "CIFAR100",
+    "cifar-100-python/",
+    (True, False),
     mean=(0.5071, 0.4865, 0.4409),
     std=(0.2673, 0.2564, 0.2762),
     views=VIEWS,

@@ -22,7 +22,7 @@ from solo_ldm.data.sources.lists import read_list
 _SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test"))
 
 
-def _read_split(config: DataConfig, split: Split) -> Listing | None:
+def _read(config: DataConfig, split: Split) -> Listing | None:
     """Find the images of a custom set.
 
     A place is a folder or a text file that lists images (see `read_list`). Two or more folders
@@ -43,26 +43,43 @@ def _read_split(config: DataConfig, split: Split) -> Listing | None:
             images beside class folders, a malformed list, or validation classes that differ from
             the training classes.
     """
+    train, val = _places(config)
+    if split == "train" or val is None:
+        listing = _list(train, "data.train_path", config.no_labels)
+        _check_classes(listing.classes, train)
+        return listing if split == "train" or listing.classes else None
+    classes = (
+        class_folders(train, "data.train_path")
+        if train.is_dir()
+        else _list(train, "data.train_path").classes
+    )
+    _check_classes(classes, train)
+    if not classes:
+        return None
+    listing = _list(val, "data.val_path")
+    check_same_classes(classes, listing.classes)
+    return listing
+
+
+def _places(config: DataConfig) -> tuple[Path, Path | None]:
+    """Return the folders or lists of the training and the validation images."""
     if config.train_path is None:
         raise ValueError(
             f"data.train_path: missing; set it to the folder or the list of the images of "
             f"data={config.dataset}"
         )
-    if split == "train" or config.val_path is None:
-        listing = _read(config.train_path, "data.train_path", config.no_labels)
-        _check_classes(listing.classes, config.train_path)
-        return listing if split == "train" or listing.classes else None
-    train_classes = _class_names(config.train_path, "data.train_path")
-    _check_classes(train_classes, config.train_path)
-    if not train_classes:
-        return None
-    listing = _read(config.val_path, "data.val_path", no_labels=False)
-    check_same_classes(train_classes, listing.classes)
-    return listing
+    train = Path(os.path.expanduser(config.train_path))
+    val = None if config.val_path is None else Path(os.path.expanduser(config.val_path))
+    for key, place in (("train_path", train), ("val_path", val)):
+        if place is not None and not place.exists():
+            raise FileNotFoundError(
+                f"data.{key}: {place.resolve()} is not a folder; expected a folder of images, with "
+                f"one folder a class if they are labelled, or a text file that lists images"
+            )
+    return train, val
 
 
-def _read(path: str, key: str, no_labels: bool) -> Listing:
-    place = _existing(path, key)
+def _list(place: Path, key: str, no_labels: bool = False) -> Listing:
     if place.is_file():
         return read_list(place, key, no_labels)
     classes = [] if no_labels else class_folders(place, key)
@@ -70,28 +87,15 @@ def _read(path: str, key: str, no_labels: bool) -> Listing:
         return labelled(place, classes, key)
     paths = images_below(place)
     if not paths:
-        raise ValueError(_empty(place))
+        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+        raise ValueError(
+            f"{key}: {place.resolve()}: no images here; expected files that end in one of "
+            f"{suffixes}"
+        )
     return Listing(paths, [-1] * len(paths), ())
 
 
-def _class_names(path: str, key: str) -> Sequence[str]:
-    place = _existing(path, key)
-    if place.is_file():
-        return _read(path, key, no_labels=False).classes
-    return class_folders(place, key)
-
-
-def _existing(path: str, key: str) -> Path:
-    place = Path(os.path.expanduser(path))
-    if not place.exists():
-        raise FileNotFoundError(
-            f"{key}: {place.resolve()} is not a folder; expected a folder of images, with one "
-            f"folder a class if they are labelled, or a text file that lists images"
-        )
-    return place
-
-
-def _check_classes(classes: Sequence[str], path: str) -> None:
+def _check_classes(classes: Sequence[str], path: Path) -> None:
     if classes and {name.lower() for name in classes} <= _SPLITS:
         raise ValueError(
             f"data.train_path: the class folders of {path} ({', '.join(classes)}) look like "
@@ -104,18 +108,14 @@ def _check_classes(classes: Sequence[str], path: str) -> None:
         )
 
 
-def _empty(folder: Path) -> str:
-    suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-    return f"{folder.resolve()}: no images here; expected files that end in one of {suffixes}"
-
-
 # For images of about 32, 64 or 96 pixels: augmentations=cifar, tiny_imagenet, stl10.
 CUSTOM = Dataset(
-    _read_split,
+    _read,
     *PHOTOGRAPHS,
     VIEWS,
     # Needed: a folder of images, in class folders or loose, or a list of files. Without a
     # val_path a share of labelled images is held out.
     paths={"train_path": None, "val_path": None},
     holds_out=without_val_path,
+    check=_places,
 )

@@ -41,13 +41,19 @@ def _read(config: DataConfig, split: Split) -> Listing:
         FileNotFoundError: a folder is missing.
         ValueError: classes are missing, or others are there.
     """
-    full = config.dataset == "imagenet"
-    train, classes = _classes(full, config.train_path, "data.train_path")
-    if split == "train" or config.val_path is None:
+    (train, classes), val = _folders(config)
+    if split == "train" or val is None:
         return labelled(train, classes, "data.train_path")
-    val, val_classes = _classes(full, config.val_path, "data.val_path")
-    check_same_classes(classes, val_classes)
-    return labelled(val, classes, "data.val_path")
+    check_same_classes(classes, val[1])
+    return labelled(*val, "data.val_path")
+
+
+def _folders(config: DataConfig) -> tuple[tuple[Path, list[str]], tuple[Path, list[str]] | None]:
+    """Return the folders of training and validation, with the names of their class folders."""
+    full = config.dataset == "imagenet"
+    train = _classes(full, config.train_path, "data.train_path")
+    no_val = config.val_path is None
+    return train, None if no_val else _classes(full, config.val_path, "data.val_path")
 
 
 def _classes(full: bool, path: str | None, key: str) -> tuple[Path, list[str]]:
@@ -106,7 +112,7 @@ def _dataset(name: str, backbone: str) -> Dataset:
         "train_path": f"./datasets/{name}/train",
         "val_path": f"./datasets/{name}/val",
     }
-    return Dataset(_read, *PHOTOGRAPHS, VIEWS, backbone, paths, without_val_path)
+    return Dataset(_read, *PHOTOGRAPHS, VIEWS, backbone, paths, without_val_path, _folders)
 
 
 IMAGENET = _dataset("imagenet", "resnet50")

@@ -6,7 +6,7 @@ from solo_ldm.data.datasets.base import (
     crop_view,
     masked,
     moved_views,
-    torchvision_reader,
+    torchvision_dataset,
 )
 
 VIEWS = Views(
@@ -20,8 +20,8 @@ VIEWS = Views(
 
 def _dataset(kind: str, mean: float, std: float) -> Dataset:
     layout = f"{kind}/raw/train-images-idx3-ubyte and the three files beside it"
-    read = torchvision_reader(kind, layout, "train", (True, False))
-    return Dataset(read, (mean,) * 3, (std,) * 3, VIEWS, backbone="convnet_small")
+    about = {"mean": (mean,) * 3, "std": (std,) * 3, "views": VIEWS, "backbone": "convnet_small"}
+    return torchvision_dataset(kind, layout, (True, False), **about)
 
 
 MNIST = _dataset("MNIST", 0.1307, 0.3081)

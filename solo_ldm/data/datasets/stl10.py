@@ -1,19 +1,19 @@
 """STL-10: photographs of 96 pixels, most of them without a label."""
 
 from solo_ldm.data.datasets.base import (
-    Dataset,
     Views,
     crop_view,
     masked,
     reference_views,
-    torchvision_reader,
+    torchvision_dataset,
 )
 
-STL10 = Dataset(
+STL10 = torchvision_dataset(
+    "STL10",
+    "stl10_binary/*.bin",
     # The unlabelled images have label -1; evaluation uses the labelled ones alone.
-    torchvision_reader(
-        "STL10", "stl10_binary/*.bin", "split", ("train+unlabeled", "test"), labels="labels"
-    ),
+    ("train+unlabeled", "test"),
+    labels="labels",
     mean=(0.4914, 0.4823, 0.4466),
     std=(0.247, 0.243, 0.261),
     views=Views(

@@ -1,18 +1,18 @@
 """SVHN: house numbers of 32 pixels, cropped to one digit."""
 
 from solo_ldm.data.datasets.base import (
-    Dataset,
     Views,
     crop_view,
     masked,
     reference_views,
-    torchvision_reader,
+    torchvision_dataset,
 )
 
-SVHN = Dataset(
-    torchvision_reader(
-        "SVHN", "train_32x32.mat and test_32x32.mat", "split", ("train", "test"), labels="labels"
-    ),
+SVHN = torchvision_dataset(
+    "SVHN",
+    "train_32x32.mat and test_32x32.mat",
+    ("train", "test"),
+    labels="labels",
     mean=(0.4377, 0.4438, 0.4728),
     std=(0.1980, 0.2010, 0.1970),
     views=Views(

@@ -39,6 +39,8 @@ def _read(config: DataConfig, split: Split) -> Listing:
         ValueError: classes are missing, or the validation labels do not fit the images.
     """
     root = _root(config)
+    if not (root / "wnids.txt").is_file():
+        _fetch(root)
     classes = sorted((root / "wnids.txt").read_text().split())
     folders = contents(root / "train")[0] if (root / "train").is_dir() else []
     if len(set(classes)) != NUM_CLASSES or classes != folders:
@@ -91,28 +93,35 @@ def _annotated(val: Path, classes: Sequence[str]) -> Listing:
 
 
 def _root(config: DataConfig) -> Path:
+    """Return the folder of the set; one that is to be fetched need not be there."""
     place = Path(os.path.expanduser(config.train_path or "./datasets"))
     for folder in (place, place / FOLDER):
         if (folder / "wnids.txt").is_file():
             return folder
-    target = place.parent if place.name == FOLDER else place
-    layout = f"{target.resolve() / FOLDER} with wnids.txt, train/ and val/"
+    root = place if place.name == FOLDER else place / FOLDER
     if not config.download:
         raise FileNotFoundError(
-            f"Tiny ImageNet is not under {place.resolve()}: expected {layout}; unpack {URL} "
+            f"Tiny ImageNet is not under {place.resolve()}: expected {_layout(root)}; unpack {URL} "
             f"there, set data.train_path, or data.download=true to fetch it"
         )
+    return root
+
+
+def _fetch(root: Path) -> None:
     from torchvision.datasets.utils import download_and_extract_archive
 
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        download_and_extract_archive(URL, str(target), md5=_MD5, remove_finished=True)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        download_and_extract_archive(URL, str(root.parent), md5=_MD5, remove_finished=True)
     except (RuntimeError, OSError, BadZipFile) as error:
         raise FileNotFoundError(
             f"Tiny ImageNet could not be fetched from {URL} ({first_line(error)}); check the "
-            f"connection, or unpack it as {layout}"
+            f"connection, or unpack it as {_layout(root)}"
         ) from error
-    return target / FOLDER
+
+
+def _layout(root: Path) -> str:
+    return f"{root.parent.resolve() / FOLDER} with wnids.txt, train/ and val/"
 
 
 TINY_IMAGENET = Dataset(
@@ -126,4 +135,5 @@ TINY_IMAGENET = Dataset(
         linear=crop_view(64, 0.08),
         masked=masked(64, patch_size=8),
     ),
+    check=_root,
 )
