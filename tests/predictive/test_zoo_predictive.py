@@ -22,11 +22,12 @@ from solo_ldm.zoo.kinds import DataNotHereError
 from solo_ldm.zoo.publishing import publish
 
 SMALL = ["data.num_train=24", "data.num_held_out=8", "data.num_steps=12", "max_epochs=2"]
+LINEAR = ["evaluation.report=false", "evaluation.kinds=[linear]"]
 NAMES = {"figure8": "figure8", "nonlinear_system": "system"}
 
 
 def config(folder: Path, name: str, seed: int) -> Any:
-    small = [*SMALL, "optimizer.batch_size=8", "data.frame_size=6", "evaluation.report=false"]
+    small = [*SMALL, *LINEAR, "optimizer.batch_size=8", "data.frame_size=6"]
     told = [*small, f"seed={seed}", f"checkpoint.dir={folder}", "accelerator=cpu"]
     with initialize_config_module("predictive.configs", version_base="1.3"):
         return compose(name, overrides=told)
@@ -119,7 +120,7 @@ def test_a_recording_is_published_without_its_place(tmp_path, monkeypatch):
     told = ["data.folds=2", "predictor.latent_dim=4", "max_epochs=1", "optimizer.batch_size=2"]
     where = [f"data.path={recording}", f"checkpoint.dir={tmp_path}", "accelerator=cpu"]
     with initialize_config_module("predictive.configs", version_base="1.3"):
-        cfg = compose("recording", overrides=[*told, *where, "evaluation.report=false"])
+        cfg = compose("recording", overrides=[*told, *where, *LINEAR])
     outcome = predictive(cfg, Console(quiet=True))
     assert outcome is not None
     publish([outcome.folder.path], "rat", tmp_path / "zoo", licence="mine", dataset="my rat")
