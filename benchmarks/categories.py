@@ -37,7 +37,8 @@ from solo_ldm.files import write_atomically, write_json
 from solo_ldm.methods.ldm.heads import perceptron
 from solo_ldm.methods.ldm.method_kwargs import resolve
 from solo_ldm.objective import LDMObjective
-from solo_ldm.plotting.old import COLOURS, GRID, INK, MARKERS, MUTED, new_figure, save, style
+from solo_ldm.plotting.page import new_figure, save
+from solo_ldm.plotting.style import COLOURS, INK, MARKERS, MUTED, grid_along, styled
 from solo_ldm.run.provenance import commit, versions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -217,6 +218,7 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+@styled
 def picture(results: list[dict[str, Any]], path: Path) -> None:
     """Draw accuracy by share for each objective, each seed a point and their mean a line."""
     figure = new_figure(9.0, 5.0, 110)
@@ -238,9 +240,8 @@ def picture(results: list[dict[str, Any]], path: Path) -> None:
     axes.set_xlabel("pairs of images that are of one class", color=MUTED)
     axes.set_ylabel("accuracy of the categories (%)", color=MUTED)
     axes.set_ylim(0, 103)
-    axes.grid(axis="y", color=GRID)
-    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.12))
-    style(axes, "y")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.12))
+    grid_along(axes, "y")
     title = "Categories that name the digits"
     figure.text(0.085, 0.93, title, size=15, weight="bold", color=INK)
     note = "ten categories on held-out images; points are seeds, lines their means"

@@ -163,7 +163,7 @@ def grid_of_axes(
     """Return a figure with a title and axes (rows, columns), spaced by what is drawn on them."""
     figure = new_figure(*size, dots_per_inch)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.07)
-    figure.suptitle(title, x=0.01, ha="left")
+    fit(figure.suptitle(title, x=0.01, ha="left"), 0.98 * size[0] * dots_per_inch, 8.0)
     return figure, figure.subplots(rows, columns, squeeze=False, **settings)
 
 

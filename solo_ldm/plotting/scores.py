@@ -31,7 +31,7 @@ _NULL = "#d5d8dc"
 _GAP = 9.0
 
 
-class Score(NamedTuple):
+class Bar(NamedTuple):
     """One bar.
 
     Args:
@@ -50,7 +50,7 @@ class Score(NamedTuple):
 
 
 def draw_scores(
-    axes: Axes, scores: Sequence[Score], title: str, note: str = "", xlabel: str = "",
+    axes: Axes, scores: Sequence[Bar], title: str, note: str = "", xlabel: str = "",
     percent: bool = False,
 ) -> None:  # fmt: skip
     """Draw scores as horizontal bars below the name of their group, values beside them.

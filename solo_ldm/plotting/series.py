@@ -38,11 +38,11 @@ def draw_series(axes: Axes, x: Floats, values: Values, **line: Any) -> bool:
 def draw_losses(
     axes: Axes, epochs: Floats, loss: Values, log_prob: Values, entropy: Values
 ) -> None:
-    """Draw the loss, −log p and H, each (E,), in the scale of the objective."""
+    """Draw the loss, −log p and the entropy, each (E,), in the scale of the objective."""
     terms = (
         ("loss", loss, 1.0, INK, "-"),
         ("−log p", log_prob, -1.0, BLUE, "-"),
-        ("H", entropy, 1.0, RED, "--"),
+        ("entropy", entropy, 1.0, RED, "--"),
     )
     for name, values, sign, colour, dashes in terms:
         values = sign * as_array(name, values, "epochs")

@@ -21,9 +21,10 @@ from predictive.data.sequences import TimeSeriesData
 from predictive.decoding.intervals import Coverage, coverage
 from predictive.decoding.score import DecodingScore, combine_folds
 from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess
-from predictive.pictures import Decoded, DecodedPosition, write_position, write_scores
+from predictive.pictures import Decoded, position_rows, score_rows
 from predictive.training import build_data, build_method, train
 from solo_ldm.files import write_json
+from solo_ldm.plotting.page import Rows, write_page
 from solo_ldm.run.folder import (
     RunFolder,
     choose_folder,
@@ -142,12 +143,10 @@ def _documented(
     covered = {target: _coverage(folds, target) for target in targets}
     for target in targets:
         suffix = "" if len(targets) == 1 else f"-{target}"
-        write_scores(
-            folder.path / f"scores{suffix}.png", [score_bar(one) for one in combined[target]]
-        )
-        write_position(
-            folder.path / f"{target}.png", _over_time(folds, target, combined[target], covered)
-        )
+        bars = [score_bar(one) for one in combined[target]]
+        write_page(folder.path / f"scores{suffix}.png", score_rows(bars), "R² of decoders")
+        over_time = _over_time(folds, target, combined[target], covered)
+        write_page(folder.path / f"{target}.png", over_time, f"decoded {target}")
     return {
         "protocol": (
             "each block held out once; method and decoders trained on the other blocks, decoded "
@@ -196,8 +195,8 @@ def _coverage(folds: list[Fold], target: str) -> Coverage:
 
 def _over_time(
     folds: list[Fold], target: str, scores: list[DecodingScore], covered: dict[str, Coverage]
-) -> DecodedPosition:
-    """Return the held-out sequences of all folds in the order of time."""
+) -> Rows:
+    """Draw the held-out sequences of all folds in the order of time."""
     columns: dict[str, list[Tensor]] = {}
     for fold in folds:
         held_out = fold.assessment.held_out
@@ -228,7 +227,7 @@ def _over_time(
         features: max((one.r2 for one in scores if one.features == features), default=None)
         for features in (LATENT_STATE, SPIKES)
     }
-    return DecodedPosition(
+    return position_rows(
         # Padded bins have no time; nothing is drawn there.
         torch.nan_to_num(padded["seconds"][..., 0], nan=0.0),
         padded["true"],

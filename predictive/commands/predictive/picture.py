@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,67 +15,52 @@ from predictive.evaluation import LATENT_STATE, NOISE, SPIKES, Assessment
 from predictive.filtered import Filtered
 from predictive.pictures import (
     Decoded,
-    DecodedPosition,
-    FramePaths,
-    LatentSpace,
-    LatentTrajectory,
-    NoiseRecovery,
-    PredictiveReport,
-    Score,
-    TrainingHistory,
-    write_frames,
-    write_history,
-    write_latents,
-    write_noise,
-    write_position,
+    frame_rows,
+    history_rows,
+    latent_rows,
+    noise_rows,
+    position_rows,
+    score_rows,
+    space_rows,
     write_report,
-    write_scores,
-    write_space,
 )
 from predictive.training import PredictiveRun
+from solo_ldm.plotting.page import Rows, write_page
+from solo_ldm.plotting.scores import Bar
+
+# A picture with its data; compact=True is for a report.
+_Picture = Callable[..., Rows]
 
 
 def write_pictures(run: PredictiveRun, assessment: Assessment) -> None:
     """Write every picture that the run has something for, and report.png."""
-    folder, data, held_out = run.folder.path, run.data, assessment.held_out
-    report = PredictiveReport(
-        title=_title(run),
-        kind=data.kind,
-        history=history_of(run, assessment),
-        frames=_frames(run, assessment),
-        latents=_trajectory(run, held_out),
-        noise=_noise(assessment),
-        position=_position(data, assessment),
-        space=_space(data, held_out),
-        scores=[
-            score_bar(score, target if len(assessment.scores) > 1 else "")
-            for target, scores in assessment.scores.items()
-            for score in scores
-        ],
-    )
-    if report.frames is not None:
-        write_frames(folder / "frames.png", report.frames)
-    if report.latents is not None:
-        write_latents(folder / "latents.png", report.latents)
-    if report.noise is not None:
-        write_noise(folder / "noise.png", report.noise)
-    if report.position is not None:
-        write_position(folder / "position.png", report.position)
-    if report.space is not None:
-        write_space(folder / "space.png", report.space)
-    if report.scores:
-        write_scores(folder / "scores.png", report.scores)
-    write_history(folder / "history.png", report.history)
-    write_report(run.folder.report, report)
+    bars = [
+        score_bar(score, target if len(assessment.scores) > 1 else "")
+        for target, scores in assessment.scores.items()
+        for score in scores
+    ]
+    found = {
+        "frames": _frames(run, assessment),
+        "latents": _trajectory(assessment.held_out),
+        "noise": _noise(assessment),
+        "position": _position(run.data, assessment),
+        "space": _space(run.data, assessment.held_out),
+        "scores": partial(score_rows, bars) if bars else None,
+        "history": _history(run, assessment),
+    }
+    pictures = {name: picture for name, picture in found.items() if picture is not None}
+    for name, picture in pictures.items():
+        write_page(run.folder.path / f"{name}.png", picture(), f"{name} of a predictive run")
+    write_report(run.folder.report, _title(run), run.data.kind, pictures)
 
 
-def history_of(run: PredictiveRun, assessment: Assessment) -> TrainingHistory:
-    """Return the history of training for its picture."""
+def _history(run: PredictiveRun, assessment: Assessment) -> _Picture:
     metrics = run.metrics
     online = {name: metrics.column(f"val_{name}_r2") for name in run.cfg.decoders}
     rows = [] if run.cosines is None else run.cosines.rows
     before, after = assessment.before, assessment.after
-    return TrainingHistory(
+    return partial(
+        history_rows,
         epochs=[epoch + 1 for epoch in sorted(metrics.rows)],
         loss=metrics.column("train_ldm_loss"),
         log_prob=metrics.column("train_log_prob"),
@@ -86,11 +72,11 @@ def history_of(run: PredictiveRun, assessment: Assessment) -> TrainingHistory:
     )
 
 
-def score_bar(score: DecodingScore, target: str = "") -> Score:
+def score_bar(score: DecodingScore, target: str = "") -> Bar:
     """Return a decoder's score as a bar; the null is drawn from its mean to its high end."""
     name = f"{target}: {score.features}" if target else score.features
     null = (score.null_mean, score.null_high)
-    return Score(name, score.kind, score.r2, score.r2_per_fold, null)
+    return Bar(name, score.kind, score.r2, score.r2_per_fold, null)
 
 
 def _title(run: PredictiveRun) -> str:
@@ -104,7 +90,7 @@ def _best(scores: list[DecodingScore], features: str) -> DecodingScore | None:
     return max(of_features, key=lambda score: score.r2, default=None)
 
 
-def _frames(run: PredictiveRun, assessment: Assessment) -> FramePaths | None:
+def _frames(run: PredictiveRun, assessment: Assessment) -> _Picture | None:
     data, held_out = run.data, assessment.held_out
     if data.frame_shape is None:
         return None
@@ -114,7 +100,8 @@ def _frames(run: PredictiveRun, assessment: Assessment) -> FramePaths | None:
     rendering = run.cfg.data.get("rendering", "plain")
     scores = assessment.scores.get("position")
     best = None if scores is None else _best(scores, LATENT_STATE)
-    return FramePaths(
+    return partial(
+        frame_rows,
         frames,
         true=sequences.targets.get("position"),
         decoded=None if best is None else held_out.spread(best.predictions),
@@ -124,7 +111,7 @@ def _frames(run: PredictiveRun, assessment: Assessment) -> FramePaths | None:
     )
 
 
-def _trajectory(run: PredictiveRun, held_out: Filtered) -> LatentTrajectory | None:
+def _trajectory(held_out: Filtered) -> _Picture:
     """The longest held-out sequence: latents, what was predicted of them, and the state."""
     which = int(held_out.sequences.lengths.argmax())
     length = int(held_out.sequences.lengths[which])
@@ -136,7 +123,8 @@ def _trajectory(run: PredictiveRun, held_out: Filtered) -> LatentTrajectory | No
         filtered_mean = held_out.states[which, :length, :shown]
         filtered_variance = factor.square().sum(dim=-1)[:, :shown]
     dims = slice(None) if filtered_mean is None else slice(filtered_mean.shape[1])
-    return LatentTrajectory(
+    return partial(
+        latent_rows,
         held_out.sequences.seconds[which, :length],
         held_out.latents[which, :length, dims],
         held_out.predicted_mean[which, :length, dims],
@@ -146,14 +134,15 @@ def _trajectory(run: PredictiveRun, held_out: Filtered) -> LatentTrajectory | No
     )
 
 
-def _noise(assessment: Assessment) -> NoiseRecovery | None:
+def _noise(assessment: Assessment) -> _Picture | None:
     held_out, correlation = assessment.held_out, assessment.noise_correlation
     if correlation is None or held_out.observation_noise is None:
         return None
     samples, steps = held_out.known.shape
     inferred = held_out.observation_noise.mean(dim=2).expand(samples, steps)
     unknown = ~held_out.known
-    return NoiseRecovery(
+    return partial(
+        noise_rows,
         inferred.masked_fill(unknown, math.nan),
         held_out.sequences.targets[NOISE][..., 0].masked_fill(unknown, math.nan),
         held_out.sequences.seconds,
@@ -161,7 +150,7 @@ def _noise(assessment: Assessment) -> NoiseRecovery | None:
     )
 
 
-def _position(data: TimeSeriesData, assessment: Assessment) -> DecodedPosition | None:
+def _position(data: TimeSeriesData, assessment: Assessment) -> _Picture | None:
     """The first decoded target over time, with its interval."""
     if not assessment.intervals:
         return None
@@ -180,7 +169,8 @@ def _position(data: TimeSeriesData, assessment: Assessment) -> DecodedPosition |
     direct = None
     if spikes is not None:
         direct = Decoded(held_out.spread(spikes.predictions), r2=spikes.r2)
-    return DecodedPosition(
+    return partial(
+        position_rows,
         held_out.sequences.seconds,
         _hidden(held_out.sequences.targets[name], held_out),
         latent,
@@ -190,22 +180,21 @@ def _position(data: TimeSeriesData, assessment: Assessment) -> DecodedPosition |
     )
 
 
-def _space(data: TimeSeriesData, held_out: Filtered) -> LatentSpace | None:
+def _space(data: TimeSeriesData, held_out: Filtered) -> _Picture | None:
     targets = held_out.sequences.targets
     place = next((name for name in ("position", "sources") if name in targets), None)
-    direction = targets.get("direction")
     if place is None:
         return None
+    direction = targets.get("direction")
     latents = held_out.states if data.kind == "spikes" else held_out.latents
-    space = LatentSpace(
+    return partial(
+        space_rows,
         _hidden(latents, held_out),
-        position=_hidden(targets[place], held_out),
-        position_name=place,
-        unit=data.units.get(place, ""),
+        _hidden(targets[place], held_out),
+        None if direction is None else _hidden(direction, held_out)[..., 0],
+        place,
+        data.units.get(place, ""),
     )
-    if direction is None:
-        return space
-    return replace(space, direction=_hidden(direction, held_out)[..., 0])
 
 
 def _hidden(values: Tensor, held_out: Filtered) -> Tensor:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from solo_ldm.plotting.arrays import Floats
 from solo_ldm.plotting.embedding import principal_components
 from solo_ldm.plotting.page import REPORT, Panel, write_page
-from solo_ldm.plotting.scores import Score, draw_scores
+from solo_ldm.plotting.scores import Bar, draw_scores
 from solo_ldm.plotting.series import draw_losses, draw_series
 from solo_ldm.plotting.style import (
     BLUE,
@@ -240,7 +240,7 @@ def _draw_scores(
         axes.axvline(commonest, color=INK, linewidth=1, linestyle=":", zorder=3)
         note += f"  (dotted: commonest class, {commonest:.0%})"
     bars = [
-        Score(protocol, name, score[key])
+        Bar(protocol, name, score[key])
         for protocol, score in scores.items()
         for key, name in (("top1", "trained"), ("untrained_top1", "untrained"))
         if score.get(key) is not None
