@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 
@@ -11,7 +11,7 @@ from predictive.decoding.online import DecoderConfig
 from predictive.encoder import Encoder
 from predictive.objective import PredictiveObjective
 from predictive.predictors import KalmanPredictor
-from solo_ldm.config.arguments import check_arguments
+from solo_ldm.config.arguments import Bounds, Count, Share, check_arguments, checked
 
 
 def build(
@@ -23,6 +23,9 @@ def build(
     times: Sequence[float] = (1.0,),
     files: str | list[str] = "",
     anything=None,
+    share: Share = 0.5,
+    sizes: Sequence[Count] = (1,),
+    open_share: Annotated[float, Bounds(above=0, below=1)] = 0.5,
     seed: int = 0,
 ):
     """What a configuration builds."""
@@ -50,19 +53,23 @@ def test_what_fits_is_accepted(given):
         ({"size": 3, "tmies": [1.0]}, r"unknown key data.tmies: did you mean times\?"),
         ({"size": 3, "zzz": 1}, "unknown key data.zzz: data takes size, rate"),
         ({"size": 3, "seed": 1}, "unknown key data.seed"),
-        ({"size": 3.0}, "data.size expects a whole number, got 3.0"),
-        ({"size": True}, "data.size expects a whole number, got True"),
-        ({"size": None}, "data.size expects a whole number, got None"),
-        ({"size": "3"}, "data.size expects a whole number, got '3'"),
-        ({"size": 3, "rate": "fast"}, "data.rate expects a number, got 'fast'"),
-        ({"size": 3, "rate": True}, "data.rate expects a number, got True"),
-        ({"size": 3, "on": 1}, "data.on expects true or false, got 1"),
-        ({"size": 3, "name": 3}, "data.name expects a text or null, got 3"),
-        ({"size": 3, "times": 1.0}, r"data.times expects a list of .*, got 1.0"),
-        ({"size": 3, "times": ["x"]}, "data.times expects a list of"),
-        ({"size": 3, "times": "1.0"}, "data.times expects a list of"),
-        ({"size": 3, "files": [1]}, "data.files expects a text or a list of"),
-        ({"size": 3, "kind": 1}, "data.kind expects"),
+        ({"size": 3.0}, "data.size: expected a whole number, got 3.0"),
+        ({"size": True}, "data.size: expected a whole number, got True"),
+        ({"size": None}, "data.size: expected a whole number, got None"),
+        ({"size": "3"}, "data.size: expected a whole number, got '3'"),
+        ({"size": 3, "rate": "fast"}, "data.rate: expected a number, got 'fast'"),
+        ({"size": 3, "rate": True}, "data.rate: expected a number, got True"),
+        ({"size": 3, "on": 1}, "data.on: expected true or false, got 1"),
+        ({"size": 3, "name": 3}, "data.name: expected a text or null, got 3"),
+        ({"size": 3, "times": 1.0}, r"data.times: expected a list of .*, got 1.0"),
+        ({"size": 3, "times": ["x"]}, "data.times: expected a list of"),
+        ({"size": 3, "times": "1.0"}, "data.times: expected a list of"),
+        ({"size": 3, "files": [1]}, "data.files: expected a text or a list of"),
+        ({"size": 3, "kind": 1}, "data.kind: expected a or b, got 1"),
+        ({"size": 3, "share": 1.5}, "data.share: expected a number from 0 to 1, got 1.5"),
+        ({"size": 3, "share": float("nan")}, "data.share: expected a number from 0 to 1, got nan"),
+        ({"size": 3, "sizes": [2, 0]}, "data.sizes: expected a list of whole numbers from 1"),
+        ({"size": 3, "open_share": 1}, "data.open_share: expected a number above 0 and below 1"),
     ],
 )
 def test_what_does_not_fit_is_one_line(given, words):
@@ -73,18 +80,37 @@ def test_what_does_not_fit_is_one_line(given, words):
     assert "list of a " not in str(error.value)
 
 
+def test_a_checked_function_refuses_the_same_and_stays_what_it_is():
+    guarded = checked(build)
+    assert guarded(3, share=1, times=(0.5,)) is None
+    for settings, words in (({"share": 2}, "share: expected"), ({"sizes": [0]}, "sizes: expected")):
+        with pytest.raises(ValueError, match=words):
+            guarded(3, **settings)
+    check_arguments("data", {"size": 3, "share": 0.25}, guarded, ["seed"])
+    with pytest.raises(ValueError, match=r"data\.share: expected"):
+        check_arguments("data", {"size": 3, "share": -1}, guarded, ["seed"])
+
+
 @pytest.mark.parametrize(
     ("target", "given", "words"),
     [
         (Encoder, {"hiden_dim": 3}, r"unknown key part.hiden_dim: did you mean hidden_dim\?"),
         (Encoder, {"self": 3}, "unknown key part.self"),
-        (KalmanPredictor, {"latent_dim": 2, "max_radius": "big"}, "max_radius expects a number"),
+        (
+            KalmanPredictor,
+            {"latent_dim": 2, "max_radius": "big"},
+            "max_radius: expected a number above 0",
+        ),
         (KalmanPredictor, {}, "missing key part.latent_dim"),
-        (PredictiveObjective, {"num_neighbors": 3}, r"did you mean num_neighbours\?"),
-        (PredictiveObjective, {"ridge": "x"}, "part.ridge expects a number or null"),
-        (PredictiveObjective, {"over": 1}, "part.over expects"),
+        (PredictiveObjective, {"entropy_kwarg": {}}, r"did you mean entropy_kwargs\?"),
+        (
+            PredictiveObjective,
+            {"entropy_kwargs": 3},
+            "part.entropy_kwargs: expected a mapping or null",
+        ),
+        (PredictiveObjective, {"over": 1}, "part.over: expected"),
         (DecoderConfig, {"sorce": "states"}, r"did you mean source\?"),
-        (DecoderConfig, {"lr": None}, "part.lr expects a number, got None"),
+        (DecoderConfig, {"lr": None}, "part.lr: expected a number from 0, got None"),
     ],
 )
 def test_the_parts_of_a_method_name_their_arguments(target, given, words):

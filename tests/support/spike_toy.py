@@ -1,5 +1,7 @@
 """Small recordings of spikes, and the file formats that they are written in."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.io
@@ -108,3 +110,20 @@ def same(one, other):
     else:
         for a, b in zip(one.spike_times, other.spike_times, strict=True):
             assert np.array_equal(a, b)
+
+
+def write_recording(path: Path, **changes: object) -> Path:
+    """Write a minute of 12 place cells of an animal that runs up and down a track of 1.6 m."""
+    generator = np.random.default_rng(0)
+    times = (np.arange(2400) + 0.5) * 0.025
+    position = np.abs((0.4 * times) % 3.2 - 1.6)
+    centres = np.linspace(0.0, 1.6, 12)
+    rates = 0.5 + 20.0 * np.exp(-(((position[:, None] - centres) / 0.15) ** 2) / 2)
+    fields = {
+        "counts": generator.poisson(rates * 0.025),
+        "times": times,
+        "position": position[:, None],
+        **changes,
+    }
+    np.savez(path, **{key: np.asarray(value) for key, value in fields.items()})  # pyright: ignore
+    return path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
@@ -13,12 +12,13 @@ from rich.console import Console
 
 from predictive.commands.decode import decode as decode_folds
 from predictive.commands.decode import run as folds_module
-from predictive.training import build_data
 from predictive.configuration import complete_predictive
+from predictive.training import build_data
 from solo_ldm.cli import main
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome
-from tests.predictive.commands.test_predictive_run import config, die_at, run
+from tests.support.predictive_runs import config, die_at, run
+from tests.support.spike_toy import write_recording
 
 FOLDS = 3
 CELLS = (
@@ -186,23 +186,6 @@ def test_an_interrupted_decode_goes_on_where_it_was(decoded, tmp_path):
 
 
 # --- a recording ---------------------------------------------------------------------------------
-
-
-def write_recording(path: Path, **changes: object) -> Path:
-    """Write a minute of 12 place cells of an animal that runs up and down a track of 1.6 m."""
-    generator = np.random.default_rng(0)
-    times = (np.arange(2400) + 0.5) * 0.025
-    position = np.abs((0.4 * times) % 3.2 - 1.6)
-    centres = np.linspace(0.0, 1.6, 12)
-    rates = 0.5 + 20.0 * np.exp(-(((position[:, None] - centres) / 0.15) ** 2) / 2)
-    fields = {
-        "counts": generator.poisson(rates * 0.025),
-        "times": times,
-        "position": position[:, None],
-        **changes,
-    }
-    np.savez(path, **{key: np.asarray(value) for key, value in fields.items()})  # pyright: ignore
-    return path
 
 
 RECORDING = (

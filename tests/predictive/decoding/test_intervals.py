@@ -118,7 +118,7 @@ def test_the_ends_are_the_ranks_that_hold_the_level_with_few_calibration_bins():
     close(interval.low, interval.mean + 1.0)
     close(interval.high, interval.mean + 39.0)
     residual = ResidualModel(residual.variance, steps[1:])
-    with pytest.raises(ValueError, match="at least 39 calibration bins for 0.95, got 38"):
+    with pytest.raises(ValueError, match=r"at least 39 calibration bins for 0\.95, got 38"):
         decode_with_interval(decoder, normal(4, 2), None, residual)
 
 

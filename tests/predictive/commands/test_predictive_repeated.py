@@ -1,0 +1,97 @@
+"""Predictive runs made again, interrupted or watched give the same numbers."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from solo_ldm.run.folder import RunFolder
+from tests.support import ROOT
+from tests.support.predictive_runs import assert_same, die_at, rows, run, trained
+
+# Fewer samples than latents: which are drawn is random. 4 steps an epoch.
+RANDOM = ("objective.entropy=neighbour", "objective.num_samples=40")
+CASES = {
+    "kalman": ("figure8", (*RANDOM, "evaluation.compare_gradients_every=3")),
+    "recurrent": ("nonlinear_system", (*RANDOM, "predictor.variance=state")),
+    "stop_gradient": ("circular", ("evaluation.compare_gradients_every=2",)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_seed_gives_the_same_numbers_and_so_does_a_run_stopped_and_continued(
+    tmp_path, case
+):
+    name, overrides = CASES[case]
+    whole, again = (run(tmp_path / "whole", *overrides, name=name) for _ in range(2))
+    assert whole.folder.path != again.folder.path
+    # 4 steps an epoch: step 6 is in the middle of the second.
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        die_at(monkeypatch, 6)
+        with pytest.raises(InterruptedError):
+            run(tmp_path / "stopped", *overrides, name=name)
+    (unfinished,) = (RunFolder(path) for path in (tmp_path / "stopped").glob("*/*"))
+    assert not unfinished.finished
+    resumed = run(tmp_path / "stopped", *overrides, name=name)
+    assert resumed.folder.path == unfinished.path
+    other = run(tmp_path / "other", *overrides, "seed=6", name=name)
+    for same in (again, resumed):
+        assert same.folder.metrics.read_text() == whole.folder.metrics.read_text()
+        assert_same(trained(same.folder), trained(whole.folder))
+        assert same.results["results"] == whole.results["results"]
+    assert other.folder.metrics.read_text() != whole.folder.metrics.read_text()
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
+from tests.support.predictive_runs import run
+
+look = StopAtNonFinite.on_train_batch_end
+
+def die(self, trainer, *rest):
+    look(self, trainer, *rest)
+    if trainer.global_step == 10:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+StopAtNonFinite.on_train_batch_end = die
+run(Path(sys.argv[2]), *sys.argv[3:])
+"""
+
+
+def test_killed_in_an_epoch_and_started_again_gives_the_same_weights_bit_for_bit(tmp_path):
+    _, overrides = CASES["kalman"]
+    whole = run(tmp_path / "whole", *overrides)
+    command = [sys.executable, "-c", KILLED, str(ROOT), str(tmp_path / "killed")]
+    killed = subprocess.run([*command, *overrides], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    unfinished = RunFolder(next((tmp_path / "killed" / "kalman").iterdir()))
+    assert unfinished.last.exists()
+    assert not unfinished.finished
+    resumed = run(tmp_path / "killed", *overrides)
+    assert resumed.folder.path == unfinished.path
+    assert_same(trained(resumed.folder), trained(whole.folder))
+    assert rows(resumed.folder) == rows(whole.folder)
+    assert resumed.results["results"] == whole.results["results"]
+
+
+@pytest.mark.parametrize("entropy", ["stop_gradient", "neighbour"])
+def test_comparing_gradients_does_not_change_the_training(tmp_path, entropy):
+    # More than 512 latents a step, so that the comparison draws random numbers of its own.
+    large = ("data.num_train=64", "data.num_steps=20", "optimizer.batch_size=32", "max_epochs=2")
+    overrides = (*large, f"objective.entropy={entropy}", "objective.num_samples=40")
+    with_it, without = (
+        run(tmp_path / str(every), *overrides, f"evaluation.compare_gradients_every={every}")
+        for every in (1, 0)
+    )
+    assert [row["step"] for row in with_it.results["results"]["gradient_cosine"]] == [0, 1, 2, 3]
+    assert without.results["results"]["gradient_cosine"] is None
+    assert rows(with_it.folder) == rows(without.folder)
+    keys = ("state_dict", "optimizer_states")
+    one, other = (trained(outcome.folder) for outcome in (with_it, without))
+    assert_same({key: one[key] for key in keys}, {key: other[key] for key in keys})
