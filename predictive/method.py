@@ -14,7 +14,7 @@ from predictive.decoding.online import INPUTS, DecoderConfig, OnlineDecoders
 from predictive.encoder import Encoder
 from predictive.objective import PredictiveObjective
 from predictive.predictors import PREDICTORS, Forecast, Predictor
-from solo_ldm.optim.optimizers import build_optimizer, with_schedule
+from solo_ldm.optim.optimizers import configured_optimizer
 
 
 class PredictiveMethod(pl.LightningModule):
@@ -123,21 +123,7 @@ class PredictiveMethod(pl.LightningModule):
         for name, decoder in self.decoders.decoders.items():
             rate = self.decoders.configs[name].lr * cfg.rate_scale
             groups.append({"name": f"decoder-{name}", "params": decoder.parameters(), "lr": rate})
-        optimizer = build_optimizer(
-            cfg.name,
-            groups,
-            lr=cfg.lr,
-            weight_decay=cfg.weight_decay,
-            exclude_bias_and_norm=False,
-            kwargs=dict(cfg.kwargs),
-        )
-        return with_schedule(
-            optimizer,
-            self.cfg.scheduler,
-            self.cfg.max_epochs,
-            lambda: float(self.trainer.estimated_stepping_batches),
-            scale=cfg.rate_scale,
-        )
+        return configured_optimizer(self, groups, lr=cfg.lr, scale=cfg.rate_scale)
 
 
 def _sums(estimate: Tensor, target: Tensor) -> Tensor:

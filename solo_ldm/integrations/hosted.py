@@ -1,9 +1,9 @@
-"""A method of solo-learn as a method of our host: our backbone, optimiser, records and resume."""
+"""Methods of solo-learn as methods of ours: our backbone, optimiser, records and resume."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -11,41 +11,41 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from solo_ldm.config.suggestions import suggestion
+from solo_ldm.config.arguments import Bounds, check_keys, check_value
 from solo_ldm.integrations.recipes import RECIPES, default_settings
-from solo_ldm.methods.base import Description
-from solo_ldm.optim.optimizers import optimizer_of_method
+from solo_ldm.methods.base import OFF_THE_GRID, Description
+from solo_ldm.optim.optimizers import configured_optimizer
 
 if TYPE_CHECKING:
     _Theirs: Any = pl.LightningModule
 else:
     _Theirs = object
 
-# Buffers that solo-learn makes when training starts, so that a new module has none to load into.
+# Buffers that solo-learn only creates when training starts: a new module has none to load into.
 _LATE_BUFFERS = ("queue", "local_memory_index", "local_memory_embeddings")
 
-# The Vision Transformers that solo-learn's MAE has, and their heads; timm's small ones have fewer.
+# Attention heads of solo-learn's MAE; timm's small vision transformers have fewer.
 _TIMM_HEADS = {"vit_tiny": 3, "vit_small": 6}
 _MAE_HEADS = {"vit_tiny": 12, "vit_small": 12, "vit_base": 12, "vit_large": 16}
 
 
 def private_name(backbone: str) -> str:
-    """Return the name of a backbone of ours in solo-learn, which treats its own ResNets apart."""
+    """Return the name in solo-learn of a backbone of ours; it changes ResNets of its own names."""
     return f"solo_ldm_{backbone}"
 
 
 class NoClassifier(nn.Module):
-    """Stands for the online classifier where there are no labels: it has no weights."""
+    """The online classifier where there are no labels: it has no weights."""
 
     def forward(self, feats: Tensor) -> Tensor:
         """Return zeros (B, 1)."""
         return feats.new_zeros(len(feats), 1)
 
 
-class ProbablyLabelled(_Theirs):
-    """The online classifier's loss where some or all images are without a label (−1).
+class PartlyLabelled(_Theirs):
+    """The online classifier's loss where some or all images have no label (−1).
 
-    solo-learn's is the mean over labelled images, which is no number when there are none.
+    solo-learn's is the mean over labelled images, which is NaN when there are none.
     """
 
     def base_training_step(self, X: Tensor, targets: Tensor) -> dict[str, Any]:  # noqa: N803
@@ -57,11 +57,11 @@ class ProbablyLabelled(_Theirs):
 
 
 class HostedMethod(_Theirs):
-    """What makes a class of solo-learn fulfil the contract of our host (`methods/base.py`).
+    """What makes a class of solo-learn fulfil the contract of `solo_ldm.methods.base.BaseMethod`.
 
-    The loss and the networks behind the backbone are solo-learn's. Of ours are the backbone, built
-    by `create_backbone`, and the optimiser and schedule, so that methods differ in nothing else.
-    solo-learn logs accuracies as percentages and each step; here they are shares, each epoch.
+    The loss and the heads are solo-learn's. Backbone, optimiser and schedule are ours, so that
+    methods differ in nothing else. solo-learn logs accuracies in per cent at each step; here they
+    are shares, once an epoch.
     """
 
     solo_name: ClassVar[str]
@@ -95,10 +95,10 @@ class HostedMethod(_Theirs):
 
     @classmethod
     def describe(cls, cfg: DictConfig) -> Description:
-        """Say what the method is.
+        """Describe the method.
 
         Raises:
-            ValueError: in one line: a key that it does not have, or a value that cannot work.
+            ValueError: in one line: an unknown key, or a value that cannot work.
         """
         settings = _settings(cls.solo_name, cfg)
         _momentum(cls.solo_name, cfg)
@@ -108,7 +108,7 @@ class HostedMethod(_Theirs):
         return Description(
             headline=f"solo-learn's {cls.solo_name}",
             terms=("train_ssl_loss",),
-            axes=dict.fromkeys(("latent", "entropy", "over", "predictor", "target")),
+            axes=OFF_THE_GRID,
             settings=settings,
             on_sphere=RECIPES[cls.solo_name].on_sphere,
         )
@@ -117,26 +117,27 @@ class HostedMethod(_Theirs):
         name = f"method=solo/{self.solo_name}"
         if cfg.data.num_large_crops != 2 and self.solo_name not in ("wmse", "mae"):
             raise ValueError(
-                f"{name} takes two large crops, the augmentations give {cfg.data.num_large_crops}"
+                f"augmentations: expected two large crops for {name}, got "
+                f"{cfg.data.num_large_crops}"
             )
         if cfg.data.num_small_crops and "multicrop_forward" not in vars(type(self).__bases__[-1]):
-            raise ValueError(f"{name} takes no small crops: give the views one crop_size")
+            raise ValueError(f"augmentations: expected one crop_size for {name}, got small crops")
         if self.solo_name == "supcon" and not cfg.data.num_classes:
-            raise ValueError(f"{name} learns from labels, and the data have none")
+            raise ValueError(f"data: expected labels for {name}, got none")
 
     def configure_optimizers(self) -> Any:
-        """Build our optimiser and schedule on solo-learn's groups; `static_lr` keeps its rate."""
+        """Return our optimiser and schedule for solo-learn's parameter groups."""
         groups = [{"name": "other", **group} for group in self.learnable_params]
-        return optimizer_of_method(self, groups)
+        return configured_optimizer(self, groups, self.lr, self.cfg.accumulate_grad_batches)
 
     def base_training_step(self, X: Tensor, targets: Tensor) -> dict[str, Any]:  # noqa: N803
-        """Keep what a crop gives."""
+        """Keep the outputs of a crop."""
         out = super().base_training_step(X, targets)
         self._captured.append(out)
         return out
 
     def multicrop_forward(self, X: Tensor) -> dict[str, Any]:  # noqa: N803
-        """Keep what a small crop gives."""
+        """Keep the outputs of a small crop."""
         out = super().multicrop_forward(X)
         self._captured.append(out)
         return out
@@ -148,7 +149,7 @@ class HostedMethod(_Theirs):
         crops, self._captured = self._captured, []
         classes: Any = sum(one["loss"] for one in crops if "loss" in one) / self.num_large_crops
         if self.solo_name == "deepclusterv2" and self.current_epoch == 0:
-            # Nothing is assigned to a cluster yet, and the mean over nothing is no number.
+            # Nothing is assigned to a cluster yet: solo-learn's mean over nothing is NaN.
             total = classes + 0.0 * sum(one["z"].sum() for one in crops)
         class_loss = classes.detach()
         ssl_loss = total.detach() - class_loss
@@ -176,18 +177,18 @@ class HostedMethod(_Theirs):
             self.log(name, value, **how)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put aside what there is no place for before training starts."""
+        """Set aside buffers that exist only once training has started."""
         state, own = checkpoint["state_dict"], self.state_dict()
         late = [key for key in _LATE_BUFFERS if key in state and key not in own]
         self._late = {key: state.pop(key) for key in late}
 
     def on_train_start(self) -> None:
-        """Continue queues, memories and the moving average where a checkpoint left them."""
+        """Restore queues, memories and the moving average of a checkpoint."""
         if self.solo_name == "deepclusterv2" and not hasattr(
             self.trainer.train_dataloader, "dataset"
         ):
             raise ValueError(
-                "method=solo/deepclusterv2 does not read by DALI: data.format=torchvision"
+                "data.format: expected torchvision for method=solo/deepclusterv2, got DALI"
             )
         super().on_train_start()
         for key, value in self._late.items():
@@ -202,34 +203,29 @@ def _settings(name: str, cfg: DictConfig) -> dict[str, Any]:
     """Check method_kwargs and complete them."""
     recipe = RECIPES[name]
     settings = default_settings(name, cfg.data.dataset)
-    given = {str(key): value for key, value in cfg.method_kwargs.items()}
-    for key, value in given.items():
-        # Null is the default, so that solo.yaml can list the keys of all methods.
-        if value is not None and key not in (*settings, *recipe.without_effect):
-            raise ValueError(
-                f"unknown key method_kwargs.{key} for solo/{name}{suggestion(key, [*settings])} "
-                f"(known: {', '.join(settings)}); start from --config-name solo.yaml"
-            )
-    known = {key: value for key, value in given.items() if key in settings and value is not None}
+    # Null is the default, so that solo.yaml can list the keys of all methods.
+    given = {key: value for key, value in cfg.method_kwargs.items() if value is not None}
+    check_keys("method_kwargs", given, [*settings, *recipe.without_effect])
+    for key, default in settings.items():
+        # solo-learn itself takes whole numbers for others, and one number for several.
+        number = isinstance(default, (int, float)) and not isinstance(default, bool)
+        if key in given and (number or isinstance(default, bool)):
+            check_value(f"method_kwargs.{key}", given[key], float if number else bool)
+    known = {key: value for key, value in given.items() if key in settings}
     return OmegaConf.to_container(OmegaConf.create({**settings, **known}))  # pyright: ignore
 
 
 def _momentum(name: str, cfg: DictConfig) -> dict[str, Any]:
     """Check `momentum` and complete it; methods without a moving average do not read it."""
     base, final = RECIPES[name].momentum or (0.99, 1.0)
-    settings = {"base_tau": base, "final_tau": final, "classifier": False}
-    given = {str(key): value for key, value in (cfg.get("momentum") or {}).items()}
-    for key, value in given.items():
-        if key not in settings:
-            raise ValueError(f"unknown key momentum.{key}{suggestion(key, [*settings])}")
-        settings[key] = settings[key] if value is None else value
-    if not 0 <= settings["base_tau"] <= settings["final_tau"] <= 1:
-        raise ValueError(
-            "momentum: expected 0 <= base_tau <= final_tau <= 1, got "
-            f"base_tau={settings['base_tau']}, final_tau={settings['final_tau']}"
-        )
+    settings: dict[str, Any] = {"base_tau": base, "final_tau": final, "classifier": False}
+    given = cfg.get("momentum") or {}
+    check_keys("momentum", given, settings)
+    settings |= {key: value for key, value in given.items() if value is not None}
+    for key, low in (("base_tau", 0.0), ("final_tau", settings["base_tau"])):
+        check_value(f"momentum.{key}", settings[key], Annotated[float, Bounds(low, 1)])
     if settings["classifier"]:
-        raise ValueError("momentum.classifier: our host scores one backbone; leave it false")
+        raise ValueError("momentum.classifier: expected false, as one backbone is scored, got true")
     return settings
 
 
@@ -238,29 +234,28 @@ def _check_batch(name: str, settings: dict[str, Any], cfg: DictConfig) -> None:
     queue, part = settings.get("queue_size", 0), settings.get("whitening_size")
     if name != "swav" and queue % batch:
         raise ValueError(
-            f"method_kwargs.queue_size={queue} must be a multiple of optimizer.batch_size={batch}"
+            f"method_kwargs.queue_size: expected a multiple of optimizer.batch_size={batch}, got "
+            f"{queue}"
         )
     if part and batch % part:
         raise ValueError(
-            f"optimizer.batch_size={batch} must be a multiple of method_kwargs.whitening_size="
-            f"{part}"
+            f"optimizer.batch_size: expected a multiple of method_kwargs.whitening_size={part}, "
+            f"got {batch}"
         )
     if part and part <= settings["proj_output_dim"]:
         raise ValueError(
-            f"method_kwargs.whitening_size={part} must be more than proj_output_dim="
-            f"{settings['proj_output_dim']}: the covariance of fewer samples has no inverse"
+            f"method_kwargs.whitening_size: expected more than proj_output_dim="
+            f"{settings['proj_output_dim']}, as the covariance of fewer samples has no inverse, "
+            f"got {part}"
         )
 
 
 def _check_mae(cfg: DictConfig) -> None:
-    heads = _MAE_HEADS.get(cfg.backbone.name)
-    if heads is None:
+    name = cfg.backbone.name
+    check_value("backbone.name", name, Literal[(*_MAE_HEADS,)])
+    heads = _MAE_HEADS[name]
+    if cfg.backbone.kwargs.get("num_heads", _TIMM_HEADS.get(name, heads)) != heads:
         raise ValueError(
-            f"method=solo/mae masks the patches of a Vision Transformer: backbone.name must be one "
-            f"of {', '.join(_MAE_HEADS)}; got {cfg.backbone.name!r}"
-        )
-    if cfg.backbone.kwargs.get("num_heads", _TIMM_HEADS.get(cfg.backbone.name, heads)) != heads:
-        raise ValueError(
-            f"method=solo/mae: solo-learn's {cfg.backbone.name} has {heads} heads, set "
-            f"+backbone.kwargs.num_heads={heads} so that the same network is evaluated"
+            f"backbone.kwargs.num_heads: expected the {heads} of solo-learn's {name}, so that the "
+            f"same network is evaluated; set +backbone.kwargs.num_heads={heads}"
         )

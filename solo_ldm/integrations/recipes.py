@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-SOURCE = "solo-learn 9187ea3, scripts/pretrain/cifar/{file}.yaml"
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -18,19 +16,15 @@ class Recipe:
 
     Args:
         kwargs: every key of method_kwargs and its value on CIFAR.
-        optimizer: name, rate for 256 samples, the classifier's rate and weight decay on CIFAR.
         momentum: base_tau and final_tau where there is a moving-average network.
         on_sphere: whether its loss reads the directions of the latents alone.
         without_effect: keys of method_kwargs in its YAML that its code does not read.
-        file: name of its YAML, where it is not the method's.
     """
 
     kwargs: dict[str, Any]
-    optimizer: tuple[str, float, float, float]
     momentum: tuple[float, float] | None = None
     on_sphere: bool = True
     without_effect: tuple[str, ...] = ()
-    file: str | None = None
 
 
 def _heads(hidden: int, output: int, predictor: int | None = None, **more: Any) -> dict[str, Any]:
@@ -39,21 +33,11 @@ def _heads(hidden: int, output: int, predictor: int | None = None, **more: Any) 
 
 
 RECIPES: dict[str, Recipe] = {
-    "all4one": Recipe(
-        _heads(2048, 256, 4096, temperature=0.2, queue_size=98304),
-        ("lars", 1.0, 0.1, 1e-5),
-        (0.99, 1.0),
-    ),
-    "barlow_twins": Recipe(
-        _heads(2048, 2048, scale_loss=0.1, lamb=0.0051),
-        ("lars", 0.3, 0.1, 1e-4),
-        on_sphere=False,
-        file="barlow",
-    ),
-    "byol": Recipe(_heads(4096, 256, 4096), ("lars", 1.0, 0.1, 1e-5), (0.99, 1.0)),
+    "all4one": Recipe(_heads(2048, 256, 4096, temperature=0.2, queue_size=98304), (0.99, 1.0)),
+    "barlow_twins": Recipe(_heads(2048, 2048, scale_loss=0.1, lamb=0.0051), on_sphere=False),
+    "byol": Recipe(_heads(4096, 256, 4096), (0.99, 1.0)),
     "deepclusterv2": Recipe(
-        _heads(2048, 128, temperature=0.1, num_prototypes=[3000, 3000, 3000], kmeans_iters=10),
-        ("lars", 0.6, 0.1, 1e-6),
+        _heads(2048, 128, temperature=0.1, num_prototypes=[3000, 3000, 3000], kmeans_iters=10)
     ),
     "dino": Recipe(
         _heads(
@@ -69,7 +53,6 @@ RECIPES: dict[str, Recipe] = {
             warmup_teacher_temperature=0.04,
             warmup_teacher_temperature_epochs=0,
         ),
-        ("lars", 0.3, 0.1, 1e-6),
         (0.9995, 1.0),
         on_sphere=False,
     ),
@@ -81,35 +64,21 @@ RECIPES: dict[str, Recipe] = {
             "mask_ratio": 0.75,
             "norm_pix_loss": True,
         },
-        ("adamw", 2e-4, 2e-4, 0.05),
         on_sphere=False,
     ),
-    "mocov2plus": Recipe(
-        _heads(2048, 256, temperature=0.2, queue_size=32768),
-        ("sgd", 0.3, 0.3, 1e-4),
-        (0.99, 0.999),
-    ),
-    "mocov3": Recipe(
-        _heads(4096, 256, 4096, temperature=0.2), ("lars", 0.3, 0.3, 1e-6), (0.99, 1.0)
-    ),
-    "nnbyol": Recipe(
-        _heads(4096, 256, 4096, queue_size=65536), ("lars", 1.0, 0.1, 1e-5), (0.99, 1.0)
-    ),
-    "nnclr": Recipe(
-        _heads(2048, 256, 4096, temperature=0.2, queue_size=65536), ("lars", 0.4, 0.1, 1e-5)
-    ),
-    "nnsiam": Recipe(_heads(2048, 2048, 4096, queue_size=65536), ("sgd", 0.5, 0.1, 1e-5)),
+    "mocov2plus": Recipe(_heads(2048, 256, temperature=0.2, queue_size=32768), (0.99, 0.999)),
+    "mocov3": Recipe(_heads(4096, 256, 4096, temperature=0.2), (0.99, 1.0)),
+    "nnbyol": Recipe(_heads(4096, 256, 4096, queue_size=65536), (0.99, 1.0)),
+    "nnclr": Recipe(_heads(2048, 256, 4096, temperature=0.2, queue_size=65536)),
+    "nnsiam": Recipe(_heads(2048, 2048, 4096, queue_size=65536)),
     "ressl": Recipe(
         _heads(4096, 256, temperature_q=0.1, temperature_k=0.04, queue_size=65536),
-        ("sgd", 0.05, 0.1, 1e-4),
         (0.99, 1.0),
         without_effect=("base_tau_momentum", "final_tau_momentum", "momentum_classifier"),
     ),
-    "simclr": Recipe(_heads(2048, 256, temperature=0.2), ("lars", 0.4, 0.1, 1e-4)),
-    "simsiam": Recipe(
-        _heads(2048, 2048, 512), ("sgd", 0.5, 0.1, 1e-5), without_effect=("temperature",)
-    ),
-    "supcon": Recipe(_heads(2048, 256, temperature=0.2), ("sgd", 0.4, 0.1, 1e-5)),
+    "simclr": Recipe(_heads(2048, 256, temperature=0.2)),
+    "simsiam": Recipe(_heads(2048, 2048, 512), without_effect=("temperature",)),
+    "supcon": Recipe(_heads(2048, 256, temperature=0.2)),
     "swav": Recipe(
         _heads(
             2048,
@@ -121,8 +90,7 @@ RECIPES: dict[str, Recipe] = {
             sk_iters=3,
             epoch_queue_starts=50,
             freeze_prototypes_epochs=2,
-        ),
-        ("lars", 0.6, 0.1, 1e-6),
+        )
     ),
     "vibcreg": Recipe(
         _heads(
@@ -133,22 +101,17 @@ RECIPES: dict[str, Recipe] = {
             cov_loss_weight=200.0,
             iternorm=True,
         ),
-        ("lars", 0.3, 0.1, 1e-4),
         on_sphere=False,
     ),
     "vicreg": Recipe(
         _heads(2048, 2048, sim_loss_weight=25.0, var_loss_weight=25.0, cov_loss_weight=1.0),
-        ("lars", 0.3, 0.1, 1e-4),
         on_sphere=False,
     ),
-    "wmse": Recipe(
-        _heads(1024, 64, whitening_size=128, whitening_iters=1, whitening_eps=0.0),
-        ("adam", 2e-3, 3e-3, 1e-6),
-    ),
+    "wmse": Recipe(_heads(1024, 64, whitening_size=128, whitening_iters=1, whitening_eps=0.0)),
 }
 
-# The most that the digits, 1437 images of 8 pixels, are given where the configuration is silent:
-# a queue of 65536 is 1.3 times the images of CIFAR, and would be 46 times theirs.
+# Largest defaults on the digits, 1437 images of 8 pixels: a queue of 65536 is 1.3 times CIFAR
+# and would be 46 times the digits.
 _MOST_ON_DIGITS: dict[str, Any] = {
     "proj_hidden_dim": 512,
     "proj_output_dim": 128,
@@ -162,11 +125,11 @@ _MOST_ON_DIGITS: dict[str, Any] = {
 
 
 def default_settings(name: str, dataset: str) -> dict[str, Any]:
-    """Return the method_kwargs of a method where a configuration gives none.
+    """Return the default method_kwargs of a method.
 
     Args:
         name: of the method.
-        dataset: that it trains on; sizes are bounded for digits.
+        dataset: of the training; sizes are bounded for digits.
     """
     kwargs = dict(RECIPES[name].kwargs)
     if dataset == "digits":
@@ -177,30 +140,3 @@ def default_settings(name: str, dataset: str) -> dict[str, Any]:
             elif value is not None:
                 kwargs[key] = min(value, most)
     return kwargs
-
-
-def published(name: str) -> dict[str, Any]:
-    """Return the published recipe of a method on CIFAR-10, as keys of our configuration.
-
-    Args:
-        name: of the method, without solo/.
-
-    Returns:
-        Values by dotted key, and "source".
-    """
-    recipe = RECIPES[name]
-    optimizer, lr, classifier_lr, weight_decay = recipe.optimizer
-    keys: dict[str, Any] = {
-        "data.dataset": "cifar10",
-        "backbone.name": "vit_small" if name == "mae" else "resnet18",
-        "max_epochs": 1000,
-        "optimizer.name": optimizer,
-        "optimizer.batch_size": 256,
-        "optimizer.lr": lr,
-        "optimizer.classifier_lr": classifier_lr,
-        "optimizer.weight_decay": weight_decay,
-        **{f"method_kwargs.{key}": value for key, value in recipe.kwargs.items()},
-    }
-    if recipe.momentum is not None:
-        keys["momentum.base_tau"], keys["momentum.final_tau"] = recipe.momentum
-    return {**keys, "source": SOURCE.format(file=recipe.file or name)}

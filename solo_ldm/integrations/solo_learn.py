@@ -6,10 +6,10 @@ In a checkout of solo-learn (github.com/vturrisi/solo-learn, MIT):
         --config-name gaussprob.yaml
 
 registers our methods and runs solo-learn's own script; main_linear.py, main_knn.py and
-main_umap.py likewise. `register()` does the first half for scripts of one's own. The other way
-round, `method=solo/byol` trains a method of solo-learn in our host (see `find`).
+main_umap.py likewise. In a script of your own, `register()` does the first half. Conversely,
+`method=solo/byol` trains a method of solo-learn by `solo-ldm pretrain` (see `find`).
 
-This is the only module that knows solo-learn's private names. Importing it changes nothing.
+Only this package knows solo-learn's private names. Importing it changes nothing.
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ import os
 import runpy
 import sys
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from omegaconf import DictConfig, ListConfig
-from omegaconf.base import ContainerMetadata, Metadata
-from omegaconf.nodes import AnyNode
+from omegaconf import DictConfig
 from torch import nn
 
 from solo_ldm.backbones import create_backbone
+from solo_ldm.config.command import one_line_errors, with_packaged_groups
 from solo_ldm.config.suggestions import suggestion
-from solo_ldm.integrations.hosted import HostedMethod, ProbablyLabelled, private_name
+from solo_ldm.integrations.hosted import HostedMethod, PartlyLabelled, private_name
+from solo_ldm.integrations.patches import (
+    CONFIGURATION_CLASSES,
+    cuda_where_there_is_none,
+    patch_knn,
+)
 from solo_ldm.integrations.recipes import RECIPES
 from solo_ldm.integrations.translation import for_linear, for_pretraining
 from solo_ldm.methods import METHODS
@@ -45,7 +47,7 @@ from solo_ldm.methods.ldm.body import LDMBody
 
 TESTED_COMMIT = "9187ea3"  # version 1.0.6; a checkout has no version of its own to ask
 
-# What is used of it, as module: names.
+# Names of solo-learn that are used, by module.
 _NEEDED = {
     "solo.methods": ("METHODS",),
     "solo.methods.base": ("BaseMethod",),
@@ -57,12 +59,6 @@ _NEEDED_OF_METHODS = ("_BACKBONES", "base_training_step", "validation_step", "le
 
 # Our methods that solo-learn gets, and the latent model of those that have but one.
 BODIES: dict[str, str | None] = {"gaussprob": "plane", "sphereprob": "sphere", "ldm": None}
-
-# Some checkpoints hold their configuration, of classes that torch does not unpickle by itself.
-CONFIGURATION_CLASSES: list[Any] = [
-    *(DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode),
-    *(Any, defaultdict, dict, list, int),
-]
 
 # Helper processes of a distributed run are started without the name of the script.
 _SCRIPT = "SOLO_LDM_SOLO_LEARN_SCRIPT"
@@ -79,12 +75,12 @@ _log = logging.getLogger(__name__)
 
 
 def register() -> None:
-    """Add our methods and `convnet_small` to solo-learn's own; twice is as once.
+    """Add our methods and `convnet_small` to solo-learn's own; idempotent.
 
     `METHODS` gets gaussprob, sphereprob and ldm, on solo-learn's `BaseMethod`; a name that it has
-    already keeps its meaning, with a warning. Its data sets stay as they are: its loaders take six
-    names and nothing else, of which `custom` reads any folder of images. Its nearest-neighbour
-    classifier is made to load under torchmetrics 0.12 and later, where it cannot otherwise.
+    already keeps its meaning, with a warning. Its data sets stay as they are: its loaders know six
+    names, of which `custom` reads any folder of images. Its nearest-neighbour classifier is patched
+    to load under torchmetrics 0.12 and later.
 
     Raises:
         ValueError: in one line: solo-learn is not importable, or is one that does not fit.
@@ -95,11 +91,11 @@ def register() -> None:
         if not issubclass(methods.setdefault(name, _on(base, name)), LDMBody):
             _log.warning("solo-learn has a method %s of its own, which is kept", name)
     add_backbone("convnet_small", 32)
-    _mend_knn(solo["solo.utils.knn"])
+    patch_knn(solo["solo.utils.knn"])
 
 
 def find(name: str) -> type[HostedMethod]:
-    """Return one of solo-learn's own methods as a method of our host (method=solo/NAME).
+    """Return one of solo-learn's methods as a method of ours (method=solo/NAME).
 
     Raises:
         ValueError: in one line: there is no such method, or solo-learn does not fit or is missing.
@@ -135,8 +131,6 @@ def add_backbone(name: str, image_size: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Register, and run a script of solo-learn as if it had been called itself."""
-    from solo_ldm.config.command import one_line_errors
-
     arguments = list(sys.argv[1:] if argv is None else argv)
     with one_line_errors():
         if _SCRIPT in os.environ and "LOCAL_RANK" in os.environ:
@@ -152,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.serialization.add_safe_globals(CONFIGURATION_CLASSES)
     os.environ[_SCRIPT] = str(script)
     sys.argv = [str(script), *arguments]
-    with _cuda_where_there_is_none(), warnings.catch_warnings():
+    with cuda_where_there_is_none(), warnings.catch_warnings():
         # lightning 2.6 asks torch 2.15 for a tree type that torch is about to rename.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         runpy.run_path(str(script), run_name="__main__")
@@ -165,7 +159,7 @@ def pytest_configure() -> None:
 
 @cache
 def _modules() -> dict[str, Any]:
-    """Import what is used of solo-learn, and check that it is what this module was written for."""
+    """Import the modules of solo-learn that are used, and check that they have what is needed."""
     checkout = os.environ.get("SOLO_LEARN")
     if _place() is None and checkout:
         sys.path.append(str(Path(checkout).expanduser().resolve()))
@@ -199,7 +193,7 @@ def _modules() -> dict[str, Any]:
 
 
 def _place() -> str | None:
-    """Return the file of the package `solo`; a mere folder of that name is none, as runs have."""
+    """Return the file of the package `solo`; a folder of runs of that name is none."""
     spec = importlib.util.find_spec("solo")
     return spec.origin if spec is not None else None
 
@@ -208,39 +202,24 @@ def _place() -> str | None:
 def _on(base: type, name: str) -> type:
     """Return one of our methods on solo-learn's BaseMethod."""
     doc = f"{name} on solo-learn's host."
-    return type(name, (LDMBody, ProbablyLabelled, base), {"__doc__": doc, "latent": BODIES[name]})
+    return type(name, (LDMBody, PartlyLabelled, base), {"__doc__": doc, "latent": BODIES[name]})
 
 
 @cache
 def _hosted(theirs: type, name: str) -> type[HostedMethod]:
     about = {"solo_name": name, "add_backbone": staticmethod(add_backbone)}
     about["__doc__"] = f"solo-learn's {name} on our host."
-    return type(name, (HostedMethod, ProbablyLabelled, theirs), about)
-
-
-def _mend_knn(module: Any) -> None:
-    """Let its metric be built where torchmetrics no longer knows `compute_on_step`."""
-    metric = module.WeightedKNNClassifier.__bases__[0]
-    if metric.__name__ != "Metric":
-        return
-
-    class WithoutComputeOnStep(metric):
-        def __init__(self, compute_on_step: Any = None, **kwargs: Any) -> None:
-            super().__init__(**kwargs)
-
-    module.WeightedKNNClassifier.__bases__ = (WithoutComputeOnStep,)
+    return type(name, (HostedMethod, PartlyLabelled, theirs), about)
 
 
 def _translate(module: Any, translation: Callable[[DictConfig], None]) -> None:
-    """Put a translation of the configuration before solo-learn's own reading of it."""
+    """Translate each configuration before solo-learn parses it."""
     theirs = module.parse_cfg
 
     def parse_cfg(cfg: DictConfig) -> DictConfig:
-        from solo_ldm.config.command import one_line_errors
-
         with one_line_errors():
             translation(cfg)
-        # What Lightning starts again for other processes is this module, not the script.
+        # Lightning starts its other processes by this module, not by the script.
         sys.modules["__main__"].__spec__ = importlib.util.find_spec(
             "solo_ldm.integrations.solo_learn"
         )
@@ -252,7 +231,7 @@ def _translate(module: Any, translation: Callable[[DictConfig], None]) -> None:
 def _for_pretraining(cfg: DictConfig) -> None:
     if cfg.get("method") in METHODS and cfg.method not in BODIES:
         raise ValueError(
-            f"method={cfg.method} takes one view of an image, of which solo-learn makes two; train "
+            f"method: expected one of two views, as solo-learn makes them, got {cfg.method}; train "
             "by solo-ldm pretrain"
         )
     for_pretraining(cfg, ours=cfg.get("method") in BODIES)
@@ -262,7 +241,7 @@ def _for_pretraining(cfg: DictConfig) -> None:
 def _for_linear(cfg: DictConfig) -> None:
     weights = for_linear(cfg)
     if weights.kind in ("run", "checkpoint"):
-        # The very network: its own name would get the stem that solo-learn's have.
+        # The network of the checkpoint: under its own name solo-learn would change the stem.
         name = private_name(weights.backbone_name)
         add_backbone(name, weights.image_size)
         cfg.backbone = {"name": name, "kwargs": dict(weights.built_by)}
@@ -271,7 +250,7 @@ def _for_linear(cfg: DictConfig) -> None:
 
 
 def _provide(name: str, image_size: int) -> None:
-    """Make a timm model one of solo-learn's backbones."""
+    """Add a timm model to solo-learn's backbones."""
     known = _modules()["solo.methods.base"].BaseMethod._BACKBONES
     if name not in known and not timm.is_model(name):
         raise ValueError(
@@ -290,27 +269,13 @@ def _script(name: str) -> Path:
 
 
 def _with_our_groups(arguments: list[str]) -> list[str]:
-    """Let Hydra find the packaged configurations; other scripts' arguments stay as they are."""
-    from solo_ldm.config.command import with_packaged_groups
-
+    """Let Hydra find the packaged configurations, where the script takes any."""
     flags = {argument.partition("=")[0] for argument in arguments}
     if not flags & _HYDRA_FLAGS:
         return arguments
     if not flags & {"--config-path", "-cp"}:
         return ["--config-path", "pkg://solo_ldm.configs", *arguments]
     return with_packaged_groups(arguments, "solo_ldm.configs")
-
-
-@contextmanager
-def _cuda_where_there_is_none() -> Iterator[None]:
-    """Without a GPU, leave tensors where they are: main_knn.py moves its own to one."""
-    move = torch.Tensor.cuda
-    if not torch.cuda.is_available():
-        torch.Tensor.cuda = lambda self, *_, **__: self
-    try:
-        yield
-    finally:
-        torch.Tensor.cuda = move
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_ldm.backbones import create_backbone
-from solo_ldm.optim.optimizers import optimizer_of_method
+from solo_ldm.optim.optimizers import configured_optimizer
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,9 @@ class BaseMethod(pl.LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and the schedule that the configuration names."""
-        return optimizer_of_method(self, self.learnable_params)
+        return configured_optimizer(
+            self, self.learnable_params, self.lr, self.cfg.accumulate_grad_batches
+        )
 
     def forward(self, X: Tensor) -> dict[str, Any]:  # noqa: N803
         """Return {"feats": (B, F), "logits": (B, classes)} of images (B, 3, H, W).

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from timm.optim.lars import Lars
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from solo_ldm.config.arguments import check_arguments, check_value
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "lars": Lars,
@@ -19,7 +20,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adamw": torch.optim.AdamW,
 }
 
-# solo-learn's names of LARS's settings, and timm's.
+# Settings of LARS: solo-learn's name and timm's.
 _LARS_NAMES = {"eta": "trust_coeff", "clip_lr": "trust_clip"}
 _DEFAULT_KWARGS: dict[str, dict[str, Any]] = {
     "lars": {"momentum": 0.9, "trust_coeff": 1e-3, "always_adapt": True},
@@ -38,22 +39,14 @@ def check_optimizer(name: str, kwargs: dict[str, Any]) -> tuple[dict[str, Any], 
         The arguments in the optimiser's own names, and whether LARS's exclude_bias_n_norm is on.
 
     Raises:
-        ValueError: an unknown optimiser or argument.
+        ValueError: in one line: an unknown optimiser or argument, or a value of another type.
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(f"optimizer.name must be one of {', '.join(OPTIMIZERS)}; got {name!r}")
+    check_value("optimizer.name", name, Literal[(*OPTIMIZERS,)])
     kwargs, excluded = dict(kwargs), False
     if name == "lars":
         excluded = bool(kwargs.pop("exclude_bias_n_norm", False))
         kwargs = {_LARS_NAMES.get(key, key): value for key, value in kwargs.items()}
-    accepted = [
-        key
-        for key in inspect.signature(OPTIMIZERS[name]).parameters
-        if key not in ("params", "lr", "weight_decay")
-    ]
-    unknown = sorted(set(kwargs) - set(accepted))
-    if unknown:
-        raise ValueError(f"optimizer.kwargs for {name}: unknown {unknown}, accepted {accepted}")
+    check_arguments("optimizer.kwargs", kwargs, OPTIMIZERS[name], ("params", "lr", "weight_decay"))
     return kwargs, excluded
 
 
@@ -97,62 +90,44 @@ def _split_bias_and_norm(group: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**group, "params": matrices}, {**group, **plain, "params": vectors}]
 
 
-def with_schedule(
-    optimizer: Optimizer,
-    schedule: Any,
-    max_epochs: int,
-    num_steps: Callable[[], float],
-    scale: float = 1.0,
+def configured_optimizer(
+    module: Any, groups: Iterable[dict[str, Any]], lr: float, scale: float = 1.0
 ) -> Any:
-    """Return what Lightning's configure_optimizers returns: an optimiser with its schedule.
+    """Return the optimiser and the schedule of a module's configuration, as Lightning takes them.
 
     Args:
-        optimizer: whose rates are scheduled.
-        schedule: the configuration's `scheduler`.
-        max_epochs: of the training.
-        num_steps: returns the steps of the whole training; asked only where it matters.
-        scale: multiplies warmup_start_lr and min_lr.
+        module: a LightningModule; its `cfg` has optimizer, scheduler and max_epochs.
+        groups: as in `build_optimizer`.
+        lr: learning rate of the groups without one.
+        scale: multiplies scheduler.warmup_start_lr and scheduler.min_lr.
     """
+    settings, schedule = module.cfg.optimizer, module.cfg.scheduler
+    max_epochs = module.cfg.max_epochs
+    optimizer = build_optimizer(
+        settings.name,
+        groups,
+        lr=lr,
+        weight_decay=settings.weight_decay,
+        exclude_bias_and_norm=settings.get("exclude_bias_n_norm_wd", False),
+        kwargs=dict(settings.kwargs),
+    )
     if schedule.name == "none":
         return optimizer
     if schedule.name == "step":
         scheduler = step_decay(optimizer, list(schedule.lr_decay_steps or []))
         return [optimizer], [{"scheduler": scheduler, "interval": "epoch"}]
-    per_unit = num_steps() / max_epochs if schedule.interval == "step" else 1.0
+    per_epoch = 1.0
+    if schedule.interval == "step":
+        # Lightning builds the loaders to count the steps.
+        per_epoch = float(module.trainer.estimated_stepping_batches) / max_epochs
     scheduler = warmup_cosine(
         optimizer,
-        warmup_steps=schedule.warmup_epochs * per_unit,
-        total_steps=max_epochs * per_unit,
+        warmup_steps=schedule.warmup_epochs * per_epoch,
+        total_steps=max_epochs * per_epoch,
         warmup_start_lr=schedule.warmup_start_lr * scale,
         min_lr=schedule.min_lr * scale,
     )
     return [optimizer], [{"scheduler": scheduler, "interval": schedule.interval}]
-
-
-def optimizer_of_method(method: Any, groups: Iterable[dict[str, Any]]) -> Any:
-    """Return what a method's configure_optimizers returns: what its configuration names.
-
-    Args:
-        method: a LightningModule with `cfg` and `lr`.
-        groups: as in `build_optimizer`.
-    """
-    cfg = method.cfg
-    optimizer = build_optimizer(
-        cfg.optimizer.name,
-        groups,
-        lr=method.lr,
-        weight_decay=cfg.optimizer.weight_decay,
-        exclude_bias_and_norm=cfg.optimizer.exclude_bias_n_norm_wd,
-        kwargs=dict(cfg.optimizer.kwargs),
-    )
-    return with_schedule(
-        optimizer,
-        cfg.scheduler,
-        cfg.max_epochs,
-        # Lightning makes the loaders to count them.
-        lambda: float(method.trainer.estimated_stepping_batches),
-        scale=cfg.accumulate_grad_batches,
-    )
 
 
 def warmup_cosine(
@@ -195,7 +170,7 @@ def _lambda_lr(
     optimizer: Optimizer, schedule: Callable[[float], Callable[[int], float]]
 ) -> LambdaLR:
     factors = [
-        # A rate of zero is one too: it keeps a part as it is.
+        # A rate of zero is valid: it keeps a part of the network as it is.
         (lambda step: 1.0)
         if group.get("static_lr", False) or group["lr"] == 0.0
         else schedule(group["lr"])

@@ -14,7 +14,7 @@ from timm.data.mixup import Mixup
 from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 
-from solo_ldm.optim.optimizers import build_optimizer, with_schedule
+from solo_ldm.optim.optimizers import configured_optimizer
 
 
 class Classifier(nn.Sequential):
@@ -104,28 +104,15 @@ class LinearModel(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser and the schedule that the configuration names."""
-        cfg = self.cfg
         groups: list[dict[str, Any]] = [
             {"name": f"classifier-{number}", "params": classifier.parameters(), "lr": rate}
             for number, (classifier, rate) in enumerate(
                 zip(self.classifiers, self.rates, strict=True)
             )
         ]
-        optimizer = build_optimizer(
-            cfg.optimizer.name,
-            [*groups, *(self._backbone_groups() if self.finetune else [])],
-            lr=self.rates[0],
-            weight_decay=cfg.optimizer.weight_decay,
-            exclude_bias_and_norm=cfg.optimizer.exclude_bias_n_norm_wd,
-            kwargs=dict(cfg.optimizer.kwargs),
-        )
-        return with_schedule(
-            optimizer,
-            cfg.scheduler,
-            cfg.max_epochs,
-            # Lightning makes the loaders to count them.
-            lambda: float(self.trainer.estimated_stepping_batches),
-        )
+        if self.finetune:
+            groups += self._backbone_groups()
+        return configured_optimizer(self, groups, lr=self.rates[0])
 
     def _backbone_groups(self) -> list[dict[str, Any]]:
         settings = self.cfg.optimizer

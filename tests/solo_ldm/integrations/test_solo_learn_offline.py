@@ -215,7 +215,7 @@ def test_left_out_settings_are_the_published_ones_but_smaller_on_digits(name):
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        ("byol", ["method_kwargs.temperature=1"], r"^unknown key method_kwargs.temperature: method_kwargs takes"),
+        ("byol", ["method_kwargs.temperature=1"], r"^unknown key method_kwargs.temperature"),
         ("byol", ["momentum.base_tau=1.5"], r"^momentum.base_tau: expected a number from 0 to 1"),
         ("byol", ["+momentum.basetau=1"], r"^unknown key momentum.basetau: did you mean base_tau"),
         ("nnclr", ["optimizer.batch_size=100"], r"^method_kwargs.queue_size: expected a mul"),
@@ -232,7 +232,7 @@ def test_settings_that_a_method_of_solo_learn_cannot_use_are_one_line(name, over
 
 def test_the_keys_of_another_method_are_unknown_to_one_of_solo_learns(tmp_path):
     method = type("byol", (HostedMethod,), {"solo_name": "byol"})
-    with pytest.raises(ValueError, match="unknown key method_kwargs.latent: method_kwargs takes"):
+    with pytest.raises(ValueError, match=r"unknown key method_kwargs\.latent: method_kwargs takes"):
         method.describe(toy_config(tmp_path))
 
 
