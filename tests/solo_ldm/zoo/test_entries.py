@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 import pytest
 import torch
 
+from scripts.zoo import build
 from solo_ldm import zoo
 from solo_ldm.weights.published import download, manifest
 from solo_ldm.weights.published.entry import CONFIG, NOT_PUBLISHED
@@ -25,27 +24,14 @@ AT_HAND = [
 ]
 
 
-@pytest.fixture(scope="module")
-def build() -> Any:
-    """The module scripts/zoo/build.py."""
-    path = ROOT / "scripts" / "zoo" / "build.py"
-    specification = spec_from_file_location("build_zoo", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = module_from_spec(specification)
-    sys.modules["build_zoo"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-def test_every_recipe_of_the_zoo_fits_the_schema(build):
+def test_every_recipe_of_the_zoo_fits_the_schema(tmp_path):
     for recipe in build.read_recipes().values():
-        where = ["data.train_path=images"] if recipe.folder else []
+        where = [f"data.train_path={tmp_path}"] if recipe.folder else []
         cfg = build.COMMANDS[recipe.command][1](build.configuration(recipe, 0, where))
         assert cfg.seed == 0
 
 
-def test_the_zoo_holds_what_its_recipes_make_without_a_gpu(build):
+def test_the_zoo_holds_what_its_recipes_make_without_a_gpu():
     recipes = build.read_recipes()
     assert {name for name, one in recipes.items() if one.needs != "gpu"} <= set(PUBLISHED)
     assert set(PUBLISHED) <= set(recipes)

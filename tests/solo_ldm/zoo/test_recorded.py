@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,17 @@ def test_verifying_needs_to_know_where_the_images_are(own_zoo, made, capsys):
     assert "greys left out: the data of zoo:greys do not come with it" in capsys.readouterr().out
     with pytest.raises(DataNotHereError):
         zoo_command(["verify", "greys"], Console(width=200))
+
+
+def test_a_run_is_published_after_its_images_were_moved(made, tmp_path):
+    moved = shutil.copytree(made / "run", tmp_path / "run")
+    text = (moved / "args.json").read_text().replace(str(made / "images"), "/elsewhere")
+    (moved / "args.json").write_text(text)
+    data = {f"{split}_path": str(made / "images" / split) for split in ("train", "val")}
+    entry = publish([moved], "moved", tmp_path / "zoo", licence="none", data=data)
+    with pytest.raises(FileNotFoundError, match=r"data\.train_path"):
+        publish([moved], "moved", tmp_path / "zoo", licence="none")
+    assert [entry] == [*read_manifest(tmp_path / "zoo").values()]
 
 
 def test_weights_know_no_place_of_their_images(own_zoo):
