@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -73,3 +74,78 @@ def test_a_misspelt_setting_of_a_new_estimator_is_named(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"unknown key method_kwargs.flor: did you mean floor\?"):
         pretrain(toy_config(tmp_path, *cell))
     assert not list(tmp_path.iterdir())
+
+
+_TIME_SERIES = (
+    "max_epochs=2",
+    "optimizer.batch_size=8",
+    "accelerator=cpu",
+    "evaluation.report=false",
+    "evaluation.kinds=[linear]",
+    "output=out",
+)
+
+
+def _train_time_series(tmp_path, monkeypatch, text, *overrides):
+    """Train through `solo-ldm predictive` with a YAML of one's own; return results.json."""
+    from solo_ldm.cli import main
+
+    (tmp_path / "own.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    own = ("--config-path", str(tmp_path), "--config-name", "own")
+    main(["predictive", *own, *_TIME_SERIES, *overrides])
+    (results,) = (tmp_path / "out").glob("*/*/results.json")
+    return json.loads(results.read_text())
+
+
+_SINE = """
+defaults: [host, {predictor: kalman}, _self_]
+data: {dataset: sine, frequency: 2.0}
+predictor: {latent_dim: 2}
+"""
+
+
+def test_a_time_series_data_set_trains_once_it_has_a_name(tmp_path, monkeypatch, capsys):
+    from predictive.data.registry import DATASETS
+    from tests.support.predictive_extension import sine
+
+    monkeypatch.setitem(DATASETS, "sine", sine)
+    results = _train_time_series(tmp_path, monkeypatch, _SINE)
+    assert (results["dataset"], results["data"]) == ("sine", "sines")
+    assert results["settings"]["data"]["frequency"] == 2.0
+    assert set(results["results"]["decoding"]) == {"phase"}
+    for wrong, words in (("frequenzy=1", "did you mean frequency"), ("frequency=0", "above 0")):
+        with pytest.raises(SystemExit):
+            _train_time_series(tmp_path, monkeypatch, _SINE, f"data.{wrong}")
+        assert words in capsys.readouterr().err
+
+
+def test_a_predictor_trains_at_rates_of_its_own_once_it_has_a_name(tmp_path, monkeypatch):
+    from predictive.predictors import PREDICTORS
+    from tests.support.predictive_extension import Persistence
+
+    monkeypatch.setitem(PREDICTORS, "persistence", Persistence)
+    text = """
+defaults: [host, {data: ornstein_uhlenbeck}, _self_]
+method: persistence
+data: {num_train: 16, num_held_out: 4, num_steps: 30}
+predictor: {latent_dim: 2, initial: 0.25}
+optimizer: {multipliers: {memory: 3.0}}
+"""
+    results = _train_time_series(tmp_path, monkeypatch, text)
+    assert results["method"] == "persistence"
+    assert results["settings"]["predictor"] == {"latent_dim": 2, "initial": 0.25}
+    assert results["settings"]["optimizer"]["multipliers"]["memory"] == 3.0
+
+
+def test_an_estimator_of_the_registry_trains_time_series_too(tmp_path, monkeypatch):
+    from predictive.data.registry import DATASETS
+    from tests.support.predictive_extension import sine
+
+    monkeypatch.setitem(ENTROPIES, "log_variance", LogVariance)
+    monkeypatch.setitem(DATASETS, "sine", sine)
+    settings = ("objective.entropy=log_variance", "objective.entropy_kwargs.floor=0.5")
+    results = _train_time_series(tmp_path, monkeypatch, _SINE, *settings)
+    assert results["entropy"] == "log_variance"
+    assert results["settings"]["objective"]["entropy_kwargs"] == {"floor": 0.5}
+    assert math.isfinite(results["final_terms"]["entropy"])
