@@ -27,7 +27,7 @@ from solo_ldm.weights.export import serialised
 from solo_ldm.weights.published.entry import CONFIG, NOT_PUBLISHED, WEIGHTS
 from solo_ldm.weights.published.manifest import read_yaml
 from solo_ldm.weights.safe_load import read_checkpoint
-from solo_ldm.zoo.kinds import Kind, Measurement, Progress, Score, no_progress, with_data
+from solo_ldm.zoo.kinds import Kind, Progress, Score, no_progress, with_data
 
 # Another machine may sum in another order; decoders are fitted to convergence.
 _TOLERANCE = 0.005
@@ -89,15 +89,9 @@ class ZooPredictor(nn.Module):
 class PredictiveKind(Kind):
     """Encoders and predictors of time series, as `solo-ldm predictive` leaves them."""
 
-    name = "predictive"
-    package = "predictive.configs"
     command = "predictive"
     library = "solo_ldm"
     data_paths = ("path",)
-
-    def accepts(self, args: Mapping[str, Any]) -> bool:
-        """Return whether a run of this configuration trained a predictor of time series."""
-        return "predictor" in args and "encoder" in args
 
     def identity(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return the part of a run's configuration that decides what it computes."""
@@ -163,8 +157,8 @@ class PredictiveKind(Kind):
 
     def measure(
         self, folder: Path, data: Mapping[str, Any], progress: Progress = no_progress
-    ) -> Measurement:
-        """Decode each target linearly from the latent states of held-out sequences."""
+    ) -> tuple[dict[str, Score], str]:
+        """Return R² of linear decoding from held-out latent states, and the SHA-256 of the data."""
         progress("decoding from latent states", 0, None)
         cfg = _config(with_data(read_yaml(folder / CONFIG), data))
         cfg.evaluation.kinds = ["linear"]
@@ -184,7 +178,7 @@ class PredictiveKind(Kind):
                 if one.features == LATENT_STATE and one.kind == "linear":
                     score = Score("r2", float(one.r2), one.num_test, tolerance=_TOLERANCE)
                     scores[f"{_DECODED} {target}"] = score
-        return Measurement(scores, _hash_of(cfg))
+        return scores, _hash_of(cfg)
 
     def load(self, name: str, folder: Path) -> ZooPredictor:
         """Return the encoder and the predictor."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from solo_ldm.weights.published import CONFIG, HUB, configuration, files, training_state
+from solo_ldm.weights.published import CONFIG, configuration, files, training_state
 from solo_ldm.weights.published.download import cache_folder
 from solo_ldm.weights.published.entry import Entry, Result
 from solo_ldm.weights.published.manifest import find_entry as entry
@@ -101,11 +101,8 @@ def load(name: str) -> nn.Module:
     Raises:
         ValueError: in one line: an unknown name, a file that is not the published one, or none.
     """
-    folder = files(name)
-    if name.startswith(HUB):
-        return kind_of(read_yaml(folder / CONFIG), name).load(name, folder)
-    known = entry(name)
-    return find_kind(known.kind).load(known.name, folder)
+    folder, name = files(name), name.removeprefix("zoo:")
+    return find_kind(kind_of(read_yaml(folder / CONFIG), name)).load(name, folder)
 
 
 def verify(
@@ -126,8 +123,8 @@ def verify(
             has to say where they are.
     """
     known = entry(name)
-    found = find_kind(known.kind).measure(files(name), data or {}, progress)
+    scores, sha256 = find_kind(known.kind).measure(files(name), data or {}, progress)
     checks = [
-        Check(one, found.scores[one.protocol]) for one in known.results if one.tolerance is not None
+        Check(one, scores[one.protocol]) for one in known.results if one.tolerance is not None
     ]
-    return Verification(known, tuple(checks), found.dataset_sha256 == known.dataset_sha256)
+    return Verification(known, tuple(checks), sha256 == known.dataset_sha256)

@@ -31,7 +31,7 @@ from solo_ldm.weights.export import DTYPES, weights_digest, write_backbone
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 from solo_ldm.weights.published.entry import CONFIG, WEIGHTS
 from solo_ldm.weights.published.manifest import read_yaml
-from solo_ldm.zoo.kinds import Kind, Measurement, Progress, Score, no_progress, with_data
+from solo_ldm.zoo.kinds import Kind, Progress, Score, no_progress, with_data
 
 _BATCH = 256
 _SPLITS: tuple[Split, ...] = ("train", "val")
@@ -97,15 +97,9 @@ class ZooBackbone(nn.Module):
 class BackboneKind(Kind):
     """Backbones of images, as `solo-ldm pretrain` leaves them."""
 
-    name = "backbone"
-    package = "solo_ldm.configs"
     command = "pretrain"
     library = "timm"
     data_paths = ("train_path", "val_path")
-
-    def accepts(self, args: Mapping[str, Any]) -> bool:
-        """Return whether a run of this configuration trained a backbone."""
-        return "backbone" in args and "augmentations" in args
 
     def identity(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return the part of a run's configuration that decides what it computes."""
@@ -151,8 +145,8 @@ class BackboneKind(Kind):
 
     def measure(
         self, folder: Path, data: Mapping[str, Any], progress: Progress = no_progress
-    ) -> Measurement:
-        """Score the backbone by each protocol on frozen features."""
+    ) -> tuple[dict[str, Score], str]:
+        """Return scores on frozen features, and the SHA-256 of the images and labels."""
         config = with_data(read_yaml(folder / CONFIG), data)
         # Labels are used even if the training did without.
         images = {key: value for key, value in config["data"].items() if key != "no_labels"}
@@ -181,7 +175,7 @@ class BackboneKind(Kind):
             progress(name, number, len(PROTOCOLS))
             top1 = evaluate(name, train, test).top1
             scores[name] = Score("top1", top1, count, tolerance=tolerance)
-        return Measurement(scores, _hash_of(module))
+        return scores, _hash_of(module)
 
     def load(self, name: str, folder: Path) -> ZooBackbone:
         """Return the backbone with its preprocessing."""

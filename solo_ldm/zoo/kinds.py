@@ -14,10 +14,11 @@ from solo_ldm.weights.published.entry import NOT_PUBLISHED
 if TYPE_CHECKING:
     from torch import nn
 
-# Each kind by name, imported when it is needed: it needs torch.
+# Each kind by name: its class, imported when it is needed, because it needs torch; and the keys by
+# which the configuration of a run shows its kind.
 KINDS = {
-    "backbone": "solo_ldm.zoo.backbones:BackboneKind",
-    "predictive": "predictive.zoo:PredictiveKind",
+    "backbone": ("solo_ldm.zoo.backbones:BackboneKind", {"backbone", "augmentations"}),
+    "predictive": ("predictive.zoo:PredictiveKind", {"encoder", "predictor"}),
 }
 # What the loaded model can do, after the line that loads it.
 _USAGE = {
@@ -58,19 +59,6 @@ class Score:
     tolerance: float | None = None
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """Scores of published files.
-
-    Args:
-        scores: by protocol.
-        dataset_sha256: of the data that they were measured on.
-    """
-
-    scores: dict[str, Score]
-    dataset_sha256: str
-
-
 class DataNotHereError(FileNotFoundError):
     """The data of an entry neither come with the package nor are simulated."""
 
@@ -81,15 +69,9 @@ class Kind(ABC):
     Files of an entry: config.yaml trains it again, model.safetensors holds its weights.
     """
 
-    name: str
-    package: str  # of the configurations that config.yaml builds on
     command: str  # that trains it
-    library: str  # for the hub
+    library: str  # that loads it, for the hub
     data_paths: tuple[str, ...]  # keys of data.* that are paths on one machine
-
-    @abstractmethod
-    def accepts(self, args: Mapping[str, Any]) -> bool:
-        """Return whether a run of this configuration is of this kind."""
 
     @abstractmethod
     def identity(self, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,8 +97,8 @@ class Kind(ABC):
     @abstractmethod
     def measure(
         self, folder: Path, data: Mapping[str, Any], progress: Progress = no_progress
-    ) -> Measurement:
-        """Score the files of an entry.
+    ) -> tuple[dict[str, Score], str]:
+        """Return scores of the files of an entry by protocol, and the SHA-256 of the data.
 
         Args:
             folder: that holds config.yaml and model.safetensors.
@@ -155,12 +137,12 @@ def find_kind(name: str) -> Kind:
     """
     if name not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {name!r}")
-    module, _, kind = KINDS[name].partition(":")
+    module, _, kind = KINDS[name][0].partition(":")
     return getattr(import_module(module), kind)()
 
 
-def kind_of(args: Mapping[str, Any], source: str | Path) -> Kind:
-    """Return the kind of the models that a configuration trains.
+def kind_of(args: Mapping[str, Any], source: str | Path) -> str:
+    """Return the name of the kind of model that a configuration trains.
 
     Args:
         args: the configuration.
@@ -169,9 +151,9 @@ def kind_of(args: Mapping[str, Any], source: str | Path) -> Kind:
     Raises:
         ValueError: in one line: a configuration of no known kind.
     """
-    for kind in map(find_kind, KINDS):
-        if kind.accepts(args):
-            return kind
+    for name, (_, keys) in KINDS.items():
+        if keys <= args.keys():
+            return name
     raise ValueError(
         f"{source}: expected the configuration of one of {', '.join(KINDS)}, got another; give "
         "what solo-ldm trained, or load timm's models by timm.create_model"

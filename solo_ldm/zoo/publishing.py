@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from solo_ldm.weights.published.entry import (
     TRAINING_STATE,
     WEIGHTS,
     Entry,
+    Result,
     ZooFile,
 )
 from solo_ldm.weights.published.manifest import (
@@ -29,8 +31,7 @@ from solo_ldm.weights.published.manifest import (
     write_manifest,
 )
 from solo_ldm.zoo.cards import write_card
-from solo_ldm.zoo.kinds import Kind, Measurement, Progress, kind_of, no_progress
-from solo_ldm.zoo.scores import collect
+from solo_ldm.zoo.kinds import Kind, Progress, Score, find_kind, kind_of, no_progress
 from solo_ldm.zoo.table import write_table
 
 HUB_CONFIG, CARD, PICTURE = "config.json", "README.md", "report.png"
@@ -83,7 +84,8 @@ def publish(
         raise ValueError("runs: expected at least one run folder, got none")
     records = [_record(path) for path in paths]
     args, results = records[0]
-    kind = kind_of(args, paths[0])
+    kind_name = kind_of(args, paths[0])
+    kind = find_kind(kind_name)
     identities = [kind.identity(one) for one, _ in records]
     _check_alike(paths, identities)
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,8 +93,8 @@ def publish(
         made = Path(temporary) / name
         made.mkdir()
         places = _write_config(made / CONFIG, kind, name, identities[0])
-        measurement = _write_weights(kind, paths[0], made, {**places, **(data or {})}, progress)
-        found = collect(kind, paths, [one for _, one in records], measurement.scores, evaluations)
+        scores, sha256 = _write_weights(kind, paths[0], made, {**places, **(data or {})}, progress)
+        found = _collect(kind, paths, [one for _, one in records], scores, evaluations)
         if with_training_state:
             state = paths[0] / "checkpoints" / "last.ckpt"
             if not state.is_file():
@@ -108,9 +110,9 @@ def publish(
             facts["dataset"] = dataset
         entry = Entry(
             name=name,
-            kind=kind.name,
+            kind=kind_name,
             method=results["method"],
-            dataset_sha256=measurement.dataset_sha256,
+            dataset_sha256=sha256,
             licence=licence,
             num_features=int(getattr(model, "num_features", 0)),
             epochs=results["epochs"],
@@ -181,13 +183,13 @@ def _write_config(path: Path, kind: Kind, name: str, content: Mapping[str, Any])
 
 def _write_weights(
     kind: Kind, run: Path, made: Path, data: Mapping[str, Any], progress: Progress
-) -> Measurement:
+) -> tuple[dict[str, Score], str]:
     """Write the weights, in half precision if this lowers no score, and score them."""
     kind.write_weights(run, made / WEIGHTS, half=False)
     single = kind.measure(made, data, progress)
     kind.write_weights(run, made / WEIGHTS, half=True)
     half = kind.measure(made, data, progress)
-    if all(one.value >= single.scores[name].value for name, one in half.scores.items()):
+    if all(one.value >= single[0][name].value for name, one in half[0].items()):
         return half
     kind.write_weights(run, made / WEIGHTS, half=False)
     return single
@@ -206,3 +208,50 @@ def _command(kind: Kind, name: str, places: Iterable[str]) -> str:
     """Return the command that trains an entry again."""
     paths = "".join(f" data.{key}=PATH" for key in places)
     return f"solo-ldm {kind.command} --config-path zoo/weights/{name} --config-name config{paths}"
+
+
+def _collect(
+    kind: Kind,
+    runs: Sequence[Path],
+    records: Sequence[Mapping[str, Any]],
+    measured: Mapping[str, Score],
+    evaluations: Sequence[str | Path],
+) -> list[Result]:
+    """Return the results, one per protocol: those that can be verified first."""
+    scores = [kind.run_scores(record) for record in records]
+    digests = [kind.weights_digest(run) for run in runs] if evaluations else []
+    for evaluation in evaluations:
+        path = Path(evaluation).expanduser()
+        path = path / "results.json" if path.is_dir() else path
+        if not path.is_file():
+            raise FileNotFoundError(f"no evaluation at {path}: give what solo-ldm linear wrote")
+        content = json.loads(path.read_text())
+        if content.get("source_sha256") not in digests:
+            raise ValueError(
+                f"{path} is of other weights than those of {', '.join(map(str, runs))}"
+            )
+        number = digests.index(content["source_sha256"])
+        scores[number][content["protocol"]] = Score("top1", content["top1"], content["num_test"])
+    results = []
+    for protocol in dict.fromkeys([*measured, *scores[0]]):
+        lacking = [str(run) for run, one in zip(runs, scores, strict=True) if protocol not in one]
+        if lacking:
+            raise ValueError(f"no score by {protocol}, which others have: {', '.join(lacking)}")
+        results.append(_result(protocol, measured.get(protocol), [one[protocol] for one in scores]))
+    return results
+
+
+def _result(protocol: str, measured: Score | None, runs: Sequence[Score]) -> Result:
+    values = [one.value for one in runs]
+    published = measured or runs[0]
+    return Result(
+        protocol=protocol,
+        metric=published.metric,
+        value=published.value,
+        baseline=runs[0].baseline,
+        mean=statistics.fmean(values),
+        std=statistics.stdev(values) if len(values) > 1 else None,
+        num_runs=len(values),
+        num_samples=published.num_samples,
+        tolerance=published.tolerance,
+    )
