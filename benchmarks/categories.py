@@ -39,7 +39,7 @@ from solo_ldm.methods.ldm.method_kwargs import resolve
 from solo_ldm.objective import LDMObjective
 from solo_ldm.plotting.page import new_figure, save
 from solo_ldm.plotting.style import COLOURS, INK, MARKERS, MUTED, grid_along, styled
-from solo_ldm.run.provenance import commit, versions
+from solo_ldm.run.record import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "trained_models" / "categories"

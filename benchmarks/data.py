@@ -40,7 +40,7 @@ from solo_ldm.data.config import DataConfig, ViewSpec, parse_augmentations
 from solo_ldm.data.datasets.registry import load_source
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.data.sources.images import ArrayImages, ImageSource
-from solo_ldm.run.provenance import cpu_name
+from solo_ldm.run.record import cpu_name
 
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- data: made by benchmarks/data.py -->", "<!-- /data -->"

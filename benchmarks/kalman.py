@@ -29,7 +29,7 @@ from rich.table import Table
 from torch import Tensor
 
 from predictive.filtering import StateSpaceModel, log_density, predict_observations
-from solo_ldm.run.provenance import cpu_name
+from solo_ldm.run.record import cpu_name
 
 SIZES = ((8, 100, 5, 10), (64, 400, 8, 16))  # batch, steps, latents, states
 DIRECT, REFERENCE = "direct, step by step", "the authors' code"

@@ -10,8 +10,8 @@ from importlib import import_module
 from solo_ldm.config.command import leave, one_line_errors
 from solo_ldm.config.suggestions import suggestion
 
-# The module of a command: its docstring is the help, its `COMMAND` takes the arguments and returns
-# the exit code.
+# The module of a command: its docstring is the help, its `main` takes the arguments and returns the
+# exit code.
 COMMANDS = {
     "pretrain": "solo_ldm.commands.pretrain",
     "knn": "solo_ldm.commands.knn",
@@ -59,7 +59,7 @@ def run_command(name: str, argv: Sequence[str] | None = None) -> None:
         leave(f"unknown command {name}{nearest}: expected {', '.join(COMMANDS)}")
     os.environ[_COMMAND_OF_HELPERS] = name
     with one_line_errors():
-        code = import_module(COMMANDS[name]).COMMAND(sys.argv[1:] if argv is None else argv)
+        code = import_module(COMMANDS[name]).main(sys.argv[1:] if argv is None else argv)
     if code:
         sys.exit(code)
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from solo_ldm.config.schema import aliases, nearest_key, open_keys
+from solo_ldm.config.schema import aliases, complete, nearest_key, open_keys
 
 # Hydra reports errors by itself and leaves with its own code unless it is told to raise them.
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -22,28 +22,58 @@ _NAMING_FLAGS = {"--config-name", "-cn", "--help", "-h", "--hydra-help", "--vers
 
 @dataclass(frozen=True)
 class HydraCommand:
-    """A command whose keys Hydra reads.
+    """A command whose keys Hydra reads: a function of a configuration, and of arguments.
+
+    The parts are named as "module:name" and imported when they are needed, so that a configuration
+    is complete before what is slow is imported.
 
     Args:
-        work: takes the composed configuration, completes it before it imports what is slow, and
-            returns the exit code, or anything else for success.
-        schema: "module:class" of the keys, imported when one is misspelt.
+        run: the work, a function of the completed configuration and a console.
+        schema: class of the keys.
         default: configuration without --config-name; None where one has to be named.
+        complete: function that checks and completes a configuration; None for that of the schema
+            with the defaults in the file of the default configuration.
         package: where the packaged configurations lie.
         positional: key that an argument without = before all others gives.
+        exit_code: of what the work returns.
     """
 
-    work: Callable[[Any], Any]
+    run: str
     schema: str
     default: str | None = None
+    complete: str | None = None
     package: str = "solo_ldm.configs"
     positional: str | None = None
+    exit_code: Callable[[Any], int] = lambda result: 0
 
-    def __call__(self, arguments: Sequence[str]) -> int:
-        """Compose the configuration that the arguments name and work with it.
+    def __call__(self, cfg: Any, console: Any = None, **besides: Any) -> Any:
+        """Complete a configuration and work as it says.
+
+        Args:
+            cfg: a DictConfig, as Hydra composes it.
+            console: rich's, to print on; standard output by default.
+            **besides: what the work takes besides.
 
         Returns:
-            The exit code: what the work returned, 2 after an error that a user can mend.
+            What the work returns: an `Outcome`, or None in helper processes of distributed training
+            and after an interruption.
+
+        Raises:
+            ValueError: in one line: a key, a value, weights or data that do not fit.
+            FileNotFoundError: in one line: weights or data that are not there.
+        """
+        if self.complete is None:
+            cfg = complete(cfg, _named(self.schema), f"{self.default}.yaml", self.package)
+        else:
+            cfg = _named(self.complete)(cfg)
+        return _named(self.run)(cfg, console, **besides)
+
+    def main(self, arguments: Sequence[str]) -> int:
+        """Compose the configuration that the arguments name and work as it says.
+
+        Returns:
+            The exit code: that of the work, 2 after an error that a user can mend, 130 after an
+            interruption.
         """
         import hydra
         from omegaconf import DictConfig
@@ -53,25 +83,26 @@ class HydraCommand:
         @hydra.main(
             version_base="1.3", config_path=f"pkg://{self.package}", config_name=self.default
         )
-        def run(cfg: DictConfig) -> None:
+        def compose(cfg: DictConfig) -> None:
             # Errors end here: Hydra would print a line of its own for those that reach it.
             with one_line_errors(self._schema):
                 if "LOCAL_RANK" not in os.environ:
                     print("loading libraries", flush=True)  # torch and its like take seconds
-                result = self.work(cfg)
-                codes.append(result if isinstance(result, int) else 0)
+                try:
+                    codes.append(self.exit_code(self(cfg)))
+                except KeyboardInterrupt:
+                    codes.append(130)
 
         flags = {argument.partition("=")[0] for argument in arguments}
         if self.default is None and not flags & _NAMING_FLAGS:
             leave(f"give --config-name: {', '.join(self._names())} or a YAML with --config-path")
         sys.argv = [sys.argv[0], *self._for_hydra(arguments)]
         with one_line_errors(self._schema):
-            run()
+            compose()
         return max(codes, default=0)
 
     def _schema(self) -> type:
-        module, _, name = self.schema.partition(":")
-        return getattr(import_module(module), name)
+        return _named(self.schema)
 
     def _names(self) -> list[str]:
         """Return the packaged configurations of a run: those that build on host.yaml."""
@@ -96,8 +127,8 @@ class HydraCommand:
         Paths are absolute, older names of keys replaced by the present ones, and overrides below
         a part that is open may add keys: the checks of `work` know them, Hydra does not.
         """
-        schema, made = self._schema(), []
-        older, open_parts = aliases(schema), tuple(f"{part}." for part in open_keys(schema))
+        older, made = aliases(self._schema()), []
+        open_parts = tuple(f"{part}." for part in open_keys(self._schema()))
         for i, argument in enumerate(with_packaged_groups(list(arguments), self.package)):
             key, separator, value = argument.partition("=")
             if i == 0 and not separator and self.positional and not key.startswith("-"):
@@ -105,6 +136,12 @@ class HydraCommand:
             key = older.get(key, key)
             made.append(f"{'++' if key.startswith(open_parts) else ''}{key}{separator}{value}")
         return made
+
+
+def _named(place: str) -> Any:
+    """Import what "module:name" names."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 def with_packaged_groups(arguments: list[str], package: str) -> list[str]:

@@ -225,10 +225,19 @@ def as_lists(cfg: DictConfig, *keys: str) -> DictConfig:
     return cfg
 
 
-def check_path(key: str, path: str) -> None:
-    """Raise a one-line FileNotFoundError unless there is a file or folder at a path."""
-    if not Path(path).expanduser().exists():
-        raise FileNotFoundError(f"{key}: expected a path that exists, got {path}; check the path")
+def check_path(key: str, path: str, origins: Sequence[str] = ()) -> None:
+    """Raise a one-line FileNotFoundError unless there is a file or folder at a path.
+
+    Args:
+        key: for the message.
+        path: that is given.
+        origins: beginnings of names that are no path.
+    """
+    if not path.startswith(tuple(origins)) and not Path(path).expanduser().exists():
+        names = f" or {', '.join(f'{one}NAME' for one in origins)}" if origins else ""
+        raise FileNotFoundError(
+            f"{key}: expected a path that exists{names}, got {path}; check the path"
+        )
 
 
 def check_distinct(key: str, values: Sequence[Any], remedy: str = "list it once") -> None:
@@ -301,8 +310,8 @@ def _check(key: str, value: Any, metadata: Any) -> None:
         if "choices" in metadata and one not in metadata["choices"]:
             expected = " or ".join(metadata["choices"])
             raise ValueError(f"{key}: expected {expected}, got {one!r}")
-        if "origins" in metadata and not str(one).startswith(metadata["origins"]):
-            check_path(key, one)
+        if "origins" in metadata:
+            check_path(key, str(one), metadata["origins"])
         if "low" in metadata and not (
             (
                 math.isfinite(one)

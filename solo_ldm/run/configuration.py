@@ -23,7 +23,6 @@ from solo_ldm.config.schema import (
     number,
 )
 from solo_ldm.data.config import DataConfig
-from solo_ldm.data.datasets.registry import find_dataset
 
 if TYPE_CHECKING:
     from solo_ldm.data.module import ImageDataModule
@@ -111,11 +110,9 @@ def complete(cfg: DictConfig) -> DictConfig:
 
     Raises:
         ValueError: one line naming the key that is unknown, missing or has a wrong value.
-        FileNotFoundError: in one line: images or a checkpoint that are not there.
+        FileNotFoundError: in one line: a checkpoint that is not there.
     """
-    completed = schema.complete(cfg, RunConfig, "host.yaml")
-    find_dataset(completed.data.dataset).check(DataConfig(**completed.data))
-    return completed
+    return schema.complete(cfg, RunConfig, "host.yaml")
 
 
 def for_method(cfg: DictConfig, data: ImageDataModule, hardware: Hardware) -> DictConfig:

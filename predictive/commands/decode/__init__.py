@@ -5,41 +5,12 @@
 Each fold is held out once; the keys are those of `solo-ldm predictive`.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from solo_ldm.config.command import HydraCommand
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-    from rich.console import Console
-
-    from solo_ldm.run.record import Outcome
-
-
-def decode(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
-    """Decode targets over all folds of a recording, from latents and from spikes.
-
-    Args:
-        cfg: what Hydra composed; completed and checked here.
-        console: where to print; standard output by default.
-
-    Raises:
-        ValueError: in one line: a key, a value, data or a file that does not fit.
-        FileNotFoundError: in one line: data or weights that are not there.
-    """
-    from predictive.configuration import complete_predictive
-
-    cfg = complete_predictive(cfg)
-    from predictive.commands.decode.run import run
-
-    return run(cfg, console)
-
-
-COMMAND = HydraCommand(
-    decode,
+decode = HydraCommand(
+    run="predictive.commands.decode.run:run",
     schema="predictive.configuration:PredictiveConfig",
-    default=None,
+    complete="predictive.configuration:complete_predictive",
     package="predictive.configs",
 )
+main = decode.main

@@ -23,6 +23,3 @@ def main(argv: Sequence[str]) -> int:
     print(f"wrote {path}")
     print(f'next: solo_ldm.backbones.load_backbone("{path}")  # in Python')
     return 0
-
-
-COMMAND = main

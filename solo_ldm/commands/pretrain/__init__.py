@@ -5,40 +5,11 @@
 Keys and defaults are in configs/host.yaml.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from solo_ldm.config.command import HydraCommand
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-    from rich.console import Console
-
-    from solo_ldm.run.record import Outcome
-
-
-def pretrain(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
-    """Pretrain a backbone on images, evaluate and document it.
-
-    Args:
-        cfg: what Hydra composed; completed and checked here.
-        console: where to print; standard output by default.
-
-    Raises:
-        ValueError: in one line: a key, a value, data or a file that does not fit.
-        FileNotFoundError: in one line: data or weights that are not there.
-    """
-    from solo_ldm.run.configuration import complete
-
-    cfg = complete(cfg)
-    from solo_ldm.commands.pretrain.run import run
-
-    return run(cfg, console)
-
-
-COMMAND = HydraCommand(
-    pretrain,
+pretrain = HydraCommand(
+    run="solo_ldm.commands.pretrain.run:run",
     schema="solo_ldm.run.configuration:RunConfig",
-    default=None,
+    complete="solo_ldm.commands.pretrain.schema:complete_pretrain",
 )
+main = pretrain.main

@@ -13,6 +13,3 @@ def main(argv: Sequence[str]) -> int:
     from solo_ldm.commands.zoo.run import run
 
     return run(argv)
-
-
-COMMAND = main
