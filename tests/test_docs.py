@@ -179,7 +179,7 @@ def test_every_script_yaml_fits_the_schema(path):
     with initialize_config_dir(str(path.parent), version_base="1.3"):
         overrides = ["hydra.searchpath=[pkg://solo_ldm.configs]"]
         if "linear" in path.parts:
-            overrides.append("pretrained_feature_extractor=RUN")
+            overrides.append("pretrained_feature_extractor=timm:resnet18")
         cfg = compose(path.stem, overrides=overrides)
     if "linear" in path.parts:
         complete_linear(cfg)

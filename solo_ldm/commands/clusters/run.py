@@ -52,16 +52,7 @@ class _Categories:
 
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
-    """Compare the categories that a run finds in its held-out images with their classes.
-
-    Args:
-        cfg: the completed configuration.
-        console: where to print; standard output by default.
-
-    Raises:
-        ValueError: in one line: a run without categories, no held-out images.
-        FileNotFoundError: in one line: a run or data that are not there.
-    """
+    """Do the work of `solo_ldm.commands.clusters`, with the completed configuration."""
     console = console or Console()
     started = time.perf_counter()
     trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)

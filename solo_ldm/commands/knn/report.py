@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from solo_ldm.data.module import ImageDataModule
+from solo_ldm.commands.shared.inputs import Evaluation
 from solo_ldm.evaluation.scores import Score
-from solo_ldm.run.hardware import Hardware
-from solo_ldm.run.record import print_summary, provenance
+from solo_ldm.run.record import print_summary
 from solo_ldm.weights.pretrained import Pretrained
-from solo_ldm.weights.published.download import sha256_of
 
 NAMED = "knn-20"
 _OPTIMISTIC = (
@@ -25,65 +21,35 @@ _OPTIMISTIC = (
 _ROWS = 12
 
 
-@dataclass(frozen=True)
-class KnnEvaluation:
-    """What is evaluated on what.
-
-    Args:
-        cfg: the completed configuration.
-        pretrained: the weights.
-        data: the images.
-        hardware: what it is computed on.
-        num_train: labelled training images.
-        skipped: values of k above the number of training images.
-    """
-
-    cfg: DictConfig
-    pretrained: Pretrained
-    data: ImageDataModule
-    hardware: Hardware
-    num_train: int
-    skipped: list[int]
-
-
 def named_score(scores: list[Score]) -> Score | None:
     """Return the score of the named protocol, where its setting is in the grid."""
     return next((score for score in scores if score.protocol == NAMED), None)
 
 
-def content_of(given: KnnEvaluation, scores: list[Score], seconds: float) -> dict[str, Any]:
+def content_of(work: Evaluation, scores: list[Score], seconds: float) -> dict[str, Any]:
     """Return the content of results.json.
 
     Args:
-        given: what was evaluated.
+        work: what was evaluated.
         scores: of every setting, the best first.
         seconds: that the evaluation took.
     """
-    pretrained, data, named = given.pretrained, given.data, named_score(scores)
-    weights = pretrained.weights
+    pretrained, data, named = work.pretrained, work.data, named_score(scores)
+    num_train = scores[0].num_train
     return {
-        "source": pretrained.source,
-        "source_kind": pretrained.kind,
-        "source_file": None if weights is None else str(weights),
-        "source_sha256": None if weights is None else sha256_of(weights),
+        **work.origin(),
+        "source_file": None if pretrained.weights is None else str(pretrained.weights),
         "method": pretrained.method,
-        "backbone": pretrained.backbone_name,
-        "epoch": pretrained.epoch,
-        "feature_layer": pretrained.feature_layer,
-        "preprocessing": data.preprocessing(),
-        "dataset": data.data.dataset,
+        **work.record,
         "data": asdict(data.data),
-        "classes": list(data.classes),
-        "num_train_images": given.num_train,
+        "num_train_images": num_train,
         "num_val_images": data.num_val_images,
-        "unreadable_images": data.unreadable_summary(),
-        "seed": given.cfg.seed,
-        **provenance(given.hardware),
+        "seed": work.cfg.seed,
         "seconds": round(seconds, 3),
         "results": {} if named is None else {NAMED: named.as_dict()},
         "best": {**_row(scores[0]), "note": _OPTIMISTIC},
         "grid": [_row(score) for score in scores],
-        "grid_left_out": {"k": given.skipped},
+        "grid_left_out": {"k": [k for k in work.cfg.k if k > num_train]},
     }
 
 
@@ -107,7 +73,7 @@ def label_of(score: Score) -> str:
     return f"k = {settings['num_neighbours']}, {settings['distance']}"
 
 
-def print_report(given: KnnEvaluation, scores: list[Score], folder: Path, console: Console) -> None:
+def print_report(work: Evaluation, scores: list[Score], console: Console) -> None:
     """Print the settings, the best first, the files, and what to do next."""
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for heading in ("distance", "k", "T", "top-1", "95 % interval", "top-5", "ECE", ""):
@@ -140,5 +106,6 @@ def print_report(given: KnnEvaluation, scores: list[Score], folder: Path, consol
     if len(scores) > _ROWS:
         rows.append(("settings", f"{len(scores)}, all in results.json"))
     rows.append(("files", "results.json, confusion.png"))
-    title = f"knn of {name_of(given.pretrained)} on {given.data.data.dataset}"
-    print_summary(console, title, rows, folder, [f"solo-ldm linear {given.pretrained.source}"])
+    title = f"knn of {name_of(work.pretrained)} on {work.data.data.dataset}"
+    follow_up = f"solo-ldm linear {work.pretrained.source}"
+    print_summary(console, title, rows, work.folder.path, [follow_up])

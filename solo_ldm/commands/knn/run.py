@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -12,14 +11,13 @@ from rich.console import Console
 
 from solo_ldm.commands.knn.report import (
     NAMED,
-    KnnEvaluation,
     content_of,
     label_of,
     name_of,
     named_score,
     print_report,
 )
-from solo_ldm.commands.shared.inputs import features_of, load_images, load_weights, single_device
+from solo_ldm.commands.shared.inputs import Evaluation, load_images, load_weights, single_device
 from solo_ldm.data.choice import choose_data
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.features import Features, check_samples
@@ -31,44 +29,32 @@ from solo_ldm.files import write_json
 from solo_ldm.plotting.confusion import write_confusion
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome
+from solo_ldm.weights.pretrained import Pretrained
+from solo_ldm.weights.published.download import sha256_of
 
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
-    """Score weights by the vote of nearest neighbours, under every setting of a grid.
-
-    Args:
-        cfg: the completed configuration.
-        console: where to print; standard output by default.
-
-    Raises:
-        ValueError: in one line: weights or data that do not fit, no labels.
-        FileNotFoundError: in one line: weights or data that are not there.
-    """
+    """Do the work of `solo_ldm.commands.knn`, with the completed configuration."""
     console = console or Console()
     started = time.perf_counter()
-    given = _prepare(cfg, console)
-    device = given.hardware.device
-    train, test = (
-        features_of(given.pretrained.backbone, given.data, split, device, console)
-        for split in ("train", "val")
-    )
+    work = _prepare(cfg, console)
+    backbone = work.pretrained.backbone
+    train, test = (work.features(split, console, backbone) for split in ("train", "val"))
     check_samples("knn", train, test)
     with console.status("comparing neighbours"):
-        scores = _scores(given, train, test)
-    results = content_of(given, scores, time.perf_counter() - started)
-    folder = Path(cfg.output) if cfg.output is not None else _folder(given)
-    write_json(folder / "results.json", results)
+        scores = _scores(work, train, test)
+    results = content_of(work, scores, time.perf_counter() - started)
+    write_json(work.folder.results, results)
     headline = named_score(scores) or scores[0]
-    names = [*given.data.classes, *map(str, range(given.data.num_classes, len(headline.confusion)))]
-    what = f"{name_of(given.pretrained)} on {given.data.data.dataset}"
+    names = work.class_names(len(headline.confusion))
+    what = f"{name_of(work.pretrained)} on {work.data.data.dataset}"
     title = f"Nearest neighbours, {label_of(headline)}: {what}"
-    interval = headline.interval
-    write_confusion(folder / "confusion.png", headline.confusion, names, title, interval)
-    print_report(given, scores, folder, console)
-    return Outcome(RunFolder(folder), results)
+    write_confusion(work.folder.confusion, headline.confusion, names, title, headline.interval)
+    print_report(work, scores, console)
+    return Outcome(work.folder, results)
 
 
-def _prepare(cfg: DictConfig, console: Console) -> KnnEvaluation:
+def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
     """Load the weights and open the data, so that what is wrong is found before the work."""
     hardware = single_device(cfg.accelerator, console)
     torch.manual_seed(cfg.seed)
@@ -92,7 +78,9 @@ def _prepare(cfg: DictConfig, console: Console) -> KnnEvaluation:
         f"{pretrained.image_size} pixels, on {hardware.accelerator}",
         soft_wrap=True,
     )
-    return KnnEvaluation(cfg, pretrained, data, hardware, num_train, skipped)
+    folder = Path(cfg.output) if cfg.output is not None else _folder(pretrained, config.dataset)
+    sha256 = None if pretrained.weights is None else sha256_of(pretrained.weights)
+    return Evaluation(cfg, pretrained, data, hardware, RunFolder(folder), sha256)
 
 
 def _check_labels(data: ImageDataModule) -> int:
@@ -109,20 +97,14 @@ def _check_labels(data: ImageDataModule) -> int:
     return labelled["train"]
 
 
-def _scores(given: KnnEvaluation, train: Features, test: Features) -> list[Score]:
+def _scores(work: Evaluation, train: Features, test: Features) -> list[Score]:
     """Score every setting that the training images suffice for, the best first."""
-    cfg = given.cfg
-    num_classes = max(given.data.num_classes, int(test.labels.max()) + 1)
-    record: dict[str, Any] = {
-        "num_train": len(train.features),
-        "epoch": given.pretrained.epoch,
-        "feature_layer": given.pretrained.feature_layer,
-        "preprocessing": given.data.preprocessing(),
-    }
+    cfg, num_train = work.cfg, len(train.features)
+    num_classes = max(work.data.num_classes, int(test.labels.max()) + 1)
     grid = knn_grid(
-        Features(train.features.to(given.hardware.device), train.labels),
+        Features(train.features.to(work.hardware.device), train.labels),
         test.features,
-        [k for k in cfg.k if k not in given.skipped],
+        [k for k in cfg.k if k <= num_train],
         list(cfg.temperature),
         list(cfg.distance),
     )
@@ -144,17 +126,17 @@ def _scores(given: KnnEvaluation, train: Features, test: Features) -> list[Score
             test.labels,
             protocol=NAMED if settings == PROTOCOLS[NAMED].settings else "knn",
             settings=settings,
+            num_train=num_train,
             seconds=max(first, seconds),
-            **record,
+            **work.record,
         )
         scores.append(score)
         since = time.perf_counter()
     return sorted(scores, key=lambda score: -score.top1)
 
 
-def _folder(given: KnnEvaluation) -> Path:
+def _folder(pretrained: Pretrained, dataset: str) -> Path:
     """Return the folder beside the run of the weights, or else one in evaluations/."""
-    pretrained, dataset = given.pretrained, given.data.data.dataset
     weights = pretrained.weights
     if weights is None or pretrained.kind not in ("run", "checkpoint") or not pretrained.args:
         name = pretrained.source.rpartition(":")[2] if weights is None else weights.stem

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -78,7 +79,12 @@ class LinearModel(pl.LightningModule):
             self.backbone.to(memory_format=torch.channels_last)
         if cfg.performance.compile:
             self.backbone.compile()
-        self.mix = _mixing(cfg, num_classes) if self.finetune else None
+        self.mix: Any = None
+        if self.finetune and (cfg.mixup or cfg.cutmix):
+            smoothing = cfg.label_smoothing
+            self.mix = Mixup(
+                cfg.mixup, cfg.cutmix, label_smoothing=smoothing, num_classes=num_classes
+            )
         if not self.finetune:
             self.backbone.requires_grad_(False)
         self.train()
@@ -146,7 +152,7 @@ class LinearModel(pl.LightningModule):
         return {"feats": feats, "logits": [classifier(feats) for classifier in self.classifiers]}
 
     def on_train_epoch_start(self) -> None:
-        """Seed what mixes images: it draws from NumPy, the run's epochs are seeded in torch."""
+        """Seed the mixing of images, which draws from NumPy, from torch's state."""
         if self.mix is not None:
             np.random.seed(int(torch.randint(2**31, ())))
 
@@ -165,9 +171,15 @@ class LinearModel(pl.LightningModule):
         if self.mix is not None:
             images, wanted = self.mix(images, targets)
         logits = [one.float() for one in self(images)["logits"]]
-        # Images without a label cost nothing.
+        # Images without a label cost nothing; labels that were mixed are smoothed already.
         count = (targets >= 0).sum().clamp_min(1)
-        losses = torch.stack([self._total_loss(one, wanted) for one in logits]) / count
+        loss = partial(
+            F.cross_entropy,
+            ignore_index=-1,
+            reduction="sum",
+            label_smoothing=0.0 if self.mix is not None else self.cfg.label_smoothing,
+        )
+        losses = torch.stack([loss(one, wanted) for one in logits]) / count
         correct = torch.stack([(one.argmax(dim=1) == targets).sum() for one in logits]) / count
         metrics = {"train_class_loss": losses.detach().mean()}
         if self.mix is None:
@@ -176,17 +188,6 @@ class LinearModel(pl.LightningModule):
             metrics, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(targets)
         )
         return {"loss": losses.sum(), "terms": {"train_class_loss": losses.detach().sum()}}
-
-    def _total_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        if self.mix is not None:  # it has smoothed the labels already
-            return F.cross_entropy(logits, targets, reduction="sum")
-        return F.cross_entropy(
-            logits,
-            targets,
-            ignore_index=-1,
-            reduction="sum",
-            label_smoothing=self.cfg.label_smoothing,
-        )
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log loss and accuracy, the mean over classifiers, and the accuracy of each rate.
@@ -203,14 +204,3 @@ class LinearModel(pl.LightningModule):
                 f"val_acc1_lr{rate:g}": one for rate, one in zip(self.rates, correct, strict=True)
             }
         self.log_dict(metrics, on_epoch=True, sync_dist=True, batch_size=len(targets))
-
-
-def _mixing(cfg: DictConfig, num_classes: int) -> Callable[..., Any] | None:
-    if not (cfg.mixup or cfg.cutmix):
-        return None
-    return Mixup(
-        mixup_alpha=cfg.mixup,
-        cutmix_alpha=cfg.cutmix,
-        label_smoothing=cfg.label_smoothing,
-        num_classes=num_classes,
-    )

@@ -7,34 +7,25 @@ from typing import Any
 
 from rich.console import Console
 
-from solo_ldm.commands.linear.setup import Evaluation
+from solo_ldm.commands.shared.inputs import Evaluation
 from solo_ldm.evaluation.protocols import TRAINED
 from solo_ldm.evaluation.scores import Score
 from solo_ldm.plotting.confusion import write_confusion
-from solo_ldm.run.record import print_summary, provenance
+from solo_ldm.run.record import print_summary
 
 
 def content_of(work: Evaluation, score: Score) -> dict[str, Any]:
     """Return the content of results.json: the score, what it is of, and its origin."""
-    cfg, pretrained, data = work.cfg, work.pretrained, work.data
-    content = score.as_dict()
-    names = [*data.classes, *(str(n) for n in range(data.num_classes, len(score.per_class)))]
-    content["per_class"] = dict(zip(names, score.per_class, strict=False))
-    trains = cfg.protocol in TRAINED
+    cfg, trains = work.cfg, work.cfg.protocol in TRAINED
+    names = work.class_names(len(score.per_class))
     return {
-        **content,
-        "classes": list(data.classes),
-        "dataset": cfg.data.dataset,
+        **score.as_dict(),
+        "per_class": dict(zip(names, score.per_class, strict=False)),
         "seed": cfg.seed if trains else None,
         "seeds": None,
-        "source": pretrained.source,
-        "source_kind": pretrained.kind,
-        "source_sha256": work.sha256,
-        "backbone": pretrained.backbone_name,
-        "pretrain_method": pretrained.method or cfg.pretrain_method,
-        "data_backend": data.backend,
-        "unreadable_images": data.unreadable_summary(),
-        **provenance(work.hardware),
+        **work.origin(),
+        "pretrain_method": work.pretrained.method or cfg.pretrain_method,
+        "data_backend": work.data.backend,
         "precision": work.hardware.precision if trains else "32-true",
     }
 

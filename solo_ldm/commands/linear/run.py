@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from solo_ldm.commands.linear.report import content_of, print_report, write_picture
 from solo_ldm.commands.linear.schema import protocols
-from solo_ldm.commands.linear.setup import Evaluation, online_classifier, set_up
+from solo_ldm.commands.linear.setup import online_classifier, set_up
 from solo_ldm.commands.linear.training import train_seeds
-from solo_ldm.commands.shared.inputs import features_of
+from solo_ldm.commands.shared.inputs import Evaluation
 from solo_ldm.evaluation.protocols import ONLINE, TRAINED
 from solo_ldm.evaluation.scores import evaluate, score_online
 from solo_ldm.files import write_atomically, write_json
@@ -24,21 +24,10 @@ from solo_ldm.run.trainer import is_helper_process
 
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
-    """Evaluate pretrained weights by one of the protocols of `solo_ldm.commands.linear.schema`.
+    """Do the work of `solo_ldm.commands.linear`, with the completed configuration.
 
     Everything that can be wrong with the configuration, the weights or the data is found before
     the first file is written.
-
-    Args:
-        cfg: the completed configuration.
-        console: where to print; standard output by default.
-
-    Returns:
-        The outcome, or None in the helper processes of distributed training.
-
-    Raises:
-        ValueError: in one line: weights or data that do not fit.
-        FileNotFoundError: in one line: weights, data or a checkpoint that are not there.
     """
     console = console or Console(quiet=is_helper_process())
     hardware = resolve_hardware(cfg)
@@ -60,16 +49,16 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
 
 def _score(work: Evaluation, console: Console) -> dict[str, Any]:
     """Score by a protocol that trains nothing by gradients here."""
-    cfg, pretrained, data, device = work.cfg, work.pretrained, work.data, work.hardware.device
+    cfg, data, backbone = work.cfg, work.data, work.pretrained.backbone
     save_args(work.folder, cfg)
     start = time.perf_counter()
-    test = features_of(pretrained.backbone, data, "val", device, console)
+    test = work.features("val", console, backbone)
     if cfg.protocol != ONLINE:
-        train = features_of(pretrained.backbone, data, "train", device, console)
+        train = work.features("train", console, backbone)
         with console.status(cfg.protocol):
             score = evaluate(cfg.protocol, train, test, **work.record)
     else:
-        classifier = online_classifier(pretrained, data)
+        classifier = online_classifier(work.pretrained, data)
         score = score_online(classifier, test, num_train=data.num_train_images, **work.record)
         weights = {f"linear.{key}": value for key, value in classifier.state_dict().items()}
         write_atomically(work.folder.classifier, lambda path: save_file(weights, path))

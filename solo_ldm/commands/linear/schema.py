@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from solo_ldm.commands.shared.schema import UnknownBackboneConfig
+from solo_ldm.commands.shared.schema import ORIGINS, UnknownBackboneConfig
 from solo_ldm.config.schema import (
     PerformanceConfig,
     TrainingConfig,
     check_distinct,
+    check_path,
     complete,
     mapping,
     number,
@@ -130,6 +131,7 @@ def complete_linear(cfg: DictConfig) -> DictConfig:
             "pretrained_feature_extractor: expected a run's folder, a checkpoint, a safetensors "
             "file or a timm model, got nothing; add pretrained_feature_extractor=PATH"
         )
+    check_path("pretrained_feature_extractor", str(source), ORIGINS)
     cfg.protocol = _protocol(cfg)
     cfg.finetune = cfg.protocol == "finetune"
     _complete_data(cfg, str(source))
@@ -174,11 +176,6 @@ def _complete_data(cfg: DictConfig, source: str) -> None:
         trained_on = _data_of(found)
     elif is_published(source):
         trained_on = configuration(source)["data"]
-    elif not given.get("dataset") and ":" not in source and not path.exists():
-        raise FileNotFoundError(
-            f"no file or folder at {source}: set pretrained_feature_extractor to a run's folder, a "
-            "checkpoint, a safetensors file or timm:NAME"
-        )
     cfg.data = {**asdict(choose_data(given, trained_on)), "augmentations": views}
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from solo_ldm.commands.shared.inputs import load_images, load_weights
+from solo_ldm.commands.shared.inputs import Evaluation, load_images, load_weights
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import ONLINE, TRAINED
 from solo_ldm.optim.optimizers import check_optimizer
-from solo_ldm.run.folder import RunFolder, choose_folder, identity
+from solo_ldm.run.folder import choose_folder, identity
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.weights.export import weights_digest
 from solo_ldm.weights.pretrained import Pretrained
@@ -25,36 +24,6 @@ STEPS_PER_EPOCH = 20
 
 # The weights themselves identify a run, not where they lie.
 _NOT_IDENTITY = ("pretrained_feature_extractor", "pretrain_method", "backbone")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A linear evaluation before its score.
-
-    Args:
-        cfg: the completed configuration.
-        pretrained: the backbone, and what is known of it.
-        data: its images, at its size and normalised as in its training.
-        hardware: what it computes on.
-        sha256: of the weights that are evaluated.
-        folder: its folder.
-    """
-
-    cfg: DictConfig
-    pretrained: Pretrained
-    data: ImageDataModule
-    hardware: Hardware
-    sha256: str
-    folder: RunFolder
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The origin of the features, for the record of a score."""
-        return {
-            "epoch": self.pretrained.epoch,
-            "feature_layer": self.pretrained.feature_layer,
-            "preprocessing": self.data.preprocessing(),
-        }
 
 
 def set_up(cfg: DictConfig, hardware: Hardware) -> Evaluation:
@@ -94,7 +63,7 @@ def set_up(cfg: DictConfig, hardware: Hardware) -> Evaluation:
         weights.append(online_classifier(pretrained, data))
     sha256 = weights_digest(*weights)
     folder = choose_folder(cfg, "linear", {"weights": sha256, **identity(cfg, _NOT_IDENTITY)})
-    return Evaluation(cfg, pretrained, data, hardware, sha256, folder)
+    return Evaluation(cfg, pretrained, data, hardware, folder, sha256)
 
 
 def labelled_images(

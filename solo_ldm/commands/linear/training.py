@@ -14,13 +14,12 @@ import numpy as np
 from omegaconf import OmegaConf
 from rich.console import Console
 from safetensors.torch import save_file
-from torch import nn
 from torch.nn.functional import nll_loss
 
 from solo_ldm.commands.linear.model import LinearModel
 from solo_ldm.commands.linear.report import content_of
-from solo_ldm.commands.linear.setup import Evaluation, labelled_images
-from solo_ldm.commands.shared.inputs import features_of
+from solo_ldm.commands.linear.setup import labelled_images
+from solo_ldm.commands.shared.inputs import Evaluation
 from solo_ldm.data.datasets.registry import stratified_indexes
 from solo_ldm.evaluation.scores import predict_classes, score_predictions
 from solo_ldm.files import write_atomically, write_json
@@ -40,7 +39,7 @@ def train_seeds(run: Evaluation, console: Console) -> dict[str, Any] | None:
 
     Returns:
         The content of results.json: with several seeds that of the first one's classifier, and
-        how much the score varies besides. None in helper processes and after an interruption.
+        the spread of the scores. None in helper processes and after an interruption.
     """
     if run.cfg.seeds is None:
         return train(run, console)
@@ -81,7 +80,7 @@ def train(run: Evaluation, console: Console) -> dict[str, Any] | None:
     data.check_batches(hardware.num_processes)
     # solo-learn's rule: rates are given for 256 images a step.
     rates = [rate * samples_of_a_step(run) / 256 for rate in cfg.optimizer.lr]
-    # The seeds share the weights as they were read: fine-tuning changes a copy.
+    # All seeds start from the weights as they were read: fine-tuning changes a copy.
     backbone: Any = copy.deepcopy(run.pretrained.backbone)
     model = LinearModel(cfg, backbone, backbone.num_features, data.num_classes, rates)
     fitted = fit(
@@ -104,7 +103,7 @@ def train(run: Evaluation, console: Console) -> dict[str, Any] | None:
     model.cpu().eval()
     chosen, choice = _choose(run, model, held_out, console)
     classifier = model.classifiers[chosen]
-    test = features_of(model.backbone, data, "val", hardware.device, console)
+    test = run.features("val", console, model.backbone)
     score = score_predictions(
         predict_classes(classifier, test.features),
         test.labels,
@@ -118,7 +117,12 @@ def train(run: Evaluation, console: Console) -> dict[str, Any] | None:
         seconds=fitted.clock.seconds,
         **run.record,
     )
-    _save_weights(run, classifier, model.backbone if model.finetune else None)
+    weights = {key: value.contiguous() for key, value in classifier.state_dict().items()}
+    write_atomically(folder.classifier, lambda path: save_file(weights, path))
+    if model.finetune:
+        about = {"method": "finetune", "epoch": cfg.max_epochs}
+        built_by = run.pretrained.built_by
+        write_backbone(folder.backbone, model.backbone, built_by, data.mean, data.std, about)
     return content_of(run, score)
 
 
@@ -149,11 +153,12 @@ def _choose(
 ) -> tuple[int, dict[str, Any]]:
     """Return the number of the classifier that is best on held-out images, and the record of it.
 
-    The highest accuracy wins, among equals the lowest cross-entropy: few images make many equals.
+    The highest accuracy wins, and of equal ones, which are common among few images, the lowest
+    cross-entropy.
     """
     if held_out is None:
         return 0, {"lr": run.cfg.optimizer.lr[0]}
-    features = features_of(model.backbone, held_out.data, "train", run.hardware.device, console)
+    features = held_out.features("train", console, model.backbone)
     rows: list[tuple[float, float]] = []
     for classifier in model.classifiers:
         logs = predict_classes(classifier, features.features).log()
@@ -188,12 +193,3 @@ def _settings(run: Evaluation, defaults: Mapping[str, Any]) -> dict[str, Any]:
     if cfg.protocol == "finetune":
         settings |= {"mixup": cfg.mixup, "cutmix": cfg.cutmix}
     return settings
-
-
-def _save_weights(run: Evaluation, classifier: nn.Module, backbone: nn.Module | None) -> None:
-    weights = {key: value.contiguous() for key, value in classifier.state_dict().items()}
-    write_atomically(run.folder.classifier, lambda path: save_file(weights, path))
-    if backbone is not None:
-        data, about = run.data, {"method": "finetune", "epoch": run.cfg.max_epochs}
-        built_by = run.pretrained.built_by
-        write_backbone(run.folder.backbone, backbone, built_by, data.mean, data.std, about)

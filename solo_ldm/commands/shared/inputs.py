@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from solo_ldm.data.module import ImageDataModule, Split
 from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.data.sources.unreadable import Unreadable
 from solo_ldm.evaluation.features import Features, extract_features
+from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
+from solo_ldm.run.record import provenance
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 
 _SPLITS: dict[Split, str] = {"train": "training", "val": "test"}
@@ -81,26 +84,70 @@ def load_images(
     return ImageDataModule(config, [drawn], batch_size, seed, device)
 
 
-def features_of(
-    backbone: nn.Module, data: ImageDataModule, split: Split, device: torch.device, console: Console
-) -> Features:
-    """Return the features of the unaugmented images of a split, with a bar on a terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} batches"),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(f"features of {_SPLITS[split]} images", total=None)
-        return extract_features(
-            backbone,
-            data.evaluation_dataloader(split),
-            device,
-            lambda done, total: bar.update(task, completed=done, total=total),
+@dataclass(frozen=True)
+class Evaluation:
+    """A backbone and the images that it is evaluated on.
+
+    Args:
+        cfg: the completed configuration.
+        pretrained: the backbone, and what is known of it.
+        data: the images, at its size and normalised as in its training.
+        hardware: what it is computed on.
+        folder: of the results.
+        sha256: of the weights; None where they are of no file.
+    """
+
+    cfg: DictConfig
+    pretrained: Pretrained
+    data: ImageDataModule
+    hardware: Hardware
+    folder: RunFolder
+    sha256: str | None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The origin of the features, for the record of a score."""
+        return {
+            "epoch": self.pretrained.epoch,
+            "feature_layer": self.pretrained.feature_layer,
+            "preprocessing": self.data.preprocessing(),
+        }
+
+    def origin(self) -> dict[str, Any]:
+        """Return what every results.json says of weights, images and machine."""
+        return {
+            "source": self.pretrained.source,
+            "source_kind": self.pretrained.kind,
+            "source_sha256": self.sha256,
+            "backbone": self.pretrained.backbone_name,
+            "dataset": self.data.data.dataset,
+            "classes": list(self.data.classes),
+            "unreadable_images": self.data.unreadable_summary(),
+            **provenance(self.hardware),
+        }
+
+    def class_names(self, count: int) -> list[str]:
+        """Return names of `count` classes; numbers for those that training images lack."""
+        return [*self.data.classes, *map(str, range(self.data.num_classes, count))]
+
+    def features(self, split: Split, console: Console, backbone: nn.Module) -> Features:
+        """Return a backbone's features of the unaugmented images of a split, with a bar."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} batches"),
+            TimeRemainingColumn(),
         )
+        with Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        ) as bar:
+            task = bar.add_task(f"features of {_SPLITS[split]} images", total=None)
+            return extract_features(
+                backbone,
+                self.data.evaluation_dataloader(split),
+                self.hardware.device,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
 
 
 def spread(count: int, at_most: int) -> np.ndarray:

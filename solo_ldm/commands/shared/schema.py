@@ -7,10 +7,14 @@ from typing import Any, ClassVar, Optional
 
 from omegaconf import MISSING
 
-from solo_ldm.config.schema import BackboneConfig, mapping, number
+from solo_ldm.config.schema import BackboneConfig, existing, mapping, number
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
 # ruff: noqa: UP045
+
+
+# Beginnings of names of weights that are no path.
+ORIGINS = ("zoo:", "hf-hub:", "timm:", "untrained:")
 
 
 @dataclass
@@ -26,7 +30,7 @@ class WeightsConfig:
 
     ALIASES: ClassVar[dict[str, str]] = {"run": "pretrained_feature_extractor"}
 
-    pretrained_feature_extractor: str = MISSING
+    pretrained_feature_extractor: str = existing(*ORIGINS)
     batch_size: int = number(1)
     accelerator: str = MISSING
     output: Optional[str] = None

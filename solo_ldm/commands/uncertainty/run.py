@@ -14,14 +14,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
-from solo_ldm.commands.shared.inputs import pixels
-from solo_ldm.commands.uncertainty.images import (
-    Images,
-    batches,
-    drawn_views,
-    evaluation_views,
-    image_sets,
-)
+from solo_ldm.commands.shared.inputs import pixels, plain_images
+from solo_ldm.commands.uncertainty.images import Images, image_sets, view_specs
 from solo_ldm.commands.uncertainty.picture import write_uncertainty
 from solo_ldm.data.augment.strength import at_strength
 from solo_ldm.evaluation.uncertainty import (
@@ -43,32 +37,25 @@ _PICTURED = 12
 
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
-    """Assess the Gaussians that a run predicts, on its held-out images.
-
-    Args:
-        cfg: the completed configuration.
-        console: where to print; standard output by default.
-
-    Raises:
-        ValueError: in one line: a run that predicts no covariance, no held-out images.
-        FileNotFoundError: in one line: a run or data that are not there.
-    """
+    """Do the work of `solo_ldm.commands.uncertainty`, with the completed configuration."""
     console = console or Console()
     started = time.perf_counter()
     trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
     latent = _latent(trained)
     latent.at(min(1.0, trained.epoch / trained.cfg.max_epochs))
-    inside, outside = image_sets(cfg, trained)
+    inside, *outside = image_sets(cfg, trained)
+    tables, pairs = {}, {}
     with console.status("predicting"), torch.inference_mode():
-        tables = {images.name: _plain(trained, images, cfg) for images in (inside, *outside)}
-        pairs = {images.name: _pairs(trained, images, cfg) for images in (inside, *outside)}
+        for images in (inside, *outside):
+            tables[images.name], pairs[images.name] = _plain(images), _pairs(images)
+            # Of each image, the mean over its draws, a dimension.
+            log_prob = pairs[images.name].log_prob.view(cfg.num_draws, -1).mean(dim=0)
+            dim = pairs[images.name].error.shape[1]
+            tables[images.name]["negative_log_likelihood"] = -log_prob / dim
         by_strength = {
-            float(strength): _at_strength(trained, inside, float(strength), cfg)
+            float(strength): _at_strength(inside, float(strength))
             for strength in sorted(set(cfg.strengths))
         }
-    for name, scores in pairs.items():
-        of_image = -scores.log_prob.view(cfg.num_draws, -1).mean(dim=0) / scores.error.shape[1]
-        tables[name]["negative_log_likelihood"] = of_image
     own = tables[inside.name]
     results = {
         "run": str(trained.folder.path),
@@ -100,9 +87,9 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     write_uncertainty(
         folder / "uncertainty.png",
         title=f"{trained.cfg.name}: uncertainty of {len(inside.indexes)} held-out images",
-        images=_pictured(trained, inside, own["entropy"]),
+        images=_pictured(inside, own["entropy"]),
         results=results,
-        by_strength={key: value.mean(dim=0).numpy() for key, value in by_strength.items()},
+        by_strength={key: value.numpy() for key, value in by_strength.items()},
         entropies={name: table["entropy"].numpy() for name, table in tables.items()},
     )
     title = f"uncertainty of {results['name']} on {results['num_images']} held-out images"
@@ -149,60 +136,46 @@ def _latent(trained: TrainedMethod) -> ConditionalGaussian:
     return latent
 
 
-def _plain(trained: TrainedMethod, images: Images, cfg: DictConfig) -> dict[str, Tensor]:
+def _plain(images: Images) -> dict[str, Tensor]:
     """Return variance and entropy of each image as it is."""
     made = []
-    for rows in batches(images, cfg.batch_size):
-        gaussian = _predict(trained, evaluation_views(trained, images, rows))
+    for views in images.plain():
+        gaussian = _predict(images, views)
         made.append(torch.stack([mean_variance(gaussian), gaussian.entropy()]).cpu())
     variance, entropy = torch.cat(made, dim=1)
     return {"variance": variance, "entropy": entropy}
 
 
-def _pairs(trained: TrainedMethod, images: Images, cfg: DictConfig) -> PairScores:
+def _pairs(images: Images) -> PairScores:
     """Score pairs of views drawn as in training: all images once, then again."""
-    made = []
-    for draw in range(cfg.num_draws):
-        for rows in batches(images, cfg.batch_size):
-            first, second = drawn_views(
-                trained, images, [images.first, images.second], rows, draw, cfg
-            )
-            latents = trained.method(second)["z"]
-            targets = trained.method.targets([second], [latents])
+    method, made = images.trained.method, []
+    for draw in range(images.cfg.num_draws):
+        for first, second in images.drawn(view_specs(images.trained), draw):
+            latents = method(second)["z"]
+            targets = method.targets([second], [latents])
             target = latents if targets is None else targets[0]
-            scores = score_pairs(_predict(trained, first), target)
-            made.append(PairScores(*(part.cpu() for part in scores)))
-    return PairScores(*(torch.cat(parts) for parts in zip(*made, strict=True)))
+            made.append(score_pairs(_predict(images, first), target))
+    return PairScores(*(torch.cat(parts).cpu() for parts in zip(*made, strict=True)))
 
 
-def _at_strength(
-    trained: TrainedMethod, images: Images, strength: float, cfg: DictConfig
-) -> Tensor:
-    """Return the predicted variance of views at a strength (num_draws, images)."""
-    spec = at_strength(images.first, strength)
-    rows = [
-        torch.cat(
-            [
-                mean_variance(
-                    _predict(trained, *drawn_views(trained, images, [spec], rows, draw, cfg))
-                ).cpu()
-                for rows in batches(images, cfg.batch_size)
-            ]
-        )
-        for draw in range(cfg.num_draws)
+def _at_strength(images: Images, strength: float) -> Tensor:
+    """Return the predicted variance at a strength of each image (N,), the mean over its draws."""
+    spec = at_strength(view_specs(images.trained)[0], strength)
+    draws = [
+        torch.cat([mean_variance(_predict(images, views)) for (views,) in images.drawn([spec], n)])
+        for n in range(images.cfg.num_draws)
     ]
-    return torch.stack(rows)
+    return torch.stack(draws).cpu().double().mean(dim=0)
 
 
 def _strength(by_strength: dict[float, Tensor]) -> dict[str, Any]:
     """Relate predicted variance to the strength of the augmentations.
 
-    The variance of an image at a strength is the mean over its draws. `rank_correlation` is over
-    all images at all strengths; of `within_image`, each image's strengths are ranked by themselves
-    and the correlations averaged, since images differ in variance as they are.
+    `rank_correlation` is over all images at all strengths; `within_image` is the mean of each
+    image's own correlation, since images differ in variance without augmentation.
     """
     strengths = torch.tensor(list(by_strength)).double()
-    variance = torch.stack([value.double().mean(dim=0) for value in by_strength.values()])
+    variance = torch.stack(list(by_strength.values()))
     spread = strengths[:, None].expand_as(variance)
     of_image = [rank_correlation(strengths, one) for one in variance.unbind(dim=1)]
     return {
@@ -213,10 +186,10 @@ def _strength(by_strength: dict[float, Tensor]) -> dict[str, Any]:
     }
 
 
-def _predict(trained: TrainedMethod, views: Tensor) -> PredictedGaussian:
-    latents = trained.method(views)["z"]
-    predicted = trained.method.predictor(latents)
-    return trained.method.objective.latent.gaussian(predicted, latents.shape[1])
+def _predict(images: Images, views: Tensor) -> PredictedGaussian:
+    method = images.trained.method
+    latents = method(views)["z"]
+    return method.objective.latent.gaussian(method.predictor(latents), latents.shape[1])
 
 
 def _quartiles(values: Tensor) -> dict[str, float]:
@@ -225,15 +198,13 @@ def _quartiles(values: Tensor) -> dict[str, float]:
     return dict(zip(names, values.quantile(levels).tolist(), strict=True))
 
 
-def _pictured(
-    trained: TrainedMethod, images: Images, entropy: Tensor
-) -> dict[str, list[tuple[np.ndarray, float]]]:
+def _pictured(images: Images, entropy: Tensor) -> dict[str, list[tuple[np.ndarray, float]]]:
     """Return the most and the least certain images (H, W, 3) in [0, 1], with their entropies."""
-    order = entropy.argsort().tolist()
+    order, data = entropy.argsort().tolist(), images.trained.data
     count = min(_PICTURED, len(order) // 2)
     chosen = {"most certain": order[:count], "least certain": order[: -count - 1 : -1]}
     pictured = {}
     for name, places in chosen.items():
-        shown = pixels(trained.data, evaluation_views(trained, images, images.indexes[places]))
+        shown = pixels(data, plain_images(data, images.source, images.indexes[places]))
         pictured[name] = [(one, float(entropy[i])) for one, i in zip(shown, places, strict=True)]
     return pictured

@@ -108,7 +108,7 @@ def test_what_cannot_be_compared_is_one_line_and_leaves_no_file(
     own = str(run.folder.path)
     cases = [
         ([], "missing key pretrained_feature_extractor"),
-        (["nowhere"], "no run at nowhere"),
+        (["nowhere"], "got nowhere"),
         (["empty"], "no checkpoint at empty"),
         ([str(gaussprob_run.folder.path)], "has no categories"),
         ([own, "num_images=0"], "num_images: expected at least 1"),

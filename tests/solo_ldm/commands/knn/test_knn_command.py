@@ -107,7 +107,7 @@ def test_a_run_on_other_images_keeps_its_size_and_normalisation(gaussprob_run, t
 
 @pytest.mark.parametrize("data", DATA)
 def test_every_packaged_data_group_can_be_evaluated_on(data):
-    overrides = ["pretrained_feature_extractor=x", f"data={data}", "data.train_path=somewhere"]
+    overrides = ["pretrained_feature_extractor=timm:x", f"data={data}", "data.train_path=somewhere"]
     with initialize_config_module("solo_ldm.configs", version_base="1.3"):
         cfg = complete_knn(compose("knn", overrides=overrides))
     assert cfg.data.dataset == data
@@ -140,7 +140,7 @@ def refusals(folder: Path, run: Outcome) -> list[tuple[list[str], str]]:
     stranger = f"pretrained_feature_extractor={folder / 'x.pt'}"
     return [
         ([], "missing key pretrained_feature_extractor"),
-        (["pretrained_feature_extractor=nowhere"], "no file or folder at nowhere"),
+        (["pretrained_feature_extractor=nowhere"], "got nowhere"),
         (["pretrained_feature_extractor=zoo:x"], "the zoo has no 'x'"),
         ([stranger, "data=digits"], "set backbone.name"),
         ([stranger, "data=digits", "backbone.name=resnet18"], "holds another network"),

@@ -93,7 +93,7 @@ def test_what_cannot_be_assessed_is_one_line_and_leaves_no_file(
     monkeypatch.chdir(here)
     cases = [
         ([], "missing key pretrained_feature_extractor"),
-        (["nowhere"], "no run at nowhere"),
+        (["nowhere"], "got nowhere"),
         (["empty"], "no checkpoint at empty"),
         ([str(gaussprob_run.folder.path)], "predicts no covariance"),
         ([own, "num_images=1"], "num_images: expected at least 2"),
