@@ -6,11 +6,14 @@ import json
 import math
 
 import pytest
+import torch
 from torch import Tensor
 
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.entropy import ENTROPIES, EntropyEstimator
+from solo_ldm.ica import separate
 from solo_ldm.latents import LATENTS, LatentModel
+from solo_ldm.theorem import Problem, run_trial
 from tests.support.toy import toy_config
 
 # Toy runs are too short to leave a collapse.
@@ -56,6 +59,16 @@ def test_an_estimator_trains_and_takes_its_settings_once_it_has_a_name(tmp_path,
     assert settings["entropy"] == "log_variance"
     assert settings["entropy_kwargs"] == {"floor": 0.5}
     assert math.isfinite(outcome.results["final_terms"]["entropy"])
+
+
+def test_the_same_estimator_serves_ica_and_the_theorem(monkeypatch):
+    monkeypatch.setitem(ENTROPIES, "log_variance", LogVariance)
+    mixtures = torch.rand(200, 2) @ torch.tensor([[1.0, 0.5], [0.3, 1.0]])
+    settings = {"entropy": "log_variance", "entropy_kwargs": {"floor": 1e-6}}
+    found = separate(mixtures, unmixing="orthogonal", restarts=1, **settings)
+    assert math.isfinite(found.entropy)
+    trial = run_trial(Problem("holds"), steps=3, batch_size=32, hidden=8, **settings)
+    assert math.isfinite(trial.learned_gap)
 
 
 def test_a_latent_model_trains_and_takes_its_settings_once_it_has_a_name(tmp_path, monkeypatch):
@@ -149,3 +162,32 @@ def test_an_estimator_of_the_registry_trains_time_series_too(tmp_path, monkeypat
     assert results["entropy"] == "log_variance"
     assert results["settings"]["objective"]["entropy_kwargs"] == {"floor": 0.5}
     assert math.isfinite(results["final_terms"]["entropy"])
+
+
+def test_an_image_data_set_trains_and_is_evaluated_with_its_own_views(tmp_path, monkeypatch):
+    """One module and one line of the registry; both commands and Hydra's groups follow."""
+    from hydra import compose, initialize_config_module
+
+    from solo_ldm.commands.linear import linear
+    from solo_ldm.data import DATASETS
+    from tests.support.stripes import STRIPES
+
+    monkeypatch.setitem(DATASETS, "stripes", STRIPES)
+    outcome = pretrain(toy_config(tmp_path, "data=stripes", "data.fraction=-1"))
+    assert outcome is not None
+    args = json.loads((outcome.folder.path / "args.json").read_text())
+    assert args["augmentations"] == STRIPES.views.pretraining
+    assert args["data"]["dataset"] == "stripes"
+    overrides = [
+        f"pretrained_feature_extractor={outcome.folder.path}",
+        *("max_epochs=2", "optimizer.batch_size=32", f"checkpoint.dir={tmp_path}"),
+    ]
+    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
+        scored = linear(compose("linear", overrides=overrides))
+        patches = compose("ijepa", overrides=["data=stripes"])
+    assert scored is not None
+    args = json.loads((scored.folder.path / "args.json").read_text())
+    assert args["augmentations"] == STRIPES.views.linear
+    assert scored.results["num_classes"] == 2
+    assert patches.augmentations == STRIPES.views.masked["augmentations"]
+    assert patches.backbone.kwargs.patch_size == 8
