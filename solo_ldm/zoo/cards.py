@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from solo_ldm.files import write_atomically
+from solo_ldm.files import write_text
 from solo_ldm.weights.published.entry import Entry, Result
 from solo_ldm.zoo.kinds import usage
 
@@ -23,37 +23,37 @@ def write_card(path: Path, entry: Entry, library: str) -> None:
         entry: of the manifest.
         library: that loads it, for the hub.
     """
-    text = f"---\n{OmegaConf.to_yaml(OmegaConf.create(_front_matter(entry, library)))}---\n\n"
-    text += _body(entry)
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+    front = OmegaConf.to_yaml(OmegaConf.create(_front_matter(entry, library)))
+    write_text(path, f"---\n{front}---\n\n{_body(entry)}")
 
 
-def percent_or_number(result: Result, value: float) -> str:
-    """Return an accuracy in percent, any other score as a number."""
-    return f"{100 * value:.2f} %" if result.metric == "top1" else f"{value:.4f}"
+def formatted(result: Result, value: float | None, digits: int = 4) -> str:
+    """Return an accuracy in percent, any other score as a number of some digits, – for none."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.2f} %" if result.metric == "top1" else f"{value:.{digits}f}"
 
 
 def scores_line(entry: Entry) -> str:
     """Return every score of an entry in one line."""
-    return ", ".join(f"{one.protocol} {percent_or_number(one, one.value)}" for one in entry.results)
+    return ", ".join(f"{one.protocol} {formatted(one, one.value)}" for one in entry.results)
 
 
-def elsewhere(result: Result, value: float) -> str:
-    """Return a figure of others, with as many digits as such are given with."""
-    return f"{100 * value:.2f} %" if result.metric == "top1" else f"{value:.3f}"
+def cells(result: Result) -> list[str]:
+    """Return protocol, score, score of the untrained network and spread, as a table shows them."""
+    value, baseline = formatted(result, result.value), formatted(result, result.baseline)
+    return [protocol_label(result), value, baseline, spread(result)]
 
 
 def protocol_label(result: Result) -> str:
-    """Return a protocol and what it measures."""
+    """Return a protocol with its metric."""
     metric = METRICS[result.metric]
     return result.protocol if metric in result.protocol else f"{result.protocol}, {metric}"
 
 
 def tolerance(result: Result) -> str:
-    """Return what verifying allows, or that the score is not measured again."""
-    if result.tolerance is None:
-        return "recorded with the run"
-    return percent_or_number(result, result.tolerance)
+    """Return the tolerance of verifying, or that the score is not measured again."""
+    return formatted(result, result.tolerance).replace("–", "recorded with the run")
 
 
 def spread(result: Result) -> str:
@@ -69,7 +69,7 @@ def spread(result: Result) -> str:
 
 
 def _front_matter(entry: Entry, library: str) -> dict[str, Any]:
-    # The hub refuses what cannot be the name of a data set of its own.
+    # The hub refuses names that none of its data sets can have.
     known = {"datasets": [entry.dataset]} if re.fullmatch(r"[\w.-]+", entry.dataset) else {}
     return {
         "license": "mit",
@@ -104,11 +104,13 @@ def _front_matter(entry: Entry, library: str) -> dict[str, Any]:
 
 def _body(entry: Entry) -> str:
     rows = [
-        f"| {protocol_label(one)} | {percent_or_number(one, one.value)} | "
-        f"{'–' if one.baseline is None else percent_or_number(one, one.baseline)} | "
-        f"{spread(one)} | {one.num_samples} | {tolerance(one)} |"
+        f"| {' | '.join(cells(one))} | {one.num_samples} | {tolerance(one)} |"
         for one in entry.results
     ]
+    offline = ""
+    if any(one.protocol == "linear-offline" for one in entry.results):
+        linear = f"solo-ldm linear pretrained_feature_extractor=zoo:{entry.name}"
+        offline = f", `{linear}` trains the classifier of linear-offline"
     files = [f"| `{one.name}` | {one.size:,} | `{one.sha256}` |" for one in entry.files]
     parts = [
         f"# {entry.name}\n",
@@ -120,8 +122,7 @@ def _body(entry: Entry) -> str:
         "| protocol | these weights | untrained | over seeds | test samples | tolerance |\n"
         "|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
         *([] if entry.reference is None else [f"Published elsewhere: {compared(entry)}.\n"]),
-        f"`solo-ldm zoo verify {entry.name}` measures again what has a tolerance"
-        f"{_offline(entry)}.\n",
+        f"`solo-ldm zoo verify {entry.name}` measures again what has a tolerance{offline}.\n",
         *(
             f"![What its training run looked like]({one.name})\n"
             for one in entry.files
@@ -140,22 +141,13 @@ def _body(entry: Entry) -> str:
     return "\n".join(parts)
 
 
-def _offline(entry: Entry) -> str:
-    if not any(one.protocol == "linear-offline" for one in entry.results):
-        return ""
-    return (
-        f", `solo-ldm linear pretrained_feature_extractor=zoo:{entry.name}` trains the classifier "
-        "of linear-offline"
-    )
-
-
 def compared(entry: Entry) -> str:
-    """Return the published figure of an entry, its source, and what is different."""
+    """Return the score that others published, its source, and how their setting differs."""
     known = entry.reference
     if known is None:
         return "nothing"
     (own,) = [one for one in entry.results if one.protocol == known.protocol]
     return (
-        f"{known.protocol} {elsewhere(own, known.value)}, here "
-        f"{percent_or_number(own, own.value)} ({known.source}). What differs: {known.differs}"
+        f"{known.protocol} {formatted(own, known.value, 3)}, here "
+        f"{formatted(own, own.value)} ({known.source}). What differs: {known.differs}"
     )

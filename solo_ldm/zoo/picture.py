@@ -12,8 +12,7 @@ from matplotlib.lines import Line2D
 from solo_ldm.plotting.page import grid_of_axes, legend_below, save
 from solo_ldm.plotting.style import BLUE, INK, MUTED, ORANGE, beside, grid_along, styled
 from solo_ldm.weights.published.entry import Entry, Result
-from solo_ldm.weights.published.manifest import in_order
-from solo_ldm.zoo.cards import METRICS, percent_or_number
+from solo_ldm.zoo.cards import METRICS, formatted
 
 _WIDTH_INCHES, _ROW_INCHES, _FRAME_INCHES = 11.0, 0.34, 1.0
 _TITLE = "The zoo: scores of the published weights"
@@ -31,7 +30,7 @@ def write_picture(path: Path, entries: Mapping[str, Entry]) -> None:
     rows = {
         metric: [
             (entry, one)
-            for entry in in_order(entries)
+            for entry in entries.values()
             for one in entry.results
             if one.metric == metric
         ]
@@ -44,7 +43,7 @@ def write_picture(path: Path, entries: Mapping[str, Entry]) -> None:
     for axes, (metric, found) in zip(panels[:, 0], shown.items(), strict=True):
         _draw_panel(axes, metric, found)
     legend_below(figure, _legend(shown))
-    save(path, figure, _TITLE)
+    save(path, figure)
 
 
 def _draw_panel(axes: Axes, metric: str, rows: Sequence[_Row]) -> None:
@@ -79,7 +78,7 @@ def _draw_row(axes: Axes, row: int, entry: Entry, one: Result) -> None:
     if known is not None:
         axes.plot(known.value, row, "D", color=ORANGE, markersize=5, zorder=4)
     beside(
-        axes, percent_or_number(one, one.value), (1.0, row), (8, 0), size=9, va="center_baseline",
+        axes, formatted(one, one.value), (1.0, row), (8, 0), size=9, va="center_baseline",
         xycoords=axes.get_yaxis_transform(), annotation_clip=False,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from solo_ldm.data.config import DataConfig
-from solo_ldm.files import write_atomically, write_json
+from solo_ldm.files import write_json, write_text
 from solo_ldm.weights.published.download import sha256_of
 from solo_ldm.weights.published.entry import (
     CONFIG,
@@ -134,9 +134,8 @@ def publish(
         if target.exists():
             target.replace(Path(temporary) / "before")
         made.replace(target)
-    entries = {**read_manifest(folder), name: entry}
-    write_manifest(folder, entries)
-    write_table(folder, entries)
+    write_manifest(folder, {**read_manifest(folder), name: entry})
+    write_table(folder, read_manifest(folder))
     return entry
 
 
@@ -177,7 +176,7 @@ def _write_config(path: Path, kind: Kind, name: str, content: Mapping[str, Any])
         "defaults:\n  - host\n  - _self_\n\n"
         f"name: {name}\n" + OmegaConf.to_yaml(OmegaConf.create({**content, "data": kept}))
     )
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+    write_text(path, text)
     return places
 
 

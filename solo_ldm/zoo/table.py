@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from solo_ldm.files import write_atomically
-from solo_ldm.weights.published.entry import Entry, Result
-from solo_ldm.weights.published.manifest import in_order
-from solo_ldm.zoo.cards import compared, elsewhere, percent_or_number, protocol_label, spread
+from solo_ldm.files import write_text
+from solo_ldm.weights.published.entry import Entry
+from solo_ldm.zoo.cards import cells, compared, formatted
 from solo_ldm.zoo.picture import write_picture
 
 _INTRODUCTION = """\
@@ -36,8 +35,7 @@ def write_table(folder: Path, entries: Mapping[str, Entry]) -> None:
         entries: of its manifest.
     """
     write_picture(folder / "scores.png", entries)
-    text = table(entries)
-    write_atomically(folder / "README.md", lambda temporary: temporary.write_text(text))
+    write_text(folder / "README.md", table(entries))
 
 
 def table(entries: Mapping[str, Entry]) -> str:
@@ -47,8 +45,9 @@ def table(entries: Mapping[str, Entry]) -> str:
         "| over seeds | published elsewhere |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for entry in in_order(entries):
+    for entry in entries.values():
         for number, result in enumerate(entry.results):
+            known = entry.reference_for(result.protocol)
             first = [
                 f"[{entry.name}](weights/{entry.name}/README.md)",
                 entry.headline,
@@ -56,17 +55,12 @@ def table(entries: Mapping[str, Entry]) -> str:
                 entry.backbone,
                 f"{entry.epochs} epochs, {entry.seconds:.0f} s, {entry.hardware}, {entry.date}",
             ]
-            score = [
-                protocol_label(result),
-                percent_or_number(result, result.value),
-                "–" if result.baseline is None else percent_or_number(result, result.baseline),
-                spread(result),
-                _reference(entry, result),
-            ]
-            rows.append(f"| {' | '.join([*(first if number == 0 else [''] * 5), *score])} |")
+            row = [*(first if number == 0 else [""] * 5), *cells(result)]
+            row.append(formatted(result, known.value, 3) if known else "–")
+            rows.append(f"| {' | '.join(row)} |")
     notes = [
         f"- **{entry.name}**: {compared(entry)}."
-        for entry in in_order(entries)
+        for entry in entries.values()
         if entry.reference is not None
     ]
     picture = "![Every score beside that of the untrained network](scores.png)\n"
@@ -74,8 +68,3 @@ def table(entries: Mapping[str, Entry]) -> str:
     if notes:
         parts.append("What differs from the published figures:\n\n" + "\n".join(notes) + "\n")
     return "\n".join(parts)
-
-
-def _reference(entry: Entry, result: Result) -> str:
-    known = entry.reference_for(result.protocol)
-    return "–" if known is None else elsewhere(result, known.value)

@@ -17,8 +17,8 @@ from rich.table import Table
 from solo_ldm import zoo
 from solo_ldm.weights.published.download import fetch
 from solo_ldm.weights.published.entry import CONFIG, WEIGHTS
-from solo_ldm.weights.published.manifest import in_order, read_manifest
-from solo_ldm.zoo.cards import METRICS, compared, percent_or_number, scores_line, spread, tolerance
+from solo_ldm.weights.published.manifest import read_manifest
+from solo_ldm.zoo.cards import METRICS, compared, formatted, scores_line, spread, tolerance
 from solo_ldm.zoo.kinds import DataNotHereError, Progress, usage
 
 
@@ -44,60 +44,59 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("solo-ldm zoo", description="Pretrained models.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, help: str, work: Any) -> argparse.ArgumentParser:
+    def add(name: str, help: str, work: Any) -> Any:
         one = commands.add_parser(name, help=help, description=help)
         one.set_defaults(work=work)
-        return one
+        return one.add_argument
 
     add("list", "the models and their scores", _list)
-    show = add("show", "all that is known of a model", _show)
-    show.add_argument("name", metavar="NAME")
-    download = add("download", "download a model's files and print their paths", _download)
-    download.add_argument("name", metavar="NAME")
-    download.add_argument("--all", action="store_true", help="the training state too")
-    verify = add("verify", "measure the published scores again", _verify)
-    verify.add_argument("names", nargs="*", metavar="NAME", help="all by default")
-    verify.add_argument("--data", nargs="*", default=[], metavar="KEY=VALUE",
-                        help="where the data are, e.g. train_path=FOLDER")  # fmt: skip
-    publish = add("publish", "make an entry of finished runs", _publish)
-    publish.add_argument("runs", nargs="+", metavar="RUN",
-                         help="folders of runs that differ only in the seed; the first one's "
-                         "weights are published, with the scores of all")  # fmt: skip
-    publish.add_argument("--name", required=True, help="of the entry")
-    publish.add_argument("--licence", required=True, help="of the data")
-    publish.add_argument("--dataset", help="name of the data, for data=custom")
-    publish.add_argument("--zoo", default="zoo", metavar="FOLDER", help="that holds manifest.yaml")
-    publish.add_argument("--url", action="append", default=[], metavar="URL",
-                         help="of a mirror, with {name} and {file}; may be repeated")  # fmt: skip
-    publish.add_argument("--training-state", action="store_true",
-                         help="add the last checkpoint, to continue training from")  # fmt: skip
-    publish.add_argument("--evaluation", action="append", default=[], metavar="FOLDER",
-                         help="results of solo-ldm linear; may be repeated")  # fmt: skip
-    publish.add_argument("--data", nargs="*", default=[], metavar="KEY=VALUE",
-                         help="where the data are now, if they were moved")  # fmt: skip
+    argument = add("show", "all that is known of a model", _show)
+    argument("name", metavar="NAME")
+    argument = add("download", "download a model's files and print their paths", _download)
+    argument("name", metavar="NAME")
+    argument("--all", action="store_true", help="the training state too")
+    argument = add("verify", "measure the published scores again", _verify)
+    argument("names", nargs="*", metavar="NAME", help="all by default")
+    argument("--data", nargs="*", default=[], metavar="KEY=VALUE",
+             help="where the data are, e.g. train_path=FOLDER")  # fmt: skip
+    argument = add("publish", "make an entry of finished runs", _publish)
+    argument("runs", nargs="+", metavar="RUN", help="folders of runs that differ only in the seed; "
+             "the first one's weights are published, with the scores of all")  # fmt: skip
+    argument("--name", required=True, help="of the entry")
+    argument("--licence", required=True, help="of the data")
+    argument("--dataset", help="name of the data, for data=custom")
+    argument("--zoo", default="zoo", metavar="FOLDER", help="that holds manifest.yaml")
+    argument("--url", action="append", default=[], metavar="URL",
+             help="of a mirror, with {name} and {file}; may be repeated")  # fmt: skip
+    argument("--training-state", action="store_true",
+             help="add the last checkpoint, to continue training from")  # fmt: skip
+    argument("--evaluation", action="append", default=[], metavar="FOLDER",
+             help="results of solo-ldm linear; may be repeated")  # fmt: skip
+    argument("--data", nargs="*", default=[], metavar="KEY=VALUE",
+             help="where the data are now, if they were moved")  # fmt: skip
     return parser
 
 
 def _list(given: argparse.Namespace, console: Console) -> int:
-    entries = read_manifest()
+    entries = [*read_manifest().values()]
     if not entries:
         console.print("the zoo is empty: publish a run with solo-ldm zoo publish")
         return 0
     table = Table(title="the zoo")
     for column in ("name", "what it is", "data", "score", "untrained", "MB"):
         table.add_column(column, overflow="fold", no_wrap=column in ("name", "MB"))
-    for entry in in_order(entries):
+    for entry in entries:
         first = entry.results[0]
         table.add_row(
             entry.name,
             entry.headline,
             entry.dataset,
-            f"{percent_or_number(first, first.value)} {first.protocol}",
-            "–" if first.baseline is None else percent_or_number(first, first.baseline),
+            f"{formatted(first, first.value)} {first.protocol}",
+            formatted(first, first.baseline),
             f"{entry.file(WEIGHTS).size / 1e6:.2f}",
         )
     console.print(table)
-    console.print(f"next: solo-ldm zoo show {in_order(entries)[0].name}", highlight=False)
+    console.print(f"next: solo-ldm zoo show {entries[0].name}", highlight=False)
     return 0
 
 
@@ -108,9 +107,9 @@ def _show(given: argparse.Namespace, console: Console) -> int:
     body.add_column(overflow="fold")
     body.add_row("what", f"{entry.backbone} by {entry.method} on {entry.dataset}: {entry.headline}")
     for one in entry.results:
-        line = f"[bold green]{percent_or_number(one, one.value)}[/] {METRICS[one.metric]}"
+        line = f"[bold green]{formatted(one, one.value)}[/] {METRICS[one.metric]}"
         if one.baseline is not None:
-            line += f"; untrained {percent_or_number(one, one.baseline)}"
+            line += f"; untrained {formatted(one, one.baseline)}"
         if one.std is not None:
             line += f"; over seeds {spread(one)}"
         body.add_row(one.protocol, f"{line}; {one.num_samples} test samples")
@@ -144,7 +143,7 @@ def _download(given: argparse.Namespace, console: Console) -> int:
 
 
 def _verify(given: argparse.Namespace, console: Console) -> int:
-    entries = [zoo.entry(name) for name in given.names] or in_order(read_manifest())
+    entries = [zoo.entry(name) for name in given.names] or [*read_manifest().values()]
     data, failed = _data(given.data), []
     table = Table(title="verified")
     for column in ("name", "protocol", "published", "here", "tolerance", ""):
@@ -168,8 +167,8 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
             table.add_row(
                 entry.name if number == 0 else "",
                 one.protocol,
-                percent_or_number(one, one.value),
-                percent_or_number(one, check.measured.value),
+                formatted(one, one.value),
+                formatted(one, check.measured.value),
                 tolerance(one),
                 _verdict(check),
             )
@@ -190,10 +189,9 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
 def _verdict(check: zoo.Check) -> str:
     if not check.passed:
         return "[red]differs[/]"
-    shown = {
-        percent_or_number(check.published, one.value) for one in (check.published, check.measured)
-    }
-    return "[green]same[/]" if len(shown) == 1 else "[green]close[/]"
+    values = (check.published.value, check.measured.value)
+    same = len({formatted(check.published, value) for value in values}) == 1
+    return "[green]same[/]" if same else "[green]close[/]"
 
 
 def _publish(given: argparse.Namespace, console: Console) -> int:

@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from solo_ldm.config.schema import as_object
 from solo_ldm.config.suggestions import suggestion
-from solo_ldm.files import write_atomically
+from solo_ldm.files import write_text
 from solo_ldm.weights.published.entry import Entry, Reference, Result
 
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
@@ -56,14 +56,15 @@ def read_manifest(folder: Path | None = None) -> dict[str, Entry]:
         folder: that holds manifest.yaml; None for `zoo_folder`.
 
     Returns:
-        The entries by name, in the manifest's order; none where there is no manifest.
+        The entries by name, sorted by kind, then by name; none where there is no manifest.
 
     Raises:
         ValueError: in one line: no YAML, or an entry with a missing, unknown or wrong field.
     """
     path = (folder or zoo_folder()) / "manifest.yaml"
     content = read_yaml(path) if path.is_file() else {}
-    return {name: _entry(f"{path}, {name}", name, one) for name, one in content.items()}
+    entries = [_entry(f"{path}, {name}", str(name), one) for name, one in content.items()]
+    return {one.name: one for one in sorted(entries, key=lambda one: (one.kind, one.name))}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -96,12 +97,7 @@ def write_manifest(folder: Path, entries: Mapping[str, Entry]) -> None:
         one["results"] = {result.pop("protocol"): result for result in one["results"]}
         content[name] = one
     text = _HEADER + OmegaConf.to_yaml(OmegaConf.create(content))
-    write_atomically(folder / "manifest.yaml", lambda temporary: temporary.write_text(text))
-
-
-def in_order(entries: Mapping[str, Entry]) -> list[Entry]:
-    """Return the entries sorted by kind, then by name."""
-    return sorted(entries.values(), key=lambda entry: (entry.kind, entry.name))
+    write_text(folder / "manifest.yaml", text)
 
 
 def find_entry(name: str) -> Entry:
