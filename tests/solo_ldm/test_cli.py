@@ -76,7 +76,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["optimizer.name=adamm"], "adamm"),
         (["scheduler.name=cosine"], "warmup_cosine"),
         (["backbone.name=resnet81"], "resnet18"),
-        (["resume_from_checkpoint=nowhere.ckpt"], "resume_from_checkpoint: expected a path that exists, got nowhere.ckpt"),
+        (["resume_from_checkpoint=nowhere.ckpt"], "got nowhere.ckpt"),
         (["method=gausprob"], "did you mean gaussprob?"),
         (["+method_kwargs.loss.type=dual_samples"], "did you mean dual_sample?"),
         (["augmentations.0.rrc.crop_min_scale=2"], "crop_min_scale"),
