@@ -188,6 +188,6 @@ def test_an_image_data_set_trains_and_is_evaluated_with_its_own_views(tmp_path, 
     assert scored is not None
     args = json.loads((scored.folder.path / "args.json").read_text())
     assert args["augmentations"] == STRIPES.views.linear
-    assert scored.results["num_classes"] == 2
+    assert math.isfinite(scored.results["top1"])
     assert patches.augmentations == STRIPES.views.masked["augmentations"]
     assert patches.backbone.kwargs.patch_size == 8

@@ -68,15 +68,15 @@ def _places(config: DataConfig) -> tuple[Path, Path | None]:
             f"data.train_path: missing; set it to the folder or the list of the images of "
             f"data={config.dataset}"
         )
-    train = Path(os.path.expanduser(config.train_path))
-    val = None if config.val_path is None else Path(os.path.expanduser(config.val_path))
-    for key, place in (("train_path", train), ("val_path", val)):
-        if place is not None and not place.exists():
+    for key in ("train_path", "val_path"):
+        path = getattr(config, key)
+        if path is not None and not Path(os.path.expanduser(path)).exists():
             raise FileNotFoundError(
-                f"data.{key}: {place.resolve()} is not a folder; expected a folder of images, with "
-                f"one folder a class if they are labelled, or a text file that lists images"
+                f"data.{key}: expected a folder of images, with one folder a class if they are "
+                f"labelled, or a text file that lists images, got {path}, which does not exist"
             )
-    return train, val
+    val = None if config.val_path is None else Path(os.path.expanduser(config.val_path))
+    return Path(os.path.expanduser(config.train_path)), val
 
 
 def _list(place: Path, key: str, no_labels: bool = False) -> Listing:
@@ -89,8 +89,8 @@ def _list(place: Path, key: str, no_labels: bool = False) -> Listing:
     if not paths:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
         raise ValueError(
-            f"{key}: {place.resolve()}: no images here; expected files that end in one of "
-            f"{suffixes}"
+            f"{key}: expected files that end in one of {suffixes}, got no images here: "
+            f"{place.resolve()}"
         )
     return Listing(paths, [-1] * len(paths), ())
 
