@@ -4,8 +4,8 @@
 
 The study of the paper on scikit-learn's digits instead of MNIST: pairs of images of one class
 without augmentation, ten categories, AdamW. The model takes for the match probability what the
-data have (0.99 where all match). Finished runs are not repeated: stopped in the middle, the
-command goes on where it was. --write puts the table into docs/methods.md and the picture beside it.
+data have (0.99 where all match). Finished runs are not repeated: after an interruption the command
+continues. --write puts the table into docs/methods.md and the picture beside it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ import json
 import statistics
 import time
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
+from common import ROOT, markdown, publish, spread, workers
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
@@ -33,7 +32,7 @@ from solo_ldm.data.config import DataConfig, ViewSpec
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.evaluation.clusters import score_clusters
-from solo_ldm.files import write_atomically, write_json
+from solo_ldm.files import write_json
 from solo_ldm.methods.ldm.heads import perceptron
 from solo_ldm.methods.ldm.method_kwargs import resolve
 from solo_ldm.objective import LDMObjective
@@ -41,7 +40,6 @@ from solo_ldm.plotting.page import new_figure, save
 from solo_ldm.plotting.style import COLOURS, INK, MARKERS, MUTED, grid_along, styled
 from solo_ldm.run.record import provenance
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "trained_models" / "categories"
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.99, 1.0)
 OBJECTIVES: dict[str, dict[str, Any]] = {
@@ -49,7 +47,6 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
     "approximate": {"latent": "categorical", "over": "pooled", "entropy_weight": 2.0},
     "mutual information": {"latent": "categorical_fitted", "over": "marginal"},
 }
-START, END = "<!-- categories: made by benchmarks/categories.py -->", "<!-- /categories -->"
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,6 @@ def run(trial: Trial) -> dict[str, Any]:
     if found is not None:
         return found
     started = time.perf_counter()
-    torch.set_num_threads(1)
     torch.manual_seed(trial.seed)
     view = ViewSpec(crop_size=16, num_crops=1)
     config = DataConfig("digits", num_workers=0, format="torchvision")
@@ -148,15 +144,14 @@ def run(trial: Trial) -> dict[str, Any]:
     network.eval()
     held_out, true = images_of(data, "val")
     with torch.inference_mode():
-        z = objective.latent.project(network(held_out)).double().numpy()
-    scores = score_clusters(z.argmax(axis=1), true.numpy(), 10, 10)
+        z = objective.latent.project(network(held_out)).double()
+    scores = score_clusters(z.argmax(dim=1).numpy(), true.numpy(), 10, 10)
     results = {
         "trial": asdict(trial),
         **asdict(scores),
-        "mean_entropy": float(torch.special.entr(z.double()).sum(dim=1).mean()),
+        "mean_entropy": float(torch.special.entr(z).sum(dim=1).mean()),
         "loss": loss.item(),
-        "versions": versions(),
-        "commit": commit(),
+        **provenance(),
         "seconds": round(time.perf_counter() - started, 1),
     }
     trial.path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,9 +165,7 @@ def run_all(trials: list[Trial], jobs: int, console: Console) -> list[dict[str, 
     def watched(results: Iterable[Any]) -> list[Any]:
         return list(track(results, "categories", total=len(trials), console=console))
 
-    if jobs == 1:
-        return watched(map(run, trials))
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with workers(jobs, threads=1) as pool:
         return watched(pool.map(run, trials))
 
 
@@ -184,44 +177,33 @@ def grouped(results: list[dict[str, Any]]) -> dict[tuple[str, float], list[dict[
     return groups
 
 
-def spread(values: list[float]) -> str:
-    """Write percentages as mean ± standard deviation."""
-    percent = [100 * value for value in values]
-    deviation = f" ± {statistics.stdev(percent):.1f}" if len(percent) > 1 else ""
-    return f"{statistics.mean(percent):.1f}{deviation}"
-
-
 def table(results: list[dict[str, Any]]) -> str:
     """Return the Markdown table with its protocol beneath."""
     groups = grouped(results)
-    lines = [
-        "| pairs that match | " + " | ".join(OBJECTIVES) + " |",
-        "|---" * (1 + len(OBJECTIVES)) + "|",
-    ]
+    rows = []
     for share in SHARES:
         cells = []
         for objective in OBJECTIVES:
             runs = groups[objective, share]
             used = statistics.mean(one["num_used"] for one in runs)
-            cells.append(f"{spread([one['accuracy'] for one in runs])} ({used:.1f})")
-        lines.append(f"| {100 * share:g} % | " + " | ".join(cells) + " |")
+            cells.append(f"{spread([one['accuracy'] for one in runs], factor=100)} ({used:.1f})")
+        rows.append([f"{100 * share:g} %", *cells])
     one, seeds = results[0], len({one["trial"]["seed"] for one in results})
-    lines += [
-        "",
+    return (
+        f"{markdown(['pairs that match', *OBJECTIVES], rows)}\n\n"
         f"Accuracy in percent of the categories on {one['num_images']} held-out digits, each "
         f"named by a class, mean ± standard deviation over {seeds} seeds (in brackets: categories "
-        "used); "
-        f"convnet_small of width {one['trial']['width']}, {one['trial']['epochs']} epochs, batch "
-        f"{one['trial']['batch_size']}, no augmentation, solo_ldm {one['versions']['solo_ldm']}, "
-        f"torch {one['versions']['torch']}.",
-    ]
-    return "\n".join(lines)
+        f"used); convnet_small of width {one['trial']['width']}, {one['trial']['epochs']} epochs, "
+        f"batch {one['trial']['batch_size']}, no augmentation, solo_ldm {one['versions']['solo_ldm']}, "
+        f"torch {one['versions']['torch']}."
+    )
 
 
 @styled
 def picture(results: list[dict[str, Any]], path: Path) -> None:
     """Draw accuracy by share for each objective, each seed a point and their mean a line."""
-    figure = new_figure(9.0, 5.0, 110)
+    title = "Categories that name the digits"
+    figure = new_figure(9.0, 5.0, 110, title)
     axes = figure.add_axes((0.085, 0.13, 0.885, 0.7))
     groups = grouped(results)
     for number, objective in enumerate(OBJECTIVES):
@@ -242,22 +224,10 @@ def picture(results: list[dict[str, Any]], path: Path) -> None:
     axes.set_ylim(0, 103)
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.12))
     grid_along(axes, "y")
-    title = "Categories that name the digits"
     figure.text(0.085, 0.93, title, size=15, weight="bold", color=INK)
     note = "ten categories on held-out images; points are seeds, lines their means"
     figure.text(0.085, 0.875, note, size=10.5, color=MUTED)
-    save(path, figure, title)
-
-
-def write_docs(text: str) -> None:
-    """Put the table between its marks in docs/methods.md."""
-    page = ROOT / "docs" / "methods.md"
-    before, found, rest = page.read_text().partition(START)
-    if not found:
-        raise ValueError(f"{page} has no line {START}: put it back where the table shall be")
-    after = rest.partition(END)[2]
-    made = f"{before}{START}\n\n{text}\n\n{END}{after}"
-    write_atomically(page, lambda to: to.write_text(made))
+    save(path, figure)
 
 
 def main() -> None:
@@ -273,12 +243,12 @@ def main() -> None:
     trials = [Trial(name, share, seed, epochs=args.epochs) for seed, share, name in grid]
     results = run_all(trials, args.jobs, console)
     text = table(results)
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    page = ROOT / "docs" / "methods.md"
+    publish(text, page, "categories", "categories.py", args.write, console)
     console.print(f"runs in {FOLDER}", soft_wrap=True, highlight=False, markup=False)
     if args.write:
         picture(results, ROOT / "docs" / "categories.png")
-        write_docs(text)
-        console.print("wrote docs/methods.md and docs/categories.png")
+        console.print("wrote docs/categories.png")
     else:
         console.print("next: the same with --write, or solo-ldm pretrain --config-name categorical")
 

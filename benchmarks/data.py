@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import ROOT, markdown, publish
 from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from sklearn.datasets import load_sample_images
 
 from solo_ldm import __version__
@@ -42,8 +42,6 @@ from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.data.sources.images import ArrayImages, ImageSource
 from solo_ldm.run.record import cpu_name
 
-README = Path(__file__).parents[1] / "README.md"
-START, END = "<!-- data: made by benchmarks/data.py -->", "<!-- /data -->"
 PEER = "solo-learn, files"
 HEADING = ["data path", "source images a second", "lowest", "highest", "times solo-learn"]
 
@@ -83,18 +81,8 @@ def main() -> None:
         f"solo_ldm {__version__}, torch {torch.__version__}, {date.today()}"
     )
     rows = [row(name, rounds, speeds.get(PEER)) for name, rounds in by_speed(speeds)]
-    table = Table(*HEADING)
-    for cells in rows:
-        table.add_row(*cells)
-    console.print(table)
-    console.print(about, soft_wrap=True)
-    if args.write:
-        lines = [HEADING, ["---"] * len(HEADING), *rows]
-        text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-        before, _, rest = README.read_text().partition(START)
-        after = rest.partition(END)[2]
-        README.write_text(f"{before}{START}\n\n{text}\n\nMedian of turns. {about}.\n\n{END}{after}")
-        console.print("wrote README.md")
+    text = f"{markdown(HEADING, rows)}\n\nMedian of turns. {about}."
+    publish(text, ROOT / "README.md", "data", "data.py", args.write, console)
 
 
 def by_speed(speeds: dict[str, list[float]]) -> list[tuple[str, list[float]]]:

@@ -2,8 +2,8 @@
 
     python benchmarks/gje.py [--seeds 5] [--jobs 2] [--write] [key=value ...]
 
-Finished runs of the same configuration, and their evaluations, are not repeated: stopped in the
-middle, the command goes on where it was. --write puts the table into docs/methods.md.
+Finished runs of the same configuration, and their evaluations, are not repeated: after an
+interruption the command continues. --write puts the table into docs/methods.md.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_module
+from common import ROOT, configuration, markdown, publish, spread
 from rich.console import Console
 from rich.progress import track
 
@@ -24,23 +23,14 @@ from solo_ldm.commands.uncertainty import uncertainty
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import RunFolder
 
-ROOT = Path(__file__).resolve().parents[1]
 METHODS = ("gje", "gje_moving_average", "gje_entropy", "simclr")
-PAGE = ROOT / "docs" / "methods.md"
-START, END = "<!-- gje: made by benchmarks/gje.py -->", "<!-- /gje -->"
 # Of the 90 % intervals and ellipsoids.
 LEVEL = 0.9
 
 
-def config(preset: str, overrides: list[str]) -> Any:
-    """Compose a packaged configuration."""
-    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
-        return compose(preset, overrides=overrides)
-
-
 def assess(result: Result) -> dict[str, Any] | None:
     """Return the uncertainty of a run, assessed unless it was; None where it predicts none."""
-    if result.results is None or result.path is None:
+    if result.path is None:
         raise SystemExit(f"{result.label}, seed {result.seed}: {result.error}")
     if result.results["latent"] != "conditional":
         return None
@@ -50,12 +40,12 @@ def assess(result: Result) -> dict[str, Any] | None:
     )
     if kept.exists() and kept.stat().st_mtime >= made_from.stat().st_mtime:
         return json.loads(kept.read_text())
-    return uncertainty(config("uncertainty", [f"pretrained_feature_extractor={result.path}"]), Console(quiet=True)).results
+    cfg = configuration("uncertainty", [f"pretrained_feature_extractor={result.path}"])
+    return uncertainty(cfg, Console(quiet=True)).results
 
 
 def scores(result: Result, found: dict[str, Any] | None) -> dict[str, float]:
     """Return the numbers of a run by the columns of the table."""
-    assert result.results is not None, "assess refuses runs that failed"
     linear, near = (result.results["results"][name] for name in ("linear-features", "knn-20"))
     numbers: dict[str, float] = {}
     if found is not None:
@@ -80,12 +70,6 @@ def scores(result: Result, found: dict[str, Any] | None) -> dict[str, float]:
     }
 
 
-def spread(values: list[float], digits: int) -> str:
-    """Write mean ± standard deviation."""
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{deviation}"
-
-
 def cell(runs: list[dict[str, float]], column: str, digits: int, factor: float = 1.0) -> str:
     """Return a cell of the table: over the runs of a method, or nothing where they have none."""
     values = [factor * run[column] for run in runs if column in run]
@@ -100,25 +84,22 @@ def gained(runs: list[dict[str, float]], column: str) -> str:
 
 def table(found: dict[str, list[dict[str, float]]], one: dict[str, Any], draws: str) -> str:
     """Return the Markdown table with its protocol beneath."""
-    lines = [
-        "| config | variance | strength | within an image | inverted | intervals | ellipsoids "
-        "| nats | ECE | knn-20 | linear-features | rank |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, runs in found.items():
-        cells = [
+    columns = ["strength", "within an image", "inverted", "intervals", "ellipsoids", "nats"]
+    heads = ["config", "variance", *columns, "ECE", "knn-20", "linear-features", "rank"]
+    rows = [
+        [
             name,
             cell(runs, "variance", 3),
-            *(cell(runs, column, 2) for column in ("strength", "within an image", "inverted")),
-            *(cell(runs, column, 2) for column in ("intervals", "ellipsoids", "nats")),
+            *(cell(runs, column, 2) for column in columns),
             cell(runs, "ece", 3),
             *(gained(runs, column) for column in ("knn-20", "linear-features")),
             cell(runs, "rank", 1),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        for name, runs in found.items()
+    ]
     versions = one["versions"]
-    lines += [
-        "",
+    return (
+        f"{markdown(heads, rows)}\n\n"
         f"On the {one['num_val_images']} held-out digits, mean ± standard deviation over "
         f"{len(next(iter(found.values())))} seeds; {one['backbone']}, {one['epochs']} epochs, "
         f"batch {one['batch_size']}, {one['hardware']}, solo_ldm {versions['solo_ldm']}, "
@@ -130,9 +111,8 @@ def table(found: dict[str, list[dict[str, float]]], one: dict[str, Any], draws: 
         f"ellipsoids: share of pairs of views within those of {LEVEL:.0%}. Nats: likelihood a "
         "dimension, less that of one covariance for all images (negative is better). ECE: "
         "calibration error of linear-features. Scores are in percent, with the number of seeds "
-        "that are above untrained. Rank: effective rank of the features.",
-    ]
-    return "\n".join(lines)
+        "that are above untrained. Rank: effective rank of the features."
+    )
 
 
 def main() -> None:
@@ -151,7 +131,7 @@ def main() -> None:
         # The cores are taken; and loaders would start their workers by spawning, seconds each.
         fixed.append("data.num_workers=0")
     runs = [
-        Run(name, seed, complete(config(name, [*fixed, *args.overrides, f"seed={seed}"])))
+        Run(name, seed, complete(configuration(name, [*fixed, *args.overrides, f"seed={seed}"])))
         for seed in range(args.seeds)
         for name in args.presets
     ]
@@ -173,12 +153,7 @@ def main() -> None:
             )
     assert one is not None, "there is at least one run"
     text = table(found, one, draws)
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
-    if args.write:
-        before, _, rest = PAGE.read_text().partition(START)
-        after = rest.partition(END)[2]
-        PAGE.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}")
-        console.print(f"wrote {PAGE.relative_to(ROOT)}")
+    publish(text, ROOT / "docs" / "methods.md", "gje", "gje.py", args.write, console)
 
 
 if __name__ == "__main__":

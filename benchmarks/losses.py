@@ -13,7 +13,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from typing import get_args
 
 import torch
 from rich.console import Console
@@ -23,7 +22,6 @@ from torch import Tensor
 
 from solo_ldm.entropy import ENTROPIES
 from solo_ldm.latents import LATENTS
-from solo_ldm.latents.base import Support
 from solo_ldm.objective import LDMObjective
 
 
@@ -79,7 +77,13 @@ def main() -> None:
         peer = milliseconds(pairwise_kernel_loss, views, repeats=3)
     table = Table("latent", "entropy", "over", "ms", "times faster than pairwise")
     table.add_row("plane", "kernel, pairwise", "marginal", f"{peer:.1f}", "1")
-    cells = [(s, e, o) for s in get_args(Support) for e in ENTROPIES for o in ("joint", "marginal")]
+    cells = [
+        (support, name, over)
+        for support in ("plane", "sphere")
+        for name, kind in ENTROPIES.items()
+        for over in ("joint", "marginal")
+        if support in kind.supports
+    ]
     for support, name, over in track(cells, console=console, transient=True):
         latent = LATENTS[support]()
         objective = LDMObjective(latent, ENTROPIES[name](support), over)  # pyright: ignore[reportArgumentType]

@@ -3,24 +3,22 @@
     python benchmarks/time_series.py [--seeds 3] [--jobs 2] [--linear-track FILE] [--write]
 
 Each task is a packaged config with its entropy overridden; place cells and the linear track are
-decoded over their folds, with one seed. Finished runs are not repeated: stopped in the middle, the
-command goes on where it was. --write puts the table into README.md.
+decoded over their folds, with one seed. Finished runs are not repeated: after an interruption the
+command continues. --write puts the table into README.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import torch
-from hydra import compose, initialize_config_module
+from common import ROOT, configuration, markdown, publish, spread, workers
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
@@ -30,8 +28,7 @@ from predictive.commands.predictive import predictive
 from predictive.configuration import complete_predictive
 from solo_ldm.run.folder import find_finished, identity
 
-ROOT = Path(__file__).resolve().parents[1]
-START, END = "<!-- predictive: made by benchmarks/time_series.py -->", "<!-- /predictive -->"
+PACKAGE = "predictive.configs"
 
 
 @dataclass(frozen=True)
@@ -61,15 +58,8 @@ TASKS = (
 )
 
 
-def configuration(config: str, overrides: list[str]) -> DictConfig:
-    """Compose the configuration of one run."""
-    with initialize_config_module("predictive.configs", version_base="1.3"):
-        return compose(config, overrides=overrides)
-
-
-def run_task(cfg: DictConfig, threads: int) -> dict[str, Any]:
+def run_task(cfg: DictConfig) -> dict[str, Any]:
     """Train one task unless it was; return its results."""
-    torch.set_num_threads(threads)
     completed = complete_predictive(cfg)
     found = find_finished(completed, completed.method, identity(completed))
     if found is not None:
@@ -85,34 +75,18 @@ def train(
     """Return the results of every task, one entry a seed."""
     results: dict[Task, list[dict[str, Any]]] = {task: [] for task in TASKS}
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = [
-            (
-                task,
-                pool.submit(
-                    run_task,
-                    configuration(
-                        task.config,
-                        [f"objective.entropy={task.entropy}", f"seed={seed}", *overrides],
-                    ),
-                    threads,
-                ),
-            )
-            for seed in range(seeds)
-            for task in TASKS
-        ]
+    with workers(jobs, threads) as pool:
+        futures = []
+        for seed, task in itertools.product(range(seeds), TASKS):
+            own = [f"objective.entropy={task.entropy}", f"seed={seed}", *overrides]
+            cfg = configuration(task.config, own, PACKAGE)
+            futures.append((task, pool.submit(run_task, cfg)))
         for task, future in track(futures, "tasks", console=console):
             results[task].append(future.result())
     return results
 
 
-def spread(values: list[float]) -> str:
-    """Write values as mean ± standard deviation."""
-    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{deviation}"
-
-
-def task_row(task: Task, runs: list[dict[str, Any]]) -> str:
+def task_row(task: Task, runs: list[dict[str, Any]]) -> list[str]:
     """Return a row of the table of tasks."""
     found = [run["results"] for run in runs]
     features = "latents" if found[0]["identifiability"] else "latent state"
@@ -124,7 +98,7 @@ def task_row(task: Task, runs: list[dict[str, Any]]) -> str:
     ]
     notes = []
     if found[0]["noise_correlation"] is not None:
-        correlation = spread([one["noise_correlation"] for one in found])
+        correlation = spread([one["noise_correlation"] for one in found], 3)
         notes.append(f"inferred noise r = {correlation}")
     if found[0]["identifiability"]:
         before, after = (
@@ -134,42 +108,37 @@ def task_row(task: Task, runs: list[dict[str, Any]]) -> str:
         notes.append(f"affine R² {before:.2f} before, {after:.3f} after training")
     coverage = statistics.mean(one["intervals"]["position"]["coverage"] for one in found)
     seconds = statistics.median(run["seconds"] for run in runs)
-    cells = [
+    return [
         task.config.replace("_", " "),
         task.entropy.replace("_", " "),
-        spread(scores),
+        spread(scores, 3),
         task.reference,
         f"{100 * coverage:.0f} %",
         f"{seconds:.0f} s",
         "; ".join(notes),
     ]
-    return "| " + " | ".join(cells) + " |"
 
 
 def task_table(results: dict[Task, list[dict[str, Any]]], jobs: int) -> str:
     """Return the Markdown table of the tasks with its protocol beneath."""
     one = next(iter(results.values()))[0]
     count = len(next(iter(results.values())))
-    lines = [
-        "| task | entropy | R² of position | authors | in the 95 % interval | training | |",
-        "|---|---|---|---|---|---|---|",
-        *(task_row(task, runs) for task, runs in results.items()),
-        "",
-        f"Position decoded linearly from the latent state (nonlinear system: from the latents) on "
+    heads = ["task", "entropy", "R² of position", "authors", "in the 95 % interval", "training", ""]
+    rows = [task_row(task, runs) for task, runs in results.items()]
+    return (
+        f"{markdown(heads, rows)}\n\n"
+        "Position decoded linearly from the latent state (nonlinear system: from the latents) on "
         f"held-out sequences, mean ± standard deviation over {count} seeds; {one['hardware']}"
         f"{f', {jobs} runs at a time' if jobs > 1 else ''}, solo_ldm "
         f"{one['versions']['solo_ldm']}, torch {one['versions']['torch']}, {one['finished'][:10]}. "
-        "The authors' column is what their notebook prints for one held-out sequence.",
-    ]
-    return "\n".join(lines)
+        "The authors' column is what their notebook prints for one held-out sequence."
+    )
 
 
 def decoding_table(named: dict[str, dict[str, Any]]) -> str:
     """Return the Markdown table of decoding over folds."""
-    lines = [
-        "| spikes | decoded from | linear | mlp | null at most | in the 95 % interval |",
-        "|---|---|---|---|---|---|",
-    ]
+    heads = ["spikes", "decoded from", "linear", "mlp", "null at most", "in the 95 % interval"]
+    lines = []
     for name, results in named.items():
         found = results["results"]["position"]
         rows: dict[str, dict[str, Any]] = {}
@@ -183,23 +152,20 @@ def decoding_table(named: dict[str, dict[str, Any]]) -> str:
             ]
             null = max(score["null_high"] for score in scores.values())
             covered = f"{100 * found['coverage']:.1f} %" if features == "latent state" else ""
-            lines.append(
-                f"| {name} | {features} | {' | '.join(by_kind)} | {null:.3f} | {covered} |"
-            )
-    lines += [
-        "",
+            lines.append([name, features, *by_kind, f"{null:.3f}", covered])
+    return (
+        f"{markdown(heads, lines)}\n\n"
         "R² of position on held-out time: 20 s blocks in five folds, each held out once; ± is the "
-        "standard deviation over folds. The null shifts the training positions in time.",
-    ]
-    return "\n".join(lines)
+        "standard deviation over folds. The null shifts the training positions in time."
+    )
 
 
 def decode(linear_track: str | None, overrides: list[str]) -> dict[str, dict[str, Any]]:
     """Decode the simulated place cells and, if given, the recording, over their folds."""
-    chosen = {"place cells, simulated": configuration("place_cells", overrides)}
+    chosen = {"place cells, simulated": configuration("place_cells", overrides, PACKAGE)}
     if linear_track is not None:
         path = [f"data.path={Path(linear_track).resolve()}", "name=linear_track", *overrides]
-        chosen["rat on a linear track"] = configuration("recording", path)
+        chosen["rat on a linear track"] = configuration("recording", path, PACKAGE)
     found = {}
     for name, cfg in chosen.items():
         outcome = decode_folds(cfg)
@@ -222,13 +188,7 @@ def main() -> None:
     results = train(args.seeds, args.jobs, [*overrides, "evaluation.report=false"], console)
     decoded = decode(args.linear_track, overrides)
     text = f"{task_table(results, args.jobs)}\n\n{decoding_table(decoded)}"
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
-    if args.write:
-        readme = ROOT / "README.md"
-        before, _, rest = readme.read_text().partition(START)
-        after = rest.partition(END)[2]
-        readme.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}")
-        console.print("wrote README.md")
+    publish(text, ROOT / "README.md", "predictive", "time_series.py", args.write, console)
 
 
 if __name__ == "__main__":

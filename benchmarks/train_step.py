@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import configuration
 from data import write_patches
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import Progress
@@ -101,20 +101,17 @@ class Step:
 
 def build(args: argparse.Namespace, images: Path, batch: int) -> tuple[ImageDataModule, Step]:
     """Build the data and the step of a configuration."""
-    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
-        cfg = compose(
-            args.config,
-            overrides=[
-                f"backbone.name={args.backbone}",
-                f"data.train_path={images}",
-                "data.dataset=custom",
-                f"data.format={args.format}",
-                f"data.num_workers={args.workers}",
-                f"optimizer.batch_size={batch}",
-                "method_kwargs.proj_hidden_dim=2048",
-                "method_kwargs.proj_output_dim=2048",
-            ],
-        )
+    overrides = [
+        f"backbone.name={args.backbone}",
+        f"data.train_path={images}",
+        "data.dataset=custom",
+        f"data.format={args.format}",
+        f"data.num_workers={args.workers}",
+        f"optimizer.batch_size={batch}",
+        "method_kwargs.proj_hidden_dim=2048",
+        "method_kwargs.proj_output_dim=2048",
+    ]
+    cfg = configuration(args.config, overrides)
     text = (files("solo_ldm.configs") / f"augmentations/{args.augmentations}.yaml").read_text()
     views: Any = OmegaConf.create(text)
     for view in views:

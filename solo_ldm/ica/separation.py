@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -70,6 +70,7 @@ def separate(
     smallest_shape: float = 1.0,
     restarts: Annotated[int, Bounds(1)] = 3,
     seed: int = 0,
+    on_start: Callable[[], None] = lambda: None,
 ) -> Separation:
     """Find the unmixing whose latents best match the model of independent sources.
 
@@ -89,6 +90,7 @@ def separate(
         smallest_shape: of generalised_gaussian, see `GeneralisedGaussian`.
         restarts: number of random starts.
         seed: of the starts and of those rows.
+        on_start: called after each start.
 
     Returns:
         The separation with the lowest loss.
@@ -117,15 +119,11 @@ def separate(
 
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(prepared), generator=generator)[:entropy_samples]
-    runs = [
-        _descend(
-            prepared,
-            ICAObjective(build(), estimator),
-            _Unmixing(random_orthogonal(number, generator), unmixing != "square"),
-            chosen,
-        )
-        for _ in range(restarts)
-    ]
+    runs = []
+    for _ in range(restarts):
+        start = _Unmixing(random_orthogonal(number, generator), unmixing != "square")
+        runs.append(_descend(prepared, ICAObjective(build(), estimator), start, chosen))
+        on_start()
     losses = tuple(float(terms.loss) for _, _, terms in runs)
     finite = [start for start, loss in enumerate(losses) if not math.isnan(loss)]
     if not finite:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -41,29 +40,8 @@ _MOST_LISTED = 4
 _ABSENT = "not set"
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A key of the budget in which an entry differs from most others.
-
-    Args:
-        key: dotted.
-        usual: the value of most entries.
-        own: the entry's.
-        on_purpose: whether the entry's own overrides set it; else its configuration does.
-    """
-
-    key: str
-    usual: Any
-    own: Any
-    on_purpose: bool
-
-
-def budget_differences(entries: Sequence[Entry]) -> dict[str, list[Difference]]:
-    """Compare the parts that must be equal; the value of most entries is the budget.
-
-    Returns:
-        The differences of each entry that has some, by label.
-    """
+def budget_differences(entries: Sequence[Entry]) -> dict[str, str]:
+    """Return the differences in the parts that must be equal, as `find_differences`."""
     budgets = {entry.label: budget_of(OmegaConf.to_container(entry.cfg)) for entry in entries}
     own = {e.label: [override_key(override) for override in e.spec.overrides] for e in entries}
     return find_differences(budgets, own)
@@ -71,17 +49,21 @@ def budget_differences(entries: Sequence[Entry]) -> dict[str, list[Difference]]:
 
 def find_differences(
     budgets: Mapping[str, Mapping[str, Any]], overridden: Mapping[str, Sequence[str]]
-) -> dict[str, list[Difference]]:
-    """Find the entries that differ from most others, key by key.
+) -> dict[str, str]:
+    """Find the entries that differ from most others.
+
+    >>> find_differences({"a": {"lr": 0.1}, "b": {"lr": 3}, "c": {"lr": 3}}, {"a": ["lr"]})
+    {'a': 'lr 3 → 0.1 (by its own overrides)'}
 
     Args:
-        budgets: flat budgets by label; see `budget_of`.
+        budgets: flat budgets by label; see `budget_of`. The value of most entries, or the first of
+            those equally common, is the budget.
         overridden: the keys of each entry's own overrides, groups (data) or dotted (data.fraction).
 
     Returns:
-        As `budget_differences`. Of values equally common, that of the first entry is the budget.
+        A line for each entry that differs, by label; many keys of one part are counted.
     """
-    found: dict[str, list[Difference]] = {}
+    found: dict[str, dict[str, dict[str, str]]] = {}
     for key in dict.fromkeys(key for budget in budgets.values() for key in budget):
         values = {label: budget.get(key, _ABSENT) for label, budget in budgets.items()}
         most = Counter(map(repr, values.values())).most_common(1)[0][0]
@@ -89,9 +71,27 @@ def find_differences(
         for label, value in values.items():
             if value != usual:
                 own = [p for one in overridden.get(label, ()) for p in _IMPLIED.get(one, (one,))]
-                difference = Difference(key, usual, value, _covered(key, own))
-                found.setdefault(label, []).append(difference)
-    return found
+                source = "by its own overrides" if _covered(key, own) else "by its configuration"
+                changes = found.setdefault(label, {}).setdefault(source, {})
+                changes[key] = _change(key, usual, value)
+    return {
+        label: "; ".join(
+            f"{'; '.join(_shortened(by_source[source]))} ({source})"
+            for source in sorted(by_source, reverse=True)
+        )
+        for label, by_source in found.items()
+    }
+
+
+def _shortened(changes: Mapping[str, str]) -> list[str]:
+    """Return changes, those of a part with many of them as their number."""
+    sizes = Counter(key.partition(".")[0] for key in changes)
+    lines: dict[str, None] = {}
+    for key, change in changes.items():
+        part = key.partition(".")[0]
+        few = sizes[part] <= _MOST_LISTED
+        lines[change if few else f"{part} ({sizes[part]} keys)"] = None
+    return list(lines)
 
 
 def budget_of(cfg: Any) -> dict[str, Any]:
@@ -107,28 +107,6 @@ def budget_of(cfg: Any) -> dict[str, Any]:
         for key in flat
         if _covered(key, [part]) and key not in _NOT_BUDGET
     }
-
-
-def describe_differences(differences: Sequence[Difference]) -> str:
-    """Return the differences of an entry in a line; a part with many of them as their number.
-
-    >>> describe_differences([Difference("optimizer.lr", 0.003, 0.1, True)])
-    'optimizer.lr 0.003 → 0.1 (by its own overrides)'
-    """
-    parts = []
-    for on_purpose, source in ((True, "by its own overrides"), (False, "by its configuration")):
-        chosen = [one for one in differences if one.on_purpose == on_purpose]
-        sizes = Counter(one.key.partition(".")[0] for one in chosen)
-        lines: dict[str, None] = {}
-        for one in chosen:
-            part = one.key.partition(".")[0]
-            few = sizes[part] <= _MOST_LISTED
-            lines[
-                _change(one.key, one.usual, one.own) if few else f"{part} ({sizes[part]} keys)"
-            ] = None
-        if lines:
-            parts.append(f"{'; '.join(lines)} ({source})")
-    return "; ".join(parts)
 
 
 def published_line(cfg: Any, settings: Mapping[str, Any]) -> str | None:

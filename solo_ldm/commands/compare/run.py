@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,17 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
-from solo_ldm.commands.compare.differences import (
-    budget_differences,
-    budget_of,
-    describe_differences,
-    published_line,
-)
+from solo_ldm.commands.compare.differences import budget_differences, budget_of, published_line
 from solo_ldm.commands.compare.entries import Entry, prepare_entries
-from solo_ldm.commands.compare.picture import write_comparison
+from solo_ldm.commands.compare.picture import draw_comparison
 from solo_ldm.commands.compare.ranking import rank_methods
 from solo_ldm.commands.compare.report import print_comparison
 from solo_ldm.commands.compare.runs import Result, Run, find_result, train_all
 from solo_ldm.commands.compare.table import Comparison, csv_text, markdown, percent
 from solo_ldm.files import write_atomically, write_json
+from solo_ldm.plotting.page import save
 from solo_ldm.run.record import provenance
 
 TABLE, ROWS, PICTURE, RUNS = "table.md", "table.csv", "comparison.png", "runs.json"
@@ -50,9 +45,7 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
     console = console or Console()
     with console.status("checking every entry"):
         entries = prepare_entries(cfg, configs or _config_path())
-    differences = {
-        label: describe_differences(found) for label, found in budget_differences(entries).items()
-    }
+    differences = budget_differences(entries)
     for label, line in differences.items():
         notice = escape(f"{label} differs from the others: {line}")
         console.print(f"[yellow]{notice}[/]", soft_wrap=True, highlight=False)
@@ -61,7 +54,7 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
     comparison = _ranked(cfg, entries, differences, results)
     write_atomically(folder / TABLE, lambda to: to.write_text(markdown(comparison, PICTURE)))
     write_atomically(folder / ROWS, lambda to: to.write_text(csv_text(comparison)))
-    write_comparison(folder / PICTURE, comparison)
+    save(folder / PICTURE, draw_comparison(comparison))
     written = [folder / name for name in (TABLE, ROWS, PICTURE, RUNS)]
     if cfg.copy_to is not None:
         target = Path(cfg.copy_to)
@@ -94,61 +87,39 @@ def _run_all(
         soft_wrap=True,
     )
     write_json(folder / RUNS, _record(cfg, entries, results))
-    with _watch(len(runs), len(waiting), cfg.rank_by, console) as watch:
-        for result in train_all(waiting, cfg.jobs, watch.starting):
-            results[result.label].append(result)
-            write_json(folder / RUNS, _record(cfg, entries, results))
-            watch.ended(result)
+    for result in _watched(waiting, len(runs), cfg, console):
+        results[result.label].append(result)
+        write_json(folder / RUNS, _record(cfg, entries, results))
     return results
 
 
-class _Watch:
-    """Show runs as they end: in a bar on a terminal, else in a line each."""
-
-    def __init__(self, progress: Progress, total: int, waiting: int, rank_by: str) -> None:
-        self.progress, self.total, self.waiting, self.rank_by = progress, total, waiting, rank_by
-        self.started, self.done = time.monotonic(), 0
-        finished = total - waiting
-        self.task = progress.add_task("", total=total, completed=finished, left="", status="")
-
-    def starting(self, run: Run) -> None:
-        """Name the run that starts."""
-        status = escape(f"training {run.label}, seed {run.seed}")
-        self.progress.update(self.task, status=status)
-
-    def ended(self, result: Result) -> None:
-        """Show the score of a run, or its error, and the time left."""
-        self.done += 1
-        line = escape(f"{result.label}, seed {result.seed}: ")
-        if result.finished:
-            score = percent(result.top1(self.rank_by))
-            line += f"{self.rank_by} {score} % in {result.seconds:.0f} s"
-        else:
-            line = f"[red]{line}failed: {escape(str(result.error))}[/]"
-        waiting = self.waiting - self.done
-        seconds = (time.monotonic() - self.started) / self.done * waiting
-        left = f"{seconds:.0f} s left" if seconds < 120 else f"{seconds / 60:.0f} min left"
-        self.progress.update(self.task, advance=1, left=left if waiting else "", status=line)
-        console = self.progress.console
-        if not console.is_terminal:
-            line += f"; {self.total - waiting} of {self.total} runs{f', {left}' if waiting else ''}"
-        if not console.is_terminal or not result.finished:
-            console.print(line, soft_wrap=True, highlight=False)
-
-
-@contextmanager
-def _watch(total: int, waiting: int, rank_by: str, console: Console) -> Iterator[_Watch]:
-    columns = (
-        TextColumn("{task.completed} of {task.total} runs"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        TextColumn("{task.fields[status]}"),
-    )
-    hidden = not console.is_terminal
+def _watched(
+    waiting: Sequence[Run], total: int, cfg: DictConfig, console: Console
+) -> Iterator[Result]:
+    """Train runs, and show each score or error and the time left."""
+    started, finished = time.monotonic(), total - len(waiting)
     try:
-        with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-            yield _Watch(progress, total, waiting, rank_by)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("", total=total, completed=finished)
+
+            def name(run: Run) -> None:
+                text = f"training {escape(run.label)}, seed {run.seed}"
+                progress.update(task, description=text)
+
+            for done, result in enumerate(train_all(waiting, cfg.jobs, name), start=1):
+                yield result
+                line = escape(f"{result.label}, seed {result.seed}: ")
+                if result.finished:
+                    score = percent(result.top1(cfg.rank_by))
+                    line += f"{cfg.rank_by} {score} % in {result.seconds:.0f} s"
+                else:
+                    line = f"[red]{line}failed: {escape(str(result.error))}[/]"
+                line += f"; {finished + done} of {total} runs"
+                if done < len(waiting):
+                    seconds = (time.monotonic() - started) / done * (len(waiting) - done)
+                    line += f", {seconds / 60:.0f} min left"
+                console.print(line, soft_wrap=True, highlight=False)
+                progress.update(task, advance=1)
     except (KeyboardInterrupt, SystemExit):
         console.print("stopped; the same command continues")
         raise

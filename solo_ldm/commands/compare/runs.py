@@ -147,30 +147,26 @@ class _Worker:
         with _ignoring_interrupts():
             self.process.start()
         theirs.close()
-        self.run: Run | None = None
 
     def start(self, run: Run) -> None:
         """Send it a run."""
-        self.run = run
-        cfg = OmegaConf.to_container(run.cfg)
-        self.connection.send((run.label, run.seed, cfg))
+        self.run, self.busy = run, True
+        self.connection.send((run.label, run.seed, OmegaConf.to_container(run.cfg)))
 
     def result(self) -> Result:
         """Wait for the result of its run."""
-        run, self.run = self.run, None
-        if run is None:
-            raise ValueError("result: expected a run in progress, got none; call start first")
+        self.busy = False
         try:
             return self.connection.recv()
         except (EOFError, ConnectionError):
             self.process.join()
             line = f"its process ended {_how(self.process.exitcode)}"
-            return Result(run.label, run.seed, error=line)
+            return Result(self.run.label, self.run.seed, error=line)
 
     def stop(self) -> None:
         """End the process; a run in progress keeps its last checkpoint."""
         self.connection.close()
-        if self.run is not None:
+        if self.busy:
             self.process.kill()
         self.process.join()
 
@@ -193,13 +189,10 @@ def _train_in_processes(
             for connection in wait(list(workers)):
                 worker = workers[connection]
                 result = worker.result()
-                alive = worker.process.exitcode is None
-                if waiting and alive:
-                    begin(worker)
-                else:
+                if worker.process.exitcode is not None or not waiting:
                     workers.pop(connection).stop()
-                    if waiting:
-                        begin(_Worker(threads))
+                if waiting:
+                    begin(worker if connection in workers else _Worker(threads))
                 yield result
     finally:
         for worker in workers.values():

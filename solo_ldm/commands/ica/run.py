@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.progress import Progress
 
 from solo_ldm.commands.ica.mixtures import own_mixtures
-from solo_ldm.commands.ica.picture import write_picture
+from solo_ldm.commands.ica.picture import draw_picture
 from solo_ldm.commands.ica.report import content_of, print_ica_summary
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.ica.photographs import photographs
 from solo_ldm.ica.problems import Problem, generalised_gaussian, ornstein_uhlenbeck
 from solo_ldm.ica.trial import run_trial
+from solo_ldm.plotting.page import save
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome
 
@@ -36,14 +38,20 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     plain: Any = OmegaConf.to_container(cfg)
     settings = {key: plain[key] for key in _SETTINGS}
     trials = []
-    for seed in cfg.seeds:
-        with console.status(f"separating sources, seed {seed}"):
-            trials.append(run_trial(_problem(plain, seed), seed, **settings))
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("separating sources", total=len(cfg.seeds) * cfg.restarts)
+        for seed in cfg.seeds:
+            if not console.is_terminal:
+                console.print(f"separating sources, seed {seed}", highlight=False)
+            problem = _problem(plain, seed)
+            trials.append(
+                run_trial(problem, seed, on_start=lambda: progress.advance(task), **settings)
+            )
     folder, first = Path(cfg.output), trials[0]
     sources = first.recovered if first.recovered_images is None else first.recovered_images
     results = content_of(plain, trials)
     write_json(folder / "results.json", results)
-    write_picture(folder / "picture.png", first)
+    save(folder / "picture.png", draw_picture(first))
     write_atomically(folder / "sources.npy", lambda to: np.save(to, sources))
     print_ica_summary(cfg, trials, folder, console)
     return Outcome(RunFolder(folder), results)

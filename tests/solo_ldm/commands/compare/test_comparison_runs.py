@@ -20,8 +20,8 @@ from rich.console import Console
 from solo_ldm.commands.compare import compare
 from solo_ldm.commands.compare import runs as compare_runs
 from solo_ldm.commands.compare.runs import Result, Run, train_all
-from solo_ldm.run.callbacks.seed import EpochSeed
 from solo_ldm.run.callbacks.finite import NonFiniteLossError, StopAtNonFinite
+from solo_ldm.run.callbacks.seed import EpochSeed
 from tests.support.dying_worker import die_at_seed_1
 
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
