@@ -1,10 +1,14 @@
-"""Two processes with different data are one process with the whole batch, for every cell."""
+"""Two processes with half a batch each are one process with the whole batch."""
 
 from __future__ import annotations
 
+import copy
+import itertools
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -15,7 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 from solo_ldm.distributed import gather
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.whitening import Whitening
-from tests.support.cells import ALL_CELLS
+from tests.support.cells import ON_SUPPORT
+from tests.support.masked_toy import STEP
+from tests.support.masked_toy import build as build_masked
 from tests.support.toy import plain, toy_config
 
 PROCESSES = 2
@@ -28,8 +34,11 @@ def cell(support: str, entropy: str, over: str, **method_kwargs: Any) -> Case:
     return {"plane": "gaussprob", "sphere": "sphereprob"}[support], kwargs
 
 
+# The samples are gathered before the objective: each estimator once on each support, under one of
+# the three.
+OVER = itertools.cycle(("joint", "marginal", "pooled"))
 CASES: list[Case] = [
-    *(cell(*names) for names in ALL_CELLS),
+    *(cell(*names, over) for names, over in zip(ON_SUPPORT, OVER, strict=False)),
     cell("plane", "kernel", "joint", predictor="linear"),
     cell("sphere", "neighbour", "marginal", predictor="linear"),
     cell("plane", "logdet", "joint", target="moving_average"),
@@ -51,6 +60,17 @@ CASES: list[Case] = [
 ]
 
 
+MASKED_CASES = (
+    ("method_kwargs.target=moving_average",),
+    ("method_kwargs.target=same", "method_kwargs.entropy=kernel"),
+)
+
+
+@cache
+def composed(name: str) -> dict[str, Any]:
+    return plain(toy_config(Path("unused"), name=name))
+
+
 class Loss(nn.Module):
     """A method's loss of three crops, as a module that can be wrapped for distributed training.
 
@@ -58,9 +78,9 @@ class Loss(nn.Module):
     predictor and whitening are in training mode, as they see the samples of all processes.
     """
 
-    def __init__(self, folder: Path, name: str, method_kwargs: dict[str, Any]) -> None:
+    def __init__(self, name: str, method_kwargs: dict[str, Any]) -> None:
         super().__init__()
-        cfg = plain(toy_config(folder, name=name))
+        cfg = copy.deepcopy(composed(name))
         cfg["method_kwargs"].update(proj_batch_norm=False, **method_kwargs)
         cfg["data"].update(num_classes=0, image_size=16, num_large_crops=2, num_small_crops=1)
         torch.manual_seed(0)
@@ -78,17 +98,37 @@ class Loss(nn.Module):
         return self.method.match(views, self.method.targets(crops, views)).loss
 
 
-def crops_of_the_whole_batch() -> list[Tensor]:
+class MaskedLoss(nn.Module):
+    """The masked method's loss of images and their indexes."""
+
+    def __init__(self, *overrides: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.method = build_masked(*overrides).double()
+        self.method.classifier = None
+
+    def forward(self, images: Tensor, indexes: Tensor) -> Tensor:
+        kept, targets = self.method.draw_masks(indexes, STEP)
+        return self.method.match(images, kept, targets)[0].loss
+
+
+def losses_and_inputs() -> list[tuple[nn.Module, tuple[Any, ...]]]:
+    """Return every loss with its inputs of the whole batch."""
     generator = torch.Generator().manual_seed(1)
-    sizes = (16, 16, 8)
+
+    def images(count: int, size: int) -> Tensor:
+        return torch.randn(count, 3, size, size, dtype=torch.float64, generator=generator)
+
+    crops = [images(16, size) for size in (16, 16, 8)]
+    masked = images(16, 16), torch.arange(100, 116)
     return [
-        torch.randn(2 * 8, 3, size, size, dtype=torch.float64, generator=generator)
-        for size in sizes
+        *((Loss(*case), (crops,)) for case in CASES),
+        *((MaskedLoss(*case), masked) for case in MASKED_CASES),
     ]
 
 
-def loss_and_gradients(loss: nn.Module, crops: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    value = loss(crops)
+def value_and_gradients(loss: nn.Module, *inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    value = loss(*inputs)
     value.backward()
     named = ((name.removeprefix("module."), p) for name, p in loss.named_parameters())
     return value.detach(), {name: p.grad.clone() for name, p in named if p.grad is not None}
@@ -99,30 +139,52 @@ def train_in_one_of_two_processes(rank: int, folder: Path) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES
     )
-    results = []
-    for case in CASES:
-        wrapped = DistributedDataParallel(Loss(folder, *case), find_unused_parameters=False)
-        shard = [crop.chunk(PROCESSES)[rank] for crop in crops_of_the_whole_batch()]
-        results.append(loss_and_gradients(wrapped, shard))
+
+    def share(whole: Any) -> Any:
+        if isinstance(whole, list):
+            return [share(one) for one in whole]
+        return whole.chunk(PROCESSES)[rank]
+
+    results = [
+        value_and_gradients(DistributedDataParallel(loss), *map(share, inputs))
+        for loss, inputs in losses_and_inputs()
+    ]
     torch.save(results, folder / f"rank{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path):
-    mp.spawn(train_in_one_of_two_processes, args=(tmp_path,), nprocs=PROCESSES)
-    for rank in range(PROCESSES):
-        for case, (value, gradients) in zip(
-            CASES, torch.load(tmp_path / f"rank{rank}.pt"), strict=True
-        ):
-            expected_value, expected = loss_and_gradients(
-                Loss(tmp_path, *case), crops_of_the_whole_batch()
+@pytest.fixture(scope="module")
+def both(tmp_path_factory) -> list[Any]:
+    """What each of the two processes has of each loss, with what one process has."""
+    folder = tmp_path_factory.mktemp("processes")
+    mp.spawn(train_in_one_of_two_processes, args=(folder,), nprocs=PROCESSES)
+    ranks = [torch.load(folder / f"rank{rank}.pt") for rank in range(PROCESSES)]
+    alone = [value_and_gradients(loss, *inputs) for loss, inputs in losses_and_inputs()]
+    return list(zip((*CASES, *MASKED_CASES), *ranks, alone, strict=True))
+
+
+def assert_gradients_are_those_of_one(case: Any, ranks: list[Any], alone: Any) -> None:
+    for _, gradients in ranks:
+        assert gradients.keys() == alone[1].keys()
+        for name, expected in alone[1].items():
+            torch.testing.assert_close(
+                gradients[name], expected, atol=1e-9, rtol=1e-9, msg=f"{case} {name}"
             )
-            torch.testing.assert_close(value, expected_value, atol=1e-9, rtol=0, msg=str(case))
-            assert gradients.keys() == expected.keys()
-            for name, gradient in expected.items():
-                torch.testing.assert_close(
-                    gradients[name], gradient, atol=1e-9, rtol=1e-9, msg=f"{case} {name}"
-                )
+
+
+def test_two_processes_give_the_loss_and_gradients_of_one(both):
+    for case, *ranks, alone in both[: len(CASES)]:
+        for value, _ in ranks:
+            torch.testing.assert_close(value, alone[0], atol=1e-9, rtol=0, msg=str(case))
+        assert_gradients_are_those_of_one(case, ranks, alone)
+
+
+def test_two_masked_processes_give_the_loss_and_gradients_of_one(both):
+    """Masks and their sizes are those of the whole batch, whoever draws them."""
+    for case, *ranks, alone in both[len(CASES) :]:
+        mean = 0.5 * (ranks[0][0] + ranks[1][0])  # log p is the mean over a process's own patches
+        torch.testing.assert_close(mean, alone[0], atol=1e-9, rtol=0, msg=str(case))
+        assert_gradients_are_those_of_one(case, ranks, alone)
 
 
 def test_without_processes_gathering_changes_nothing():

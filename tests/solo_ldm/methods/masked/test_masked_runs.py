@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import timm
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from hydra import compose, initialize_config_module
 from safetensors.torch import load_file
-from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from solo_ldm.backbones import create_backbone, load_backbone
 from solo_ldm.data.config import DataConfig
@@ -25,7 +20,6 @@ from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.run.configuration import complete
 from tests.support import ROOT
 from tests.support.masked_toy import (
-    STEP,
     build,
     collapse_is_expected,
     images_and_masks,
@@ -109,66 +103,6 @@ def test_the_preset_fits_every_data_set(data):
     size = module.image_size
     kept, targets = method.draw_masks(torch.arange(2), 0)
     assert method.match(torch.randn(2, 3, size, size), kept, targets)[0].loss.isfinite()
-
-
-# Two processes.
-
-CASES = (
-    ("method_kwargs.target=moving_average",),
-    ("method_kwargs.target=same", "method_kwargs.entropy=kernel"),
-)
-
-
-def loss_and_gradients(
-    overrides: tuple[str, ...], rows: slice, wrap: bool
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the loss of some of 16 images, and the gradients after processes have shared them."""
-    torch.manual_seed(0)
-    method = build(*overrides).double()
-
-    class Loss(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.method = method
-            method.classifier = None
-
-        def forward(self, images: Tensor, indexes: Tensor) -> Tensor:
-            kept, targets = self.method.draw_masks(indexes, STEP)
-            return self.method.match(images, kept, targets)[0].loss
-
-    loss: torch.nn.Module = Loss()
-    if wrap:
-        loss = DistributedDataParallel(loss)
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randn(16, 3, 16, 16, generator=generator, dtype=torch.float64)
-    value = loss(images[rows], torch.arange(100, 116)[rows])
-    value.backward()
-    return value.detach(), {
-        name: p.grad.clone() for name, p in method.named_parameters() if p.grad is not None
-    }
-
-
-def one_of_two_processes(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    rows = slice(8 * rank, 8 * (rank + 1))
-    torch.save([loss_and_gradients(case, rows, wrap=True) for case in CASES], folder / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_two_masked_processes_give_the_loss_and_gradients_of_one(tmp_path):
-    """Masks and their sizes are those of the whole batch, whoever draws them."""
-    mp.spawn(one_of_two_processes, args=(tmp_path,), nprocs=2)
-    both = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    for number, case in enumerate(CASES):
-        value, gradients = loss_and_gradients(case, slice(0, 16), wrap=False)
-        mean = 0.5 * (both[0][number][0] + both[1][number][0])
-        torch.testing.assert_close(mean, value, atol=1e-9, rtol=0)
-        for name, gradient in gradients.items():
-            for one in both:
-                torch.testing.assert_close(
-                    one[number][1][name], gradient, atol=1e-9, rtol=1e-9, msg=f"{case} {name}"
-                )
 
 
 # What does not fit is one line.
