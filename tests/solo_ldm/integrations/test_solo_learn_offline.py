@@ -163,9 +163,7 @@ def test_what_solo_learn_has_no_place_for_is_one_line(overrides, message):
 
 def test_masked_blocks_are_not_for_solo_learn():
     cfg = composed("data=custom", "data.train_path=images", name="ijepa")
-    with pytest.raises(
-        ValueError, match="method: expected one of two views, as solo-"
-    ):
+    with pytest.raises(ValueError, match="method: expected one of two views, as solo-"):
         solo_learn._for_pretraining(cfg)
 
 
