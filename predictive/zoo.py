@@ -23,10 +23,10 @@ from predictive.training import build_data, build_method, for_method
 from solo_ldm.files import write_atomically
 from solo_ldm.run.folder import identity
 from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
+from solo_ldm.weights.checkpoint import read_checkpoint
 from solo_ldm.weights.export import serialised
 from solo_ldm.weights.published.entry import CONFIG, NOT_PUBLISHED, WEIGHTS
 from solo_ldm.weights.published.manifest import read_yaml
-from solo_ldm.weights.safe_load import read_checkpoint
 from solo_ldm.zoo.kinds import Kind, Progress, Score, no_progress, with_data
 
 # Another machine may sum in another order; decoders are fitted to convergence.

@@ -15,9 +15,14 @@ from torch import Tensor, nn
 
 from solo_ldm.backbones import SOLO_LEARN_NAMES, create_backbone, load_backbone, load_weights
 from solo_ldm.weights import published
+from solo_ldm.weights.checkpoint import (
+    backbone_weights,
+    epochs_of,
+    online_classifier,
+    read_checkpoint,
+)
 from solo_ldm.weights.published.download import quiet_hub, reason
 from solo_ldm.weights.published.manifest import find_entry
-from solo_ldm.weights.safe_load import read_checkpoint
 from solo_ldm.weights.training_args import (
     Network,
     args_beside,
@@ -168,7 +173,7 @@ def _from_safetensors(path: Path, source: str, kind: Kind, wanted: Network) -> P
     classifier = None
     last = path.parent / "checkpoints" / "last.ckpt"
     if kind == "run" and last.is_file():
-        classifier = _classifier(read_checkpoint(last).get("state_dict", {}))
+        classifier = online_classifier(read_checkpoint(last).get("state_dict", {}))
     return Pretrained(
         backbone,
         built_by,
@@ -190,7 +195,7 @@ def _from_checkpoint(
 ) -> Pretrained:
     checkpoint = read_checkpoint(path)
     state = checkpoint.get("state_dict")
-    weights = _backbone_weights(state) if isinstance(state, dict) else {}
+    weights = backbone_weights(state) if isinstance(state, dict) else {}
     if not isinstance(state, dict) or not weights:
         raise ValueError(
             f"{path} holds no backbone: expected a state_dict with keys backbone.* or encoder.*"
@@ -223,33 +228,12 @@ def _from_checkpoint(
         image_size=wanted.image_size or size,
         mean=mean,
         std=std,
-        epoch=_epoch(checkpoint),
+        epoch=epochs_of(checkpoint),
         method=args.get("method") if args else None,
-        classifier=_classifier(state),
+        classifier=online_classifier(state),
         weights=path,
         args=args,
     )
-
-
-def _backbone_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in ("backbone.", "encoder."):  # solo-learn's name, and its name of before 2022
-        weights = {
-            key.removeprefix(prefix): value
-            for key, value in state.items()
-            if key.startswith(prefix) and isinstance(value, Tensor)
-        }
-        if weights:
-            return weights
-    return {}
-
-
-def _classifier(state: Mapping[str, Tensor]) -> nn.Linear | None:
-    weight, bias = state.get("classifier.weight"), state.get("classifier.bias")
-    if weight is None or bias is None:
-        return None
-    classifier = nn.Linear(weight.shape[1], weight.shape[0])
-    classifier.load_state_dict({"weight": weight, "bias": bias})
-    return classifier.eval()
 
 
 def _stem(name: str, weights: Mapping[str, Tensor], kind: Kind) -> str | None:
@@ -259,16 +243,6 @@ def _stem(name: str, weights: Mapping[str, Tensor], kind: Kind) -> str | None:
     if kernel.shape[-1] != 3:
         return "large"
     return "solo-learn" if kind == "solo-learn" else "small"
-
-
-def _epoch(checkpoint: Mapping[str, Any]) -> int | None:
-    try:
-        loop = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
-        return int(loop["processed"])
-    except (KeyError, TypeError):
-        # Lightning counts from 0 and saves at the end of the epoch.
-        epoch = checkpoint.get("epoch")
-        return epoch + 1 if isinstance(epoch, int) else None
 
 
 def _from_published(source: str, wanted: Network) -> Pretrained:

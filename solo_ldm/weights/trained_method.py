@@ -14,7 +14,7 @@ from solo_ldm.methods import find_method
 from solo_ldm.run.configuration import complete, for_method
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
-from solo_ldm.weights.safe_load import read_checkpoint
+from solo_ldm.weights.checkpoint import epochs_of, read_checkpoint
 from solo_ldm.weights.training_args import args_beside
 
 
@@ -74,5 +74,5 @@ def load_method(run: str | Path, accelerator: str = "auto") -> TrainedMethod:
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{folder.last} is not of the method in args.json ({reason})") from None
-    epoch = int(checkpoint.get("epoch", -1)) + 1  # counted from 0, saved at the end of it
-    return TrainedMethod(folder, cfg, method.to(hardware.device).eval(), data, hardware, epoch)
+    epochs = epochs_of(checkpoint) or 0
+    return TrainedMethod(folder, cfg, method.to(hardware.device).eval(), data, hardware, epochs)

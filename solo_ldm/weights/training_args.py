@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from solo_ldm.data import DATASETS
-from solo_ldm.weights.safe_load import plain
+from solo_ldm.weights.checkpoint import plain
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Write a backbone as a safetensors file with timm's keys.
 
-solo-ldm export WEIGHTS PATH [--dtype float16] [--backbone NAME]
+    solo-ldm export WEIGHTS PATH [--dtype float16] [--backbone NAME]
+
+PATH ends in .safetensors; `solo_ldm.backbones.load_backbone` and timm load it.
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str]) -> int:
     """Write a backbone as the command line says."""
-    parser = argparse.ArgumentParser("solo-ldm export", description=__doc__)
-    parser.add_argument("weights", metavar="WEIGHTS", help="as for the other commands")
+    parser = argparse.ArgumentParser(
+        "solo-ldm export", description="Write a backbone as a safetensors file with timm's keys."
+    )
+    parser.add_argument(
+        "weights", metavar="WEIGHTS", help="a run's folder, a checkpoint, a file, zoo:NAME …"
+    )
     parser.add_argument("path", metavar="PATH", help="the file to write, ends in .safetensors")
-    parser.add_argument("--dtype", help="float32, float16 or bfloat16; as it is if not given")
-    parser.add_argument("--backbone", metavar="NAME", help="where the checkpoint does not say it")
+    parser.add_argument("--dtype", help="float32, float16 or bfloat16; unchanged by default")
+    parser.add_argument("--backbone", metavar="NAME", help="for a checkpoint without an args.json")
     given = parser.parse_args(argv)
     from solo_ldm.weights.export import export_backbone
 

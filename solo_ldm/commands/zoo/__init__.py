@@ -1,6 +1,8 @@
 """List, show, download, verify and publish pretrained models.
 
-solo-ldm zoo list | show NAME | download NAME | verify [NAME ...] | publish RUN ...
+    solo-ldm zoo list | show NAME | download NAME | verify [NAME ...] | publish RUN ...
+
+`solo-ldm zoo verify --help` and the like say more.
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 
@@ -58,6 +60,40 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"got {type(content).__name__}"
         )
     return content
+
+
+def backbone_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of the backbone in a state_dict, ours or solo-learn's."""
+    for prefix in ("backbone.", "encoder."):  # solo-learn's name, and its name of before 2022
+        weights = {
+            key.removeprefix(prefix): value
+            for key, value in state.items()
+            if key.startswith(prefix) and isinstance(value, Tensor)
+        }
+        if weights:
+            return weights
+    return {}
+
+
+def online_classifier(state: Mapping[str, Any]) -> nn.Linear | None:
+    """Return the online classifier in a state_dict, in evaluation mode; None without one."""
+    weight, bias = state.get("classifier.weight"), state.get("classifier.bias")
+    if weight is None or bias is None:
+        return None
+    classifier = nn.Linear(weight.shape[1], weight.shape[0])
+    classifier.load_state_dict({"weight": weight, "bias": bias})
+    return classifier.eval()
+
+
+def epochs_of(checkpoint: Mapping[str, Any]) -> int | None:
+    """Return the number of epochs that a checkpoint was trained for; None where not known."""
+    try:
+        loop = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+        return int(loop["processed"])
+    except (KeyError, TypeError):
+        # Lightning counts from 0 and saves at the end of the epoch.
+        epoch = checkpoint.get("epoch")
+        return epoch + 1 if isinstance(epoch, int) else None
 
 
 def plain(value: Any) -> Any:
