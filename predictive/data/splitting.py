@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from predictive.data.sequences import Segment
 from solo_ldm.config.arguments import Bounds, Positive, checked
@@ -121,6 +122,12 @@ def cut(segment: Segment, first: int, last: int, step_seconds: float) -> Segment
         {name: values[first:last] for name, values in segment.targets.items()},
         segment.start_seconds + first * step_seconds,
     )
+
+
+def stretches(keep: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the start and the end (exclusive) of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], keep, [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def _check_segments(segments: Sequence[Segment]) -> None:

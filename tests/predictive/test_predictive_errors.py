@@ -223,17 +223,17 @@ def test_decoding_without_folds_or_on_several_devices_is_one_line(
 
 TIMES = (np.arange(2400) + 0.5) * 0.025
 RECORDINGS = [
-    ({"position": np.full((2400, 1), np.nan)}, [], "all 2400 positions are NaN"),
-    ({"counts": np.zeros((2400, 12), int)}, [], "all 12 cells are silent"),
-    ({"position_times": TIMES + 1000.0}, [], "the clocks do not overlap: spikes run from"),
-    ({"position": np.full((2400, 1), 0.5)}, [], "no running"),
-    ({}, ["data.min_speed=50"], "no running for 1 s at min_speed=50"),
+    ({"position": np.full((2400, 1), np.nan)}, [], "expected known positions, got 2400 of NaN"),
+    ({"counts": np.zeros((2400, 12), int)}, [], "expected spikes, got 12 silent cells"),
+    ({"position_times": TIMES + 1000.0}, [], "expected one clock for spikes and positions"),
+    ({"position": np.full((2400, 1), 0.5)}, [], "expected runs of"),
+    ({}, ["data.min_speed=50"], "expected runs of 1 s at min_speed=50"),
     ({}, ["data.window=900"], "data.window: expected at most"),
     ({}, ["optimizer.batch_size=5000"], "optimizer.batch_size: expected at most"),
     ({}, ["data.format=npy"], "data.format: expected auto, npz, mat"),
     ({}, ["data.split=block"], "data.split: expected blocks or contiguous"),
-    ({}, ["data.path=nowhere.npz"], "no file nowhere.npz"),
-    ({}, ["data.path=nowhere/*.npz"], "no file fits nowhere/*.npz"),
+    ({}, ["data.path=nowhere.npz"], "expected the file of a recording, got nowhere.npz"),
+    ({}, ["data.path=nowhere/*.npz"], "expected files that match nowhere/*.npz"),
     ({}, ["data.path=3"], "data.path: expected a text or"),
 ]
 

@@ -1,4 +1,4 @@
-"""Recordings of rat hippocampus: CRCNS hc-11 as published, and the form CEBRA gives it.
+"""Recordings of rat hippocampus: CRCNS hc-11 as published, and in CEBRA's form.
 
 Four rats ran on novel mazes for water; eight sessions of silicon-probe recordings in CA1, with
 putative pyramidal cells told from interneurons.
@@ -18,7 +18,7 @@ import numpy as np
 from predictive.data.recordings.spike_files import existing, group_spikes, load_mat
 from predictive.data.recordings.spikes import Array, SpikeRecording
 
-# A step of the place in one bin that no rat can make: 8 cm of a track of 1.6 m in 25 ms.
+# An impossible step of the place in one bin: 8 cm of a track of 1.6 m in 25 ms.
 _JUMP_SHARE = 0.05
 # Duration of CEBRA's bins, s.
 _CEBRA_BIN = 0.025
@@ -27,14 +27,14 @@ _CEBRA_BIN = 0.025
 def read_hc11(path: str | Path, interneurons: bool = False) -> SpikeRecording:
     """Read a session of hc-11: the spikes and positions on the maze.
 
-    The file holds a struct sessInfo. Of it are read Spikes (SpikeTimes, s; SpikeIDs, 100 × shank
-    + cluster; PyrIDs; IntIDs), Position (TimeStamps, s; TwoDLocation, m, NaN where the animal was
-    lost; OneDLocation, m, NaN off the run of the track; MazeType) and Epochs.MazeEpoch, s. The
-    place is OneDLocation where it is given. On a circular maze, set linear=false.
+    These parts of the file's struct sessInfo are read: Spikes (SpikeTimes, s; SpikeIDs, 100 ×
+    shank + cluster; PyrIDs; IntIDs), Position (TimeStamps, s; TwoDLocation, m, NaN where the animal
+    was lost; OneDLocation, m, NaN off the track; MazeType) and Epochs.MazeEpoch, s. The place is
+    OneDLocation where it is given. On a circular maze, set linear=false.
 
     Args:
         path: `<rat>_<date>_sessInfo.mat`, of version 7.3 (as published; needs h5py) or before.
-        interneurons: whether putative interneurons are given beside pyramidal cells.
+        interneurons: whether to read putative interneurons as well as pyramidal cells.
 
     Raises:
         FileNotFoundError: no such file.
@@ -55,20 +55,20 @@ def read_hc11(path: str | Path, interneurons: bool = False) -> SpikeRecording:
     times = _values(spikes, "SpikeTimes", name).ravel()
     cells = _values(spikes, "SpikeIDs", name).ravel().astype(np.int64)
     on_maze = _within(times, epochs)
-    looks = _values(tracked, "TimeStamps", name).ravel()
+    stamps = _values(tracked, "TimeStamps", name).ravel()
     xy = _values(tracked, "TwoDLocation", name)
     one_d = np.asarray(tracked.get("OneDLocation", ()), dtype=np.float64).ravel()
-    if len(times) != len(cells) or xy.shape != (len(looks), 2):
+    if len(times) != len(cells) or xy.shape != (len(stamps), 2):
         raise ValueError(
-            f"{name}: {len(times)} SpikeTimes for {len(cells)} SpikeIDs and {len(looks)} "
-            f"TimeStamps for TwoDLocation of {xy.shape}: one row is needed for each"
+            f"{name}: expected a row for each time, got {len(times)} SpikeTimes for {len(cells)} "
+            f"SpikeIDs and {len(stamps)} TimeStamps for TwoDLocation of {xy.shape}"
         )
-    seen = _within(looks, epochs)
-    has_place = len(one_d) == len(looks) and np.isfinite(one_d[seen]).any()
+    seen = _within(stamps, epochs)
+    has_place = len(one_d) == len(stamps) and np.isfinite(one_d[seen]).any()
     circular = "circ" in str(tracked.get("MazeType", "")).lower()
     return SpikeRecording(
         name,
-        looks[seen],
+        stamps[seen],
         xy[seen],
         spike_times=group_spikes(times[on_maze], cells[on_maze], wanted),
         intervals=epochs,
@@ -84,13 +84,13 @@ def read_cebra(path: str | Path, trust: bool = False) -> SpikeRecording:
 
     A joblib file of a dictionary: "spikes" (T, cells), counts in bins of 25 ms, and "position"
     (T, 3): the place in m and whether the rat runs right, and left (1 or 0). Achilles has 10178
-    bins of 120 pyramidal cells. The bins are of running only and keep no time stamps. They are
-    therefore numbered, and a second is put between two of them where a gap must be: where the
-    direction turns, and where the place steps by over 5 % of the track.
+    bins of 120 pyramidal cells. The bins are of running only and have no time stamps. They are
+    numbered, with a second between two of them where there must be a gap: where the direction turns
+    and where the place changes by over 5 % of the track.
 
     Args:
-        path: the joblib file. Reading it can run any code that its maker put in.
-        trust: whether the maker of the file is trusted.
+        path: the joblib file. Reading it can run any code.
+        trust: whether you trust the author of the file.
 
     Raises:
         FileNotFoundError: no such file.
@@ -102,20 +102,20 @@ def read_cebra(path: str | Path, trust: bool = False) -> SpikeRecording:
     path = existing(path)
     if not trust:
         raise ValueError(
-            f"{path} is a pickle, and reading it can run code: set trust=true if you trust "
-            "whoever made it"
+            f"data.trust: expected true to read {path}, a pickle that can run code, got false; set "
+            "it if you trust the author"
         )
     import joblib
 
     data: Any = joblib.load(path)
     if not isinstance(data, dict) or not {"spikes", "position"} <= set(data):
         found = sorted(data) if isinstance(data, dict) else type(data).__name__
-        raise ValueError(f"{path} must hold a dictionary of spikes and position, got {found}")
+        raise ValueError(f"{path}: expected a dictionary of spikes and position, got {found}")
     counts = np.asarray(data["spikes"])
     position = np.asarray(data["position"], dtype=np.float64)
     if counts.ndim != 2 or position.shape != (len(counts), 3):
         raise ValueError(
-            f"{path}: spikes must be (T, cells) and position (T, 3), got {counts.shape} and "
+            f"{path}: expected spikes (T, cells) and position (T, 3), got {counts.shape} and "
             f"{position.shape}"
         )
     place, right = position[:, 0], position[:, 1]
@@ -138,14 +138,14 @@ def _struct(session: Any, field: str, name: str) -> dict[str, Any]:
     if not isinstance(session, dict) or not isinstance(session.get(field), dict):
         raise ValueError(
             f"{name}: expected a struct sessInfo with Spikes, Position and Epochs as in hc-11, "
-            f"found {sorted(session) if isinstance(session, dict) else 'no sessInfo'}"
+            f"got {sorted(session) if isinstance(session, dict) else 'no sessInfo'}"
         )
     return session[field]
 
 
 def _values(struct: dict[str, Any], field: str, name: str) -> Array:
     if field not in struct:
-        raise ValueError(f"{name}: there is no {field} among {sorted(struct)}")
+        raise ValueError(f"{name}: expected {field}, got {sorted(struct)}")
     return np.asarray(struct[field], dtype=np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Recordings of spikes with positions in files of Neurodata Without Borders (NWB)."""
+"""Recordings of spikes and positions in Neurodata Without Borders (NWB) files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from predictive.data.recordings.spikes import Array, SpikeRecording
 def read_nwb(path: str | Path, position_series: str | None = None) -> SpikeRecording:
     """Read the units' spike times and the positions of an NWB file.
 
-    Positions are a SpatialSeries within a Position, or one of no container; head directions and
-    gazes are not positions. Spikes count as recorded during the units' obs_intervals where these
-    are the same for all units, and from the first spike to the last where they are not.
+    Positions are a SpatialSeries in a Position or in no container; head directions and gazes are
+    not positions. The recording spans the units' obs_intervals where these are the same for all
+    units, otherwise the time from the first spike to the last.
 
     Args:
         path: an NWB 2 file.
@@ -34,7 +34,7 @@ def read_nwb(path: str | Path, position_series: str | None = None) -> SpikeRecor
     with _open(path) as file:
         nwb = _content(file, path)
         if nwb.units is None or "spike_times" not in nwb.units.colnames:
-            raise ValueError(f"{path} has no units with spike times")
+            raise ValueError(f"{path}: expected units with spike times, got none")
         units = range(len(nwb.units))
         series = _position(nwb, path, position_series)
         position = np.asarray(series.data, dtype=np.float64) * series.conversion + series.offset
@@ -56,19 +56,19 @@ def _open(path: Path) -> Any:
         from pynwb import NWBHDF5IO
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"{path} is an NWB file and pynwb is not installed: pip install 'solo-ldm[neuro]'"
+            f"{path}: expected pynwb to read NWB, got none; pip install 'solo-ldm[neuro]'"
         ) from error
     try:
         return NWBHDF5IO(path=str(path), mode="r")
     except (OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not an NWB file: {first_line(error)}") from error
+        raise ValueError(f"{path}: expected an NWB file, got: {first_line(error)}") from error
 
 
 def _content(file: Any, path: Path) -> Any:
     try:
         return file.read()
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not an NWB file: {first_line(error)}") from error
+        raise ValueError(f"{path}: expected an NWB file, got: {first_line(error)}") from error
 
 
 def _position(nwb: Any, path: Path, wanted: str | None) -> Any:
@@ -84,10 +84,11 @@ def _position(nwb: Any, path: Path, wanted: str | None) -> Any:
     if len(found) == 1:
         return found[0]
     names = sorted(str(one.name) for one in nwb.objects.values() if isinstance(one, SpatialSeries))
-    what = "has no position" if wanted is None else f"has no position named {wanted}"
-    if found:
-        what = f"has {len(found)} positions: set position_series"
-    raise ValueError(f"{path} {what} (its spatial series: {', '.join(names) or 'none'})")
+    what = "position" if wanted is None else f"position named {wanted}"
+    raise ValueError(
+        f"{path}: expected one {what}, got {len(found)} among the spatial series "
+        f"({', '.join(names) or 'none'}); set data.position_series"
+    )
 
 
 def _times(series: Any, length: int) -> Array:

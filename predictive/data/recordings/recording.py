@@ -14,21 +14,16 @@ from numpy.typing import NDArray
 
 from predictive.data.recordings.hippocampus import read_cebra, read_hc11
 from predictive.data.recordings.nwb import read_nwb
-from predictive.data.recordings.running import (
-    along_main_axis,
-    linearise,
-    position_at,
-    stretches,
-    velocity,
-)
+from predictive.data.recordings.running import along_main_axis, linearise, position_at, velocity
 from predictive.data.recordings.spike_files import read_mat, read_npz
 from predictive.data.recordings.spikes import Array, SpikeRecording
 from predictive.data.sequences import Segment, TimeSeriesData, pad
-from predictive.data.splitting import Position, split_blocks, split_contiguous
+from predictive.data.splitting import Position, split_blocks, split_contiguous, stretches
+from solo_ldm.config.arguments import NonNegative, Positive, checked
 
 Format = Literal["auto", "npz", "mat", "nwb", "hc11", "cebra"]
 
-# Share of the track that a running animal covers in a second at least, unless a speed is given.
+# Share of the track per second above which an animal runs, unless a speed is given.
 _RUNNING_SHARE = 0.05
 _SUFFIXES = {".npz": "npz", ".mat": "mat", ".nwb": "nwb", ".jl": "cebra", ".joblib": "cebra"}
 
@@ -43,24 +38,24 @@ def segments(
     max_gap_seconds: float = 0.5,
     smoothing_seconds: float = 0.25,
 ) -> list[Segment]:
-    """Cut a recording into sequences of binned counts, none of which reaches over a gap.
+    """Cut a recording into sequences of binned counts without gaps.
 
-    Cuts are at gaps of the clock of the spikes and, of running only, at pauses and wherever the
-    position is unknown. Targets, at the centres of the bins and NaN where unknown: "position"
-    (place along the track, or (k) coordinates), "direction" (the sign of the velocity along the
-    track or, of coordinates, along their main axis) and "speed".
+    Cuts are at gaps in the clock of the spikes and, with running_only, at pauses and unknown
+    positions. Targets, at the centres of the bins and NaN where unknown: "position" (place along
+    the track, or (k) coordinates), "direction" (the sign of the velocity along the track or, for
+    coordinates, along their main axis) and "speed".
 
     Args:
         recording: spikes and positions.
         bin_seconds: duration of a bin.
         running_only: keep only bins in which the animal is known to run.
         min_speed: speed of running, in the unit of the position per second; None for 5 % of the
-            length of the track (the extent of the places) in a second.
-        min_seconds: shorter sequences are left out.
+            length of the track (the extent of the places) per second.
+        min_seconds: shorter sequences are dropped.
         linear: whether the target is the place along the track (the recording's own, else by
-            `linearise`) or the coordinates as they are.
-        max_gap_seconds: longest time between looks of the tracker that is interpolated across.
-        smoothing_seconds: standard deviation of the Gaussian that velocities are smoothed by.
+            `linearise`) or the coordinates.
+        max_gap_seconds: longest gap between position samples that is interpolated.
+        smoothing_seconds: standard deviation of the Gaussian that smooths velocities.
 
     Returns:
         Sequences in the order of time; inputs are the counts (T, cells), of all cells.
@@ -72,16 +67,17 @@ def segments(
     spikes, seen = recording.spike_range, recording.position_times[[0, -1]]
     if spikes[1] <= seen[0] or seen[1] <= spikes[0]:
         raise ValueError(
-            f"{recording.name}: the clocks do not overlap: spikes run from {spikes[0]:g} to "
-            f"{spikes[1]:g} s, positions from {seen[0]:g} to {seen[1]:g} s"
+            f"{recording.name}: expected one clock for spikes and positions, got spikes from "
+            f"{spikes[0]:g} to {spikes[1]:g} s and positions from {seen[0]:g} to {seen[1]:g} s"
         )
     place, track = _track(recording, linear)
     min_speed = _RUNNING_SHARE * track if min_speed is None else min_speed
-    looks = np.column_stack([place, recording.position])
+    samples = np.column_stack([place, recording.position])
     found: list[Segment] = []
     fastest, longest = 0.0, 0.0
     for starts, counts in recording.binned(bin_seconds):
-        at = position_at(starts + bin_seconds / 2, recording.position_times, looks, max_gap_seconds)
+        centres = starts + bin_seconds / 2
+        at = position_at(centres, recording.position_times, samples, max_gap_seconds)
         along = velocity(at[:, :1], bin_seconds, smoothing_seconds)
         position = at[:, :1] if linear else at[:, 1:]
         moving = along if linear else velocity(position, bin_seconds, smoothing_seconds)
@@ -89,7 +85,7 @@ def segments(
         fastest = float(np.max(speed, initial=fastest, where=np.isfinite(speed)))
         keep = np.full(len(at), True)
         if running_only:
-            # On a track without extent the threshold is zero, and standing still is not running.
+            # The second condition matters for a track without extent, where the threshold is 0.
             keep = np.asarray((speed[:, 0] >= min_speed) & (speed[:, 0] > 0.0))
         targets = {"position": position, "direction": np.sign(along), "speed": speed}
         for first, last in stretches(keep):
@@ -98,23 +94,23 @@ def segments(
                 found.append(_segment(starts, counts, targets, first, last))
     if not found and running_only:
         raise ValueError(
-            f"{recording.name}: no running for {min_seconds:g} s at min_speed={min_speed:.3g}: the "
-            f"fastest speed seen is {fastest:.3g}, the longest run lasts {longest:.3g} s"
+            f"{recording.name}: expected runs of {min_seconds:g} s at min_speed={min_speed:.3g}, "
+            f"got at most {longest:.3g} s, and a speed of at most {fastest:.3g}"
         )
     if not found:
         raise ValueError(
-            f"{recording.name}: nothing without a gap for min_seconds={min_seconds:g}, "
-            f"the longest stretch lasts {longest:.3g} s"
+            f"{recording.name}: expected stretches without a gap of min_seconds={min_seconds:g}, "
+            f"got at most {longest:.3g} s"
         )
     return found
 
 
 def _track(recording: SpikeRecording, linear: bool) -> tuple[Array, float]:
-    """Return the place at every look, and the length of the track in the target's unit."""
+    """Return the place of every position sample, and the length of the track in its unit."""
     if linear and recording.circular:
         raise ValueError(
-            f"{recording.name}: a circular track has no main axis: set linear=false to decode "
-            "the coordinates"
+            f"{recording.name}: expected linear=false for a circular track, which has no main "
+            "axis, got true"
         )
     position = recording.position
     along = position[:, 0] if position.shape[1] == 1 else along_main_axis(position)
@@ -138,14 +134,15 @@ def _segment(
     )
 
 
+@checked
 def recording(
     path: str | Path | Sequence[str | Path],
     format: Format = "auto",
-    bin_seconds: float = 0.025,
+    bin_seconds: Positive = 0.025,
     running_only: bool = True,
-    min_speed: float | None = None,
-    min_seconds: float = 1.0,
-    max_gap_seconds: float = 0.5,
+    min_speed: NonNegative | None = None,
+    min_seconds: NonNegative = 1.0,
+    max_gap_seconds: NonNegative = 0.5,
     linear: bool = True,
     split: Literal["blocks", "contiguous"] = "blocks",
     block_seconds: float = 20.0,
@@ -158,10 +155,10 @@ def recording(
     trust: bool = False,
     seed: int = 0,
 ) -> TimeSeriesData:
-    """Read recordings, cut them into sequences and hold some time out; inputs are raw counts.
+    """Read recordings, cut them into sequences of raw counts and split these in time.
 
-    Each session is split on its own. Cells without a spike in what is trained on are left out,
-    and the description names them.
+    Each session is split separately. Cells without a spike in the training sequences are dropped
+    and named in the description.
 
     Args:
         path: a file, a pattern such as "rat/*.npz", or a list of these: sessions of one set of
@@ -171,19 +168,19 @@ def recording(
         running_only: keep only bins in which the animal is known to run.
         min_speed: speed of running in the unit of the position per second; None for 5 % of the
             length of the track in a second.
-        min_seconds: sequences shorter than this are left out, before the split.
-        max_gap_seconds: longest time between looks of the tracker that is interpolated across.
-        linear: whether the target is the place along the track or the coordinates as they are.
+        min_seconds: sequences shorter than this are dropped before the split.
+        max_gap_seconds: longest gap between position samples that is interpolated.
+        linear: whether the target is the place along the track or the coordinates.
         split: "blocks" (`split_blocks`) or "contiguous" (`split_contiguous`).
         block_seconds: duration of a block.
         folds: number of folds of blocks.
         fold: which fold is held out.
         held_out_share: share of the bins that a contiguous split holds out.
         held_out_position: where a contiguous split holds out.
-        interneurons: whether hc11 gives interneurons beside pyramidal cells.
-        position_series: name of the positions in an NWB file that has several.
-        trust: whether a CEBRA file, whose reading can run code, is trusted.
-        seed: not used; every builder of data has it.
+        interneurons: whether to read interneurons of hc11 as well as pyramidal cells.
+        position_series: name of the positions in an NWB file with several.
+        trust: whether to read a CEBRA file, which can run code.
+        seed: unused; every data set has it.
 
     Returns:
         Counts (N, T, cells) and the targets of `segments`.
@@ -199,10 +196,6 @@ def recording(
         "hc11": partial(read_hc11, interneurons=interneurons),
         "cebra": partial(read_cebra, trust=trust),
     }
-    if format != "auto" and format not in readers:
-        raise ValueError(f"format must be auto or one of {sorted(readers)}, got {format!r}")
-    if split not in ("blocks", "contiguous"):
-        raise ValueError(f'split must be "blocks" or "contiguous", got {split!r}')
     sessions: list[SpikeRecording] = []
     train: list[Segment] = []
     held_out: list[Segment] = []
@@ -210,19 +203,13 @@ def recording(
         session = readers[_format(file) if format == "auto" else format](file)
         if sessions and len(session.cell_names) != len(sessions[0].cell_names):
             raise ValueError(
-                f"{session.name} has {len(session.cell_names)} cells and {sessions[0].name} has "
-                f"{len(sessions[0].cell_names)}: give sessions with other cells to other runs"
+                f"{session.name}: expected the {len(sessions[0].cell_names)} cells of "
+                f"{sessions[0].name}, got {len(session.cell_names)}; train on sessions with "
+                "different cells in separate runs"
             )
         sessions.append(session)
-        whole = segments(
-            session,
-            bin_seconds,
-            running_only,
-            min_speed,
-            min_seconds,
-            linear,
-            max_gap_seconds,
-        )
+        shape = (bin_seconds, running_only, min_speed, min_seconds, linear, max_gap_seconds)
+        whole = segments(session, *shape)
         parts = (
             split_blocks(whole, block_seconds, folds, fold, bin_seconds)
             if split == "blocks"
@@ -233,15 +220,19 @@ def recording(
     fires = torch.stack([s.inputs.sum(dim=0) for s in train]).sum(dim=0) > 0
     if not fires.any():
         raise ValueError(
-            f"{sessions[0].name}: all {len(fires)} cells are silent in what is trained on"
+            f"{sessions[0].name}: expected spikes to train on, got {len(fires)} silent cells"
         )
     unit = sessions[0].unit
     if linear and sessions[0].place is None and sessions[0].position.shape[1] > 1:
         unit = "track lengths"
+    padded = [
+        pad([Segment(s.inputs[:, fires], s.targets, s.start_seconds) for s in part], bin_seconds)
+        for part in (train, held_out)
+    ]
     return TimeSeriesData(
-        pad(_with_cells(train, fires), bin_seconds),
-        pad(_with_cells(held_out, fires), bin_seconds),
-        "spikes",
+        train=padded[0],
+        held_out=padded[1],
+        kind="spikes",
         units={"position": unit, "direction": "", "speed": f"{unit}/s" if unit else "1/s"},
         description=_description(sessions, train, held_out, fires, bin_seconds, running_only),
     )
@@ -251,14 +242,14 @@ def _files(path: str | Path | Sequence[str | Path]) -> list[Path]:
     patterns = [path] if isinstance(path, str | Path) else list(path)
     files: list[Path] = []
     for pattern in map(str, patterns):
-        # A file whose name has brackets is a file, not a pattern.
+        # A file may have brackets in its name.
         is_pattern = glob.has_magic(pattern) and not Path(pattern).is_file()
         found = sorted(glob.glob(pattern)) if is_pattern else [pattern]
         if not found:
-            raise FileNotFoundError(f"no file fits {pattern}: give the path of a recording")
+            raise FileNotFoundError(f"data.path: expected files that match {pattern}, got none")
         files += map(Path, found)
     if not files:
-        raise ValueError("path is empty: give at least one recording")
+        raise ValueError("data.path: expected at least one recording, got none")
     return files
 
 
@@ -267,14 +258,10 @@ def _format(file: Path) -> str:
         return "hc11"
     if file.suffix.lower() not in _SUFFIXES:
         raise ValueError(
-            f"the format of {file} cannot be told from its name (known: {sorted(_SUFFIXES)}): "
-            "set format"
+            f"data.path: expected a file ending in {', '.join(sorted(_SUFFIXES))}, got {file}; set "
+            "data.format"
         )
     return _SUFFIXES[file.suffix.lower()]
-
-
-def _with_cells(parts: list[Segment], cells: torch.Tensor) -> list[Segment]:
-    return [Segment(s.inputs[:, cells], s.targets, s.start_seconds) for s in parts]
 
 
 def _description(
@@ -287,11 +274,8 @@ def _description(
 ) -> str:
     minutes = sum(len(s.inputs) for s in [*train, *held_out]) * bin_seconds / 60
     name = sessions[0].name if len(sessions) == 1 else f"{len(sessions)} sessions"
-    silent = [
-        cell
-        for cell, fired in zip(sessions[0].cell_names, fires.tolist(), strict=True)
-        if not fired
-    ]
+    pairs = zip(sessions[0].cell_names, fires.tolist(), strict=True)
+    silent = [cell for cell, fired in pairs if not fired]
     without = f", without silent {', '.join(silent)}" if silent else ""
     return (
         f"{name}: {int(fires.sum())} cells{without}; {minutes:.1f} minutes"

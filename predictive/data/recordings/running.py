@@ -1,14 +1,14 @@
-"""Where a tracked animal is, how fast it moves, and when it does: arrays over time."""
+"""Position and velocity of a tracked animal: arrays over time."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from predictive.data.recordings.spikes import Array
+from predictive.data.splitting import stretches
 
-# How far a time may be from a look of the tracker and count as on it, s.
+# A time this close to that of a position sample counts as the same, s.
 _SAME_TIME = 1e-6
 
 
@@ -18,14 +18,14 @@ def position_at(
     """Interpolate positions linearly.
 
     Args:
-        times: when to know the position, (T,), s.
-        position_times: when the tracker looked, (n,), s, increasing.
-        position: what it saw, (n, k).
-        max_gap_seconds: longest time between two looks across which is interpolated.
+        times: at which to interpolate, (T,), s.
+        position_times: of the position samples, (n,), s, increasing.
+        position: samples, (n, k).
+        max_gap_seconds: longest gap between samples that is interpolated.
 
     Returns:
-        Positions, (T, k): NaN in longer gaps, before the first look, after the last, and next to
-        a look that gave NaN.
+        Positions, (T, k): NaN in longer gaps, before the first sample, after the last, and next to
+        a sample of NaN.
     """
     after = np.searchsorted(position_times, times).clip(1, len(position_times) - 1)
     before = after - 1
@@ -34,19 +34,18 @@ def position_at(
     share = np.divide(elapsed, gap, out=np.zeros_like(gap), where=gap > 0)[:, None]
     at = (1.0 - share) * position[before] + share * position[after]
     at[(elapsed < 0) | (elapsed > gap) | (gap > max_gap_seconds)] = np.nan
-    # On a look itself, what came before and comes after does not matter.
-    for look in (before, after):
-        same = np.abs(times - position_times[look]) <= _SAME_TIME
-        at[same] = position[look[same]]
+    # At the time of a sample, its neighbours do not matter.
+    for sample in (before, after):
+        same = np.abs(times - position_times[sample]) <= _SAME_TIME
+        at[same] = position[sample[same]]
     return at
 
 
 def linearise(position: Array) -> Array:
     """Return the place along the main axis of the positions, scaled to [0, 1].
 
-    The main axis is the first principal axis u of the positions that are known. Its sign makes
-    the largest entry of u in magnitude positive: the place grows with the coordinate that the
-    track runs along most. Place = (uᵀx − min uᵀx) / (max uᵀx − min uᵀx).
+    The main axis u is the first principal axis of the known positions; its largest entry in
+    magnitude is positive. Place = (uᵀx − min uᵀx) / (max uᵀx − min uᵀx).
 
     Args:
         position: (n, k), NaN where unknown.
@@ -77,7 +76,8 @@ def along_main_axis(position: Array) -> Array:
     known = position[np.isfinite(position).all(axis=1)]
     if len(known) < 2 or not (known != known[0]).any():
         raise ValueError(
-            f"a track needs positions that differ, got {len(known)} known of {len(position)}"
+            "position: expected a track with at least two different positions, got "
+            f"{len(known)} known of {len(position)}"
         )
     _, _, axes = np.linalg.svd(known - known.mean(axis=0), full_matrices=False)
     axis = axes[0] * np.sign(axes[0, np.abs(axes[0]).argmax()])
@@ -85,7 +85,7 @@ def along_main_axis(position: Array) -> Array:
 
 
 def velocity(position: Array, bin_seconds: float, smoothing_seconds: float = 0.25) -> Array:
-    """Return the velocity, smoothed by a Gaussian that does not reach over unknown positions.
+    """Return the velocity, smoothed by a Gaussian within stretches of known positions.
 
     Args:
         position: in consecutive bins, (T, k), NaN where unknown.
@@ -104,9 +104,3 @@ def velocity(position: Array, bin_seconds: float, smoothing_seconds: float = 0.2
                 raw, smoothing_seconds / bin_seconds, axis=0, mode="nearest"
             )
     return result
-
-
-def stretches(keep: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return where runs of True start, and where they end (exclusive)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], keep, [False]]).astype(np.int8)))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]

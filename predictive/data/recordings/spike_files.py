@@ -1,4 +1,4 @@
-"""Files of recordings of spikes with positions: npz and MATLAB."""
+"""Files of spikes and positions: npz and MATLAB."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from predictive.data.recordings.spikes import Array, SpikeRecording
+from solo_ldm.config.arguments import checked
 
-# What HDF5 files, and so MATLAB's from version 7.3 on, start with, after 0 or 512 bytes.
+# First bytes of HDF5, and so of MATLAB files from version 7.3 on, at byte 0 or 512.
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FIELDS = (
-    "counts and times (or spike_times and spike_cells), position or xy, and position_times "
-    "unless there is a position for each bin of counts"
+    "counts and times (or spike_times and spike_cells), position or xy, and position_times unless "
+    "each bin of counts has a position"
 )
+Stamp = Literal["centre", "start"]
 
 
-def read_npz(path: str | Path, stamp: Literal["centre", "start"] = "centre") -> SpikeRecording:
+def read_npz(path: str | Path, stamp: Stamp = "centre") -> SpikeRecording:
     """Read a recording from an npz file; nothing in it is ever unpickled.
 
     Args:
         path: a file with the fields of `from_fields`.
-        stamp: which time of a bin of counts its field "times" tells.
+        stamp: which time of a bin its field "times" has.
 
     Raises:
         FileNotFoundError: no such file.
@@ -39,19 +41,19 @@ def read_npz(path: str | Path, stamp: Literal["centre", "start"] = "centre") -> 
             fields = {name: file[name] for name in file.files}
     except (ValueError, AttributeError, TypeError, EOFError, OSError, BadZipFile) as error:
         raise ValueError(
-            f"{path} is not an npz file of plain arrays, with spike_times and spike_cells flat: "
+            f"{path}: expected an npz file of plain arrays, spike_times and spike_cells flat, got: "
             f"{first_line(error)}"
         ) from error
     return from_fields(fields, path.stem, stamp)
 
 
-def read_mat(path: str | Path, stamp: Literal["centre", "start"] = "centre") -> SpikeRecording:
+def read_mat(path: str | Path, stamp: Stamp = "centre") -> SpikeRecording:
     """Read a recording from a MATLAB file.
 
     Args:
         path: a file of any version from 5, with the variables named in `from_fields`, or with
             one struct that has them. A cell array spike_times has one vector for each cell.
-        stamp: which time of a bin of counts its field "times" tells.
+        stamp: which time of a bin its field "times" has.
 
     Raises:
         FileNotFoundError: no such file.
@@ -64,26 +66,23 @@ def read_mat(path: str | Path, stamp: Literal["centre", "start"] = "centre") -> 
     return from_fields(fields, path.stem, stamp)
 
 
-def from_fields(
-    fields: Mapping[str, Any], name: str, stamp: Literal["centre", "start"] = "centre"
-) -> SpikeRecording:
+@checked
+def from_fields(fields: Mapping[str, Any], name: str, stamp: Stamp = "centre") -> SpikeRecording:
     """Make a recording of named arrays.
 
     Args:
-        fields: either "counts" (T, cells) with "times" (T,) and perhaps "bin_seconds" (else the
+        fields: either "counts" (T, cells) with "times" (T,) and optionally "bin_seconds" (else the
             median step of the times), or "spike_times", flat with "spike_cells" or a list with
-            an array for each cell, and perhaps "intervals" (m, 2); "position", (n,) or (n, k),
+            an array for each cell, and optionally "intervals" (m, 2); "position", (n,) or (n, k),
             or "xy", (n, k), or both, when "position" is the place along the track; their
-            "position_times" (n,), without which they belong to the centres of the bins; perhaps
-            "cell_names" and "unit" of the position. Matrices may lie on their sides.
+            "position_times" (n,), without which they are those of the bins' centres; optionally
+            "cell_names" and "unit" of the position. Matrices may be transposed.
         name: of the session.
-        stamp: which time of a bin of counts "times" tells.
+        stamp: which time of a bin "times" has.
 
     Raises:
         ValueError: fields that are missing or do not fit each other.
     """
-    if stamp not in ("centre", "start"):
-        raise ValueError(f'stamp must be "centre" or "start", got {stamp!r}')
     spikes: dict[str, Any] = {}
     names = tuple(str(one) for one in np.atleast_1d(fields.get("cell_names", ())))
     if "counts" in fields:
@@ -113,7 +112,7 @@ def from_fields(
 def group_spikes(times: Array, cells: NDArray, wanted: Sequence[int]) -> tuple[Array, ...]:
     """Return the times of the spikes of each wanted cell, in the order in which they came."""
     if times.shape != cells.shape:
-        raise ValueError(f"{len(times)} spike times need as many cells, got {len(cells)}")
+        raise ValueError(f"spike_cells: expected {len(times)}, one for each time, got {len(cells)}")
     order = np.argsort(cells, kind="stable")
     first = np.searchsorted(cells[order], wanted, side="left")
     last = np.searchsorted(cells[order], wanted, side="right")
@@ -123,7 +122,7 @@ def group_spikes(times: Array, cells: NDArray, wanted: Sequence[int]) -> tuple[A
 def load_mat(path: Path) -> dict[str, Any]:
     """Return the variables of a MATLAB file: structs as dicts, cell arrays as lists.
 
-    Version 7.3 is HDF5 and read with h5py, which keeps a matrix transposed; that is undone.
+    Version 7.3 is HDF5, read with h5py, whose matrices are transposed back.
 
     Raises:
         ValueError: not a MATLAB file, or one of version 7.3 without h5py.
@@ -135,29 +134,32 @@ def load_mat(path: Path) -> dict[str, Any]:
             import h5py
         except ModuleNotFoundError as error:
             raise ValueError(
-                f"{path} is a MATLAB file of version 7.3: pip install 'solo-ldm[neuro]'"
+                f"{path}: expected h5py to read version 7.3, got none; pip install "
+                "'solo-ldm[neuro]'"
             ) from error
         try:
             with h5py.File(path, "r") as file:
                 return {k: _from_hdf5(v, file) for k, v in file.items() if k[0] != "#"}
         except OSError as error:
-            raise ValueError(f"{path} is a damaged file: {first_line(error)}") from error
+            raise ValueError(f"{path}: expected HDF5, got: {first_line(error)}") from error
     try:
         loaded = loadmat(path, simplify_cells=True)
     except (ValueError, MatReadError, TypeError, OSError) as error:
-        raise ValueError(f"{path} is not a MATLAB file: {first_line(error)}") from error
+        raise ValueError(f"{path}: expected a MATLAB file, got: {first_line(error)}") from error
     return {key: value for key, value in loaded.items() if not key.startswith("__")}
 
 
 def existing(path: str | Path) -> Path:
     """Return the path of a file that is there."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {path}: give the path of a recording")
+        raise FileNotFoundError(
+            f"data.path: expected the file of a recording, got {path}; no such file"
+        )
     return Path(path)
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error of a library says."""
+    """Return the first line of an error's message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -179,7 +181,8 @@ def _from_hdf5(node: Any, file: Any) -> Any:
 def _field(fields: Mapping[str, Any], wanted: str, name: str) -> Any:
     if wanted not in fields:
         raise ValueError(
-            f"{name}: there is no {wanted} among its fields {sorted(fields)}: expected {_FIELDS}"
+            f"{name}: expected {_FIELDS}, got {', '.join(sorted(fields)) or 'no fields'}, without "
+            f"{wanted}"
         )
     return fields[wanted]
 
@@ -192,11 +195,11 @@ def _spike_times(
         return tuple(_vector(one) for one in times), names
     if "spike_cells" not in fields:
         raise ValueError(
-            f"{name}: flat spike_times need spike_cells, the number of the cell of each spike"
+            f"{name}: expected spike_cells, the cell of each of the flat spike_times, got none"
         )
     cells = _vector(fields["spike_cells"]).astype(np.int64)
     wanted = np.unique(cells).tolist()
-    # Cells are counted from 0 where there are names for them, so silent ones can be named.
+    # Numbers index the names, if there are any, so that silent cells have theirs.
     if names and wanted[0] >= 0 and wanted[-1] < len(names):
         wanted = list(range(len(names)))
     return group_spikes(_vector(times), cells, wanted), names or tuple(map(str, wanted))
@@ -207,7 +210,7 @@ def _vector(values: ArrayLike) -> Array:
 
 
 def _rows(values: ArrayLike, length: int) -> NDArray:
-    """Return a matrix with so many rows, turned where it lies on its side."""
+    """Return a matrix of `length` rows, transposed where that gives them."""
     matrix = np.asarray(values)
     if matrix.ndim == 2 and matrix.shape[0] != length and matrix.shape[1] == length:
         return matrix.T
@@ -216,5 +219,5 @@ def _rows(values: ArrayLike, length: int) -> NDArray:
 
 def _step(times: Array, name: str) -> float:
     if len(times) < 2:
-        raise ValueError(f"{name}: counts need the times of two bins at least, got {len(times)}")
+        raise ValueError(f"{name}: expected times of at least 2 bins, got {len(times)}")
     return float(np.median(np.diff(times)))

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_ldm.config.arguments import Positive, check_value, checked
+
 Array = NDArray[np.float64]
 
-# Share of a bin by which a time stamp may be off: clocks are written with few digits.
+# Share of a bin by which a time stamp may be off, as clocks are written with few digits.
 _STAMP_TOLERANCE = 0.1
 # Share of a bin below which a spike before an edge counts as on it: 25 ns of 25 ms.
 _EDGE_TOLERANCE = 1e-6
@@ -18,15 +20,15 @@ _EDGE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class SpikeRecording:
-    """What a session left: the spikes of some cells, and where the animal was.
+    """A session: the spikes of some cells and the positions of the animal.
 
     Spikes are given either as times or as counts in bins; the other is None. All times are
     seconds on one clock.
 
     Args:
         name: of the session, for errors and descriptions.
-        position_times: when the tracker looked, (n,), increasing.
-        position: where it saw the animal, (n, k), NaN where it lost it.
+        position_times: of the position samples, (n,), increasing.
+        position: samples, (n, k), NaN where the animal was lost.
         spike_times: times of the spikes of each cell, increasing.
         intervals: starts and ends of the stretches in which spikes were recorded, (m, 2); None
             for one stretch from the first spike to the last. Only with spike_times.
@@ -34,7 +36,7 @@ class SpikeRecording:
         count_starts: start of each bin, (T,), increasing; a jump is a gap.
         count_seconds: duration of a bin of counts.
         place: place along the track, (n,), where the source gives one.
-        circular: whether the track closes on itself, so that it has no main axis.
+        circular: whether the track is closed, so that it has no main axis.
         cell_names: one per cell; their numbers when empty.
         unit: unit of position and place, "" where it is unknown.
 
@@ -60,60 +62,61 @@ class SpikeRecording:
         n = len(self.position_times)
         if self.position.ndim != 2 or len(self.position) != n:
             raise ValueError(
-                f"{self.name}: position must be ({n}, k), one row for each of its times, "
-                f"got {self.position.shape}"
+                f"{self.name}: expected positions ({n}, k), one row for each of their times, got "
+                f"{self.position.shape}"
             )
         if self.place is not None and self.place.shape != (n,):
-            raise ValueError(f"{self.name}: place must be ({n},), got {self.place.shape}")
+            raise ValueError(f"{self.name}: expected places ({n},), got {self.place.shape}")
         _check_increasing(self.position_times, f"{self.name}: position times")
         if n < 2:
-            raise ValueError(f"{self.name}: a track needs 2 positions at least, got {n}")
+            raise ValueError(f"{self.name}: expected at least 2 positions, got {n}")
         for what in (self.position, self.place):
             if what is not None and not np.isfinite(what).reshape(n, -1).all(axis=1).any():
-                raise ValueError(f"{self.name}: all {n} positions are NaN: nothing was tracked")
+                raise ValueError(f"{self.name}: expected known positions, got {n} of NaN")
         cells = self._check_counts() if self.spike_times is None else self._check_spike_times()
         names = self.cell_names or tuple(str(i) for i in range(cells))
         if len(names) != cells:
-            raise ValueError(f"{self.name}: {len(names)} cell names for {cells} cells")
+            raise ValueError(f"{self.name}: expected {cells} cell names, got {len(names)}")
         object.__setattr__(self, "cell_names", names)
 
     def _check_spike_times(self) -> int:
         times = self.spike_times or ()
         if self.counts is not None:
-            raise ValueError(f"{self.name}: give spike_times or counts, not both")
+            raise ValueError(f"{self.name}: expected spike_times or counts, got both")
         for i, one in enumerate(times):
             _check_increasing(one, f"{self.name}: spike times of cell {i}")
         if not any(len(one) for one in times):
-            raise ValueError(f"{self.name}: all {len(times)} cells are silent")
+            raise ValueError(f"{self.name}: expected spikes, got {len(times)} silent cells")
         if self.intervals is not None and (
             self.intervals.ndim != 2
             or self.intervals.shape[1] != 2
             or not (np.diff(self.intervals.ravel()) >= 0).all()
         ):
             raise ValueError(
-                f"{self.name}: intervals must be (m, 2), starts and ends in the order of time, "
-                f"got {self.intervals.tolist()}"
+                f"{self.name}: expected intervals (m, 2), starts and ends in order of time, got "
+                f"{self.intervals.tolist()}"
             )
         return len(times)
 
     def _check_counts(self) -> int:
         if self.counts is None or self.count_starts is None or self.count_seconds is None:
             raise ValueError(
-                f"{self.name}: give spike_times, or counts with count_starts and count_seconds"
+                f"{self.name}: expected spike_times, or counts with count_starts and "
+                "count_seconds, got neither"
             )
         if self.counts.ndim != 2 or len(self.counts) != len(self.count_starts):
             raise ValueError(
-                f"{self.name}: counts must be ({len(self.count_starts)}, cells), one row for each "
+                f"{self.name}: expected counts ({len(self.count_starts)}, cells), one row for each "
                 f"of their times, got {self.counts.shape}"
             )
-        _check_bin(self.count_seconds, "count_seconds")
+        check_value(f"{self.name}: count_seconds", self.count_seconds, Positive)
         _check_increasing(self.count_starts, f"{self.name}: times of the counts")
         if not np.isfinite(self.counts).all() or (self.counts < 0).any():
-            raise ValueError(
-                f"{self.name}: counts must be 0 or more, the lowest is {self.counts.min()}"
-            )
+            raise ValueError(f"{self.name}: expected counts from 0, got {self.counts.min()}")
         if not self.counts.any():
-            raise ValueError(f"{self.name}: all {self.counts.shape[1]} cells are silent")
+            raise ValueError(
+                f"{self.name}: expected spikes, got {self.counts.shape[1]} silent cells"
+            )
         return self.counts.shape[1]
 
     @property
@@ -127,15 +130,15 @@ class SpikeRecording:
         times = [one for one in self.spike_times or () if len(one)]
         return min(float(one[0]) for one in times), max(float(one[-1]) for one in times)
 
-    def binned(self, bin_seconds: float) -> list[tuple[Array, NDArray]]:
+    @checked
+    def binned(self, bin_seconds: Positive) -> list[tuple[Array, NDArray]]:
         """Return stretches without a gap: starts of their bins, (T,), and counts, (T, cells).
 
-        Counts are added up to coarser bins where bin_seconds is a multiple of theirs.
+        Counts are summed to coarser bins where bin_seconds is a multiple of theirs.
 
         Raises:
             ValueError: bin_seconds not positive, or not a multiple of the bins of the counts.
         """
-        _check_bin(bin_seconds, "bin_seconds")
         own = self.count_seconds
         if self.counts is None or self.count_starts is None or own is None:
             intervals = np.array([self.spike_range]) if self.intervals is None else self.intervals
@@ -148,8 +151,8 @@ class SpikeRecording:
         merged = round(bin_seconds / own)
         if merged < 1 or abs(bin_seconds / own - merged) > 0.01:
             raise ValueError(
-                f"{self.name}: its counts come in bins of {own:g} s: bin_seconds must "
-                f"be a multiple of that, got {bin_seconds:g}"
+                f"bin_seconds: expected a multiple of the bins of {own:g} s of {self.name}, got "
+                f"{bin_seconds:g}"
             )
         off = np.abs(np.diff(self.count_starts) - own)
         edges = np.flatnonzero(off > _STAMP_TOLERANCE * own) + 1
@@ -163,18 +166,19 @@ class SpikeRecording:
         return stretches
 
 
+@checked
 def bin_spikes(
-    spike_times: Sequence[Array], start: float, stop: float, bin_seconds: float
+    spike_times: Sequence[Array], start: float, stop: float, bin_seconds: Positive
 ) -> tuple[NDArray[np.int64], Array]:
     """Count spikes in bins.
 
-    Bin i is the half-open [start + i · bin, start + (i + 1) · bin). A spike closer to the end of
-    its bin than a millionth of the bin counts as on it, since decimal times are rarely exact.
+    Bin i is the half-open [start + i · bin, start + (i + 1) · bin). A spike within a millionth of
+    the bin before its end counts as on it, since decimal times are rarely exact.
 
     Args:
         spike_times: times of the spikes of each cell, s, increasing.
         start: where the first bin starts, s.
-        stop: no bin ends after it; a last, shorter bin is left out.
+        stop: no bin ends after it; a last, shorter bin is dropped.
         bin_seconds: duration of a bin.
 
     Returns:
@@ -184,11 +188,11 @@ def bin_spikes(
         ValueError: bin_seconds not positive, less than a bin between start and stop, or spike
             times that are NaN or do not increase.
     """
-    _check_bin(bin_seconds, "bin_seconds")
     num_bins = int(np.floor((stop - start) / bin_seconds + _EDGE_TOLERANCE))
     if num_bins < 1:
         raise ValueError(
-            f"there is no bin of {bin_seconds:g} s between start={start:g} and stop={stop:g}"
+            f"bin_seconds: expected at most the {stop - start:g} s from {start:g} to {stop:g}, got "
+            f"{bin_seconds:g}"
         )
     counts = np.zeros((num_bins, len(spike_times)), dtype=np.int64)
     for cell, times in enumerate(spike_times):
@@ -200,14 +204,12 @@ def bin_spikes(
     return counts, np.asarray(start + np.arange(num_bins) * bin_seconds, dtype=np.float64)
 
 
-def _check_bin(seconds: float, name: str) -> None:
-    if not (np.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"{name} must be a positive number of seconds, got {seconds}")
-
-
 def _check_increasing(times: Array, what: str) -> None:
     if not np.isfinite(times).all():
-        raise ValueError(f"{what} hold {(~np.isfinite(times)).sum()} values that are not numbers")
+        count = (~np.isfinite(times)).sum()
+        raise ValueError(f"{what}: expected finite times, got {count} that are not")
     if (np.diff(times) < 0).any():
         i = int(np.flatnonzero(np.diff(times) < 0)[0])
-        raise ValueError(f"{what} must increase, got {times[i]:g} s before {times[i + 1]:g} s")
+        raise ValueError(
+            f"{what}: expected increasing times, got {times[i]:g} s before {times[i + 1]:g} s"
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from predictive.data.sequences import Segment, TimeSeriesData, pad
 from predictive.data.simulated.ornstein_uhlenbeck import ornstein_uhlenbeck_process
 from predictive.data.simulated.simulation import Seed, random_streams
-from predictive.data.splitting import cut, split_blocks
+from predictive.data.splitting import cut, split_blocks, stretches
 from solo_ldm.config.arguments import Bounds, Count, NonNegative, Positive, Share, checked
 
 # Spread of the logarithm of a cell's field width and peak rate.
@@ -184,7 +183,8 @@ def place_cells(
     )
     segments: Sequence[Segment] = [session]
     if running_only:
-        segments = _stretches(session, velocity.abs() > min_speed, bin_seconds)
+        runs = stretches((velocity.abs() > min_speed).numpy())
+        segments = [cut(session, first, last, bin_seconds) for first, last in runs]
         if not segments:
             raise ValueError(
                 f"min_speed: expected less than the animal's fastest speed, got {min_speed:g} m/s; "
@@ -243,9 +243,3 @@ def _run(
     position = torch.where(upward, along, track_metres - along)
     velocity = torch.where(runs, torch.where(upward, speed[last], -speed[last]), 0.0)
     return position, velocity
-
-
-def _stretches(session: Segment, keep: Tensor, step_seconds: float) -> list[Segment]:
-    changes = (torch.diff(keep.long()) != 0).nonzero()[:, 0] + 1
-    ends = [0, *changes.tolist(), len(keep)]
-    return [cut(session, a, b, step_seconds) for a, b in pairwise(ends) if keep[a]]

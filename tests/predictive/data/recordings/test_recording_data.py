@@ -32,7 +32,7 @@ def test_cells_silent_in_what_is_trained_on_are_left_out_and_named(tmp_path):
     assert "2 cells, without silent 0, 2;" in data.description
     fields["counts"][:, [1, 3]] = 0
     np.savez(tmp_path / "rat.npz", **fields)
-    with pytest.raises(ValueError, match="all 4 cells are silent in what is trained on"):
+    with pytest.raises(ValueError, match="expected spikes to train on, got 4 silent cells"):
         recording(tmp_path / "rat.npz", running_only=False)
 
 
@@ -54,13 +54,13 @@ def test_ragged_sessions_are_each_split_on_their_own(tmp_path, split):
 def test_sessions_of_other_cells_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", **counted_fields())
     np.savez(tmp_path / "b.npz", **timed_fields())
-    with pytest.raises(ValueError, match="b has 3 cells and a has 4"):
+    with pytest.raises(ValueError, match="b: expected the 4 cells of a, got 3"):
         recording([tmp_path / "a.npz", tmp_path / "b.npz"])
 
 
 def test_a_missing_file_is_one_line(tmp_path):
     for name in ("a.npz", "a.mat", "a.nwb", "a_sessInfo.mat", "a.jl", "*.npz"):
-        with pytest.raises(FileNotFoundError, match="give the path of a recording") as error:
+        with pytest.raises(FileNotFoundError, match=r"data\.path: expected") as error:
             recording(tmp_path / name)
         assert "\n" not in str(error.value)
 
@@ -77,12 +77,12 @@ def test_a_damaged_file_is_one_line(tmp_path, name, content):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"format": "csv"}, "format must be auto or one of"),
-        ({"split": "random"}, "split must be"),
-        ({"path": "rat.csv"}, "cannot be told from its name"),
-        ({"path": []}, "path is empty"),
-        ({"fold": 5}, "fold must be"),
-        ({"bin_seconds": 0.0}, "bin_seconds must be a positive number"),
+        ({"format": "csv"}, "format: expected auto, npz, mat"),
+        ({"split": "random"}, "split: expected blocks or contiguous"),
+        ({"path": "rat.csv"}, "data.path: expected a file ending in"),
+        ({"path": []}, "expected at least one recording, got none"),
+        ({"fold": 5}, "fold: expected a whole number from 0 to 4"),
+        ({"bin_seconds": 0.0}, "bin_seconds: expected a number above 0"),
     ],
 )
 def test_settings_that_cannot_be_used_are_one_line(tmp_path, settings, message):
