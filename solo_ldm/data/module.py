@@ -1,9 +1,8 @@
-"""The data of a run as one Lightning module, whatever the data set and the backend."""
+"""The images of a run, whatever the data set and the backend; Lightning is not imported here."""
 
 from collections.abc import Iterable
 from typing import Any, Literal
 
-import lightning.pytorch as L
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -33,7 +32,7 @@ _EVALUATION_VIEW = (
 )
 
 
-class ImageDataModule(L.LightningDataModule):
+class ImageDataModule:
     """Loaders of augmented views for training and of plain images for evaluation.
 
     Nothing is read before a loader or a property of the data set is asked for.
@@ -57,7 +56,6 @@ class ImageDataModule(L.LightningDataModule):
         seed: int = 0,
         device: torch.device | None = None,
     ) -> None:
-        super().__init__()
         check_data_config(data)
         if batch_size < 1:
             raise ValueError(f"optimizer.batch_size: expected at least 1, got {batch_size}")
@@ -65,6 +63,8 @@ class ImageDataModule(L.LightningDataModule):
         self.views = parse_augmentations(augmentations)
         self.batch_size = batch_size
         self.seed = seed
+        # Lightning's, while it trains; see `solo_ldm.data.lightning`.
+        self.trainer: Any = None
         # Where a resumed run goes on. Lightning lets workers fetch before it names the epoch.
         self.first_epoch = 0
         self._device = device

@@ -11,6 +11,8 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
+from solo_ldm.data.lightning import LightningData
+from solo_ldm.data.module import ImageDataModule
 from solo_ldm.run.callbacks.checkpoints import KeepLastAndBest
 from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.run.callbacks.progress import ShowProgress, TrainingClock
@@ -57,8 +59,8 @@ def fit(
 
     Args:
         module: to train; checkpoints of another architecture are refused before a file is written.
-        data: a LightningDataModule with an attribute `first_epoch`, set to the epoch that training
-            starts from.
+        data: an `ImageDataModule`, or a LightningDataModule with an attribute `first_epoch`, set to
+            the epoch that training starts from.
         cfg: the completed configuration, written to args.json; see `TrainingConfig`.
         hardware: to train with.
         folder: of the run.
@@ -97,11 +99,12 @@ def fit(
     if cfg.checkpoint.enabled:
         best = (monitor, "max") if monitor else (loss, "min")
         every.append(KeepLastAndBest(folder, cfg.checkpoint.frequency, *best))
+    loaders = LightningData(data) if isinstance(data, ImageDataModule) else data
     with without_lightnings_advice():
         trainer = build_trainer(cfg, hardware, folder, metrics, every, validates)
         if trainer.is_global_zero:
             save_args(folder, cfg)
-        trainer.fit(module, datamodule=data, ckpt_path=resume.path if resume else None)
+        trainer.fit(module, datamodule=loaders, ckpt_path=resume.path if resume else None)
     if trainer.interrupted or not trainer.is_global_zero:
         return None
     return Fitted(metrics, clock, trainer)

@@ -9,11 +9,10 @@ import torch
 import yaml
 
 from solo_ldm.data import DataConfig
-from solo_ldm.data.backends.choice import dali_installed
+from solo_ldm.data.lightning import LightningData
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sampler import EpochSampler
-
-needs_dali = pytest.mark.skipif(not dali_installed(), reason="DALI is not installed (Linux only)")
+from tests.support.images import equal, needs_dali
 
 VIEWS = yaml.safe_load(
     """
@@ -35,15 +34,6 @@ def module(batch_size=64, seed=0, **values):
 def epoch_of(loader, epoch=0):
     loader.sampler.set_epoch(epoch)
     return list(loader)
-
-
-def equal(first, second):
-    return len(first) == len(second) and all(
-        torch.equal(a[0], b[0])
-        and all(torch.equal(x, y) for x, y in zip(a[1], b[1], strict=True))
-        and torch.equal(a[2], b[2])
-        for a, b in zip(first, second, strict=True)
-    )
 
 
 def test_batches_are_indexes_views_and_targets():
@@ -237,7 +227,7 @@ def fit(root, max_epochs, checkpoint=None, **values):
         enable_model_summary=False,
         default_root_dir=root,
     )
-    trainer.fit(recorder, datamodule=module(128, **values), ckpt_path=checkpoint)
+    trainer.fit(recorder, datamodule=LightningData(module(128, **values)), ckpt_path=checkpoint)
     trainer.save_checkpoint(root / f"{max_epochs}.ckpt")
     return recorder.seen
 
