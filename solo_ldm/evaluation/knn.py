@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from solo_ldm.config.arguments import Bounds, checked
 from solo_ldm.evaluation.features import Features, check_features
 
 Distance = Literal["cosine", "euclidean"]
@@ -87,13 +88,14 @@ def knn_predict(
     return vote.probabilities
 
 
+@checked
 def knn_grid(
     train: Features,
     test_features: Tensor,
-    num_neighbours: Sequence[int],
-    temperatures: Sequence[float],
+    num_neighbours: Sequence[Annotated[int, Bounds(1)]],
+    temperatures: Sequence[Annotated[float, Bounds(above=0)]],
     distances: Sequence[Distance] = DISTANCES,
-    chunk_size: int | None = None,
+    chunk_size: Annotated[int, Bounds(1)] | None = None,
 ) -> Iterator[KnnVote]:
     """Classify as `knn_predict` does under every setting, finding the neighbours only once.
 
@@ -113,7 +115,19 @@ def knn_grid(
         ValueError: as `knn_predict`, before anything is computed.
     """
     check_features(*train, test_features)
-    _check_settings(len(train.features), num_neighbours, temperatures, distances, chunk_size)
+    num_train = len(train.features)
+    for k in num_neighbours:
+        if k > num_train:
+            raise ValueError(
+                f"num_neighbours: expected 1 to {num_train}, the training samples, got {k}; lower "
+                "it, or use more training samples"
+            )
+    needed: dict[str, Sequence[Any]] = {"num_neighbours": num_neighbours, "distance": distances}
+    if "cosine" in distances:
+        needed["temperature"] = temperatures
+    for name, values in needed.items():
+        if not len(values):
+            raise ValueError(f"{name}: expected at least one value, got none")
     most, num_classes = max(num_neighbours), int(train.labels.max()) + 1
 
     def votes() -> Iterator[KnnVote]:
@@ -125,35 +139,6 @@ def knn_grid(
                     yield KnnVote(distance, k, temperature, shares.to(test_features.device))
 
     return votes()
-
-
-def _check_settings(
-    num_train: int,
-    num_neighbours: Sequence[int],
-    temperatures: Sequence[float],
-    distances: Sequence[str],
-    chunk_size: int | None,
-) -> None:
-    for distance in distances:
-        if distance not in DISTANCES:
-            raise ValueError(f"distance: expected {' or '.join(DISTANCES)}, got {distance!r}")
-    for k in num_neighbours:
-        if not 1 <= k <= num_train:
-            raise ValueError(
-                f"num_neighbours: expected 1 to {num_train}, the training samples, "
-                f"got {k}; lower it, or use more training samples"
-            )
-    for temperature in temperatures:
-        if not temperature > 0:
-            raise ValueError(f"temperature: expected a positive number, got {temperature}")
-    needed = {"num_neighbours": num_neighbours, "distance": distances}
-    if "cosine" in distances:
-        needed["temperature"] = temperatures
-    for name, values in needed.items():
-        if not len(values):
-            raise ValueError(f"{name}: expected at least one value, got none")
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
 
 
 def _nearest(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from scipy.stats import spearmanr
@@ -147,7 +147,8 @@ def rank_correlation(x: Tensor, y: Tensor) -> float:
         )
     if (x == x[0]).all() or (y == y[0]).all():
         return 0.0
-    return float(spearmanr(x.detach().cpu().numpy(), y.detach().cpu().numpy())[0])
+    found: Any = spearmanr(x.detach().cpu().numpy(), y.detach().cpu().numpy())
+    return float(found.statistic)
 
 
 def auroc(inside: Tensor, outside: Tensor) -> float:

@@ -81,10 +81,3 @@ def test_killed_and_started_again_gives_the_same_weights_bit_for_bit(
         expected, actual = (load_file(getattr(one.folder, name)) for one in (whole, resumed))
         assert all(torch.equal(expected[key], actual[key]) for key in expected)
     assert whole.results["confusion"] == resumed.results["confusion"]
-
-
-def test_a_checkpoint_of_a_frozen_backbone_holds_the_classifier_alone(tmp_path, pretrained):
-    folder = run_linear(tmp_path, pretrained).folder
-    state = torch.load(folder.last, weights_only=True)["state_dict"]
-    assert state
-    assert all(key.startswith("classifiers.0.") for key in state)

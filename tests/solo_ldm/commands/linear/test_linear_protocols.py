@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+from io import StringIO
 
 import numpy as np
 import pytest
+import torch
+from rich.console import Console
 from safetensors.torch import load_file
 
 from solo_ldm.backbones import load_backbone
+from solo_ldm.commands.linear import linear
 from solo_ldm.commands.linear.schema import protocols
 from solo_ldm.evaluation.features import extract_features
 from solo_ldm.evaluation.scores import evaluate
-from tests.support.linear_toy import images_of, make_images, run_linear
+from solo_ldm.run.record import Outcome
+from tests.support.linear_toy import images_of, linear_config, make_images, run_linear
 
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
@@ -35,10 +40,21 @@ PROMISED = (
 )
 
 
+@pytest.fixture(scope="module")
+def evaluated(pretrained, tmp_path_factory) -> dict[str, tuple[Outcome, str]]:
+    """What each protocol leaves behind and prints."""
+    folder, made = tmp_path_factory.mktemp("evaluated"), {}
+    for protocol in FILES:
+        shown = StringIO()
+        cfg = linear_config(folder, pretrained.path, f"protocol={protocol}")
+        made[protocol] = linear(cfg, Console(file=shown, width=120)), shown.getvalue()
+    return made
+
+
 @pytest.mark.parametrize("protocol", FILES)
-def test_a_protocol_leaves_everything_it_promises(tmp_path, capsys, pretrained, protocol):
-    outcome = run_linear(tmp_path, pretrained, f"protocol={protocol}")
-    assert outcome.folder.path.parent == tmp_path / "linear"
+def test_a_protocol_leaves_everything_it_promises(evaluated, protocol):
+    outcome, shown = evaluated[protocol]
+    assert outcome.folder.path.parent.name == "linear"
     assert {path.name for path in outcome.folder.path.iterdir()} == FILES[protocol]
     results = json.loads(outcome.folder.results.read_text())
     assert set(PROMISED.split()) <= set(results)
@@ -49,7 +65,6 @@ def test_a_protocol_leaves_everything_it_promises(tmp_path, capsys, pretrained, 
     assert low_high[0] < results["top1"] < low_high[1]
     assert list(results["per_class"]) == [str(digit) for digit in range(10)]
     assert results["preprocessing"]["mean"] == pytest.approx([0.3053] * 3)
-    shown = capsys.readouterr().out
     assert f"{results['top1']:.4f}" in shown
     assert "next: solo-ldm" in shown
 
@@ -58,8 +73,8 @@ def test_every_protocol_has_its_files_tested():
     assert set(FILES) == set(protocols())
 
 
-def test_linear_features_is_the_named_protocol_on_the_same_images(tmp_path, pretrained):
-    results = run_linear(tmp_path, pretrained, "protocol=linear-features").results
+def test_linear_features_is_the_named_protocol_on_the_same_images(evaluated, pretrained):
+    results = evaluated["linear-features"][0].results
     backbone, data = load_backbone(pretrained.backbone), images_of(pretrained)
     train, test = (
         extract_features(backbone, data.evaluation_dataloader(s)) for s in ("train", "val")
@@ -68,12 +83,19 @@ def test_linear_features_is_the_named_protocol_on_the_same_images(tmp_path, pret
 
 
 def test_the_online_classifier_scores_what_it_scored_at_the_end_of_pretraining(
-    tmp_path, pretrained
+    evaluated, pretrained
 ):
-    results = run_linear(tmp_path, pretrained, "protocol=linear-online").results
+    results = evaluated["linear-online"][0].results
     with pretrained.metrics.open(newline="") as stream:
         last = list(csv.DictReader(stream))[-1]
     assert results["top1"] == pytest.approx(float(last["val_acc1"]), abs=1e-6)
+
+
+def test_a_checkpoint_of_a_frozen_backbone_holds_the_classifier_alone(evaluated):
+    last = evaluated["linear-offline"][0].folder.last
+    state = torch.load(last, weights_only=True)["state_dict"]
+    assert state
+    assert all(key.startswith("classifiers.0.") for key in state)
 
 
 def test_a_linear_classifier_learns_on_frozen_features(tmp_path, pretrained):
@@ -92,8 +114,10 @@ def test_a_linear_classifier_learns_on_frozen_features(tmp_path, pretrained):
     assert top1 == pytest.approx(outcome.results["top1"], abs=1.5 / 359)
 
 
-def test_other_weights_are_another_run_and_the_same_weights_elsewhere_are_not(tmp_path, pretrained):
-    first = run_linear(tmp_path / "a", pretrained, "protocol=linear-features")
+def test_other_weights_are_another_run_and_the_same_weights_elsewhere_are_not(
+    tmp_path, evaluated, pretrained
+):
+    first = evaluated["linear-features"][0]
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(pretrained.backbone.read_bytes())
     same = ["protocol=linear-features", "data=digits", "data.fraction=0.2", "data.num_workers=0"]

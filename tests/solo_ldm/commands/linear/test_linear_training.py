@@ -108,10 +108,13 @@ def test_the_batch_leaves_steps_enough(count, batch):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("precision=bf16-mixed",),
-        ("optimizer.name=lars", "normalise_features=false"),
-        ("scheduler.name=warmup_cosine", "scheduler.warmup_epochs=1"),
-        ("label_smoothing=0.1", "accumulate_grad_batches=2"),
+        ("precision=bf16-mixed", "scheduler.name=warmup_cosine", "scheduler.warmup_epochs=1"),
+        (
+            "optimizer.name=lars",
+            "normalise_features=false",
+            "label_smoothing=0.1",
+            "accumulate_grad_batches=2",
+        ),
         ("finetune=true", "cutmix=1.0", "label_smoothing=0.1", "checkpoint.enabled=false"),
     ],
     ids=lambda overrides: overrides[0],
