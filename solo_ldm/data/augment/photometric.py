@@ -187,17 +187,8 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def equalize(images: Tensor) -> Tensor:
-    """Return images whose channels have flat histograms, by Pillow's rule on whole values.
+    """Return images whose channels have flat histograms, by Pillow's rule on whole values."""
+    # Imported where it is used: importing torchvision takes seconds.
+    from torchvision.transforms.v2.functional import equalize_image
 
-    With n_v the pixels of value v and s = floor((pixels - n of the largest value) / 255), a value
-    v becomes floor((s // 2 + sum of n below v) / s); a channel with s = 0 stays.
-    """
-    values = images.round().long().flatten(2)
-    counts = torch.zeros((*values.shape[:2], 256), dtype=torch.long, device=images.device)
-    counts.scatter_add_(2, values, torch.ones_like(values))
-    largest = values.amax(dim=2, keepdim=True)
-    step = (values.shape[2] - counts.gather(2, largest)) // 255
-    below = counts.cumsum(dim=2) - counts
-    table = ((step // 2 + below) // step.clamp_min(1)).clamp_(max=255)
-    flat = torch.where(step > 0, table.gather(2, values), values)
-    return flat.view(images.shape).to(images.dtype)
+    return equalize_image(images.round().to(torch.uint8)).to(images.dtype)

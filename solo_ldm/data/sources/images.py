@@ -9,8 +9,9 @@ import struct
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,7 @@ class Listing(NamedTuple):
 
 
 class UnreadableImageError(ValueError):
-    """An image file that cannot be decoded; the message names it and the mend."""
+    """An image file that cannot be decoded; the message names it and what to do."""
 
     def __init__(self, message: str) -> None:
         # torch raises a worker's error again with the worker's whole traceback as its message;
@@ -55,10 +56,12 @@ class UnreadableImageError(ValueError):
         super().__init__(message.rpartition(marker)[2].strip())
 
 
+@dataclass(eq=False)
 class ImageSource(ABC):
     """Images by index.
 
     Args:
+        images: of the files or the pixels; see the classes.
         name: the data set's name.
         labels: (N,) class numbers, -1 where an image is unlabelled.
         classes: the class names; empty when nothing is labelled.
@@ -66,19 +69,16 @@ class ImageSource(ABC):
         std: of the channels R, G, B, in the range [0, 1].
     """
 
-    def __init__(
-        self,
-        name: str,
-        labels: npt.ArrayLike,
-        classes: Sequence[str],
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-    ) -> None:
-        self.name = name
-        self.labels = np.asarray(labels, dtype=np.int64)
-        self.classes = tuple(classes)
-        self.mean = mean
-        self.std = std
+    images: Any
+    name: str
+    labels: Any
+    classes: Sequence[str]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        self.labels = np.asarray(self.labels, dtype=np.int64)
+        self.classes = tuple(self.classes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,13 +99,8 @@ class ImageSource(ABC):
     def subset(self, indexes: npt.NDArray[np.int64]) -> "ImageSource":
         """Return the source of the images at `indexes`, in that order."""
         chosen = copy.copy(self)
-        chosen.labels = self.labels[indexes]
-        chosen._select(indexes)
+        chosen.images, chosen.labels = self.images[indexes], self.labels[indexes]
         return chosen
-
-    @abstractmethod
-    def _select(self, indexes: npt.NDArray[np.int64]) -> None:
-        """Keep the images at `indexes` alone; the labels are kept by the caller."""
 
     def without_labels(self) -> "ImageSource":
         """Return the source of the same images with every label -1 and no classes."""
@@ -116,29 +111,16 @@ class ImageSource(ABC):
 
 
 class ArrayImages(ImageSource):
-    """Images held in memory.
+    """Images in memory: `images` is uint8, (N, H, W) gray or (N, H, W, 3) RGB, of any strides."""
 
-    Args:
-        images: uint8, (N, H, W) gray or (N, H, W, 3) RGB; any strides.
-        name, labels, classes, mean, std: see `ImageSource`.
-    """
-
-    def __init__(
-        self,
-        images: npt.NDArray[np.uint8],
-        name: str,
-        labels: npt.ArrayLike,
-        classes: Sequence[str],
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-    ) -> None:
-        super().__init__(name, labels, classes, mean, std)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        images = self.images
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(self):
             raise ValueError(
-                f"{name}: expected uint8 images (N, H, W[, 3]) for {len(self)} labels, "
+                f"{self.name}: expected uint8 images (N, H, W[, 3]) for {len(self)} labels, "
                 f"got {images.dtype} {images.shape}"
             )
-        self.images = images
 
     def load(self, index: int) -> Image.Image:
         """Return image `index` in mode RGB."""
@@ -147,43 +129,19 @@ class ArrayImages(ImageSource):
             return Image.fromarray(np.ascontiguousarray(pixels))
         return Image.fromarray(pixels).convert("RGB")
 
-    def sizes(
-        self, indexes: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Return the widths and the heights in pixels of the images at `indexes`."""
-        height, width = self.images.shape[1:3]
-        count = len(indexes)
-        return np.full(count, width, dtype=np.int32), np.full(count, height, dtype=np.int32)
-
-    def _select(self, indexes: npt.NDArray[np.int64]) -> None:
-        self.images = self.images[indexes]
-
 
 class FileImages(ImageSource):
-    """Images in files, decoded when they are loaded.
+    """Images in files, decoded when they are loaded: `images` are their paths."""
 
-    Args:
-        paths: of the files.
-        name, labels, classes, mean, std: see `ImageSource`.
-    """
-
-    def __init__(
-        self,
-        paths: Sequence[str],
-        name: str,
-        labels: npt.ArrayLike,
-        classes: Sequence[str],
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-    ) -> None:
-        super().__init__(name, labels, classes, mean, std)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         # One array rather than a million strings: worker processes share its memory, as reading
         # it touches no reference counts inside it.
-        self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+        self.images = np.array([os.fsencode(path) for path in self.images], dtype=np.bytes_)
 
     def path(self, index: int) -> str:
         """Return the path of image `index`."""
-        return os.fsdecode(bytes(self._paths[index]))
+        return os.fsdecode(bytes(self.images[index]))
 
     def load(self, index: int) -> Image.Image:
         """Return image `index` in mode RGB.
@@ -192,9 +150,6 @@ class FileImages(ImageSource):
             UnreadableImageError: its file cannot be decoded.
         """
         return read_image(self.path(index))
-
-    def _select(self, indexes: npt.NDArray[np.int64]) -> None:
-        self._paths = self._paths[indexes]
 
 
 def read_image(path: str | Path) -> Image.Image:

@@ -5,90 +5,24 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from sklearn.datasets import load_sample_images
 
-from solo_ldm.data import DataConfig, UnreadableImageError
+from solo_ldm.data import DataConfig
 from solo_ldm.data.backends import choice as backends_module
 from solo_ldm.data.backends.base import TrainViews
 from solo_ldm.data.backends.choice import choose_backend, dali_installed
-from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sampler import EpochSampler
-
-needs_dali = pytest.mark.skipif(not dali_installed(), reason="DALI is not installed (Linux only)")
-BACKENDS = ["torchvision", pytest.param("dali", marks=needs_dali)]
-
-# Every operator, asymmetric views, three sizes.
-VIEWS = [
-    {
-        "crop_size": 24,
-        "num_crops": 2,
-        "rrc": {"crop_min_scale": 0.2, "crop_max_scale": 1.0},
-        "color_jitter": {
-            **{"prob": 0.8, "brightness": 0.4},
-            **{"contrast": 0.4, "saturation": 0.2, "hue": 0.1},
-        },
-        "grayscale": {"prob": 0.2},
-        "gaussian_blur": {"prob": 0.5},
-        "solarization": {"prob": 0.2},
-        "horizontal_flip": {"prob": 0.5},
-    },
-    {"crop_size": 12, "num_crops": 3, "rrc": {"crop_min_scale": 0.05, "crop_max_scale": 0.2}},
-    {"crop_size": 16, "num_crops": 1, "affine": {"prob": 0.7, "degrees": 30, "translate": 0.1}},
-]
-ONE_VIEW = [{"crop_size": 24, "num_crops": 1, "rrc": {"crop_min_scale": 0.1}}]
-PLAIN = {"mean": [0, 0, 0], "std": [1 / 255] * 3}
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    """A folder of two classes with 20 patches of photographs each, of many sizes and formats."""
-    folder = tmp_path_factory.mktemp("photographs")
-    for name, photograph in zip(("china", "flower"), load_sample_images().images, strict=True):
-        (folder / name).mkdir()
-        for number in range(20):
-            top, left = 15 * number, 20 * number
-            side = 60 + 3 * number
-            patch = Image.fromarray(photograph[top : top + side, left : left + 80])
-            if number % 5 == 1:
-                patch.save(folder / name / f"{number:02}.png")
-            elif number % 5 == 2:
-                patch.convert("L").save(folder / name / f"{number:02}.jpg")
-            elif number % 5 == 3:
-                patch.save(folder / name / f"{number:02}.jpg", progressive=True, subsampling=2)
-            else:
-                patch.save(folder / name / f"{number:02}.jpg", quality=90)
-    return folder
-
-
-def module(form, views=VIEWS, batch_size=16, seed=0, **values):
-    views = [{**view, **PLAIN} for view in views]
-    values = {"dataset": "custom", "num_workers": 2, "val_fraction": 0.25, **values}
-    return ImageDataModule(DataConfig(format=form, **values), views, batch_size, seed)
-
-
-def epoch_of(data, epoch=0):
-    loader = data.train_dataloader()
-    loader.sampler.set_epoch(epoch)
-    return list(loader)
-
-
-def equal(first, second):
-    return len(first) == len(second) and all(
-        torch.equal(a[0], b[0])
-        and all(torch.equal(x, y) for x, y in zip(a[1], b[1], strict=True))
-        and torch.equal(a[2], b[2])
-        for a, b in zip(first, second, strict=True)
-    )
-
-
-def close(ours, theirs, mean=1.0, most=6.0):
-    """Within one level on average, and six for 99 of 100 values.
-
-    Pillow rounds and clamps to [0, 255] between the two directions of a resize, DALI after both.
-    """
-    difference = (ours - theirs).abs()
-    return difference.mean() < mean and difference.quantile(0.99) <= most
+from solo_ldm.data.sources.images import ArrayImages
+from solo_ldm.data.sources.unreadable import Unreadable
+from tests.support.images import (
+    ONE_VIEW,
+    VIEWS,
+    close,
+    epoch_of,
+    equal,
+    module,
+    needs_dali,
+    odd_images,
+)
 
 
 @needs_dali
@@ -193,20 +127,6 @@ def test_an_epoch_left_early_leaves_nothing_to_the_next(photographs):
 
 
 @needs_dali
-def test_an_epoch_left_before_an_unreadable_image_ends_quietly(tmp_path, photographs):
-    with_broken(tmp_path / "images", photographs)
-    loader = module(
-        *("dali", VIEWS, 4), train_path=str(tmp_path / "images"), val_fraction=0
-    ).train_dataloader()
-    for steps in range(1, len(loader)):
-        begun = iter(loader)
-        for _ in range(steps):
-            next(begun)
-        begun.close()
-    assert sum(len(indexes) for indexes, _, _ in loader) == 40
-
-
-@needs_dali
 def test_two_dali_processes_see_disjoint_shards_that_cover_the_set(photographs):
     from solo_ldm.data.backends.dali.loader import DaliBackend
 
@@ -231,25 +151,6 @@ def test_two_dali_processes_see_disjoint_shards_that_cover_the_set(photographs):
             assert (view - shards).abs().max() < 1.5
 
 
-def odd_images(folder):
-    """One image of each kind that DALI and Pillow would decode differently; equal in content."""
-    folder.mkdir()
-    photograph = Image.fromarray(load_sample_images().images[1][100:164, 200:264])
-    rows = np.linspace(0, 65535, 64 * 64).reshape(64, 64)
-    photograph.save(folder / "0.jpg", quality=95)
-    photograph.convert("CMYK").save(folder / "1.jpg", quality=95)
-    photograph.convert("P", palette=Image.Palette.ADAPTIVE).save(folder / "2.png")
-    Image.fromarray(rows.astype(np.uint16)).save(folder / "3.png")
-    faded = photograph.convert("RGBA")
-    faded.putalpha(Image.fromarray((rows // 257).astype(np.uint8)))
-    faded.save(folder / "4.png")
-    photograph.save(folder / "5.bmp")
-    photograph.save(folder / "6.webp", lossless=True)
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    photograph.resize((64, 32)).save(folder / "7.jpg", exif=turned, quality=95)
-
-
 @needs_dali
 def test_cmyk_palette_16_bit_alpha_and_turned_images_look_the_same_in_both(tmp_path):
     odd_images(tmp_path / "odd")
@@ -261,77 +162,6 @@ def test_cmyk_palette_16_bit_alpha_and_turned_images_look_the_same_in_both(tmp_p
     assert torch.equal(one[0], other[0])
     for row, index in enumerate(one[0].tolist()):
         assert close(one[1][0][row], other[1][0][row]), index
-
-
-def with_broken(folder, photographs):
-    """40 images of which three are broken: no image, cut off, and damaged in the middle."""
-    import shutil
-
-    shutil.copytree(photographs, folder)
-    broken = [folder / "china" / name for name in ("00.jpg", "04.jpg", "06.png")]
-    broken[0].write_bytes(b"no image at all")
-    broken[1].write_bytes(broken[1].read_bytes()[:700])
-    damaged = bytearray(broken[2].read_bytes())
-    damaged[400:420] = b"\0" * 20
-    broken[2].write_bytes(damaged)
-    return [str(path) for path in broken]
-
-
-@pytest.mark.parametrize("form", BACKENDS)
-@pytest.mark.parametrize("workers", [0, 1])
-def test_unreadable_images_are_skipped_and_named(tmp_path, photographs, form, workers):
-    broken = with_broken(tmp_path / "images", photographs)
-    data = module(
-        *(form, VIEWS, 8),
-        **{"train_path": str(tmp_path / "images"), "num_workers": workers, "val_fraction": 0},
-    )
-    batches = epoch_of(data)
-    source = data.source("train")
-    assert source is not None
-    seen = torch.cat([indexes for indexes, _, _ in batches]).tolist()
-    numbers = [index for index in range(40) if source.path(index) in broken]  # pyright: ignore
-    assert len(seen) == 40
-    assert not set(seen) & set(numbers)
-    # The next image stands in, with its own label and draws of the one it stands for.
-    assert sorted(seen) == sorted(
-        [*(index for index in range(40) if index not in numbers), *(n + 1 for n in numbers)]
-    )
-    for indexes, _, targets in batches:
-        assert np.array_equal(targets.numpy(), source.labels[indexes.numpy()])
-    assert data.unreadable()["train"] == broken
-    assert equal(batches, epoch_of(data))  # now known beforehand
-
-
-@needs_dali
-def test_both_backends_replace_unreadable_images_alike(tmp_path, photographs):
-    with_broken(tmp_path / "images", photographs)
-    one, other = (
-        epoch_of(module(form, batch_size=8, train_path=str(tmp_path / "images"), val_fraction=0))
-        for form in ("dali", "torchvision")
-    )
-    for a, b in zip(one, other, strict=True):
-        assert torch.equal(a[0], b[0])
-        assert all(close(x, y) for x, y in zip(a[1], b[1], strict=True))
-
-
-@pytest.mark.parametrize("form", BACKENDS)
-def test_unreadable_images_are_left_out_of_evaluation(tmp_path, photographs, form):
-    broken = with_broken(tmp_path / "images", photographs)
-    data = module(form, batch_size=8, train_path=str(tmp_path / "images"), val_fraction=0)
-    batches = list(data.evaluation_dataloader("train"))
-    assert sum(len(images) for images, _ in batches) == 37
-    assert torch.cat([targets for _, targets in batches]).tolist() == [0] * 17 + [1] * 20
-    assert data.unreadable() == {"train": broken}
-
-
-@pytest.mark.parametrize("form", BACKENDS)
-def test_a_folder_without_a_readable_image_is_one_clear_line(tmp_path, form):
-    for number in range(4):
-        (tmp_path / f"{number}.jpg").write_bytes(b"not an image")
-    data = module(form, batch_size=4, num_workers=0, train_path=str(tmp_path))
-    with pytest.raises(UnreadableImageError, match="none of the 4 images") as caught:
-        epoch_of(data)
-    assert "\n" not in str(caught.value)
 
 
 def test_auto_takes_torchvision_where_dali_is_missing(photographs, monkeypatch):
@@ -367,3 +197,13 @@ def test_auto_takes_dali_where_it_fits_on_the_device_of_the_model(photographs, t
 def test_a_gpu_for_the_data_where_there_is_none_is_one_clear_line(photographs):
     with pytest.raises(ValueError, match=r"data\.device: gpu is asked for"):
         _ = module("dali", train_path=str(photographs), device="gpu").backend
+
+
+@needs_dali
+def test_a_pipeline_is_fed_the_widths_and_heights_of_arrays():
+    from solo_ldm.data.backends.dali.sources import feed_for
+
+    images = ArrayImages(np.zeros((4, 6, 9, 3), np.uint8), "a", [0] * 4, ["x"], (0,) * 3, (1,) * 3)
+    widths, heights = feed_for(images, Unreadable(images)).sizes(np.array([2, 0]))
+    assert (widths.tolist(), heights.tolist()) == ([9, 9], [6, 6])
+    assert images.load(0).size == (9, 6)
