@@ -194,8 +194,8 @@ def table(results: list[dict[str, Any]]) -> str:
         f"Accuracy in percent of the categories on {one['num_images']} held-out digits, each "
         f"named by a class, mean ± standard deviation over {seeds} seeds (in brackets: categories "
         f"used); convnet_small of width {one['trial']['width']}, {one['trial']['epochs']} epochs, "
-        f"batch {one['trial']['batch_size']}, no augmentation, solo_ldm {one['versions']['solo_ldm']}, "
-        f"torch {one['versions']['torch']}."
+        f"batch {one['trial']['batch_size']}, no augmentation, solo_ldm "
+        f"{one['versions']['solo_ldm']}, torch {one['versions']['torch']}."
     )
 
 

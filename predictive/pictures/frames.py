@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from solo_ldm.plotting.arrays import Floats, Values, as_rows, check_shape, known_bins
+from solo_ldm.plotting.arrays import Floats, Values, as_rows, known_bins
 from solo_ldm.plotting.images import GAP, ROW_GAP, draw_frame, draw_image, fit_images
 from solo_ldm.plotting.page import Panel, Rows
 from solo_ldm.plotting.style import (
@@ -52,7 +52,7 @@ def frame_rows(
         true: true position, (N, T, 2), in units of the plane; NaN where unknown or padded.
         decoded: decoded position, (N, T, 2); NaN where padded.
         r2: R² of the decoded position, over all held-out sequences.
-        seconds: time of each bin, (N, T) or (T,); numbers of the bins are written if left out.
+        seconds: time of each bin, (N, T); numbers of the bins are written if left out.
         swirled: true where positions do not lie on the frames; they are then drawn on the plane
             alone.
         half_width: h of the plane, which reaches from −h to h.
@@ -69,18 +69,16 @@ def frame_rows(
         fmi-basel/latent_distribution_matching.
     """
     images = as_rows("frames", frames, "rows", "columns")
-    shape = images.shape[:2]
-    given = {"true": true, "decoded": decoded}
-    paths = {name: as_rows(name, path, "2") for name, path in given.items() if path is not None}
-    for name, path in paths.items():
-        check_shape(name, path, (*shape, 2), "frames, with 2 coordinates")
-    times = None if seconds is None else as_rows("seconds", seconds)
-    if times is not None:
-        times = np.repeat(times, shape[0], axis=0) if len(times) == 1 else times
-        check_shape("seconds", times, shape, "frames, without their pixels")
+    known = known_bins(images)
+    like = ("frames, with 2 coordinates", np.zeros((*known.shape, 2)))
+    paths = {
+        name: as_rows(name, path, "2", like=like)
+        for name, path in (("true", true), ("decoded", decoded))
+        if path is not None
+    }
+    times = None if seconds is None else as_rows("seconds", seconds, like=like)
     size = np.array(images.shape[2:])
     pixels = {name: (path + half_width) * size / (2 * half_width) for name, path in paths.items()}
-    known = known_bins(images)
     chosen = np.flatnonzero(known.any(axis=1))[: 1 if compact else MAX_SEQUENCES]
     across = size[1] * (NUM_FRAMES * (1 + GAP) + _PLANE_GAP + 1.01)
     down = size[0] * (max(len(chosen), 1) * (1 + ROW_GAP) - ROW_GAP + 0.01)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from solo_ldm.plotting.arrays import Floats, Values, as_array, check_shape
+from solo_ldm.plotting.arrays import Floats, Values, as_array
 from solo_ldm.plotting.page import Panel, Rows
 from solo_ldm.plotting.scores import Bar, draw_scores
 from solo_ldm.plotting.series import draw_losses, draw_series
@@ -58,13 +58,16 @@ def history_rows(
         ValueError: in one line, for series of unequal lengths.
     """
     x, steps = as_array("epochs", epochs, "epochs"), as_array("cosine_steps", cosine_steps, "steps")
+    # A series that is empty was not measured.
     terms = [
-        _series(name, values, x)
+        as_array(name, values, "epochs", like=("epochs", x)) if len(values) else x * np.nan
         for name, values in (("loss", loss), ("log_prob", log_prob), ("entropy", entropy))
     ]
-    decoders = {name: _series(f"r2[{name!r}]", values, x) for name, values in (r2 or {}).items()}
-    cosines = as_array("cosine", cosine, "steps")
-    check_shape("cosine", cosines, steps.shape, "cosine_steps")
+    decoders = {
+        name: as_array(f"r2[{name!r}]", values, "epochs", like=("epochs", x))
+        for name, values in (r2 or {}).items()
+    }
+    cosines = as_array("cosine", cosine, "steps", like=("cosine_steps", steps))
     panels = [Panel("losses", lambda axes: draw_losses(axes[0], x, *terms), height=3.92)]
     if any(np.isfinite(values).any() for values in decoders.values()):
         panels.append(Panel("r2", lambda axes: _draw_decoders(axes[0], x, decoders)))
@@ -77,15 +80,6 @@ def history_rows(
         return [panels]
     panels = [panel._replace(height=2.72) for panel in panels]
     return [panels[:2], panels[2:]]
-
-
-def _series(name: str, values: Values, epochs: Floats) -> Floats:
-    """Return a series of the epochs' length; one that is empty was not measured."""
-    array = as_array(name, values, "epochs")
-    if not len(array) and not name.startswith("r2"):
-        return np.full_like(epochs, np.nan)
-    check_shape(name, array, epochs.shape, "epochs")
-    return array
 
 
 def _draw_decoders(axes: Axes, epochs: Floats, decoders: Mapping[str, Floats]) -> None:

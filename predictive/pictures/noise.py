@@ -7,18 +7,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
-from solo_ldm.plotting.arrays import Floats, Values, as_rows, check_shape
+from solo_ldm.plotting.arrays import Floats, Values, as_rows
 from solo_ldm.plotting.page import Panel, Rows
-from solo_ldm.plotting.stretches import choose
-from solo_ldm.plotting.style import (
-    BLUE,
-    ORANGE,
-    decimals,
-    few_ticks,
-    heading,
-    legend_above,
-    write_instead,
-)
+from solo_ldm.plotting.style import BLUE, ORANGE, decimals, few_ticks, heading, write_instead
+from solo_ldm.plotting.traces import Trace, choose, draw_traces
 
 # Dots of more would hide how many there are.
 MAX_DOTS = 1500
@@ -50,35 +42,26 @@ def noise_rows(
     Raises:
         ValueError: in one line, for shapes that do not fit.
     """
-    found, truth = as_rows("inferred", inferred), as_rows("true", true)
-    check_shape("true", truth, found.shape, "inferred")
+    found = as_rows("inferred", inferred)
+    truth = as_rows("true", true, like=("inferred", found))
     times = np.broadcast_to(np.arange(found.shape[1]) + 0.0, found.shape)
     if seconds is not None:
-        times = as_rows("seconds", seconds)
-        check_shape("seconds", times, found.shape, "inferred")
+        times = as_rows("seconds", seconds, like=("inferred", found))
     both = np.isfinite(found) & np.isfinite(truth)
 
     def draw_against(panels: list[Axes]) -> None:
         _draw_against(panels[0], truth[both], found[both], correlation)
 
     def draw_over_time(panels: list[Axes]) -> None:
-        axes = panels[0]
         shown = choose(times, both, MAX_BINS, max_stretches=1)
-        if not shown.num_shown:
-            write_instead(axes, "There is no stretch of time to show.")
-            return
-        for values, text, colour, width in (
-            (truth, "true", BLUE, 3.5),
-            (found, "inferred", ORANGE, 1.6),
-        ):
-            standard = (values - np.nanmean(values)) / (np.nanstd(values) or 1.0)
-            look = {"color": colour, "linewidth": width, "label": text}
-            axes.plot(shown.positions, shown.take(standard), **look)
-        axes.margins(x=0.01)
-        axes.set_xlabel("time (bins)" if seconds is None else shown.axis_name)
-        axes.set_ylabel("z-score")
-        legend_above(axes)
-        heading(axes, "Noise over time, standardised", "one held-out stretch")
+        traces = [
+            Trace("true", _standardised(truth), {"color": BLUE, "linewidth": 3.5}),
+            Trace("inferred", _standardised(found), {"color": ORANGE, "linewidth": 1.6}),
+        ]
+        if draw_traces(panels, shown, traces, ["z-score"]):
+            if seconds is None:
+                panels[0].set_xlabel("time (bins)")
+            heading(panels[0], "Noise over time, standardised", "one held-out stretch")
 
     return [
         [
@@ -86,6 +69,13 @@ def noise_rows(
             Panel("noise over time", draw_over_time, width=1.0 if compact else 1.7, height=4.32),
         ]
     ]
+
+
+def _standardised(values: Floats) -> Floats:
+    known = values[np.isfinite(values)]
+    if len(known):
+        values = (values - known.mean()) / (known.std() or 1.0)
+    return values[..., None]
 
 
 def _draw_against(axes: Axes, x: Floats, y: Floats, correlation: float | None) -> None:

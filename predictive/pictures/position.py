@@ -7,22 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from solo_ldm.plotting.arrays import Floats, Values, as_rows, check_shape, known_bins
+from solo_ldm.plotting.arrays import Floats, Values, as_rows, known_bins
 from solo_ldm.plotting.page import Panel, Rows
-from solo_ldm.plotting.stretches import Stretches, choose
-from solo_ldm.plotting.style import (
-    BLUE,
-    INK,
-    LIGHT,
-    ORANGE,
-    decimals,
-    few_ticks,
-    grid_along,
-    heading,
-    legend_above,
-    one_line,
-    write_instead,
-)
+from solo_ldm.plotting.style import BLUE, INK, ORANGE, decimals, heading, one_line
+from solo_ldm.plotting.traces import Trace, choose, draw_traces
 
 MAX_COORDINATES = 2
 
@@ -36,8 +24,7 @@ class Decoded:
         lower: lower end of the 95% interval, of the same shape.
         upper: upper end of the 95% interval, of the same shape.
         r2: R² over all held-out bins.
-        coverage: share of held-out bins whose true position lies in the interval, 0 to 1; counted
-            in what is given if left out.
+        coverage: share of held-out bins whose true position lies in the interval, 0 to 1.
     """
 
     mean: Values
@@ -74,42 +61,33 @@ def position_rows(
     Raises:
         ValueError: in one line, for shapes that do not fit.
     """
-    truth, times = as_rows("true", true, "coordinates"), as_rows("seconds", seconds)
-    check_shape("seconds", times, truth.shape[:2], "true, without its coordinates")
+    truth = as_rows("true", true, "coordinates")
+    times = as_rows("seconds", seconds, like=("true", truth))
     sources = {"latent": latent} if spikes is None else {"latent": latent, "spikes": spikes}
-    arrays = {source: _arrays(source, decoded, truth) for source, decoded in sources.items()}
-    means = [found["mean"] for found in arrays.values()]
+    decoded = {source: _trace(source, given, truth) for source, given in sources.items()}
     # The same stretches and limits for every source, so that they can be compared.
-    shown = choose(
-        times, known_bins(truth) & known_bins(means[0]), 800 if compact else 1200,
-        max_stretches=5 if compact else 6,
-    )  # fmt: skip
+    known = known_bins(truth) & known_bins(decoded["latent"].values)
+    shown = choose(times, known, 800 if compact else 1200, max_stretches=5 if compact else 6)
+    limits = [
+        _limits(truth[..., k], [trace.values[..., k] for trace in decoded.values()])
+        for k in range(truth.shape[2])
+    ]
     name = one_line(name, 24)
     unit = f" ({one_line(unit, 12)})" if unit else ""
 
     def draw(panels: list[Axes], source: str) -> None:
-        if not shown.num_shown:
-            write_instead(panels, "There is no held-out bin with a known position.")
+        look = {"color": INK, "linewidth": 1.8, "zorder": 4}
+        traces = [Trace("true", truth, look), decoded[source]]
+        names = [f"{'xy'[k]}{unit}" for k in range(2)] if len(panels) > 1 else [name + unit]
+        empty = "There is no held-out bin with a known position."
+        if not draw_traces(panels, shown, traces, names, limits, empty):
             return
-        found, decoded = arrays[source], sources[source]
-        for k, axes in enumerate(panels):
-            _draw_coordinate(axes, shown, truth, found, k)
-            axes.set_ylim(_limits(truth[..., k], [mean[..., k] for mean in means]))
-            few_ticks(axes, x=10, y=5, stacked=len(panels) > 1)
-            axes.set_ylabel(("xy"[k] if len(panels) > 1 else name) + unit)
-            axes.tick_params(labelbottom=axes is panels[-1])
-        panels[-1].set_xlabel(shown.axis_name)
-        handles = dict(zip(*panels[0].get_legend_handles_labels()[::-1], strict=True))
-        order = [handles[key] for key in ("true", "decoded", "95% interval") if key in handles]
-        legend_above(panels[0], handles=order)
         origin = "the latent state" if source == "latent" else "the spikes directly"
-        title = f"{name[:1].upper()}{name[1:]} decoded from {origin}{decimals(decoded.r2)}"
+        given = sources[source]
+        title = f"{name[:1].upper()}{name[1:]} decoded from {origin}{decimals(given.r2)}"
         note = f"{shown.num_shown} of {shown.num_all} held-out stretches"
-        coverage = decoded.coverage
-        if coverage is None or not np.isfinite(coverage):
-            coverage = _coverage(truth, found)
-        if coverage is not None:
-            note += f"; the 95% interval covers {coverage:.1%} of all bins"
+        if given.coverage is not None:
+            note += f"; the 95% interval covers {given.coverage:.1%} of all bins"
         heading(panels[0], title, note)
 
     coordinates = max(1, min(truth.shape[2], MAX_COORDINATES))
@@ -121,43 +99,18 @@ def position_rows(
     ]
 
 
-def _arrays(source: str, decoded: Decoded, true: Floats) -> dict[str, Floats]:
-    """Return "mean", and "lower" and "upper" where given."""
-    given = {"mean": decoded.mean, "lower": decoded.lower, "upper": decoded.upper}
+def _trace(source: str, decoded: Decoded, true: Floats) -> Trace:
     if (decoded.lower is None) != (decoded.upper is None):
         raise ValueError(f"{source}: expected both lower and upper or neither, got one of them")
-    found = {}
-    for name, values in given.items():
-        if values is not None:
-            found[name] = as_rows(f"{source}.{name}", values, "coordinates")
-            check_shape(f"{source}.{name}", found[name], true.shape, "true")
-    return found
-
-
-def _draw_coordinate(
-    axes: Axes, shown: Stretches, true: Floats, found: dict[str, Floats], k: int
-) -> None:
-    x = shown.positions
-    for at in shown.breaks:
-        axes.axvline(at, color=LIGHT, linewidth=1, linestyle=(0, (2, 3)), zorder=1)
-    if "lower" in found:
-        low, high = (shown.take(found[end])[:, k] for end in ("lower", "upper"))
-        look = {"color": ORANGE, "alpha": 0.32, "linewidth": 0, "zorder": 2}
-        axes.fill_between(x, low, high, label="95% interval", **look)
-    axes.plot(x, shown.take(true)[:, k], color=INK, linewidth=1.8, label="true", zorder=4)
-    mean = shown.take(found["mean"])[:, k]
-    axes.plot(x, mean, color=BLUE, linewidth=1.4, label="decoded", zorder=3)
-    grid_along(axes, "y")
-    axes.set_xlim(0, max(float(np.nanmax(x)), 1e-9))
-
-
-def _coverage(true: Floats, found: dict[str, Floats]) -> float | None:
-    if "lower" not in found:
-        return None
-    lower, upper = found["lower"], found["upper"]
-    known = np.isfinite(true) & np.isfinite(lower) & np.isfinite(upper)
-    within = (true >= lower) & (true <= upper)
-    return float(within[known].mean()) if known.any() else None
+    mean, *ends = (
+        as_rows(f"{source}.{name}", values, "coordinates", like=("true", true))
+        for name, values in vars(decoded).items()
+        if name in ("mean", "lower", "upper") and values is not None
+    )
+    look = {"color": BLUE, "linewidth": 1.4}
+    return Trace(
+        "decoded", mean, look, (ends[0], ends[1]) if ends else None, "95% interval", ORANGE
+    )
 
 
 def _limits(true: Floats, means: list[Floats]) -> tuple[float, float]:

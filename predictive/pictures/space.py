@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from solo_ldm.plotting.arrays import Floats, Values, as_rows, check_shape
+from solo_ldm.plotting.arrays import Floats, Values, as_rows
 from solo_ldm.plotting.embedding import colour_bar_above, principal_components
 from solo_ldm.plotting.page import Panel, Rows
 from solo_ldm.plotting.style import (
@@ -31,7 +31,6 @@ def space_rows(
     direction: Values | None = None,
     name: str = "position",
     unit: str = "",
-    direction_names: tuple[str, str] = ("direction −", "direction +"),
     compact: bool = False,
 ) -> Rows:
     """Show principal components of the latents of held-out bins, a row for each colouring.
@@ -44,7 +43,6 @@ def space_rows(
         direction: −1 or 1, (N, T) or (T,); 0 or NaN where unknown, for example at rest.
         name: what the position is.
         unit: of the position, "" without one.
-        direction_names: of −1 and of 1.
         compact: up to two colourings of the first projection, for a report.
 
     Returns:
@@ -54,20 +52,18 @@ def space_rows(
         ValueError: in one line, for shapes that do not fit.
     """
     z = as_rows("latents", latents, "dimensions")
-    shape, num_dims = z.shape[:2], z.shape[2]
+    bins, num_dims = z[..., 0], z.shape[2]
     z = z.reshape(-1, num_dims)
     colourings: dict[str, Floats | None] = {}
     if position is not None:
-        place = as_rows("position", position, "coordinates")
-        check_shape("position", place, (*shape, place.shape[2]), "latents, by coordinate")
+        place = as_rows("position", position, "coordinates", like=("latents", bins))
         unit = f" ({one_line(unit, 12)})" if unit else ""
         for k in range(min(place.shape[2], 2)):
             which = f" {'xy'[k]}" if place.shape[2] > 1 else ""
             colourings[f"{one_line(name, 24)}{which}{unit}"] = place[..., k].ravel()
     first = next(iter(colourings.values()), None)
     if direction is not None:
-        sign = as_rows("direction", direction)
-        check_shape("direction", sign, shape, "latents, without their dimensions")
+        sign = as_rows("direction", direction, like=("latents", bins))
         colourings["direction"] = sign.ravel()
     known = np.flatnonzero(np.isfinite(z).all(axis=1))
     points, shares = principal_components(z[known], 3) if len(known) > 1 else (z[:0], z[:0])
@@ -105,8 +101,7 @@ def space_rows(
             # Both directions in one call, so that neither lies on top.
             colours = np.where(values[seen] < 0, BLUE, ORANGE)
             axes.scatter(x[seen], y[seen], c=colours.tolist(), **dots)
-            names = dict(zip(direction_names, (BLUE, ORANGE), strict=True))
-            _name_colours(axes, names if seen.all() else {**names, "unknown": LIGHT})
+            _name_colours(axes, unknown=not seen.all())
         elif seen.any():
             drawn = axes.scatter(x[seen], y[seen], c=values[seen], cmap="viridis", **dots)
             colour_bar_above(axes, drawn)
@@ -133,11 +128,11 @@ def space_rows(
     return rows if len(projections) > 1 else [[panel for row in rows for panel in row]]
 
 
-def _name_colours(axes: Axes, colours: dict[str, str]) -> None:
+def _name_colours(axes: Axes, unknown: bool) -> None:
+    names = {"direction −": BLUE, "direction +": ORANGE} | ({"unknown": LIGHT} if unknown else {})
     look = {"marker": "o", "linestyle": "", "markersize": 6}
-    names = [one_line(name, 18) for name in colours]
     axes.legend(
-        [Line2D([], [], color=colour, **look) for colour in colours.values()], names, ncols=3,
+        [Line2D([], [], color=colour, **look) for colour in names.values()], list(names), ncols=3,
         loc="lower left", bbox_to_anchor=(0.0, 1.0), borderpad=0.1, borderaxespad=0.25,
         handlelength=0.8, columnspacing=1.2, handletextpad=0.4,
     )  # fmt: skip

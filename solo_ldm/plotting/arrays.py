@@ -11,44 +11,45 @@ Floats = NDArray[np.float64]
 Values = Any  # an array, a nested list, or a tensor
 
 
-def as_array(name: str, values: Values, *axes: str) -> Floats:
+def as_array(
+    name: str, values: Values, *axes: str, like: tuple[str, NDArray[Any]] | None = None
+) -> Floats:
     """Return values as float64 with as many axes as are named, infinities as NaN.
 
+    Args:
+        name: of the values, for the message.
+        values: what to check.
+        axes: what the axes count.
+        like: name and values of what has the same shape, as far as both have axes.
+
     Raises:
-        ValueError: in one line, for another number of axes.
+        ValueError: in one line, for another number of axes, or another shape.
     """
     array = _floats(values).copy()
     if array.ndim != len(axes):
         raise ValueError(f"{name}: expected ({', '.join(axes)}), got shape {array.shape}")
+    if like is not None:
+        expected = like[1].shape[: array.ndim]
+        if array.shape[: len(expected)] != expected:
+            raise ValueError(
+                f"{name}: expected {expected}, the shape of {like[0]}, got {array.shape}"
+            )
     array[~np.isfinite(array)] = np.nan
     return array
 
 
-def as_rows(name: str, values: Values, *axes: str) -> Floats:
-    """Return values as (sequences, time, …), also when there is one sequence or one dimension.
-
-    Raises:
-        ValueError: in one line, for another number of axes.
-    """
+def as_rows(
+    name: str, values: Values, *axes: str, like: tuple[str, NDArray[Any]] | None = None
+) -> Floats:
+    """Return values as (sequences, time, …), also when there is one sequence; see `as_array`."""
     array = _floats(values)
-    if array.ndim == len(axes) + 1:
-        array = array[None]
-    return as_array(name, array, "sequences", "time", *axes)
+    array = array[None] if array.ndim == len(axes) + 1 else array
+    return as_array(name, array, "sequences", "time", *axes, like=like)
 
 
 def _floats(values: Values) -> Floats:
     values = values.detach().cpu().numpy() if hasattr(values, "detach") else values
     return np.asarray(values, dtype=np.float64)
-
-
-def check_shape(name: str, values: Floats, expected: tuple[int, ...], like: str) -> None:
-    """Check a shape.
-
-    Raises:
-        ValueError: in one line, naming what the shape should be like.
-    """
-    if values.shape != expected:
-        raise ValueError(f"{name}: expected {expected}, the shape of {like}, got {values.shape}")
 
 
 def known_bins(values: Floats) -> NDArray[np.bool_]:

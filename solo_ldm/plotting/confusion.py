@@ -12,17 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from solo_ldm.plotting.page import Panel, write_page
-from solo_ldm.plotting.style import (
-    BLUE,
-    GRID,
-    INK,
-    RED,
-    beside,
-    box,
-    grid_along,
-    heading,
-    one_line,
-)
+from solo_ldm.plotting.style import BLUE, GRID, INK, RED, beside, box, heading, name_rows, one_line
 
 # More counts and names than this are too small to read.
 MAX_NAMED = 20
@@ -157,10 +147,7 @@ def _draw_classes(axes: Axes, counts: np.ndarray, names: Sequence[str]) -> None:
     for row, number in enumerate(shown):
         # In a column of their own: beside its bar a number would lie on the dashed line.
         beside(axes, f"{recall[number]:.1%}", (1, row), (8, 0), annotation_clip=False)
-    axes.set_yticks(range(len(shown)), [names[int(number)] for number in shown], color=INK)
-    axes.set(xlim=(0, 1), ylim=(max(len(shown), 4) - 0.4, -0.6), xlabel=below)
+    name_rows(axes, [names[int(number)] for number in shown], least=4)
+    axes.set(xlim=(0, 1), xlabel=below)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    grid_along(axes, "x")
     heading(axes, "Accuracy of each class", f"{note}  (dashed: all, {overall:.1%})")

@@ -72,8 +72,9 @@ def write_page(
     Raises:
         ValueError: in one line, for another ending than .png.
     """
-    path = check_path(path)
-    return save(path, compose(rows, **layout), description or layout["title"])
+    figure = compose(rows, **layout)
+    figure.set_label(description or figure.get_label())
+    return save(path, figure)
 
 
 @styled
@@ -101,16 +102,14 @@ def compose(
     rows = [row for row in rows if row]
     head = (_TITLE if title else 0.0) + (_NOTE if note else 0.0)
     height = round(head + _height(rows), 2) if height is None else height
-    figure = new_figure(width, height, dots_per_inch)
-    texts = (
+    figure = new_figure(width, height, dots_per_inch, title)
+    room = (width - _LEFT - _RIGHT) * dots_per_inch
+    for text, at, look in (
         (title, 0.42, {"size": 19, "weight": "bold"}),
         (note, 0.74, {"size": 13, "color": MUTED}),
-    )
-    for text, at, look in texts:
-        drawn = figure.text(
-            _LEFT / width, 1 - at / height, one_line(text, 150), va="center", **look
-        )
-        fit(drawn, (width - _LEFT - _RIGHT) * dots_per_inch, 12.0)
+    ):
+        place = (_LEFT / width, 1 - at / height)
+        fit(figure.text(*place, one_line(text, 150), va="center", **look), room, 12.0)
     _place(figure, rows, (_LEFT, width - _RIGHT), (height - head, 0.0))
     return figure
 
@@ -161,9 +160,10 @@ def grid_of_axes(
     **settings: Any,
 ) -> tuple[Figure, np.ndarray]:  # fmt: skip
     """Return a figure with a title and axes (rows, columns), spaced by what is drawn on them."""
-    figure = new_figure(*size, dots_per_inch)
+    figure = new_figure(*size, dots_per_inch, title)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.07)
-    fit(figure.suptitle(title, x=0.01, ha="left"), 0.98 * size[0] * dots_per_inch, 8.0)
+    text = "\n".join(one_line(line, 110) for line in title.splitlines())
+    fit(figure.suptitle(text, x=0.01, ha="left"), 0.98 * size[0] * dots_per_inch, 8.0)
     return figure, figure.subplots(rows, columns, squeeze=False, **settings)
 
 
@@ -175,15 +175,23 @@ def legend_below(
     figure.legend(handles, names, loc="outside lower left", ncols=len(names), fontsize=9)
 
 
-def new_figure(width: float, height: float, dots_per_inch: int) -> Figure:
+def new_figure(width: float, height: float, dots_per_inch: int, title: str) -> Figure:
     """Return a white figure of a size in inches; not pyplot's, whose figures are global state."""
     figure = Figure(figsize=(width, height), dpi=dots_per_inch, facecolor="white")
+    figure.set_label(title)
     FigureCanvasAgg(figure)
     return figure
 
 
-def check_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path.
+def save(path: str | os.PathLike[str], figure: Figure) -> Path:
+    """Write a figure as a PNG with its label as the title, whole or not at all.
+
+    Args:
+        path: of the PNG; its folder is made.
+        figure: what to write.
+
+    Returns:
+        The path.
 
     Raises:
         ValueError: in one line, for another ending than .png.
@@ -191,11 +199,6 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"path: expected a name that ends in .png, got {path.name!r}")
-    return path
-
-
-def save(path: str | os.PathLike[str], figure: Figure, description: str) -> Path:
-    """Write a figure as a PNG, whole or not at all, and return its path."""
-    path, metadata = check_path(path), {"Title": description}
+    metadata = {"Title": str(figure.get_label())}
     write_atomically(path, lambda to: figure.savefig(to, format="png", metadata=metadata))
     return path

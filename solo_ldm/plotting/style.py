@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import matplotlib
@@ -21,7 +22,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "o", "X", "s", "^", "*", "p")
 BLUE, ORANGE, RED = COLOURS[0], COLOURS[1], COLOURS[2]
 INK, MUTED, LIGHT, GRID = "#222222", "#6b6f76", "#c3c7cc", "#e3e5e8"
 
-LOOK: dict[str, Any] = {
+LOOK: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
     "axes.grid": True,
@@ -71,6 +72,15 @@ def decimals(value: float | None, name: str = "R²") -> str:
 def grid_along(axes: Axes, axis: Literal["x", "y"]) -> None:
     """Keep the grid lines of one axis only."""
     (axes.yaxis if axis == "x" else axes.xaxis).grid(False)
+
+
+def name_rows(axes: Axes, names: Sequence[str], top: float = 0.6, least: int = 0) -> None:
+    """Name rows from the top down, with grid lines along x alone and room for `least` rows."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(max(len(names), least) - 0.4, -top)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.spines["left"].set_visible(False)
+    grid_along(axes, "x")
 
 
 def box(axes: Axes) -> None:

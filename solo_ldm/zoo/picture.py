@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from solo_ldm.plotting.page import grid_of_axes, legend_below, save
-from solo_ldm.plotting.style import BLUE, INK, MUTED, ORANGE, beside, grid_along, styled
+from solo_ldm.plotting.style import BLUE, MUTED, ORANGE, beside, name_rows, styled
 from solo_ldm.weights.published.entry import Entry, Result
 from solo_ldm.zoo.cards import METRICS, formatted
 
@@ -47,13 +47,8 @@ def write_picture(path: Path, entries: Mapping[str, Entry]) -> None:
 
 
 def _draw_panel(axes: Axes, metric: str, rows: Sequence[_Row]) -> None:
-    grid_along(axes, "x")
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.set_title(METRICS[metric])
-    names = [f"{entry.name}, {one.protocol}" for entry, one in rows]
-    axes.set_yticks(range(len(rows)), names)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    name_rows(axes, [f"{entry.name}, {one.protocol}" for entry, one in rows])
     for row, (entry, one) in enumerate(rows):
         _draw_row(axes, row, entry, one)
     low = min(value for entry, one in rows for value in _values(entry, one))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from solo_ldm.commands.compare.ranking import Standing, untrained_spreads
 from solo_ldm.commands.compare.table import Comparison, agreed, marks, rank_text
-from solo_ldm.plotting.page import grid_of_axes, legend_below, save
-from solo_ldm.plotting.style import BLUE, COLOURS, INK, MUTED, beside, grid_along, one_line, styled
+from solo_ldm.plotting.page import grid_of_axes, legend_below
+from solo_ldm.plotting.style import BLUE, COLOURS, INK, MUTED, beside, name_rows, one_line, styled
 
 _ROW_INCHES, _PANEL_INCHES, _FRAME_INCHES = 0.34, 4.3, 1.75
 _LABEL_LENGTH = 44
@@ -30,37 +29,21 @@ _FAR = 4.0
 _GREY = COLOURS[7]
 
 
-def write_comparison(path: Path, comparison: Comparison) -> Path:
-    """Draw top-1 of every run and of the untrained backbone.
-
-    Args:
-        path: ends in .png.
-        comparison: what to draw.
-
-    Returns:
-        The path.
-    """
-    return save(path, draw_comparison(comparison), _title(comparison))
-
-
 @styled
 def draw_comparison(comparison: Comparison) -> Figure:
-    """Return the figure that `write_comparison` writes."""
+    """Draw top-1 of every run and of the untrained backbone."""
     protocols, rows = comparison.protocols, len(comparison.standings)
     names = [_name(comparison, one) for one in comparison.standings]
     # The layout makes the room for names and ranks; this is about what they need.
     margin = 0.8 + 0.085 * max(map(len, names))
     width = max(8.0, margin + _PANEL_INCHES * len(protocols))
     size = (width, _FRAME_INCHES + _ROW_INCHES * rows)
-    title = one_line(_title(comparison), 110)
-    figure, grid = grid_of_axes(1, len(protocols), size, title, sharey=True)
+    figure, grid = grid_of_axes(1, len(protocols), size, _title(comparison), sharey=True)
     panels = grid[0]
     for axes, protocol in zip(panels, protocols, strict=True):
         _draw_panel(axes, comparison, protocol)
-    panels[0].set_yticks(range(rows), names)
-    panels[0].set_ylim(rows - 0.4, -1.05)
-    for axes in panels:
-        axes.tick_params(axis="y", length=0, labelcolor=INK, pad=_RANK_POINTS)
+        name_rows(axes, names, top=1.05)
+        axes.tick_params(axis="y", pad=_RANK_POINTS)
     for row, one in enumerate(comparison.standings):
         _at_edge(panels[0], row, rank_text(one).rstrip("="), INK, (-20, 0), "right")
         if rank_text(one).endswith("="):
@@ -90,8 +73,6 @@ def visible_range(means: Sequence[float], values: Sequence[float]) -> tuple[floa
 
 
 def _draw_panel(axes: Axes, comparison: Comparison, protocol: str) -> None:
-    grid_along(axes, "x")
-    axes.spines["left"].set_visible(False)
     axes.set_title(protocol)
     axes.set_xlabel("top-1 (%)")
     axes.xaxis.set_major_locator(MaxNLocator(6, min_n_ticks=3))

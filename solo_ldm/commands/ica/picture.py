@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from scipy.special import gammaln
+from scipy.stats import gennorm, norm, zscore
 
 from solo_ldm.ica.models import GeneralisedGaussian, OrnsteinUhlenbeck
 from solo_ldm.ica.trial import Trial
-from solo_ldm.plotting.page import grid_of_axes, legend_below, save
-from solo_ldm.plotting.style import (
-    BLUE,
-    COLOURS,
-    INK,
-    LIGHT,
-    MUTED,
-    RED,
-    grid_along,
-    one_line,
-    styled,
-)
+from solo_ldm.plotting.page import grid_of_axes, legend_below
+from solo_ldm.plotting.style import BLUE, COLOURS, INK, LIGHT, MUTED, RED, grid_along, styled
 
 _MOST_SHOWN = 6
 _COLUMN_INCHES, _ROW_INCHES = 2.5, 2.4
@@ -34,25 +23,16 @@ _BINS = 61
 _SOURCE_COLOURS = tuple(COLOURS[i] for i in (0, 1, 2, 4, 8, 5))
 
 
-def write_picture(path: str | Path, trial: Trial) -> Path:
+@styled
+def draw_picture(trial: Trial) -> Figure:
     """Draw a trial: images and histograms, or time courses and autocorrelations.
 
     Args:
-        path: ends in .png.
         trial: what to draw; of more than six sources, the first six.
 
     Returns:
-        The path.
-
-    Raises:
-        ValueError: in one line, for another ending than .png.
+        The figure.
     """
-    return save(path, draw_picture(trial), title_of(trial))
-
-
-@styled
-def draw_picture(trial: Trial) -> Figure:
-    """Return the figure that `write_picture` writes."""
     if isinstance(trial.separation.model, OrnsteinUhlenbeck):
         return _draw_time_courses(trial)
     return _draw_densities(trial)
@@ -60,10 +40,10 @@ def draw_picture(trial: Trial) -> Figure:
 
 def title_of(trial: Trial) -> str:
     """Return what was separated and how well."""
-    title = f"Linear ICA of {one_line(trial.problem.description, 110)}"
-    if trial.truth is None:
+    title = f"Linear ICA of {trial.problem.description}"
+    if trial.score is None or trial.fast_ica is None:
         return title
-    ours, theirs = trial.truth.amari_distance, trial.truth.fast_ica_amari_distance
+    ours, theirs = trial.score.amari_distance, trial.fast_ica.amari_distance
     return f"{title}\nAmari distance {ours:.3f} (FastICA {theirs:.3f}), seed {trial.seed}"
 
 
@@ -92,8 +72,8 @@ def _draw_densities(trial: Trial) -> Figure:
                 _draw_fit(axes, trial, column, logarithmic=with_images)
             else:
                 _draw_histogram(axes, signals[name], column)
-            if trial.truth is not None and name == "recovered":
-                correlation = trial.truth.correlations[column]
+            if trial.score is not None and name == "recovered":
+                correlation = trial.score.correlations[column]
                 look = {"size": 10, "color": MUTED, "weight": "normal", "loc": "center"}
                 axes.set_title(f"correlation {correlation:.4f}", **look)
         label = f"density of\nrecovered {problem.statistics}" if name == "densities" else name
@@ -117,7 +97,7 @@ def _draw_histogram(axes: Axes, signals: np.ndarray | None, column: int) -> None
         return
     grid_along(axes, "x")
     axes.set_yticks([])
-    axes.hist(_standard(signals[:, column]), _edges(4.0), density=True, color=LIGHT)
+    axes.hist(np.asarray(zscore(signals[:, column])), _edges(4.0), density=True, color=LIGHT)
 
 
 def _draw_fit(axes: Axes, trial: Trial, column: int, logarithmic: bool) -> None:
@@ -134,12 +114,13 @@ def _draw_fit(axes: Axes, trial: Trial, column: int, logarithmic: bool) -> None:
     )
     grid = np.linspace(-reach, reach, 601)
     shape = trial.parameters["shape"][column]
-    density = _density(shape, grid, model.smallest_shape)
+    # Of variance one, as in the model.
+    scale = np.exp(0.5 * (gammaln(1 / shape) - gammaln(3 / shape)))
+    density = gennorm.pdf(grid, shape, scale=scale)
     axes.plot(grid, density, color=BLUE, linewidth=1.8, label="model", zorder=3)
-    spread = recovered.std()
-    gaussian = np.exp(-0.5 * (grid / spread) ** 2) / (spread * np.sqrt(2 * np.pi))
-    label = "Gaussian of the same variance"
-    axes.plot(grid, gaussian, color=RED, linewidth=1, linestyle="--", label=label, zorder=3)
+    look = {"color": RED, "linewidth": 1, "linestyle": "--", "zorder": 3}
+    gaussian = norm.pdf(grid, scale=recovered.std())
+    axes.plot(grid, gaussian, label="Gaussian of the same variance", **look)
     if logarithmic:
         counts, _ = np.histogram(recovered, edges, density=True)
         axes.set_ylim(0.5 * counts[counts > 0].min(), 3 * max(counts.max(), density.max()))
@@ -152,12 +133,6 @@ def _draw_fit(axes: Axes, trial: Trial, column: int, logarithmic: bool) -> None:
     if "shape" in trial.problem.truth:
         text += f"\ntrue {trial.problem.truth['shape'][column]:g}"
     axes.text(0.98, 0.96, text, transform=axes.transAxes, ha="right", va="top")
-
-
-def _density(shape: float, grid: np.ndarray, smallest: float) -> np.ndarray:
-    model = GeneralisedGaussian(1, max(shape, 1.0001 * smallest), smallest)
-    with torch.no_grad():
-        return model.log_prob(torch.from_numpy(grid)[:, None])[:, 0].exp().numpy()
 
 
 def _draw_time_courses(trial: Trial) -> Figure:
@@ -230,10 +205,6 @@ def autocorrelation(signal: np.ndarray, num_lags: int) -> np.ndarray:
     spectrum = np.fft.rfft(centred, 2 * len(centred))
     covariance = np.fft.irfft(np.abs(spectrum) ** 2)[:num_lags]
     return covariance / covariance[0]
-
-
-def _standard(signals: np.ndarray) -> np.ndarray:
-    return (signals - signals.mean(axis=0)) / signals.std(axis=0)
 
 
 def _edges(reach: float) -> list[float]:

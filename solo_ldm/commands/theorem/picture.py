@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from textwrap import fill
 
 import numpy as np
@@ -12,8 +11,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from solo_ldm.plotting.page import grid_of_axes, save
-from solo_ldm.plotting.style import BLUE, INK, LIGHT, MUTED, ORANGE, RED, box, grid_along, styled
+from solo_ldm.plotting.page import grid_of_axes
+from solo_ldm.plotting.style import BLUE, INK, LIGHT, MUTED, ORANGE, RED, box, name_rows, styled
 from solo_ldm.theorem.trial import Trial
 
 _ROW_INCHES = 2.75
@@ -21,29 +20,18 @@ _ROW_INCHES = 2.75
 _MARGIN = 0.35
 
 
-def write_picture(
-    path: str | Path, cases: Mapping[str, Sequence[Trial]], threshold: float, verdict: str
-) -> Path:
+@styled
+def draw_picture(cases: Mapping[str, Sequence[Trial]], threshold: float, verdict: str) -> Figure:
     """Draw trials, a row a case: true grid, observed, recovered, R² of each seed, loss gaps.
 
     Args:
-        path: ends in .png.
         cases: the trials of each case, one a seed; grids are the first's.
         threshold: R² from which sources count as found.
         verdict: a sentence, for the title.
 
     Returns:
-        The path.
-
-    Raises:
-        ValueError: in one line, for another ending than .png.
+        The figure.
     """
-    return save(path, draw_picture(cases, threshold, verdict), verdict)
-
-
-@styled
-def draw_picture(cases: Mapping[str, Sequence[Trial]], threshold: float, verdict: str) -> Figure:
-    """Return the figure that `write_picture` writes."""
     sentence = verdict[0].upper() + verdict[1:]
     title = f"Predictive LDM finds sources up to an affine map: when, and when not\n{sentence}"
     size, widths = (16.0, 1.3 + _ROW_INCHES * len(cases)), [1, 1, 1, 1.15, 1.15]
@@ -95,7 +83,6 @@ def _draw_grid(axes: Axes, trial: Trial, grid: np.ndarray, points: np.ndarray | 
 
 
 def _draw_scores(axes: Axes, trials: Sequence[Trial], threshold: float, lowest: float) -> None:
-    grid_along(axes, "x")
     case = trials[0].problem.case
     rows = {"all sources": (0, 1, 2)}
     if len(case.affected) < 3:
@@ -112,13 +99,11 @@ def _draw_scores(axes: Axes, trials: Sequence[Trial], threshold: float, lowest: 
         text = f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"
         axes.text(0.02, height, text, size=9, va="center")
     axes.axvline(threshold, color=INK, linewidth=1, linestyle="--")
-    axes.set_yticks(range(len(rows)), list(rows), size=9)
-    axes.set_ylim(2.6, -0.6)
+    name_rows(axes, list(rows), least=3)
     axes.set_xlim(min(0.0, lowest), 1.03)
 
 
 def _draw_gaps(axes: Axes, trials: Sequence[Trial], reach: float) -> None:
-    grid_along(axes, "x")
     names = list(trials[0].gaps)
     for height, name in enumerate(names):
         gaps = [one.gaps[name] for one in trials]
@@ -131,8 +116,7 @@ def _draw_gaps(axes: Axes, trials: Sequence[Trial], reach: float) -> None:
             transform=axes.get_yaxis_transform(),
         )  # fmt: skip
     axes.axvline(0.0, color=INK, linewidth=1)
-    axes.set_yticks(range(len(names)), names, size=9)
-    axes.set_ylim(2.6, -0.6)
+    name_rows(axes, names, least=3)
     axes.set_xlim(-reach, 1.35 * reach)
     axes.xaxis.set_major_locator(MaxNLocator(5))
 

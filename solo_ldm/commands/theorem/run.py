@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import Progress
 
-from solo_ldm.commands.theorem.picture import write_picture
+from solo_ldm.commands.theorem.picture import draw_picture
 from solo_ldm.commands.theorem.report import (
     content_of,
     judge_all,
@@ -18,6 +18,7 @@ from solo_ldm.commands.theorem.report import (
     verdict_of,
 )
 from solo_ldm.files import write_json
+from solo_ldm.plotting.page import save
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.record import Outcome
@@ -42,7 +43,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     results = content_of(plain, cases, hardware)
     write_json(folder / "results.json", results)
     verdict = verdict_of(judge_all(cases, cfg.threshold))
-    write_picture(folder / "picture.png", cases, cfg.threshold, verdict)
+    save(folder / "picture.png", draw_picture(cases, cfg.threshold, verdict))
     print_theorem_summary(cfg, cases, folder, console)
     return Outcome(RunFolder(folder), results)
 

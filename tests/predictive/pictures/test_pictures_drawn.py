@@ -48,7 +48,7 @@ def test_what_is_unknown_within_a_stretch_breaks_its_line():
 def test_the_heading_gives_r2_and_coverage():
     true = np.zeros((10, 1))
     upper = np.where(np.arange(10)[:, None] < 8, 1.0, -0.5)
-    decoded = Decoded(true - 0.8, true - 1, upper, r2=0.5)
+    decoded = Decoded(true - 0.8, true - 1, upper, r2=0.5, coverage=0.8)
     (axes,) = drawn(position_rows(np.arange(10), true, decoded), "position")
     assert "decoded from the latent state, R² 0.500" in texts(axes)
     assert "covers 80.0%" in texts(axes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from solo_ldm.plotting.stretches import choose, split
+from solo_ldm.plotting.traces import choose, split
 
 
 def test_a_jump_of_time_within_a_sequence_ends_a_stretch():
