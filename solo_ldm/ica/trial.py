@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from solo_ldm.ica.metrics import amari_distance, fast_ica, match_sources
+from solo_ldm.ica.metrics import Matching, amari_distance, fast_ica, match_sources
 from solo_ldm.ica.problems import Problem
 from solo_ldm.ica.separation import Separation, separate
 
 
-@dataclass(frozen=True)
-class Truth:
-    """How far a separation is from the true sources.
+class Score(NamedTuple):
+    """An unmixing compared with the true sources.
 
     Args:
-        amari_distance: of the unmixing, from 0 to 1.
+        amari_distance: from 0 to 1.
         correlations: of each true source with its recovered one, absolute.
-        fast_ica_amari_distance: of scikit-learn's FastICA on the same mixtures.
-        fast_ica_correlations: of its sources.
-        fast_ica_converged: whether FastICA converged.
     """
 
     amari_distance: float
     correlations: tuple[float, ...]
-    fast_ica_amari_distance: float
-    fast_ica_correlations: tuple[float, ...]
-    fast_ica_converged: bool
 
 
 @dataclass(frozen=True)
@@ -45,7 +38,9 @@ class Trial:
         recovered: (T, N), likewise.
         recovered_images: (N, H, W), likewise, where the sources are images.
         parameters: what the model learned, a number for each source, likewise.
-        truth: the comparison; None where the true sources are not known.
+        score: of the unmixing; None where the true sources are not known.
+        fast_ica: score of scikit-learn's FastICA on the same mixtures, likewise.
+        fast_ica_converged: whether FastICA converged.
         seconds: that the separation took.
     """
 
@@ -56,7 +51,9 @@ class Trial:
     recovered: np.ndarray
     recovered_images: np.ndarray | None
     parameters: dict[str, list[float]]
-    truth: Truth | None
+    score: Score | None
+    fast_ica: Score | None
+    fast_ica_converged: bool
     seconds: float
 
 
@@ -75,10 +72,14 @@ def run_trial(problem: Problem, seed: int, **settings: Any) -> Trial:
     separation = separate(torch.from_numpy(problem.mixtures), seed=seed, **settings)
     seconds = time.perf_counter() - started
     unmixing, recovered = separation.unmixing.numpy(), separation.sources.numpy()
-    order, signs, truth = np.arange(len(unmixing)), np.ones(len(unmixing)), None
+    order, signs = np.arange(len(unmixing)), np.ones(len(unmixing))
+    score = other_score = None
+    converged = False
     if problem.sources is not None:
-        order, signs, correlations = match_sources(recovered, problem.sources)
-        truth = _compare(problem, unmixing, correlations, seed)
+        (order, signs, _), score = _score(problem, unmixing, recovered)
+        other, converged = fast_ica(problem.mixtures, seed)
+        centred = problem.mixtures - problem.mixtures.mean(axis=0)
+        _, other_score = _score(problem, other, centred @ other.T)
     unmixing = unmixing[order] * signs[:, None]
     images = None
     if problem.mixed_images is not None:
@@ -96,22 +97,16 @@ def run_trial(problem: Problem, seed: int, **settings: Any) -> Trial:
         recovered=recovered[:, order] * signs,
         recovered_images=images,
         parameters={name: [values[i] for i in order] for name, values in learned.items()},
-        truth=truth,
+        score=score,
+        fast_ica=other_score,
+        fast_ica_converged=converged,
         seconds=seconds,
     )
 
 
-def _compare(problem: Problem, unmixing: np.ndarray, matched: np.ndarray, seed: int) -> Truth:
-    sources, mixing = problem.sources, problem.mixing
-    if sources is None or mixing is None:
+def _score(problem: Problem, unmixing: np.ndarray, recovered: np.ndarray) -> tuple[Matching, Score]:
+    if problem.sources is None or problem.mixing is None:
         raise ValueError("problem: expected the mixing beside the sources, got the sources alone")
-    other = fast_ica(problem.mixtures, seed)
-    centred = problem.mixtures - problem.mixtures.mean(axis=0)
-    others = match_sources(centred @ other.unmixing.T, sources)
-    return Truth(
-        amari_distance=amari_distance(unmixing, mixing),
-        correlations=tuple(matched.tolist()),
-        fast_ica_amari_distance=amari_distance(other.unmixing, mixing),
-        fast_ica_correlations=tuple(others.correlations.tolist()),
-        fast_ica_converged=other.converged,
-    )
+    matching = match_sources(recovered, problem.sources)
+    distance = amari_distance(unmixing, problem.mixing)
+    return matching, Score(distance, tuple(matching.correlations.tolist()))

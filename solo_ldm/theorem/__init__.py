@@ -46,9 +46,8 @@ learning.
 """
 
 from solo_ldm.theorem.alternatives import ALTERNATIVES, compare_losses
-from solo_ldm.theorem.cases import CASES, Case
 from solo_ldm.theorem.metrics import Recovery, affine_recovery
-from solo_ldm.theorem.problems import Problem
+from solo_ldm.theorem.problems import CASES, Case, Problem
 from solo_ldm.theorem.trial import ENTROPIES, Trial, run_trial
 
 __all__ = [

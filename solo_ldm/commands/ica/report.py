@@ -36,28 +36,20 @@ def content_of(cfg: dict[str, Any], trials: Sequence[Trial]) -> dict[str, Any]:
         "num_samples": len(trials[0].problem.mixtures),
         "num_sources": trials[0].recovered.shape[1],
     }
-    compared = [trial.truth for trial in trials if trial.truth is not None]
-    if compared:
-        for name in ("amari_distance", "fast_ica_amari_distance"):
-            content[name] = spread([getattr(one, name) for one in compared])
+    ours, theirs = _distances(trials)
+    if ours:
+        content |= {"amari_distance": spread(ours), "fast_ica_amari_distance": spread(theirs)}
     seconds = sum(trial.seconds for trial in trials)
     content |= {"trials": [_trial(trial) for trial in trials], "config": cfg}
     return content | provenance() | {"seconds": round(seconds, 3)}
 
 
 def _trial(trial: Trial) -> dict[str, Any]:
-    separation, truth, problem = trial.separation, trial.truth, trial.problem
+    separation, problem = trial.separation, trial.problem
     content: dict[str, Any] = {"seed": trial.seed}
-    if truth is not None:
-        content |= {
-            "amari_distance": truth.amari_distance,
-            "correlations": list(truth.correlations),
-            "fast_ica": {
-                "amari_distance": truth.fast_ica_amari_distance,
-                "correlations": list(truth.fast_ica_correlations),
-                "converged": truth.fast_ica_converged,
-            },
-        }
+    if trial.score is not None and trial.fast_ica is not None:
+        fast_ica = trial.fast_ica._asdict() | {"converged": trial.fast_ica_converged}
+        content |= trial.score._asdict() | {"fast_ica": fast_ica}
     return content | {
         "loss": separation.loss,
         "log_prob": separation.log_prob,
@@ -88,7 +80,7 @@ def print_ica_summary(
     rows = [
         ("mixtures", escape(first.problem.description)),
         ("model", f"{model}, entropy {cfg.entropy}, {cfg.unmixing} unmixing"),
-        *(_scores(trials) if first.truth is not None else []),
+        *(_scores(trials) if first.score is not None else []),
     ]
     for name, values in first.parameters.items():
         if name != "decay" or "time_constant_seconds" not in first.parameters:
@@ -114,18 +106,22 @@ def print_ica_summary(
 
 
 def _scores(trials: Sequence[Trial]) -> list[tuple[str, str]]:
-    truths = [trial.truth for trial in trials if trial.truth is not None]
-    ours = [one.amari_distance for one in truths]
-    theirs = [one.fast_ica_amari_distance for one in truths]
-    failed = sum(not one.fast_ica_converged for one in truths)
-    note = f"; did not converge for {failed} of {len(truths)} seeds" if failed else ""
-    correlations = [value for one in truths for value in one.correlations]
+    ours, theirs = _distances(trials)
+    failed = sum(not trial.fast_ica_converged for trial in trials)
+    note = f"; did not converge for {failed} of {len(trials)} seeds" if failed else ""
+    correlations = [value for one in trials if one.score for value in one.score.correlations]
     colour = "green" if max(ours) < GOOD else "yellow"
     return [
         ("Amari distance", f"[bold {colour}]{_values(ours)}[/] (0 perfect, 1 worst)"),
         ("FastICA's", f"{_values(theirs)}{note}"),
         ("correlations", f"at least {min(correlations):.4f} with the true sources"),
     ]
+
+
+def _distances(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
+    """Return the Amari distances, and those of FastICA, where the sources are known."""
+    ours = [trial.score.amari_distance for trial in trials if trial.score]
+    return ours, [trial.fast_ica.amari_distance for trial in trials if trial.fast_ica]
 
 
 def _values(values: list[float]) -> str:
