@@ -124,7 +124,7 @@ def category_table(z1: Tensor, z2: Tensor) -> Tensor:
     return z1.T @ z2 / len(z1)
 
 
-def check_samples(z: Tensor, minimum: int, what: str, mend: str) -> None:
+def check_samples(z: Tensor, minimum: int, what: str, remedy: str) -> None:
     """Raise a one-line ValueError unless `z` is a (B, D) floating tensor with B ≥ `minimum`."""
     if z.ndim != 2 or not z.is_floating_point():
         raise ValueError(
@@ -133,7 +133,7 @@ def check_samples(z: Tensor, minimum: int, what: str, mend: str) -> None:
         )
     if z.shape[0] < minimum:
         raise ValueError(
-            f"{what} needs at least {minimum} samples, got a batch of {z.shape[0]}: {mend}"
+            f"{what} needs at least {minimum} samples, got a batch of {z.shape[0]}: {remedy}"
         )
 
 

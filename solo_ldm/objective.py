@@ -77,11 +77,11 @@ class LDMObjective(nn.Module):
         Args:
             z1: latents of the first view (B, D), on the support of the latent model.
             z2: latents of the second view (B, D).
-            predictions: what a predictor makes of z1 (of z2) about z2 (about z1); z1 and z2
-                themselves if not given. With predictions or targets the log-density is the mean
-                of log p(z2 | z1) and log p(z1 | z2).
-            targets: what is to be predicted in place of z1 and z2: the same detached, or what a
-                moving average of the network makes of the views.
+            predictions: of z2 from z1, and of z1 from z2; z1 and z2 themselves if not given. With
+                predictions or targets the log-density is the mean of log p(z2 | z1) and
+                log p(z1 | z2).
+            targets: what is predicted in place of z1 and z2: the same detached, or the latents of a
+                moving average of the network.
 
         Returns:
             loss, mean log p and H, scalars at the training scale (constants dropped).
@@ -106,7 +106,7 @@ class LDMObjective(nn.Module):
         return self.entropy.fewest_samples
 
     def at(self, progress: float, step: int) -> None:
-        """Tell the parts how far the training is, before each of its steps.
+        """Set the progress of the training in the parts, before each step.
 
         Args:
             progress: share of the training that is done, 0 to 1.
@@ -172,15 +172,16 @@ class ProductObjective(nn.Module):
         nothing = [None] * len(self._blocks)
         split, split_predictions = self.latent.split, self.latent.split_predictions
         views = zip(split(z1), split(z2), strict=True)
-        says = (
+        predicted = (
             nothing
             if predictions is None
             else zip(*map(split_predictions, predictions), strict=True)
         )
-        aims = nothing if targets is None else zip(*map(split, targets), strict=True)
+        wanted = nothing if targets is None else zip(*map(split, targets), strict=True)
         terms = []
-        for block, view, say, aim in zip(self._blocks, views, says, aims, strict=True):
-            loss, log_prob, entropy = block(*view, say, aim)
+        parts = zip(self._blocks, views, predicted, wanted, strict=True)
+        for block, view, prediction, target in parts:
+            loss, log_prob, entropy = block(*view, prediction, target)
             terms.append((loss, log_prob, block.weight * entropy))
         return LDMTerms(*(torch.stack(term).sum() for term in zip(*terms, strict=True)))
 
@@ -190,7 +191,7 @@ class ProductObjective(nn.Module):
         return max(block.fewest_samples for block in self._blocks)
 
     def at(self, progress: float, step: int) -> None:
-        """Tell the blocks how far the training is, before each of its steps.
+        """Set the progress of the training in the blocks, before each step.
 
         Args:
             progress: share of the training that is done, 0 to 1.

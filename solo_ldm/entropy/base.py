@@ -15,8 +15,8 @@ from solo_ldm.numerics import check_pair
 class EntropyEstimator(nn.Module, ABC):
     """An estimate of the entropy of a batch of latents, to be maximised.
 
-    A concrete estimator says what the entropy of one set of samples is (`marginal`) and how to
-    turn its value into nats (`to_nats`); the joint and the pooled entropies follow from it.
+    A concrete estimator defines the entropy of one set of samples (`marginal`) and the conversion
+    of its value into nats (`to_nats`); the joint and the pooled entropies follow.
 
     Args:
         support: where the latents live, one of `supports`.
@@ -39,7 +39,7 @@ class EntropyEstimator(nn.Module, ABC):
         return 2
 
     def at_step(self, step: int) -> None:
-        """Take note of the number of the training step; for estimators that draw at random."""
+        """Set the number of the training step; for estimators that draw at random."""
         return
 
     @abstractmethod

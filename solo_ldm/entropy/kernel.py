@@ -63,7 +63,7 @@ class KernelEntropy(EntropyEstimator):
             elif self.support == "sphere":
                 log_density = torch.logsumexp(exponent, dim=1)
             else:
-                # Every row holds its own kernel, exp(0): no shift is needed, the sum is in [1, B].
+                # Each sum includes exp(0), its own kernel, and is in [1, B]: no shift is needed.
                 log_density = torch.log(exponent.exp().sum(dim=1) + _FLOOR)
             return narrow(-log_density.mean(), z)
 

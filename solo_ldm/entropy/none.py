@@ -1,4 +1,4 @@
-"""No entropy: what prevents collapse is then the predictor and the target alone."""
+"""No entropy: only the predictor and the target then prevent collapse."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class RedundancyEntropy(EntropyEstimator):
             return narrow(-self.redundancy_weight * redundancy, z1)
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
-        """Raise a ValueError: correlations say nothing of the variances that an entropy needs."""
+        """Raise a ValueError: an entropy needs variances, which correlations do not have."""
         raise ValueError(
             "redundancy has no value in nats (it ignores variances); "
             "use LogDetEntropy on the same latents to read an entropy"

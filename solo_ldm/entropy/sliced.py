@@ -31,7 +31,7 @@ class SlicedGaussianEntropy(EntropyEstimator):
     distribution alone. The integral is a trapezoidal sum over `num_points` frequencies in [0, T].
 
     Slices are drawn from the number of the step (`at_step`) and nothing else: the same in every
-    process, for every pair of views of the step, and after a resume. A call changes nothing.
+    process, for every pair of views of the step, and after a resume. A call has no side effects.
 
     Args:
         support: "plane" or "sphere".
@@ -66,7 +66,7 @@ class SlicedGaussianEntropy(EntropyEstimator):
         self._step = 0
 
     def at_step(self, step: int) -> None:
-        """Draw other slices from now on: those of this step of the training."""
+        """Set the training step, from whose number the slices are drawn."""
         self._step = int(step)
 
     def slices(self, dim: int) -> Tensor:

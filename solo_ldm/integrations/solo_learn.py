@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
@@ -32,6 +32,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from solo_ldm.backbones import create_backbone
+from solo_ldm.config.arguments import check_value
 from solo_ldm.config.command import one_line_errors, with_packaged_groups
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.integrations.hosted import HostedMethod, PartlyLabelled, private_name
@@ -100,11 +101,7 @@ def find(name: str) -> type[HostedMethod]:
     Raises:
         ValueError: in one line: there is no such method, or solo-learn does not fit or is missing.
     """
-    if name not in RECIPES:
-        raise ValueError(
-            f"method=solo/{name}: solo-learn has no such method{suggestion(name, list(RECIPES))} "
-            f"(known: {', '.join(RECIPES)})"
-        )
+    check_value("method", f"solo/{name}", Literal[tuple(f"solo/{one}" for one in RECIPES)])
     methods = _modules()["solo.methods"].METHODS
     if name not in methods:
         raise ValueError(f"method=solo/{name}: the solo-learn that is imported has no {name}")

@@ -1,4 +1,4 @@
-"""Configurations for solo-learn's scripts: our YAML in its terms, changed in memory alone."""
+"""Configurations for solo-learn's scripts: our YAML in its terms, changed only in memory."""
 
 from __future__ import annotations
 
@@ -8,44 +8,42 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from solo_ldm.config.arguments import check_keys
 from solo_ldm.weights.pretrained import CHECKPOINTS, Pretrained, load_pretrained
 
-# The data sets that solo-learn's loaders have.
+# Data sets that solo-learn's loaders read.
 DATASETS = ("cifar10", "cifar100", "stl10", "imagenet", "imagenet100", "custom")
 
-# Its views: each operator must be there, with a probability; and what else it reads of each.
+# Operators that each of its views must have, with a probability, and their other settings.
 _OPERATORS = {
-    "color_jitter": {"brightness", "contrast", "saturation", "hue"},
-    "grayscale": set(),
-    "gaussian_blur": set(),
-    "solarization": set(),
-    "equalization": set(),
-    "horizontal_flip": set(),
+    "color_jitter": ("brightness", "contrast", "saturation", "hue"),
+    **dict.fromkeys(("grayscale", "gaussian_blur", "solarization", "equalization"), ()),
+    "horizontal_flip": (),
 }
-_CROP_KEYS = {"enabled", "crop_min_scale", "crop_max_scale"}
-_VIEW_KEYS = {"rrc", *_OPERATORS, "crop_size", "num_crops", "mean", "std"}
+_CROP_KEYS = ("enabled", "crop_min_scale", "crop_max_scale")
+_VIEW_KEYS = ("rrc", *_OPERATORS, "crop_size", "num_crops", "mean", "std")
 
 
 def for_pretraining(cfg: DictConfig, ours: bool) -> None:
     """Change a configuration of pretraining, in place, to what solo-learn's main_pretrain.py reads.
 
-    One written for solo-learn stays as it is, except for hardware that is not there.
+    One written for solo-learn stays as it is, except for hardware that is missing.
 
     Args:
         cfg: what Hydra composed, no longer a struct.
-        ours: whether the method is ours; views are then checked, and `enabled: false` holds.
+        ours: whether the method is ours; views are then checked, and `enabled: false` is kept.
 
     Raises:
-        ValueError: in one line: what solo-learn has no place for.
+        ValueError: in one line: a setting that solo-learn does not have.
     """
     OmegaConf.resolve(cfg)
     _common(cfg)
     if cfg.data.get("pair_match") is not None:
         raise ValueError(
-            "data.pair_match: solo-learn has no pairs of images of one class; train by solo-ldm "
-            "pretrain, or set data.pair_match=null"
+            f"data.pair_match: expected null, as solo-learn has no pairs of images, got "
+            f"{cfg.data.pair_match}; train by solo-ldm pretrain"
         )
-    # It insists on this key, and reads ours from the top level.
+    # It needs this key, and reads those of `trainer` from the top level.
     _default(cfg, "optimizer.classifier_lr", OmegaConf.select(cfg, "optimizer.lr"))
     for key, value in (cfg.get("trainer") or {}).items():
         cfg[key] = value
@@ -58,7 +56,7 @@ def for_pretraining(cfg: DictConfig, ours: bool) -> None:
         large = sum(view["num_crops"] for view in views if view["crop_size"] == size)
         cfg.augmentations = views
         if large != 2:
-            raise ValueError(f"augmentations: solo-learn takes two large crops here, got {large}")
+            raise ValueError(f"augmentations: expected two large crops for solo-learn, got {large}")
 
 
 def for_linear(cfg: DictConfig) -> Pretrained:
@@ -71,7 +69,7 @@ def for_linear(cfg: DictConfig) -> Pretrained:
         The weights that it names.
 
     Raises:
-        ValueError: in one line: what solo-learn has no place for.
+        ValueError: in one line: a setting that solo-learn does not have.
         FileNotFoundError: in one line: no such weights.
     """
     OmegaConf.resolve(cfg)
@@ -87,7 +85,8 @@ def for_linear(cfg: DictConfig) -> Pretrained:
     _check_classes(cfg)
     path = _checkpoint(Path(str(source)).expanduser())
     name = OmegaConf.select(cfg, "backbone.name")
-    weights = load_pretrained(path, backbone_name=name, backbone_kwargs=_kwargs(cfg))
+    kwargs = dict(OmegaConf.select(cfg, "backbone.kwargs") or {})
+    weights = load_pretrained(path, backbone_name=name, backbone_kwargs=kwargs)
     cfg.pretrained_feature_extractor = str(path)
     _default(cfg, "backbone.name", weights.backbone_name)
     _default(cfg, "backbone.kwargs", {})
@@ -129,10 +128,10 @@ def _common(cfg: DictConfig) -> None:
 
 
 def _hardware(cfg: DictConfig) -> None:
-    """Say accelerator, devices, strategy and precision as solo-learn and Lightning both read them.
+    """Write accelerator, devices, strategy and precision so that solo-learn and Lightning agree.
 
-    solo-learn counts devices by `len`, Lightning takes a list of GPUs, but for CPUs a number only,
-    which may be a string: n processes are the n digits of n, "1", "02", "003".
+    solo-learn counts devices by `len`. Lightning takes a list of GPUs, but for CPUs only a number,
+    which may be a string: n processes are n with leading zeros to n digits, "1", "02", "003".
     """
     accelerator = str(cfg.get("accelerator", "auto"))
     if accelerator == "auto":
@@ -145,7 +144,7 @@ def _hardware(cfg: DictConfig) -> None:
     if accelerator == "cpu":
         count = devices if isinstance(devices, int) else len(devices)
         cfg.devices = f"{count:0{count}d}"
-        cfg.sync_batchnorm = False  # torch has it for GPUs alone
+        cfg.sync_batchnorm = False  # which torch only has for GPUs
         if count == 1:
             cfg.strategy = "auto"
         if str(cfg.get("precision", "32")).startswith("16"):
@@ -166,25 +165,17 @@ def _view(view: Any, where: str) -> dict[str, Any]:
             "augmentations=cifar, or train by solo-ldm pretrain"
         )
     view["rrc"] = {"enabled": "rrc" in view, **view.get("rrc", {})}
-    _check_keys(view, _VIEW_KEYS, where)
-    _check_keys(view["rrc"], _CROP_KEYS, f"{where}.rrc")
+    check_keys(where, view, _VIEW_KEYS)
+    check_keys(f"{where}.rrc", view["rrc"], _CROP_KEYS)
     for name, settings in _OPERATORS.items():
         operator = dict(view.get(name, {}))
         if not operator.pop("enabled", True):
             operator["prob"] = 0.0
         operator.setdefault("prob", 0.0)
         if operator["prob"]:
-            _check_keys(operator, {"prob", *settings}, f"{where}.{name}")
+            check_keys(f"{where}.{name}", operator, ("prob", *settings))
         view[name] = operator
     return view
-
-
-def _check_keys(given: dict[str, Any], known: set[str], where: str) -> None:
-    for key in given:
-        if key not in known:
-            raise ValueError(
-                f"{where}.{key}: solo-learn's views have no such setting; leave it out"
-            )
 
 
 def _checkpoint(path: Path) -> Path:
@@ -201,11 +192,6 @@ def _checkpoint(path: Path) -> Path:
             "one, or the folder of a run that kept one"
         )
     return path
-
-
-def _kwargs(cfg: DictConfig) -> dict[str, Any]:
-    kwargs = OmegaConf.select(cfg, "backbone.kwargs") or {}
-    return {str(key): value for key, value in kwargs.items()}
 
 
 def _default(cfg: DictConfig, key: str, value: Any) -> None:

@@ -13,13 +13,13 @@ Support = Literal["plane", "sphere", "simplex", "product"]
 class LatentModel(nn.Module, ABC):
     """A distribution p(z1, z2) that the latents of two views are matched to.
 
-    It says where latents live (`project`) and how well two views of a sample agree (`log_prob`).
+    It defines the space of the latents (`project`) and how well two views agree (`log_prob`).
     """
 
     support: ClassVar[Support]
-    # Whether log_prob takes what a predictor says rather than a latent, so that there must be one.
+    # Whether log_prob takes a predictor's output in place of a latent.
     needs_predictor: ClassVar[bool] = False
-    # Whether latents cannot collapse under log_prob alone, without an entropy or a detached target.
+    # Whether log_prob alone prevents collapse, without an entropy or a detached target.
     prevents_collapse: ClassVar[bool] = False
     # Whether p is fitted to the latents themselves, so that their joint entropy would cancel it.
     follows_latents: ClassVar[bool] = False
@@ -33,11 +33,11 @@ class LatentModel(nn.Module, ABC):
         """Return log p(z1, z2) of each pair (B,), at the training scale of the model."""
 
     def at(self, progress: float) -> None:
-        """Take note of how much of the training is done, 0 to 1; for models that warm up."""
+        """Set the share of the training that is done, 0 to 1; for models that warm up."""
         return
 
     def schedule(self, dim: int) -> dict[str, float]:
-        """Return what `at` has moved, by name, for the log.
+        """Return the values that `at` has set, by name, for the log.
 
         Args:
             dim: of the latents.

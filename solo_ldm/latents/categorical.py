@@ -145,7 +145,7 @@ class FittedCategories(LatentModel):
     H[c1, c2] − H[c1] − H[c2] = −I(c1; c2)
 
     minus the mutual information of the categories: invariant information clustering. A joint
-    entropy would cancel what the fitted table says. Latents are softmax(h / τ).
+    entropy would cancel the fitted table. Latents are softmax(h / τ).
 
     Args:
         softmax_temperature: τ, as of `CategoricalSimplex`.

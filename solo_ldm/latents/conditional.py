@@ -1,4 +1,4 @@
-"""A Gaussian whose mean and covariance a predictor tells: one view given the other."""
+"""A Gaussian with predicted mean and covariance: one view given the other."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from solo_ldm.numerics import narrow, widen
 
 Covariance = Literal["diagonal", "low_rank", "full"]
 
-# Largest share of a dimension's variance that it may have in common with others. The rest keeps the
-# smallest eigenvalue of a correlation matrix at 0.01, so that float64 inverts it to ten digits.
+# Largest share of a dimension's variance that others explain. The rest keeps the eigenvalues of a
+# correlation matrix at 0.01 or more, so that float64 inverts it to ten digits.
 _MOST_COMMON = 0.99
 
 
@@ -95,9 +95,9 @@ class ConditionalGaussian(LatentModel):
     H[z2 | z1] = −E log p̄(z2 | z̄1) (bars: held constant) of the conditional entropy: the gradients
     of both terms with respect to z2 cancel, and those with respect to μ and Σ remain.
 
-    A predictor tells D numbers of μ, D of σ, and those of R. Standard deviations are kept within
-    bounds by log σ = m + h u / √(h² + u²), m and h the middle and half the width of the bounds in
-    the logarithm: u = 0 is their geometric mean, where the slope is 1, and far out the slope falls
+    A predictor outputs D numbers for μ, D for σ, and those for R. Standard deviations are bounded
+    by log σ = m + h u / √(h² + u²), m and h the middle and half the width of the bounds in the
+    logarithm: u = 0 is their geometric mean, where the slope is 1, and far out the slope falls
     as u⁻³ rather than exponentially, so that a prediction at the bound can return. R is
 
         diagonal:  I
@@ -181,7 +181,7 @@ class ConditionalGaussian(LatentModel):
         return 2 * dim + correlations[self.covariance]
 
     def gaussian(self, predicted: Tensor, dim: int) -> PredictedGaussian:
-        """Return the Gaussians that a predictor tells, in float64 where there is one.
+        """Return the Gaussians of a predictor's outputs, in float64 where there is one.
 
         Args:
             predicted: the predictor's outputs (B, prediction_dim(D)): μ, u of σ, numbers of R.
@@ -225,7 +225,7 @@ class ConditionalGaussian(LatentModel):
         """Return (1/D) log N(z2; μ, Σ) + ½ log 2π for each pair.
 
         Args:
-            z1: what a predictor says of z2 (B, prediction_dim(D)).
+            z1: a predictor's outputs for z2 (B, prediction_dim(D)).
             z2: latents (B, D).
 
         Returns:

@@ -48,7 +48,7 @@ class ProductLatent(LatentModel):
         return _split(z, self.dims, "latents")
 
     def split_predictions(self, predictions: Tensor) -> tuple[Tensor, ...]:
-        """Return what a predictor says of each block.
+        """Return the predictions for each block.
 
         Raises:
             ValueError: another number of outputs than `prediction_dim`.
@@ -73,7 +73,7 @@ class ProductLatent(LatentModel):
         """Return Σ_b log p_b(z1_b, z2_b) for each pair.
 
         Args:
-            z1: latents of the first view (B, D), or what a predictor says of the second.
+            z1: latents of the first view (B, D), or predictions of the second.
             z2: latents of the second view (B, D).
 
         Returns:
@@ -86,12 +86,12 @@ class ProductLatent(LatentModel):
         return torch.stack([model.log_prob(one, other) for model, one, other in blocks]).sum(dim=0)
 
     def at(self, progress: float) -> None:
-        """Tell each model how much of the training is done, 0 to 1."""
+        """Set the share of the training that is done, 0 to 1, in each model."""
         for model in self._models:
             model.at(progress)
 
     def schedule(self, dim: int) -> dict[str, float]:
-        """Return what `at` has moved in the blocks; of equal names the last."""
+        """Return the values that `at` has set in the blocks; of equal names the last."""
         pairs = zip(self._models, self.dims, strict=True)
         return {key: value for one, size in pairs for key, value in one.schedule(size).items()}
 

@@ -34,7 +34,7 @@ class WhitenedPlane(LatentModel):
 
     Source:
         Ermolov et al., Whitening for Self-Supervised Representation Learning, arXiv 2007.06346,
-        equations 2 to 5; they whiten parts of a batch, drawn anew, here it is the whole.
+        equations 2 to 5; they whiten random parts of a batch, here the whole batch is whitened.
     """
 
     support = "plane"

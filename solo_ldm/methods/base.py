@@ -38,7 +38,9 @@ class Description:
 
 
 # The axes of a method that is no cell of the grid.
-OFF_THE_GRID = dict.fromkeys(("latent", "entropy", "over", "predictor", "target"))
+OFF_THE_GRID: dict[str, str | None] = dict.fromkeys(
+    ("latent", "entropy", "over", "predictor", "target")
+)
 
 
 class BaseMethod(pl.LightningModule, ABC):

@@ -14,7 +14,7 @@ from solo_ldm.objective import LDMObjective, Over, ProductObjective
 PRODUCT = "product"
 
 # Names of the three `LDMTerms` in the log.
-TERMS = ("train_ldm_loss", "train_log_prob", "train_entropy")
+TERMS: tuple[str, ...] = ("train_ldm_loss", "train_log_prob", "train_entropy")
 
 Count = Annotated[int, Bounds(1)]
 Share = Annotated[float, Bounds(0, 1)]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from solo_ldm.config.suggestions import suggestion
+from solo_ldm.config.arguments import check_value
 
 if TYPE_CHECKING:
     from solo_ldm.methods.lightly.method import LightlyMethod
@@ -57,9 +57,5 @@ def find(name: str) -> type[LightlyMethod]:
 
     if name in REFUSED:
         raise ValueError(f"lightly/{name} cannot be trained here: {REFUSED[name]}")
-    if name not in RECIPES:
-        raise ValueError(
-            f"method: expected one of {', '.join(f'lightly/{known}' for known in RECIPES)}, got "
-            f"'lightly/{name}'{suggestion(name, list(RECIPES))}"
-        )
+    check_value("method", f"lightly/{name}", Literal[tuple(f"lightly/{one}" for one in RECIPES)])
     return type(f"Lightly_{name}", (LightlyMethod,), {"name": name, "recipe": RECIPES[name]})

@@ -1,4 +1,4 @@
-"""Which patches of an image are seen and which blocks are predicted, drawn for a batch at once."""
+"""Masks: the context patches and the target blocks of a batch of images, drawn at random."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from solo_ldm.data.augment.draws import Bools, Floats, Ints, Uniforms
 
-# Of the places of all blocks of an image, before its context is what the targets leave.
+# Placements of an image's blocks before its context becomes all that the targets leave.
 _TRIES = 10
 
-# In place of the number of a view: what is drawn here is independent of the augmentations.
+# Streams of random numbers, apart from those of the views: independent of the augmentations.
 _SIZES, _PLACES = 2**32, 2**32 + 1
 
 
@@ -34,7 +34,7 @@ class DrawnMasks:
 
     @property
     def smallest_context(self) -> int:
-        """How many patches the image has that can be seen least of."""
+        """The number of visible patches of the image that has the fewest."""
         return int(self.visible.sum(axis=1).min())
 
     def context(self, count: int) -> Ints:
@@ -58,24 +58,24 @@ class BlockMasks:
     """Target blocks of an image, and a context block without them.
 
     The sizes of the blocks are drawn once a step, the same for all images and processes, so that
-    targets make one tensor; where blocks lie is drawn for each image from (seed, epoch, image)
-    given the sizes, and from nothing else. A size is the one nearest to a uniform share of the area
-    and a uniform aspect ratio among those whose height and width are whole and within both ranges.
-    Targets may overlap each other. The context loses every patch of a target. If fewer than
-    `least_context` patches remain, all blocks of the image are placed anew; after ten times its
-    context is all that its targets leave.
+    targets form one tensor. Positions are drawn for each image, as a function of (seed, epoch,
+    image) and the sizes alone. A size is the one nearest to a uniform share of the area and a
+    uniform aspect ratio, among all whole heights and widths within both ranges. Targets may overlap
+    each other. Every patch of a target is removed from the context. If fewer than `least_context`
+    patches remain, all blocks of the image are drawn again; after ten draws, its context is all
+    that its targets leave.
 
     Args:
         grid: rows and columns of patches.
         num_targets: M, blocks to predict.
-        target_scale: least and greatest share of the patches in a target.
-        target_aspect: least and greatest height / width of a target.
-        context_scale: least and greatest share of the patches in the context block, which
+        target_scale: smallest and largest share of the patches in a target.
+        target_aspect: smallest and largest height / width of a target.
+        context_scale: smallest and largest share of the patches in the context block, which
             has the shape of the image.
-        least_context: patches that the context keeps at least.
+        least_context: smallest number of patches in the context.
 
     Raises:
-        ValueError: ranges that are none, that no block fits, or that can leave too little context.
+        ValueError: ranges that no block fits, or that can leave too little context.
 
     Source:
         Assran et al., I-JEPA, arXiv 2301.08243, section 3 and appendix A.
@@ -122,7 +122,7 @@ class BlockMasks:
         context = _nearest(self._context_sizes, *self._context_ranges, self.grid, *shares[2:])
         draws = Uniforms(seed, epoch, _PLACES, samples)
         rows, columns = self.grid
-        # All tries are drawn, used or not: what follows them then does not depend on the sizes.
+        # All tries are drawn, used or not, so that later numbers do not depend on the sizes.
         blocks = self.num_targets + 1
         places = draws.take(_TRIES * blocks * 2).reshape(-1, _TRIES, blocks, 2)
         order = draws.take(rows * columns)
@@ -178,7 +178,7 @@ def _nearest(
     share_of_scale: float,
     share_of_aspect: float,
 ) -> tuple[int, int]:
-    """Return the size nearest to a place in both ranges, in the logarithms of area and aspect."""
+    """Return the size nearest to a point of both ranges, in the logarithms of area and aspect."""
     area = (scale[0] + (scale[1] - scale[0]) * share_of_scale) * grid[0] * grid[1]
     ratio = aspect[0] + (aspect[1] - aspect[0]) * share_of_aspect
 
@@ -192,7 +192,7 @@ def _nearest(
 
 
 def _corners(places: Floats, size: tuple[int, int], grid: tuple[int, int]) -> Ints:
-    """Return the first row and column of blocks at uniform places (..., 2) in [0, 1)."""
+    """Return the first row and column of blocks at uniform positions (..., 2) in [0, 1)."""
     room = np.array([grid[0] - size[0] + 1, grid[1] - size[1] + 1])
     return np.floor(places * room).astype(np.int64)
 

@@ -11,15 +11,13 @@ from solo_ldm.objective import LDMObjective, LDMTerms
 class PatchObjective(nn.Module):
     """loss = −E[log p(t | c)] − w · H[q(z̄)].
 
-    t is the latent of a patch of a target block, c what is seen of the image, and z̄ the mean latent
-    of all patches of an image, the whole of which the trained network sees. The entropy is not that
-    of the patches themselves: those of one image differ by their places, so that a network that
-    encodes places alone, which the predictor is told, would have both terms at their best. The mean
-    over all places is then the same for all images.
+    t is the latent of a patch of a target block, c the context, and z̄ the mean latent of all
+    patches of an image, encoded as a whole by the trained network. The entropy is not that of
+    single patches: a network that only encodes their positions, which the predictor knows, would
+    be at the optimum of both terms. The mean over all positions is then the same for all images.
 
     Args:
-        parts: the latent model p, the estimator of H and w; `over` is marginal, as there is one
-            view.
+        parts: latent model p, estimator H and weight w; `over` is marginal, for one view.
     """
 
     def __init__(self, parts: LDMObjective) -> None:

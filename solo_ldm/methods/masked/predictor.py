@@ -1,4 +1,4 @@
-"""A narrow transformer that says what a block of an image holds, given what is seen around it."""
+"""A narrow transformer that predicts the patches of a block from the context around it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class BlockPredictor(nn.Module):
     """Predict the patches of blocks from the patches of a context, each block by itself.
 
     Context tokens W c_i + e(i) and, for each patch j of the block, a mask token m + e(j) pass
-    through a transformer; what becomes of the mask tokens is the prediction. m is learned and the
-    same for all patches, e is `positions`: a prediction differs from its neighbours' by its place.
+    through a transformer, whose outputs at the mask tokens are the prediction. m is learned and the
+    same for all patches and e is `positions`: predictions of a block differ by position alone.
 
     Args:
-        dim: D, of the context's patches.
-        num_outputs: of the prediction of a patch.
+        dim: D, dimension of the context's patches.
+        num_outputs: dimension of the prediction of a patch.
         grid: rows and columns of patches.
-        width: of the predictor, a multiple of 4 and of the heads.
+        width: dimension of the predictor's tokens, a multiple of 4 and of num_heads.
         depth: blocks of the transformer.
-        num_heads: of the attention.
+        num_heads: heads of the attention.
 
     Raises:
         ValueError: numbers that are not above 0, or a width that does not fit.
@@ -65,9 +65,9 @@ class BlockPredictor(nn.Module):
         """Return the predictions of the target blocks.
 
         Args:
-            context: patches that are seen (B, K, D).
-            kept: their numbers (B, K).
-            targets: numbers of the patches of M blocks (B, M, S).
+            context: encoded patches of the context (B, K, D).
+            kept: their indexes (B, K).
+            targets: indexes of the patches of M blocks (B, M, S).
 
         Returns:
             (B, M, S, num_outputs).

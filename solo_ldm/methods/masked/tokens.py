@@ -18,9 +18,9 @@ _NEEDED = (
 
 
 def positions(rows: int, columns: int, dim: int) -> Tensor:
-    """Return the sine and cosine embedding of the places of a grid, row by row.
+    """Return the sine and cosine embedding of the positions of a grid, row by row.
 
-    With ω_k = 10000^(−4k/D) for k < D/4, the place (r, c) has, in this order,
+    With ω_k = 10000^(−4k/D) for k < D/4, the embedding of position (r, c) is, in this order,
     sin(ω_k r), cos(ω_k r), sin(ω_k c), cos(ω_k c).
 
     Args:
@@ -53,7 +53,7 @@ def positions(rows: int, columns: int, dim: int) -> Tensor:
 def check_name(name: str) -> None:
     """Raise a one-line ValueError for a model of timm that is no vision transformer.
 
-    It is asked before the model is built, whose arguments others do not know.
+    Called before the model is built: others do not know a vision transformer's arguments.
     """
     timm_name = SOLO_LEARN_NAMES.get(name, name)
     if is_model(timm_name) and not is_model_in_modules(timm_name, ("vision_transformer", "deit")):
@@ -61,7 +61,7 @@ def check_name(name: str) -> None:
 
 
 def check_backbone(backbone: nn.Module, name: str, image_size: int) -> VisionTransformer:
-    """Return a backbone whose patches can be left out one by one, or say why it has none.
+    """Return a backbone from which single patches can be left out, typed as one.
 
     Args:
         backbone: of `solo_ldm.backbones.create_backbone`.
@@ -69,8 +69,8 @@ def check_backbone(backbone: nn.Module, name: str, image_size: int) -> VisionTra
         image_size: side of the images in pixels.
 
     Raises:
-        ValueError: in one line: no plain vision transformer, or one that is built otherwise than
-            the method needs.
+        ValueError: in one line: no plain vision transformer, or one with other settings than the
+            method needs.
     """
     if type(backbone) is not VisionTransformer or type(backbone.patch_embed) is not PatchEmbed:
         raise ValueError(f"backbone.name={name}: {_NEEDED}")
@@ -104,9 +104,9 @@ def check_backbone(backbone: nn.Module, name: str, image_size: int) -> VisionTra
 
 
 def fix_positions(backbone: VisionTransformer) -> None:
-    """Set a transformer's position embedding to `positions` and keep it from being trained.
+    """Set a transformer's position embedding to `positions` and freeze it.
 
-    What it adds to tokens that are no patches, such as a class token, becomes zero.
+    The embedding of tokens that are no patches, such as a class token, becomes zero.
 
     Raises:
         ValueError: a transformer without such an embedding, or with a dimension that does not fit.
@@ -125,14 +125,14 @@ def fix_positions(backbone: VisionTransformer) -> None:
 
 
 def encode(backbone: VisionTransformer, images: Tensor, kept: Tensor | None = None) -> Tensor:
-    """Return a transformer's tokens of images, of all patches or of some of them alone.
+    """Return a transformer's tokens of images, computed from all patches or from some only.
 
-    The patches that are left out are not computed: nothing of them reaches the others.
+    Patches that are left out are not computed and cannot reach the others.
 
     Args:
         backbone: see `check_backbone`.
         images: (B, 3, H, W).
-        kept: (B, K) which patches, numbered row by row; all if not given.
+        kept: (B, K) indexes of the patches, row by row; all if not given.
 
     Returns:
         (B, P + K, D): P prefix tokens, such as a class token, and the patches.
@@ -150,5 +150,5 @@ def patches_of(backbone: VisionTransformer, tokens: Tensor) -> Tensor:
 
 
 def take(patches: Tensor, which: Tensor) -> Tensor:
-    """Return patches (B, K, D) of (B, N, D), by their numbers (B, K)."""
+    """Return patches (B, K, D) of (B, N, D), by their indexes (B, K)."""
     return patches.gather(1, which[..., None].expand(-1, -1, patches.shape[2]))

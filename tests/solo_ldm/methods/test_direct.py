@@ -5,18 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from omegaconf import DictConfig, OmegaConf
 
 from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.ldm.direct import DirectPredictor
-from tests.support.toy import plain, toy_config
-
-
-def config(tmp_path, **method_kwargs) -> DictConfig:
-    cfg = plain(toy_config(tmp_path, name="directpred"))
-    cfg["method_kwargs"].update(method_kwargs)
-    cfg["data"].update(num_classes=10, image_size=16, num_large_crops=2, num_small_crops=0)
-    return OmegaConf.create(cfg)
+from tests.support.methods import method_config
 
 
 def latents(count: int, dim: int) -> torch.Tensor:
@@ -92,7 +84,7 @@ def test_latents_without_a_spectrum_leave_a_finite_predictor(value):
 
 
 def test_it_has_nothing_for_the_optimiser(tmp_path):
-    method = LDM(config(tmp_path))
+    method = LDM(method_config(tmp_path, "directpred"))
     assert [group["name"] for group in method.learnable_params] == [
         "backbone",
         "classifier",
@@ -104,7 +96,7 @@ def test_it_has_nothing_for_the_optimiser(tmp_path):
 
 
 def test_the_method_predicts_with_the_correlations_of_what_it_gathered(tmp_path):
-    method = LDM(config(tmp_path, direct_momentum=0.0))
+    method = LDM(method_config(tmp_path, "directpred", direct_momentum=0.0))
     views = [F.normalize(torch.randn(12, 16)) for _ in range(2)]
     method.match(views, [view.detach() for view in views])
     torch.testing.assert_close(method.predictor.correlation, views[1].T @ views[1] / 12)
@@ -122,5 +114,5 @@ def test_settings_out_of_range_are_one_line(tmp_path, kwargs, message):
     if "latent" in kwargs:
         kwargs["prediction_precision"] = None
     with pytest.raises(ValueError, match=message) as caught:
-        LDM(config(tmp_path, **kwargs))
+        LDM(method_config(tmp_path, "directpred", **kwargs))
     assert "\n" not in str(caught.value)

@@ -5,21 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
-from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from solo_ldm.methods.averaging import MovingAverage
 from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.ldm.heads import perceptron
 from solo_ldm.run.trainer import without_lightnings_advice
-from tests.support.toy import plain, toy_config
-
-
-def config(tmp_path, name: str, **method_kwargs) -> DictConfig:
-    cfg = plain(toy_config(tmp_path, name=name))
-    cfg["method_kwargs"].update(method_kwargs)
-    cfg["data"].update(num_classes=10, image_size=16, num_large_crops=2, num_small_crops=0)
-    return OmegaConf.create(cfg)
+from tests.support.methods import method_config
 
 
 def batch(size: int = 12):
@@ -73,7 +65,7 @@ def test_a_share_outside_zero_and_one_is_refused(tau):
 
 
 def test_no_gradient_reaches_the_moving_average(tmp_path):
-    method = LDM(config(tmp_path, "byol"))
+    method = LDM(method_config(tmp_path, "byol"))
     step(method).backward()
     assert method.target is not None
     assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
@@ -82,7 +74,7 @@ def test_no_gradient_reaches_the_moving_average(tmp_path):
 
 
 def test_the_moving_average_is_in_no_parameter_group(tmp_path):
-    method = LDM(config(tmp_path, "byol"))
+    method = LDM(method_config(tmp_path, "byol"))
     grouped = {id(p) for group in method.learnable_params for p in group["params"]}
     assert grouped == {id(p) for p in method.parameters() if p.requires_grad}
 
@@ -90,8 +82,12 @@ def test_the_moving_average_is_in_no_parameter_group(tmp_path):
 def test_a_detached_target_gives_gradients_to_the_prediction_alone(tmp_path):
     """Without predictor the two directions have the same value and half the gradient each."""
     kwargs = {"predictor": "none", "entropy": "kernel", "proj_batch_norm": False}
-    same = LDM(config(tmp_path, "simsiam", target="same", entropy_weight=0.0, **kwargs)).eval()
-    detached = LDM(config(tmp_path, "simsiam", target="detached", entropy_weight=0.0, **kwargs))
+    same = LDM(
+        method_config(tmp_path, "simsiam", target="same", entropy_weight=0.0, **kwargs)
+    ).eval()
+    detached = LDM(
+        method_config(tmp_path, "simsiam", target="detached", entropy_weight=0.0, **kwargs)
+    )
     detached.load_state_dict(same.state_dict())
     detached.eval()
     for method in (same, detached):
@@ -107,7 +103,7 @@ def test_training_moves_the_average_once_a_step_towards_the_network(tmp_path):
     from torch.utils.data import DataLoader
 
     seed_everything(0, verbose=False)
-    cfg = config(tmp_path, "byol", base_tau=0.5)
+    cfg = method_config(tmp_path, "byol", base_tau=0.5)
     cfg.max_epochs = 1
     method = LDM(cfg)
     start = {key: value.clone() for key, value in method.target.state_dict().items()}
@@ -145,12 +141,12 @@ def test_training_moves_the_average_once_a_step_towards_the_network(tmp_path):
 )
 def test_choices_that_do_not_exist_are_one_line(tmp_path, kwargs, message):
     with pytest.raises(ValueError, match=message) as caught:
-        LDM(config(tmp_path, "ldm", **kwargs))
+        LDM(method_config(tmp_path, "ldm", **kwargs))
     assert "\n" not in str(caught.value)
 
 
 def test_solo_learns_place_of_the_moving_average_is_refused_rather_than_ignored(tmp_path):
-    cfg = config(tmp_path, "byol")
+    cfg = method_config(tmp_path, "byol")
     cfg.momentum = {"base_tau": 0.9}
     with pytest.raises(ValueError, match=r"set method_kwargs\.target=moving_average"):
         LDM(cfg)
@@ -162,4 +158,4 @@ def test_a_method_of_one_latent_model_refuses_another(tmp_path):
     with pytest.raises(
         ValueError, match="expected plane for this method, got sphere; set method=ldm"
     ):
-        GaussProb(config(tmp_path, "gaussprob", latent="sphere"))
+        GaussProb(method_config(tmp_path, "gaussprob", latent="sphere"))

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.body import LDMBody
 from solo_ldm.methods.ldm.method_kwargs import REFERENCE_TYPES, resolve
 from tests.support.cells import TWELVE
-from tests.support.toy import plain, toy_config
-
-SIZES = {"proj_hidden_dim": 8, "proj_output_dim": 4}
-
-
-def method_config(tmp_path, name: str = "gaussprob", **method_kwargs) -> DictConfig:
-    cfg = plain(toy_config(tmp_path, name=name))
-    cfg["method_kwargs"].update(method_kwargs)
-    cfg["data"].update(num_classes=10, image_size=16, num_large_crops=2, num_small_crops=0)
-    return OmegaConf.create(cfg)
+from tests.support.methods import SIZES, method_config
 
 
 @pytest.mark.parametrize("kind", REFERENCE_TYPES)

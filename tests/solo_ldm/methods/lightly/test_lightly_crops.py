@@ -65,9 +65,7 @@ def test_other_methods_refuse_small_crops_in_a_line(name):
 def test_frossl_and_mmcr_take_more_large_crops():
     for name in ("frossl", "mmcr"):
         assert build(name, large=3).training_step(batch(large=3), 0)["loss"].isfinite()
-    with pytest.raises(
-        ValueError, match="no small ones for lightly/simclr"
-    ):
+    with pytest.raises(ValueError, match="no small ones for lightly/simclr"):
         build("simclr", large=3)
 
 

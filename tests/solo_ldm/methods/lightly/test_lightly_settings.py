@@ -44,7 +44,7 @@ def test_the_class_of_a_name_is_one():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("simclrr", "method: expected one of lightly/simclr.*did you mean simclr"),
+        ("simclrr", "method: expected lightly/simclr, .*did you mean lightly/simclr"),
         ("mae", "lightly/mae cannot be trained here: it masks patches"),
         ("emp_ssl", "lightly/emp_ssl cannot be trained here: .*collapse"),
     ],
