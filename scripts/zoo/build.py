@@ -2,8 +2,8 @@
 
     uv run python scripts/zoo/build.py [NAME ...] [--data FOLDER] [--override KEY=VALUE ...]
 
-Without names: all that can be made on this machine. Stopped, the same command goes on where it was;
-finished runs are not repeated, and published entries of the same runs come out the same.
+Without names: all that can be made on this machine. After an interruption, the same command
+continues; finished runs are not repeated, and publishing the same runs again changes nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from predictive.configuration import complete_predictive
 from solo_ldm.commands.linear import linear
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.commands.zoo.run import progress_bar
-from solo_ldm.config.command import one_line_errors
+from solo_ldm.config.command import HydraCommand, one_line_errors
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import find_finished, identity
@@ -37,10 +37,10 @@ from solo_ldm.zoo.publishing import publish
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What trains, what completes its configuration, and where the packaged configurations are.
-COMMANDS: dict[str, tuple[Callable[..., Any], Callable[[DictConfig], DictConfig], str]] = {
-    "pretrain": (pretrain, complete, "solo_ldm.configs"),
-    "predictive": (predictive, complete_predictive, "predictive.configs"),
+# What trains, and what completes its configuration.
+COMMANDS: dict[str, tuple[HydraCommand, Callable[[DictConfig], DictConfig]]] = {
+    "pretrain": (pretrain, complete),
+    "predictive": (predictive, complete_predictive),
 }
 
 
@@ -66,8 +66,8 @@ def main() -> None:
     """Build what the command line names."""
     parser = argparse.ArgumentParser(description="Train, score and publish the zoo's models.")
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--data", metavar="FOLDER", help="of images, for recipes that need some")
-    parser.add_argument("--linear-offline", action="store_true", help="score by it too")
+    parser.add_argument("--data", metavar="FOLDER", help="of images, for recipes that need it")
+    parser.add_argument("--linear-offline", action="store_true", help="score by this protocol too")
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--zoo", type=Path, default=ROOT / "zoo", help="where to publish")
     parser.add_argument("--runs", default="trained_models/zoo", help="where runs are kept")
@@ -108,15 +108,20 @@ def read_recipes() -> dict[str, Recipe]:
 
 def configuration(recipe: Recipe, seed: int, overrides: list[str]) -> DictConfig:
     """Compose the configuration of one run of a recipe."""
-    package = COMMANDS[recipe.command][2]
-    GlobalHydra.instance().clear()
-    told = [*recipe.overrides, f"seed={seed}", *overrides]
+    package = COMMANDS[recipe.command][0].package
+    overrides = [*recipe.overrides, f"seed={seed}", *overrides]
     if recipe.config_path is None:
-        with initialize_config_module(package, version_base="1.3"):
-            return compose(recipe.config, overrides=told)
+        return _composed(package, recipe.config, overrides)
+    GlobalHydra.instance().clear()
     search = f"hydra.searchpath=[pkg://{package}]"
     with initialize_config_dir(str(ROOT / recipe.config_path), version_base="1.3"):
-        return compose(recipe.config, overrides=[search, *told])
+        return compose(recipe.config, overrides=[search, *overrides])
+
+
+def _composed(package: str, name: str, overrides: list[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with initialize_config_module(package, version_base="1.3"):
+        return compose(name, overrides=overrides)
 
 
 def _missing(recipe: Recipe, given: argparse.Namespace) -> str | None:
@@ -128,23 +133,22 @@ def _missing(recipe: Recipe, given: argparse.Namespace) -> str | None:
 
 
 def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console) -> None:
-    train, check, _ = COMMANDS[recipe.command]
+    train, completed = COMMANDS[recipe.command]
     overrides = [f"checkpoint.dir={given.runs}", *given.override]
     if recipe.folder:
         overrides += [f"data.train_path={given.data}/train", f"data.val_path={given.data}/test"]
     runs, evaluations = [], []
     for seed in recipe.seeds:
         cfg = configuration(recipe, seed, overrides)
-        completed = check(cfg)
-        found = find_finished(completed, completed.method, identity(completed))
+        whole = completed(cfg)
+        found = find_finished(whole, whole.method, identity(whole))
         if found is None or not found.results.is_file():
             outcome = train(cfg, console)
             if outcome is None:
                 raise KeyboardInterrupt
             found = outcome.folder
         runs.append(found.path)
-        asked = given.linear_offline and recipe.command == "pretrain"
-        if recipe.linear_offline or asked:
+        if recipe.linear_offline or (given.linear_offline and recipe.command == "pretrain"):
             evaluations.append(_linear_offline(found.path, given.runs, console))
     with progress_bar(console, f"publishing {name}") as progress:
         entry = publish(
@@ -168,15 +172,10 @@ def _linear_offline(run: Path, runs: str, console: Console) -> Path:
         known = json.loads(path.read_text())
         if (known["source_sha256"], known["protocol"]) == (weights, "linear-offline"):
             return path.parent
-    told = [
-        f"pretrained_feature_extractor={run}",
-        "protocol=linear-offline",
-        f"checkpoint.dir={runs}",
-    ]
-    GlobalHydra.instance().clear()
-    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
-        cfg = compose("linear", overrides=told)
-    outcome = linear(cfg, console)
+    overrides = [f"pretrained_feature_extractor={run}", f"checkpoint.dir={runs}"]
+    outcome = linear(
+        _composed(linear.package, "linear", [*overrides, "protocol=linear-offline"]), console
+    )
     if outcome is None:
         raise KeyboardInterrupt
     return outcome.folder.path

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from solo_ldm.backbones import SMALL_IMAGE
 from solo_ldm.backbones.small_stem import small_stem_name
-from solo_ldm.config.schema import as_object, complete
+from solo_ldm.config.schema import as_object
 from solo_ldm.data.augment.photometric import Normalise
 from solo_ldm.data.augment.transforms import evaluation_view
 from solo_ldm.data.config import DataConfig, ViewSpec
@@ -25,7 +25,7 @@ from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, r
 from solo_ldm.evaluation.features import extract_features
 from solo_ldm.evaluation.protocols import PROTOCOLS
 from solo_ldm.evaluation.scores import evaluate
-from solo_ldm.run.configuration import RunConfig
+from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import identity
 from solo_ldm.weights.export import DTYPES, weights_digest, write_backbone
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
@@ -103,8 +103,7 @@ class BackboneKind(Kind):
 
     def identity(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return the part of a run's configuration that decides what it computes."""
-        # The data may have been moved since.
-        return identity(complete(OmegaConf.create(dict(args)), RunConfig, "host.yaml"))
+        return identity(complete(OmegaConf.create(dict(args))))
 
     def facts(self, args: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of an entry that a run records."""
