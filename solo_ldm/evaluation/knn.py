@@ -83,8 +83,9 @@ def knn_predict(
     weights of solo-learn's WeightedKNNClassifier; without the offset, Dudani 1976.
     """
     train = Features(train_features, train_labels)
-    settings = [num_neighbours], [temperature], [distance]
-    (vote,) = knn_grid(train, test_features, *settings, chunk_size)
+    (vote,) = knn_grid(
+        train, test_features, [num_neighbours], [temperature], [distance], chunk_size
+    )
     return vote.probabilities
 
 

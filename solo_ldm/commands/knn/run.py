@@ -17,7 +17,13 @@ from solo_ldm.commands.knn.report import (
     named_score,
     print_report,
 )
-from solo_ldm.commands.shared.inputs import Evaluation, load_images, load_weights, single_device
+from solo_ldm.commands.shared.inputs import (
+    SPLITS,
+    Evaluation,
+    load_images,
+    load_weights,
+    single_device,
+)
 from solo_ldm.data.choice import choose_data
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.features import Features, check_samples
@@ -39,7 +45,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     started = time.perf_counter()
     work = _prepare(cfg, console)
     backbone = work.pretrained.backbone
-    train, test = (work.features(split, console, backbone) for split in ("train", "val"))
+    train, test = (work.features(split, console, backbone) for split in SPLITS)
     check_samples("knn", train, test)
     with console.status("comparing neighbours"):
         scores = _scores(work, train, test)
@@ -86,7 +92,7 @@ def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
 def _check_labels(data: ImageDataModule) -> int:
     """Return the number of labelled training images; refuse a split without labels."""
     labelled = {}
-    for split, name in (("train", "training"), ("val", "test")):
+    for split, name in SPLITS.items():
         source = data.source(split)
         labelled[split] = 0 if source is None else len(source.labelled)
         if not labelled[split]:

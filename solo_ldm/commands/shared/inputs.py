@@ -25,7 +25,7 @@ from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
 from solo_ldm.run.record import provenance
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 
-_SPLITS: dict[Split, str] = {"train": "training", "val": "test"}
+SPLITS: dict[Split, str] = {"train": "training", "val": "test"}
 
 
 def single_device(accelerator: str, console: Console) -> Hardware:
@@ -141,7 +141,7 @@ class Evaluation:
         with Progress(
             *columns, console=console, transient=True, disable=not console.is_terminal
         ) as bar:
-            task = bar.add_task(f"features of {_SPLITS[split]} images", total=None)
+            task = bar.add_task(f"features of {SPLITS[split]} images", total=None)
             return extract_features(
                 backbone,
                 self.data.evaluation_dataloader(split),
