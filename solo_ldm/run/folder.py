@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -32,56 +33,25 @@ _NOT_IDENTITY = (
 )
 
 
+def _file(name: str, doc: str) -> Any:
+    return property(lambda folder: folder.path / name, doc=doc)
+
+
 @dataclass(frozen=True)
 class RunFolder:
-    """trained_models/<method>/<run id>/ and the names of what lies in it."""
+    """trained_models/<method>/<run id>/ and the paths of what lies in it."""
 
     path: Path
 
-    @property
-    def args(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "args.json"
-
-    @property
-    def last(self) -> Path:
-        """The checkpoint to continue from."""
-        return self.path / "checkpoints" / "last.ckpt"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint with the best monitored value."""
-        return self.path / "checkpoints" / "best.ckpt"
-
-    @property
-    def backbone(self) -> Path:
-        """The trained backbone with timm's keys."""
-        return self.path / "backbone.safetensors"
-
-    @property
-    def classifier(self) -> Path:
-        """The trained classifier of a linear run."""
-        return self.path / "classifier.safetensors"
-
-    @property
-    def confusion(self) -> Path:
-        """The picture of a linear run: which classes are taken for which."""
-        return self.path / "confusion.png"
-
-    @property
-    def metrics(self) -> Path:
-        """One row an epoch."""
-        return self.path / "metrics.csv"
-
-    @property
-    def results(self) -> Path:
-        """Scores and provenance; its presence marks the run as finished."""
-        return self.path / "results.json"
-
-    @property
-    def report(self) -> Path:
-        """The picture of the run."""
-        return self.path / "report.png"
+    args = _file("args.json", "The resolved configuration.")
+    last = _file("checkpoints/last.ckpt", "The checkpoint to continue from.")
+    best = _file("checkpoints/best.ckpt", "The checkpoint with the best monitored value.")
+    backbone = _file("backbone.safetensors", "The trained backbone with timm's keys.")
+    classifier = _file("classifier.safetensors", "The trained classifier of a linear run.")
+    confusion = _file("confusion.png", "Which classes a linear run takes for which.")
+    metrics = _file("metrics.csv", "One row an epoch.")
+    results = _file("results.json", "Scores and provenance; it marks the run as finished.")
+    report = _file("report.png", "The picture of the run.")
 
     @property
     def finished(self) -> bool:
@@ -106,14 +76,11 @@ def choose_folder(cfg: DictConfig, kind: str, content: dict[str, Any]) -> RunFol
         kind: the folder in checkpoint.dir: the method, or what is done in place of one.
         content: decides what the run computes; JSON.
     """
-    parent, stem = _place(cfg, kind, content)
-    number = 1
-    while True:
-        folder = RunFolder(parent / (stem if number == 1 else f"{stem}-{number}"))
-        resumable = cfg.auto_resume.enabled and not folder.finished
-        if not folder.args.exists() or resumable:
-            return folder
-        number += 1
+    return next(
+        folder
+        for folder in _folders(cfg, kind, content)
+        if not folder.args.exists() or (cfg.auto_resume.enabled and not folder.finished)
+    )
 
 
 def find_finished(
@@ -130,22 +97,16 @@ def find_finished(
         content: as in `choose_folder`.
         accepts: what it must hold besides; its last checkpoint if not given.
     """
-    parent, stem = _place(cfg, kind, content)
-    number = 1
-    while True:
-        folder = RunFolder(parent / (stem if number == 1 else f"{stem}-{number}"))
-        if not folder.args.exists():
-            return None
-        if folder.finished and accepts(folder):
-            return folder
-        number += 1
+    begun = takewhile(lambda folder: folder.args.exists(), _folders(cfg, kind, content))
+    return next((folder for folder in begun if folder.finished and accepts(folder)), None)
 
 
-def _place(cfg: DictConfig, kind: str, content: dict[str, Any]) -> tuple[Path, str]:
-    """Return the folder that runs of a kind lie in, and the name of those of a content."""
+def _folders(cfg: DictConfig, kind: str, content: dict[str, Any]) -> Iterator[RunFolder]:
+    """Yield the folders that runs of a content may have: its name, then numbered from 2."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-    name = str(cfg.name).replace("/", "-")
-    return Path(cfg.checkpoint.dir) / kind, f"{name}-{digest}"
+    stem = Path(cfg.checkpoint.dir) / kind / f"{str(cfg.name).replace('/', '-')}-{digest}"
+    yield RunFolder(stem)
+    yield from (RunFolder(stem.with_name(f"{stem.name}-{number}")) for number in count(2))
 
 
 def identity(cfg: DictConfig, besides: Sequence[str] = ()) -> dict[str, Any]:

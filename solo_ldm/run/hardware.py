@@ -62,7 +62,7 @@ def resolve_hardware(cfg: DictConfig) -> Hardware:
     if accelerator == "auto" or wants_gpu:
         if torch.cuda.is_available():
             accelerator = "cuda"
-        elif torch.backends.mps.is_available() and not torch.cuda.is_available():
+        elif torch.backends.mps.is_available():
             accelerator = "mps"
         else:
             accelerator = "cpu"
@@ -89,21 +89,16 @@ def resolve_hardware(cfg: DictConfig) -> Hardware:
 
 
 def _devices(wanted: Any, accelerator: str) -> int | list[int]:
+    if wanted == "auto" or (wanted == -1 and accelerator == "cuda"):
+        return torch.cuda.device_count() if accelerator == "cuda" else 1
+    listed = not isinstance(wanted, str) and hasattr(wanted, "__iter__")
     if accelerator != "cuda":
-        if wanted == "auto":
-            return 1
-        return (
-            len(wanted)
-            if hasattr(wanted, "__len__") and not isinstance(wanted, str)
-            else int(wanted)
-        )
-    available = torch.cuda.device_count()
-    if wanted in ("auto", -1):
-        return available
-    chosen = (
-        list(wanted) if hasattr(wanted, "__iter__") and not isinstance(wanted, str) else int(wanted)
-    )
+        return len(wanted) if listed else int(wanted)
+    chosen = list(wanted) if listed else int(wanted)
     most = max(chosen) + 1 if isinstance(chosen, list) else chosen
+    available = torch.cuda.device_count()
     if most > available:
-        raise ValueError(f"devices={wanted} asks for {most} GPUs, this machine has {available}")
+        raise ValueError(
+            f"devices: expected at most the {available} GPUs of this machine, got {wanted}"
+        )
     return chosen

@@ -16,7 +16,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
-from solo_ldm.config.suggestions import suggestion
+from solo_ldm.config.arguments import check_keys
 from solo_ldm.run.callbacks.checkpoints import AtomicCheckpointIO
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
@@ -47,10 +47,7 @@ def build_trainer(
         callbacks: in order.
         validates: whether there are validation images.
     """
-    accepted = inspect.signature(pl.Trainer).parameters
-    for key in cfg.trainer:
-        if key not in accepted:
-            raise ValueError(f"unknown key trainer.{key}{suggestion(str(key), list(accepted))}")
+    check_keys("trainer", cfg.trainer, inspect.signature(pl.Trainer).parameters)
     if hardware.accelerator == "cuda":
         torch.set_float32_matmul_precision("high")
     return pl.Trainer(
@@ -84,16 +81,16 @@ def _extra_loggers(cfg: DictConfig, folder: RunFolder) -> list[Any]:
     if cfg.wandb.enabled:
         from lightning.pytorch.loggers import WandbLogger
 
-        # The run id makes a resumed run continue the same W&B run.
-        wandb = {"project": cfg.wandb.project, "entity": cfg.wandb.entity}
+        name = folder.path.name  # as the id, so that a resumed run continues the same W&B run
         loggers.append(
             WandbLogger(
-                name=folder.path.name,
-                id=folder.path.name,
+                name=name,
+                id=name,
                 save_dir=folder.path,
                 resume="allow",
                 offline=cfg.wandb.offline,
-                **wandb,
+                project=cfg.wandb.project,
+                entity=cfg.wandb.entity,
             )
         )
     if cfg.tensorboard.enabled:
