@@ -90,7 +90,7 @@ def load_backbone(path: str | Path) -> nn.Module:
     """Rebuild a trained backbone from a run's backbone.safetensors, ready for features.
 
     Args:
-        path: the file; how to build the network stands in its metadata.
+        path: the file; its metadata describe how to build the network.
 
     Returns:
         The module in evaluation mode; maps images (B, 3, H, W), normalised as in training, to
@@ -109,7 +109,9 @@ def load_backbone(path: str | Path) -> nn.Module:
     except SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file ({error})") from None
     if "backbone" not in metadata:
-        raise ValueError(f"{path} does not say which backbone it holds: no run of ours wrote it")
+        raise ValueError(
+            f"{path}: expected metadata that name the backbone, got none; no run of ours wrote it"
+        )
     model = create_backbone(**json.loads(metadata["backbone"]))
     load_weights(model, weights, path)
     return model.eval()

@@ -43,8 +43,8 @@ def choose_data(
         chosen.setdefault("dataset", "any")
     if chosen.get("dataset") is None:
         raise ValueError(
-            "data: expected a data set, got none, and the weights do not say what they were "
-            "trained on; give data=NAME, e.g. data=cifar10"
+            "data: expected a data set, got none, and the data of the training are not known; give "
+            "data=NAME, e.g. data=cifar10"
         )
     config = as_object(DataConfig, chosen, "data.", _Keys)
     check_data_config(config)

@@ -1,4 +1,4 @@
-"""The data of a run as Lightning's trainer takes them; apart, since Lightning takes seconds."""
+"""The data of a run as Lightning's trainer takes them. Importing Lightning takes seconds."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _device_of(module: nn.Module) -> torch.device:
 
 def _memory_format_of(module: nn.Module) -> torch.memory_format:
     for weight in module.parameters():
-        # A 1x1 kernel is contiguous in both layouts and says nothing.
+        # A 1x1 kernel is contiguous in both layouts: no evidence.
         if weight.ndim == 4 and not weight.is_contiguous():
             return torch.channels_last
     return torch.preserve_format

@@ -23,7 +23,7 @@ from solo_ldm.evaluation.protocols import ONLINE, ONLINE_PROTOCOL, find_protocol
 
 FEATURE_LAYER = "pooled backbone output"
 
-# A larger confusion matrix would be most of a results.json, and nobody reads its numbers.
+# Larger confusion matrices are left out of results.json: they would be most of it.
 MAX_CONFUSION = 100
 
 

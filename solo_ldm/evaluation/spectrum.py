@@ -14,7 +14,7 @@ from solo_ldm.evaluation.features import check_finite, check_vectors
 # Samples that are converted to float64 at a time: bounds the copy, not the result.
 CHUNK_SIZE = 8192
 
-# A spread this far below the features' own size is what float32 rounds, not what they say.
+# A spread this far below the size of the features is rounding in float32.
 ROUNDING = 4 * torch.finfo(torch.float32).eps
 
 # On the plane two samples at this standard deviation are 2 * 0.05^2 apart per dimension, 0.025 nats
@@ -24,7 +24,7 @@ COLLAPSED_STD_PLANE = 0.05
 # twentieth of that is a point.
 COLLAPSED_STD_SPHERE = 1e-3
 
-# On the sphere the variance left is 1 - mean cosine: less than 1 % of it is a point.
+# On the sphere the variance is 1 - mean cosine: less than 0.01 is a point.
 COLLAPSED_COSINE = 0.99
 
 # One direction, or two of very unequal variance: a line, whatever the dimension.
@@ -37,8 +37,8 @@ COLLAPSED_RANK_SHARE = 0.02
 # Within a factor of ten of the largest float16, where mixed precision turns to infinity.
 EXPLODED_STD = 1e4
 
-# A measure that moves away from collapse by this much between two checks is on its way out of it,
-# as most networks are in the first epochs: no warning.
+# No warning where a measure has moved away from collapse by this factor since the last check, as it
+# does for most networks in the first epochs.
 RECOVERY = 1.05
 
 
@@ -105,7 +105,7 @@ def effective_rank(features: Tensor) -> float:
     p_d is the share of the *variance* along direction d. Roy and Vetterli, and RankMe after them,
     take shares of the singular values of the features as they are, neither squared nor centred.
     We square because variance is what entropy and prediction act on, and centre because an offset
-    that all samples share tells none of them apart. Both measures give D for isotropic features;
+    that all samples share does not distinguish them. Both measures give D for isotropic features;
     on centred features ours is never the larger one, and falls sooner when few directions dominate.
 
     Args:
@@ -171,12 +171,12 @@ def health(z: Tensor) -> Health:
 
 
 def diagnose(health: Health, previous: Health | None = None, sphere: bool = True) -> str | None:
-    """Say in a line what is wrong with latents, the likely cause, and what to change.
+    """Name in one line what is wrong with latents, the likely cause, and what to change.
 
     Args:
         health: of the latents now.
-        previous: of the latents at the check before; a collapse that is receding is not named,
-            as untrained networks start near one.
+        previous: of the latents at the check before; no warning where a collapse recedes, as
+            untrained networks start near one.
         sphere: whether the direction of a latent means something, as on the sphere and, of
             categories, on the simplex. False on the plane, where a shift of all latents changes
             neither the model nor the entropy, but the mean cosine.

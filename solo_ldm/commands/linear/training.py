@@ -153,7 +153,7 @@ def _choose(
 ) -> tuple[int, dict[str, Any]]:
     """Return the number of the classifier that is best on held-out images, and the record of it.
 
-    The highest accuracy wins, and of equal ones, which are common among few images, the lowest
+    The highest accuracy decides; among equal ones, which are common for few images, the lowest
     cross-entropy.
     """
     if held_out is None:

@@ -114,7 +114,7 @@ class Evaluation:
         }
 
     def origin(self) -> dict[str, Any]:
-        """Return what every results.json says of weights, images and machine."""
+        """Return the record of weights, images and machine for results.json."""
         return {
             "source": self.pretrained.source,
             "source_kind": self.pretrained.kind,

@@ -19,7 +19,7 @@ ORIGINS = ("zoo:", "hf-hub:", "timm:", "untrained:")
 
 @dataclass
 class UnknownBackboneConfig(BackboneConfig):
-    """backbone.*; for weights that do not say which network they are of."""
+    """backbone.*; for weights whose file does not name their network."""
 
     name: Optional[str] = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -42,7 +42,7 @@ class WeightsOnImagesConfig(WeightsConfig):
 
     `data` holds keys of `DataConfig`, null where nothing is given. A data group of pretraining
     brings a backbone and augmentations, of which only the size of the images is used, and only
-    where the weights do not say one.
+    where the file of the weights gives none.
     """
 
     data: dict[str, Any] = mapping()
