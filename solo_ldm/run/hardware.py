@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,10 +92,10 @@ def resolve_hardware(cfg: DictConfig) -> Hardware:
 def _devices(wanted: Any, accelerator: str) -> int | list[int]:
     if wanted == "auto" or (wanted == -1 and accelerator == "cuda"):
         return torch.cuda.device_count() if accelerator == "cuda" else 1
-    listed = not isinstance(wanted, str) and hasattr(wanted, "__iter__")
+    listed = isinstance(wanted, Sequence) and not isinstance(wanted, str)
     if accelerator != "cuda":
         return len(wanted) if listed else int(wanted)
-    chosen = list(wanted) if listed else int(wanted)
+    chosen: Any = list(wanted) if listed else int(wanted)
     most = max(chosen) + 1 if isinstance(chosen, list) else chosen
     available = torch.cuda.device_count()
     if most > available:
