@@ -40,7 +40,7 @@ from solo_ldm.plotting.page import new_figure, save
 from solo_ldm.plotting.style import COLOURS, INK, MARKERS, MUTED, grid_along, styled
 from solo_ldm.run.record import provenance
 
-FOLDER = ROOT / "trained_models" / "categories"
+FOLDER = Path("trained_models/categories")
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.99, 1.0)
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "exact": {"latent": "categorical", "over": "joint"},

@@ -90,15 +90,10 @@ class Skip(nn.Module):
     def __init__(self, num_inputs: int, num_hidden: int, num_outputs: int) -> None:
         super().__init__()
         self.linear = nn.Linear(num_inputs, num_outputs)
-        self.bent = nn.Sequential(
-            nn.Linear(num_inputs, num_hidden),
-            nn.SiLU(),
-            nn.Linear(num_hidden, num_hidden),
-            nn.SiLU(),
-            nn.Linear(num_hidden, num_hidden),
-            nn.SiLU(),
-            nn.Linear(num_hidden, num_outputs),
-        )
+        hidden: list[nn.Module] = []
+        for width in (num_inputs, num_hidden, num_hidden):
+            hidden += [nn.Linear(width, num_hidden), nn.SiLU()]
+        self.bent = nn.Sequential(*hidden, nn.Linear(num_hidden, num_outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, num_inputs) to (B, num_outputs)."""

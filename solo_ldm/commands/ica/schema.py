@@ -8,7 +8,15 @@ from typing import Any, ClassVar, Optional
 
 from omegaconf import MISSING, DictConfig
 
-from solo_ldm.config.schema import as_lists, check_distinct, choice, complete, mapping, number
+from solo_ldm.config.schema import (
+    as_lists,
+    check_distinct,
+    choice,
+    complete,
+    existing,
+    mapping,
+    number,
+)
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
 # ruff: noqa: UP045
@@ -49,7 +57,7 @@ class ICAConfig:
     ALIASES: ClassVar[dict[str, str]] = {"folder": "output"}
 
     task: str = choice(*TASKS)
-    mixtures: Optional[str] = None
+    mixtures: Optional[str] = existing(default=None)
     model: Optional[str] = choice(*MODELS, default=None)
     num_sources: int = number(2)
     step_seconds: float = number(above=0)
@@ -62,7 +70,7 @@ class ICAConfig:
     entropy: str = MISSING
     entropy_samples: int = number(2)
     entropy_kwargs: dict[str, Any] = mapping()
-    smallest_shape: float = number(above=0)
+    smallest_shape: float = number(above=0, below=1.5)
     restarts: int = number(1)
     seed: int = number(0)
     seeds: Optional[list[int]] = number(0, default=None)
@@ -83,8 +91,6 @@ def complete_ica(cfg: DictConfig) -> DictConfig:
         FileNotFoundError: one line: mixtures that are not there.
     """
     cfg = complete(as_lists(cfg, "seeds"), ICAConfig, "ica.yaml")
-    if not cfg.smallest_shape < 1.5:
-        raise ValueError(f"smallest_shape: expected below 1.5, got {cfg.smallest_shape}")
     if cfg.seeds is None:
         cfg.seeds = [cfg.seed]
     check_distinct("seeds", cfg.seeds)
@@ -93,8 +99,6 @@ def complete_ica(cfg: DictConfig) -> DictConfig:
         path = Path(cfg.mixtures)
         if path.suffix not in (".npy", ".npz"):
             raise ValueError(f"mixtures: expected a .npy or .npz file, got {path.name!r}")
-        if not path.is_file():
-            raise FileNotFoundError(f"mixtures: expected a file with mixtures, got none at {path}")
         subject = path.stem
     elif cfg.model == "ornstein_uhlenbeck" != cfg.task:
         raise ValueError(

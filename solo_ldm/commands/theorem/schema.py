@@ -26,7 +26,7 @@ class TheoremConfig:
     hidden: int = number(1)
     entropy: str = MISSING
     entropy_kwargs: dict[str, Any] = mapping()
-    threshold: float = number(above=0)
+    threshold: float = number(above=0, below=1)
     accelerator: str = choice("auto", "gpu", "cuda", "mps", "cpu")
     output: str = MISSING
 
@@ -46,6 +46,4 @@ def complete_theorem(cfg: DictConfig) -> DictConfig:
     cfg = complete(as_lists(cfg, "cases", "seeds"), TheoremConfig, "theorem.yaml")
     for key in ("cases", "seeds"):
         check_distinct(key, cfg[key])
-    if not cfg.threshold < 1:
-        raise ValueError(f"threshold: expected an R² between 0 and 1, got {cfg.threshold}")
     return cfg

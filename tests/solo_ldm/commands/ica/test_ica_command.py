@@ -136,9 +136,9 @@ REFUSED = {
     "entropy=none": "entropy: expected an estimator with a value in nats",
     "+entropy_kwargs.ridge=1": "the exact entropy has no settings",
     "smallest_shape=0": "smallest_shape: expected a number above 0",
-    "smallest_shape=2": "smallest_shape: expected below 1.5",
+    "smallest_shape=2": "smallest_shape: expected a number above 0 and below 1.5",
     "step_seconds=0": "step_seconds: expected a number above 0",
-    "mixtures=none.npy": "got none at none.npy",
+    "mixtures=none.npy": "mixtures: expected a path that exists, got none.npy",
     "mixtures=mine.csv": "expected a .npy or .npz file",
     "mixtures=text.npy": "cannot be read as numpy arrays",
     "mixtures=wide.npy": "transpose it?",
@@ -156,6 +156,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(override, tmp_path, capsys
     generator = np.random.default_rng(0)
     values = generator.normal(size=(30, 2))
     Path("text.npy").write_text("1 2 3")
+    Path("mine.csv").touch()
     np.save("wide.npy", values.T)
     np.save("words.npy", np.array([["a", "b"]] * 5))
     np.save("holes.npy", np.where(values > 2, np.nan, values) * np.array([np.inf, 1.0]))
