@@ -115,6 +115,7 @@ def compose(
 
 
 def _height(rows: Rows) -> float:
+    """Return the height that rows ask for, in inches."""
     return sum(_share(row) + _ABOVE + _below(row) for row in rows)
 
 

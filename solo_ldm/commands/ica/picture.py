@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -49,42 +51,32 @@ def title_of(trial: Trial) -> str:
 
 def _draw_densities(trial: Trial) -> Figure:
     problem, shown = trial.problem, min(trial.recovered.shape[1], _MOST_SHOWN)
-    rows = ["sources", "mixtures", "recovered"]
-    if problem.sources is None:
-        rows = rows[1:]
-    with_images = problem.images is not None
-    if with_images:
-        rows.append("densities")
-    size = (0.6 + _COLUMN_INCHES * max(shown, 3), 0.9 + _ROW_INCHES * len(rows))
-    figure, panels = grid_of_axes(len(rows), shown, size, title_of(trial))
+    signals = {"sources": problem.sources, "mixtures": problem.mixtures}
     images = {
         "sources": problem.images,
         "mixtures": problem.mixed_images,
         "recovered": trial.recovered_images,
     }
-    signals = {"sources": problem.sources, "mixtures": problem.mixtures}
-    for row, name in enumerate(rows):
-        for column in range(shown):
-            axes = panels[row, column]
-            if with_images and name != "densities":
-                _draw_image(axes, images[name], column)
-            elif name in ("recovered", "densities"):
-                _draw_fit(axes, trial, column, logarithmic=with_images)
-            else:
-                _draw_histogram(axes, signals[name], column)
+    with_images = problem.images is not None
+    draw, rows = (_draw_image, images) if with_images else (_draw_histogram, signals)
+    draws = {name: partial(draw, row) for name, row in rows.items() if row is not None}
+    fitted = f"density of\nrecovered {problem.statistics}" if with_images else "recovered"
+    draws[fitted] = partial(_draw_fit, trial, with_images)
+    size = (0.6 + _COLUMN_INCHES * max(shown, 3), 0.9 + _ROW_INCHES * len(draws))
+    figure, panels = grid_of_axes(len(draws), shown, size, title_of(trial))
+    for row, (name, draw_column) in zip(panels, draws.items(), strict=True):
+        row[0].set_ylabel(name, size=12, color=INK)
+        for column, axes in enumerate(row):
+            draw_column(column, axes)
             if trial.score is not None and name == "recovered":
                 correlation = trial.score.correlations[column]
                 look = {"size": 10, "color": MUTED, "weight": "normal", "loc": "center"}
                 axes.set_title(f"correlation {correlation:.4f}", **look)
-        label = f"density of\nrecovered {problem.statistics}" if name == "densities" else name
-        panels[row, 0].set_ylabel(label, size=12, color=INK)
     legend_below(figure, *panels[-1, 0].get_legend_handles_labels())
     return figure
 
 
-def _draw_image(axes: Axes, images: np.ndarray | None, column: int) -> None:
-    if images is None:
-        return
+def _draw_image(images: np.ndarray, column: int, axes: Axes) -> None:
     # The outermost pixels of a mixture would take the contrast from all others.
     low, high = np.quantile(images[column], [0.005, 0.995])
     axes.imshow(images[column], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
@@ -92,15 +84,13 @@ def _draw_image(axes: Axes, images: np.ndarray | None, column: int) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _draw_histogram(axes: Axes, signals: np.ndarray | None, column: int) -> None:
-    if signals is None:
-        return
+def _draw_histogram(signals: np.ndarray, column: int, axes: Axes) -> None:
     grid_along(axes, "x")
     axes.set_yticks([])
     axes.hist(np.asarray(zscore(signals[:, column])), _edges(4.0), density=True, color=LIGHT)
 
 
-def _draw_fit(axes: Axes, trial: Trial, column: int, logarithmic: bool) -> None:
+def _draw_fit(trial: Trial, logarithmic: bool, column: int, axes: Axes) -> None:
     """Draw a recovered source's histogram, the density it was matched to, and a Gaussian."""
     model = trial.separation.model
     if not isinstance(model, GeneralisedGaussian):
