@@ -115,6 +115,20 @@ def complete(cfg: DictConfig) -> DictConfig:
     return schema.complete(cfg, RunConfig, "host.yaml")
 
 
+def read_data(cfg: DictConfig, hardware: Hardware) -> ImageDataModule:
+    """Open the images of a run, with its views and batches.
+
+    Raises:
+        ValueError: in one line: data or views that do not fit.
+        FileNotFoundError: in one line: data that is not there.
+    """
+    from solo_ldm.data.module import ImageDataModule
+
+    batch_size = cfg.optimizer.batch_size
+    config = DataConfig(**cfg.data)
+    return ImageDataModule(config, cfg.augmentations, batch_size, cfg.seed, hardware.device)
+
+
 def for_method(cfg: DictConfig, data: ImageDataModule, hardware: Hardware) -> DictConfig:
     """Return the configuration as methods read it: with what the data tells, and scaled rates.
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.methods import find_method
-from solo_ldm.run.configuration import complete, for_method
+from solo_ldm.run.configuration import complete, for_method, read_data
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
 from solo_ldm.weights.checkpoint import epochs_of, read_checkpoint
@@ -61,13 +60,7 @@ def load_method(run: str | Path, accelerator: str = "auto") -> TrainedMethod:
     one = {**SINGLE_DEVICE, "accelerator": accelerator, "performance": performance}
     cfg = complete(OmegaConf.create({**args, **one}))
     hardware = resolve_hardware(cfg)
-    data = ImageDataModule(
-        DataConfig(**cfg.data),
-        cfg.augmentations,
-        cfg.optimizer.batch_size,
-        cfg.seed,
-        hardware.device,
-    )
+    data = read_data(cfg, hardware)
     method = find_method(cfg.method)(for_method(cfg, data, hardware))
     try:
         method.load_state_dict(checkpoint["state_dict"])

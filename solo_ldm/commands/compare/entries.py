@@ -18,13 +18,12 @@ from omegaconf.errors import OmegaConfBaseException
 from solo_ldm.commands.compare.schema import EntrySpec, override_key, parse_entries
 from solo_ldm.config.command import one_line
 from solo_ldm.config.suggestions import suggestion
-from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import find_protocol
 from solo_ldm.methods import find_method
 from solo_ldm.methods.base import Description
 from solo_ldm.optim.optimizers import check_optimizer
-from solo_ldm.run.configuration import RunConfig, complete, for_method
+from solo_ldm.run.configuration import RunConfig, complete, for_method, read_data
 from solo_ldm.run.folder import identity
 from solo_ldm.run.hardware import resolve_hardware
 
@@ -183,13 +182,7 @@ def _check(cfg: DictConfig, read: dict[str, ImageDataModule]) -> None:
     parts = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["data", "augmentations"]))
     key = json.dumps([parts, cfg.optimizer.batch_size])
     if key not in read:
-        data = ImageDataModule(
-            DataConfig(**cfg.data),
-            cfg.augmentations,
-            cfg.optimizer.batch_size,
-            cfg.seed,
-            hardware.device,
-        )
+        data = read_data(cfg, hardware)
         data.check_batches(hardware.num_processes)
         if not data.num_val_images or not data.num_classes:
             raise ValueError(

@@ -8,15 +8,13 @@ from rich.console import Console
 
 from solo_ldm.commands.pretrain.report import print_report
 from solo_ldm.commands.pretrain.results import Trained, assess, write_picture
-from solo_ldm.data.config import DataConfig
-from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import find_protocol
 from solo_ldm.files import write_json
 from solo_ldm.methods import find_method
 from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.callbacks.health import WatchHealth
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
-from solo_ldm.run.configuration import for_method
+from solo_ldm.run.configuration import for_method, read_data
 from solo_ldm.run.fit import fit
 from solo_ldm.run.folder import choose_run
 from solo_ldm.run.hardware import resolve_hardware
@@ -50,13 +48,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     description = kind.describe(cfg)
     hardware = resolve_hardware(cfg)
     pl.seed_everything(cfg.seed, verbose=False)
-    data = ImageDataModule(
-        DataConfig(**cfg.data),
-        cfg.augmentations,
-        cfg.optimizer.batch_size,
-        cfg.seed,
-        hardware.device,
-    )
+    data = read_data(cfg, hardware)
     data.check_batches(hardware.num_processes)
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     for protocol in cfg.evaluation.protocols:
