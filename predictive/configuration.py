@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar, Literal, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -100,12 +100,12 @@ def _check_parts(cfg: dict[str, Any]) -> None:
     from predictive.encoder import Encoder
     from predictive.objective import PredictiveObjective
     from predictive.predictors import PREDICTORS
-    from solo_ldm.config.arguments import check_arguments
+    from solo_ldm.config.arguments import NonNegative, check_arguments, check_value
     from solo_ldm.config.suggestions import suggestion
 
-    _check_name("method", cfg["method"], PREDICTORS)
+    check_value("method", cfg["method"], Literal[tuple(PREDICTORS)])
     data = dict(cfg["data"])
-    _check_name("data.dataset", data.pop("dataset"), DATASETS)
+    check_value("data.dataset", data.pop("dataset"), Literal[tuple(DATASETS)])
     windows = {key: data.pop(key) for key in ("window", "stride") if key in data}
     check_arguments("data", windows, SequenceModule, ["data", "batch_size", "seed"])
     check_arguments("data", data, DATASETS[cfg["data"]["dataset"]], ["seed"])
@@ -127,16 +127,7 @@ def _check_parts(cfg: dict[str, Any]) -> None:
         if part not in parts:
             nearest = suggestion(str(part), parts)
             raise ValueError(f"unknown key {key}{nearest}: the parts are {', '.join(parts)}")
-        if not 0.0 <= factor < float("inf"):
-            raise ValueError(f"{key}: expected a number from 0, got {factor}")
+        check_value(key, factor, NonNegative)
     for name, decoder in cfg["decoders"].items():
-        if not isinstance(decoder, dict):
-            raise ValueError(
-                f"decoders.{name}: expected a mapping such as {{source: states}}, got {decoder!r}"
-            )
+        check_value(f"decoders.{name}", decoder, Mapping[str, Any])
         check_arguments(f"decoders.{name}", decoder, DecoderConfig)
-
-
-def _check_name(key: str, name: str, registry: Mapping[str, Any]) -> None:
-    if name not in registry:
-        raise ValueError(f"{key}: expected one of {', '.join(registry)}, got {name!r}")

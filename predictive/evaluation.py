@@ -45,13 +45,11 @@ class DecodedTarget:
     """A target decoded from the latent state with its interval.
 
     Args:
-        name: of the target.
         interval: decoded mean and ends of the 95 % interval of the held-out bins, (M, k).
         coverage: share of the held-out bins inside.
         kind: of the decoder.
     """
 
-    name: str
     interval: DecodedInterval
     coverage: Coverage
     kind: str
@@ -232,7 +230,7 @@ def _interval(
     factor = None if held_out.state_factor is None else held_out.rows(held_out.state_factor)
     interval = with_interval(fitted, held_out.rows(held_out.states), factor, residual, _LEVEL)
     truth = held_out.rows(held_out.sequences.targets[name])
-    return DecodedTarget(name, interval, coverage(truth, interval.low, interval.high), kind)
+    return DecodedTarget(interval, coverage(truth, interval.low, interval.high), kind)
 
 
 def _identify(filtered: Filtered, target: str) -> Identifiability:

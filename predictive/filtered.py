@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,6 +60,9 @@ class Filtered:
         return laid
 
 
+_FIELDS = [one.name for one in fields(Filtered)[1:]]
+
+
 @torch.no_grad()
 def filter_sequences(
     method: PredictiveMethod, sequences: Sequences, device: torch.device
@@ -74,35 +77,32 @@ def filter_sequences(
     method.eval().to(device)
     steps, dim = sequences.inputs.shape[1], method.predictor.state_dim
     at_once = max(1, min(256, _MOST_VALUES // (steps * dim**2)))
-    parts: list[dict[str, Tensor | None]] = []
+    parts: dict[str, list[Tensor]] = {name: [] for name in _FIELDS}
+    sizes = []
     for start in range(0, len(sequences), at_once):
         batch = as_batch(sequences.select(slice(start, start + at_once)))
         moved = batch._replace(inputs=batch.inputs.to(device), known=batch.known.to(device))
         forecast = method.forecast(moved)
-        found: Mapping[str, Tensor | None] = {
-            "latents": forecast.latents,
-            "predicted_mean": forecast.predictions.mean,
-            "predicted_variance": forecast.predictions.variance.expand_as(forecast.latents),
-            "states": forecast.states,
-            "state_factor": forecast.state_factor,
-            "observation_noise": forecast.observation_noise,
-        }
-        parts.append({name: None if v is None else v.cpu() for name, v in found.items()})
-    sizes = [min(at_once, len(sequences) - start) for start in range(0, len(sequences), at_once)]
-    merged = {}
-    for name in parts[0]:
-        tensors = [part[name] for part in parts]
-        merged[name] = _together([t for t in tensors if t is not None], sizes)
-    return Filtered(sequences=sequences, **merged)  # pyright: ignore[reportArgumentType]
+        sizes.append(len(batch.inputs))
+        found = (
+            forecast.latents,
+            forecast.predictions.mean,
+            forecast.predictions.variance.expand_as(forecast.latents),
+            forecast.states,
+            forecast.state_factor,
+            forecast.observation_noise,
+        )
+        for values, value in zip(parts.values(), found, strict=True):
+            values += [] if value is None else [value.cpu()]
+    merged: dict[str, Any] = {name: _together(values, sizes) for name, values in parts.items()}
+    return Filtered(sequences, **merged)
 
 
 def _together(parts: list[Tensor], sizes: list[int]) -> Tensor | None:
     """Join parts of the given sizes; a value shared by all samples keeps one row."""
     if not parts:
         return None
-    shared = [len(part) == 1 and size > 1 for part, size in zip(parts, sizes, strict=True)]
-    if all(shared):
+    if all(len(part) == 1 < size for part, size in zip(parts, sizes, strict=True)):
         return parts[0]
-    return torch.cat(
-        [part.expand(size, *part.shape[1:]) for part, size in zip(parts, sizes, strict=True)]
-    )
+    pairs = zip(parts, sizes, strict=True)
+    return torch.cat([part.expand(size, *part.shape[1:]) for part, size in pairs])

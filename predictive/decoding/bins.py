@@ -31,12 +31,6 @@ def r2(targets: Tensor, predictions: Tensor) -> float:
     return float(1.0 - squares.sum() / total.sum())
 
 
-def r2_per_dim(targets: Tensor, predictions: Tensor) -> Tensor:
-    """Return the R² of each target dimension, (k,); see `r2`."""
-    squares, total = sums_of_squares(targets, predictions)
-    return 1.0 - squares / total
-
-
 def sums_of_squares(targets: Tensor, predictions: Tensor) -> tuple[Tensor, Tensor]:
     """Return the two sums that R² is made of, for each target dimension.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from predictive.decoding.bins import r2, r2_per_dim, wide
+from predictive.decoding.bins import sums_of_squares, wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,4 +210,5 @@ def _scored(
     offset = target_centre - centre @ matrix
     # Centred before the product, so that large means cost no digits.
     predictions = (wide(features) - centre) @ matrix + target_centre
-    return AffineFit(r2(targets, predictions), r2_per_dim(targets, predictions), matrix, offset)
+    squares, total = sums_of_squares(targets, predictions)
+    return AffineFit(float(1 - squares.sum() / total.sum()), 1 - squares / total, matrix, offset)

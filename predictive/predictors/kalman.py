@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from predictive.filtering import Gaussian, StateSpaceModel, filter_step, kalman_filter
+from predictive.networks import VarianceNetwork, mlp
 from predictive.predictors.base import Forecast, Predictor
-from predictive.predictors.noises import InputNoise, InputVarianceNoise, PastNoise, StateNoise
+from predictive.predictors.noises import InputNoise, PastNoise, StateNoise
 from solo_ldm.config.arguments import Count, Positive, checked
 
 ObservationNoise = Literal["constant", "input", "input_variance", "state"]
@@ -103,9 +104,10 @@ class KalmanPredictor(Predictor):
 
         self.observation_network: nn.Module | None = None
         if observation_noise == "input":
-            self.observation_network = InputNoise(input_dim or 0, latent_dim, noise_hidden_dim)
+            network = mlp(input_dim or 0, noise_hidden_dim, latent_dim, num_hidden_layers=2)
+            self.observation_network = InputNoise(network.append(nn.Softplus(beta=10.0)))
         elif observation_noise == "input_variance":
-            self.observation_network = InputVarianceNoise(input_dim or 0, latent_dim)
+            self.observation_network = InputNoise(VarianceNetwork(input_dim or 0, latent_dim))
         elif observation_noise == "state":
             self.observation_network = StateNoise(state_dim, latent_dim, noise_hidden_dim)
         self.process_network: PastNoise | None = None
@@ -121,16 +123,7 @@ class KalmanPredictor(Predictor):
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return the trained parameters by part."""
-        groups = {
-            "filter": [
-                self.matrix,
-                self.offset,
-                self.log_process_noise,
-                self.log_joint_scale,
-                self.initial_mean,
-                self.initial_log_variance,
-            ]
-        }
+        groups = {"filter": list(self.parameters(recurse=False))}
         if self.observation_network is not None:
             groups["observation_noise"] = list(self.observation_network.parameters())
         if self.process_network is not None:

@@ -1,53 +1,33 @@
-"""Noises of the Kalman predictor that depend on the input, the state or the filter's past."""
+"""Noises of the Kalman predictor that depend on the input, the state or past errors."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
-from predictive.networks import VarianceNetwork, mlp
+from predictive.networks import mlp
 
-# Variances stay above this share of the joint scale, so that the filter never divides by zero.
+# Least variance, relative to the joint scale: the filter divides by it.
 _FLOOR = 1e-5
 
-# Log-variances that come from a network stay within exp(±8) of the joint scale.
+# Log-variances of a network are within ±8 of that of the joint scale.
 _MOST_LOG_VARIANCE = 8.0
 
-# The largest variance that past errors may add to the process noise, in joint scales; ten, as in
-# the authors' code.
+# Largest variance that past errors add to the process noise, relative to the joint scale, as in the
+# authors' code.
 _MOST_PROCESS_NOISE = 10.0
 
 
 class InputNoise(nn.Module):
-    """R_t = softplus(MLP(x_t)): observation noise that the input itself shows.
+    """R_t = network(x_t) + floor: observation noise that depends on the input.
 
     Args:
-        input_dim: features of an observation.
-        latent_dim: m.
-        hidden_dim: units of the two hidden layers.
+        network: from observations (…, F) to variances (…, m), at least zero.
     """
 
-    def __init__(self, input_dim: int, latent_dim: int, hidden_dim: int) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = mlp(input_dim, hidden_dim, latent_dim, num_hidden_layers=2)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return variances (B, T, m) of inputs (B, T, F)."""
-        return softplus(self.network(inputs), beta=10.0) + _FLOOR
-
-
-class InputVarianceNoise(nn.Module):
-    """R_t from the variance of the input's features; see `VarianceNetwork`.
-
-    Args:
-        input_dim: features of an observation.
-        latent_dim: m.
-    """
-
-    def __init__(self, input_dim: int, latent_dim: int) -> None:
-        super().__init__()
-        self.network = VarianceNetwork(input_dim, latent_dim)
+        self.network = network
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return variances (B, T, m) of inputs (B, T, F)."""
@@ -55,7 +35,7 @@ class InputVarianceNoise(nn.Module):
 
 
 class StateNoise(nn.Module):
-    """R_t = exp(MLP(h⁻_t)): observation noise that depends on where the state is expected.
+    """R_t = exp(MLP(h⁻_t)): observation noise that depends on the predicted state.
 
     Args:
         state_dim: n.
@@ -78,12 +58,12 @@ class StateNoise(nn.Module):
 class PastNoise(nn.Module):
     """Q_t = 10 · sigmoid(MLP(the last k records)), added to the constant process noise.
 
-    A record is what the filter found at an earlier step: the error z − ẑ, or z and ẑ. The record
-    of step t itself is not among them: p(z_t | z_<t) must not know z_t.
+    A record of an earlier step is the error z − ẑ, or z and ẑ. That of step t is not among them,
+    since p(z_t | z_<t) must not depend on z_t.
 
     Args:
         record_dim: features of a record.
-        num_records: k, how far back the network looks, in steps.
+        num_records: k, steps that the network sees.
         state_dim: n.
         hidden_dim: units of the hidden layer.
     """
@@ -99,7 +79,7 @@ class PastNoise(nn.Module):
         return like.new_zeros(samples, self.num_records * self.record_dim)
 
     def remember(self, records: Tensor, record: Tensor) -> Tensor:
-        """Return the records with one more (B, r) and without the oldest; nothing flows back."""
+        """Return the records with a new one (B, r), detached, in place of the oldest."""
         return torch.cat([records[:, self.record_dim :], record.detach()], dim=1)
 
     def forward(self, records: Tensor) -> Tensor:

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
+from predictive.data.module import Batch, SequenceLoader, as_batch
+from predictive.data.sequences import Segment, pad
+from predictive.filtering import Gaussian
 from predictive.gradients import (
     CompareEntropyGradients,
     entropy_gradient_cosines,
     plug_in_entropy,
 )
-from predictive.data.module import Batch, SequenceLoader, as_batch
-from predictive.data.sequences import Segment, pad
-from predictive.filtering import Gaussian
 from predictive.objective import PredictiveObjective
 from predictive.predictors import Forecast
 from solo_ldm.run.trainer import without_lightnings_advice

@@ -182,15 +182,17 @@ def _documented(
     }
 
 
+def _decoded(fold: Fold, target: str) -> dict[str, Tensor]:
+    """Return the true target of held-out bins and its interval, (M, k) each."""
+    held_out = fold.assessment.held_out
+    interval = fold.assessment.intervals[target].interval
+    true = held_out.rows(held_out.sequences.targets[target])
+    return {"true": true, "mean": interval.mean, "low": interval.low, "high": interval.high}
+
+
 def _coverage(folds: list[Fold], target: str) -> Coverage:
-    parts = []
-    for fold in folds:
-        held_out = fold.assessment.held_out
-        interval = fold.assessment.intervals[target].interval
-        truth = held_out.rows(held_out.sequences.targets[target])
-        parts.append((truth, interval.low, interval.high))
-    truth, low, high = (torch.cat(values) for values in zip(*parts, strict=True))
-    return coverage(truth, low, high)
+    each = [_decoded(fold, target) for fold in folds]
+    return coverage(*(torch.cat([one[name] for one in each]) for name in ("true", "low", "high")))
 
 
 def _over_time(
@@ -199,21 +201,11 @@ def _over_time(
     """Draw the held-out sequences of all folds in the order of time."""
     columns: dict[str, list[Tensor]] = {}
     for fold in folds:
-        held_out = fold.assessment.held_out
-        interval = fold.assessment.intervals[target].interval
-        direct = next(
-            one
-            for one in fold.assessment.scores[target]
-            if (one.features, one.kind) == (SPIKES, scores[-1].kind)
-        )
-        laid = {
-            "seconds": held_out.sequences.seconds[..., None],
-            "true": held_out.spread(held_out.rows(held_out.sequences.targets[target])),
-            "mean": held_out.spread(interval.mean),
-            "low": held_out.spread(interval.low),
-            "high": held_out.spread(interval.high),
-            "spikes": held_out.spread(direct.predictions),
-        }
+        held_out, kind = fold.assessment.held_out, scores[-1].kind
+        pairs = {(one.features, one.kind): one for one in fold.assessment.scores[target]}
+        rows = {**_decoded(fold, target), "spikes": pairs[SPIKES, kind].predictions}
+        laid = {name: held_out.spread(values) for name, values in rows.items()}
+        laid["seconds"] = held_out.sequences.seconds[..., None]
         for name, values in laid.items():
             columns.setdefault(name, []).extend(values.double())
     order = sorted(range(len(columns["seconds"])), key=lambda i: float(columns["seconds"][i][0, 0]))

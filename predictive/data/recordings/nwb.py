@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,7 @@ def read_nwb(path: str | Path, position_series: str | None = None) -> SpikeRecor
         The NWB schema 2, nwb-schema.readthedocs.io.
     """
     path = existing(path)
-    with _open(path) as file:
-        nwb = _content(file, path)
+    with _opened(path) as nwb:
         if nwb.units is None or "spike_times" not in nwb.units.colnames:
             raise ValueError(f"{path}: expected units with spike times, got none")
         units = range(len(nwb.units))
@@ -51,7 +52,8 @@ def read_nwb(path: str | Path, position_series: str | None = None) -> SpikeRecor
         )
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         from pynwb import NWBHDF5IO
     except ModuleNotFoundError as error:
@@ -59,16 +61,12 @@ def _open(path: Path) -> Any:
             f"{path}: expected pynwb to read NWB, got none; pip install 'solo-ldm[neuro]'"
         ) from error
     try:
-        return NWBHDF5IO(path=str(path), mode="r")
-    except (OSError, TypeError, ValueError) as error:
+        file = NWBHDF5IO(path=str(path), mode="r")
+        nwb = file.read()
+    except (KeyError, OSError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected an NWB file, got: {first_line(error)}") from error
-
-
-def _content(file: Any, path: Path) -> Any:
-    try:
-        return file.read()
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: expected an NWB file, got: {first_line(error)}") from error
+    with file:
+        yield nwb
 
 
 def _position(nwb: Any, path: Path, wanted: str | None) -> Any:

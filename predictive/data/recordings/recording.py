@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from predictive.data.recordings.hippocampus import read_cebra, read_hc11
 from predictive.data.recordings.nwb import read_nwb
@@ -47,14 +46,7 @@ def segments(
 
     Args:
         recording: spikes and positions.
-        bin_seconds: duration of a bin.
-        running_only: keep only bins in which the animal is known to run.
-        min_speed: speed of running, in the unit of the position per second; None for 5 % of the
-            length of the track (the extent of the places) per second.
-        min_seconds: shorter sequences are dropped.
-        linear: whether the target is the place along the track (the recording's own, else by
-            `linearise`) or the coordinates.
-        max_gap_seconds: longest gap between position samples that is interpolated.
+        bin_seconds: as in `recording`, like the arguments up to max_gap_seconds.
         smoothing_seconds: standard deviation of the Gaussian that smooths velocities.
 
     Returns:
@@ -91,7 +83,12 @@ def segments(
         for first, last in stretches(keep):
             longest = max(longest, (last - first) * bin_seconds)
             if last - first >= max(2, round(min_seconds / bin_seconds)):
-                found.append(_segment(starts, counts, targets, first, last))
+                inputs, *values = (
+                    torch.tensor(array[first:last], dtype=torch.float32)
+                    for array in (counts, *targets.values())
+                )
+                named = dict(zip(targets, values, strict=True))
+                found.append(Segment(inputs, named, float(starts[first])))
     if not found and running_only:
         raise ValueError(
             f"{recording.name}: expected runs of {min_seconds:g} s at min_speed={min_speed:.3g}, "
@@ -119,19 +116,6 @@ def _track(recording: SpikeRecording, linear: bool) -> tuple[Array, float]:
     elif linear and position.shape[1] > 1:
         along = linearise(position)
     return along, float(np.nanmax(along) - np.nanmin(along))
-
-
-def _segment(
-    starts: Array, counts: NDArray, targets: dict[str, Array], first: int, last: int
-) -> Segment:
-    return Segment(
-        torch.tensor(counts[first:last], dtype=torch.float32),
-        {
-            name: torch.tensor(values[first:last], dtype=torch.float32)
-            for name, values in targets.items()
-        },
-        float(starts[first]),
-    )
 
 
 @checked
@@ -166,11 +150,12 @@ def recording(
         format: of the files; "auto" goes by their names (`*_sessInfo.mat` is hc11).
         bin_seconds: duration of a bin.
         running_only: keep only bins in which the animal is known to run.
-        min_speed: speed of running in the unit of the position per second; None for 5 % of the
-            length of the track in a second.
+        min_speed: speed of running, in the unit of the position per second; None for 5 % of the
+            length of the track (the extent of the places) per second.
         min_seconds: sequences shorter than this are dropped before the split.
         max_gap_seconds: longest gap between position samples that is interpolated.
-        linear: whether the target is the place along the track or the coordinates.
+        linear: whether the target is the place along the track (the recording's own, else by
+            `linearise`) or the coordinates.
         split: "blocks" (`split_blocks`) or "contiguous" (`split_contiguous`).
         block_seconds: duration of a block.
         folds: number of folds of blocks.

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
+from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from predictive.data.simulated.simulation import Steps
@@ -126,16 +128,11 @@ def swirl_matrix(
     distance = torch.hypot(down, right)
     reach = math.log(2.0) * radius / 5.0
     angle = torch.atan2(down, right) + strength * torch.exp(-distance / reach)
-    row = (centre + distance * angle.sin()).flatten()
-    column = (centre + distance * angle.cos()).flatten()
-    matrix = torch.zeros(size**2, size**2, dtype=torch.float64)
-    target = torch.arange(size**2)
-    for i, row_share in _neighbours(row):
-        for j, column_share in _neighbours(column):
-            source = _mirrored(i, size) * size + _mirrored(j, size)
-            # Adds up where the mirror maps two neighbours to one pixel.
-            matrix.index_put_((target, source), row_share * column_share, accumulate=True)
-    return matrix
+    source = torch.stack([centre + distance * angle.sin(), centre + distance * angle.cos()])
+    units = torch.eye(size**2, dtype=torch.float64).reshape(-1, size, size).numpy()
+    at = source.flatten(1).numpy()
+    columns = [map_coordinates(unit, at, order=1, mode="mirror") for unit in units]
+    return torch.from_numpy(np.stack(columns, axis=1))
 
 
 def random_network(
@@ -199,15 +196,3 @@ def _blobs(positions: Tensor, size: int) -> Tensor:
 def _half_flipped(positions: Tensor) -> Tensor:
     x, y = positions.unbind(dim=-1)
     return torch.stack([x, torch.where(x > 0, -y, y)], dim=-1)
-
-
-def _neighbours(coordinate: Tensor) -> list[tuple[Tensor, Tensor]]:
-    below = coordinate.floor()
-    share = coordinate - below
-    return [(below.long(), 1.0 - share), (below.long() + 1, share)]
-
-
-def _mirrored(index: Tensor, size: int) -> Tensor:
-    period = 2 * (size - 1)
-    index = index.remainder(period)
-    return torch.where(index < size, index, period - index)

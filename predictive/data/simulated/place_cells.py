@@ -70,12 +70,7 @@ def place_fields(
     in each direction, the rest the same in both.
 
     Args:
-        num_cells: number of cells.
-        track_metres: length of the track.
-        field_width_metres: median standard deviation of a field.
-        peak_rate_hz: median rate above background at the centre.
-        background_hz: rate outside the field.
-        directional: share of cells whose field differs between directions.
+        num_cells: as in `place_cells`, like the arguments up to directional.
         generator: source of randomness.
     """
 

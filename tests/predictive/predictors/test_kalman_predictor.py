@@ -33,10 +33,11 @@ def mask_of(kind):
 
 
 def zeroed(network):
-    """Make a network constant: its last layer has weights of zero, and a bias that is kept."""
+    """Make a network constant: its last linear layer has weights of zero; return its bias."""
+    last = [layer for layer in network if hasattr(layer, "bias")][-1]
     with torch.no_grad():
-        network[-1].weight.zero_()
-    return network[-1].bias
+        last.weight.zero_()
+    return last.bias
 
 
 @pytest.mark.parametrize("masked", MASKS)
