@@ -20,11 +20,10 @@ from predictive.evaluation import LATENT_STATE, assess
 from predictive.method import PredictiveMethod
 from predictive.predictors import Forecast
 from predictive.training import build_data, build_method, for_method
-from solo_ldm.files import write_atomically
 from solo_ldm.run.folder import identity
 from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
 from solo_ldm.weights.checkpoint import read_checkpoint
-from solo_ldm.weights.export import serialised
+from solo_ldm.weights.export import write_safetensors
 from solo_ldm.weights.published.entry import CONFIG, NOT_PUBLISHED, WEIGHTS
 from solo_ldm.weights.published.manifest import read_yaml
 from solo_ldm.zoo.kinds import Kind, Progress, Score, no_progress, with_data
@@ -83,7 +82,7 @@ class ZooPredictor(nn.Module):
         Raises:
             FileNotFoundError: in one line: a recording that is not there.
         """
-        return build_data(_config(with_data(self._config, places))).held_out
+        return build_data(_completed(with_data(self._config, places))).held_out
 
 
 class PredictiveKind(Kind):
@@ -141,26 +140,21 @@ class PredictiveKind(Kind):
     def write_weights(self, run: Path, path: Path, half: bool) -> None:
         """Write the whole method: encoder, predictor and online probes."""
         checkpoint = read_checkpoint(run / "checkpoints" / "last.ckpt")
-        args = json.loads((run / "args.json").read_text())
-        cfg = _completed(args)
-        data = build_data(cfg)
+        data = build_data(_completed(json.loads((run / "args.json").read_text())))
         targets = {name: values.shape[2] for name, values in data.train.targets.items()}
         about = {"input_dim": data.train.inputs.shape[2], "target_dims": targets}
         weights = {
             key: (value.half() if half and value.dtype == torch.float32 else value).contiguous()
             for key, value in checkpoint["state_dict"].items()
         }
-        metadata = {"predictive": json.dumps(about)}
-        write_atomically(
-            path, lambda temporary: temporary.write_bytes(serialised(weights, metadata))
-        )
+        write_safetensors(path, weights, {"predictive": json.dumps(about)})
 
     def measure(
         self, folder: Path, data: Mapping[str, Any], progress: Progress = no_progress
     ) -> tuple[dict[str, Score], str]:
         """Return R² of linear decoding from held-out latent states, and the SHA-256 of the data."""
         progress("decoding from latent states", 0, None)
-        cfg = _config(with_data(read_yaml(folder / CONFIG), data))
+        cfg = _completed(with_data(read_yaml(folder / CONFIG), data))
         cfg.evaluation.kinds = ["linear"]
         sequences = build_data(cfg)
         hardware = _cpu()
@@ -186,16 +180,14 @@ class PredictiveKind(Kind):
         # The network is built without its data, wherever they are.
         places = {key: "elsewhere" for key, value in config["data"].items()
                   if value == NOT_PUBLISHED}  # fmt: skip
-        cfg = _config(with_data(config, places))
+        cfg = _completed(with_data(config, places))
         return ZooPredictor(name, config, _method(folder, cfg, _cpu())).eval()
 
 
-def _config(content: Mapping[str, Any]) -> DictConfig:
-    return _completed({key: value for key, value in content.items() if key != "defaults"})
-
-
-def _completed(args: Mapping[str, Any]) -> DictConfig:
-    return complete_predictive(OmegaConf.create(dict(args)))
+def _completed(content: Mapping[str, Any]) -> DictConfig:
+    """Complete the configuration of a run, or of an entry, which has Hydra's defaults as well."""
+    keys = {key: value for key, value in content.items() if key != "defaults"}
+    return complete_predictive(OmegaConf.create(keys))
 
 
 def _cpu() -> Hardware:

@@ -48,11 +48,13 @@ def write_backbone(
         metadata["normalisation"] = json.dumps({"mean": list(mean), "std": list(std)})
     if about:
         metadata["about"] = json.dumps(dict(about))
-    write_atomically(path, lambda temporary: temporary.write_bytes(serialised(weights, metadata)))
+    write_safetensors(path, weights, metadata)
 
 
-def serialised(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Return the content of a safetensors file, the same bytes for the same weights and metadata.
+def write_safetensors(
+    path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write a safetensors file atomically, the same bytes for the same weights and metadata.
 
     safetensors itself writes the metadata in a random order, which would change a published hash.
     """
@@ -61,7 +63,8 @@ def serialised(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> by
     header = json.dumps(json.loads(written[8 : 8 + length]), sort_keys=True, separators=(",", ":"))
     padded = header.encode()
     padded += b" " * (-len(padded) % 8)  # tensors start at a multiple of 8 bytes, as in its format
-    return len(padded).to_bytes(8, "little") + padded + written[8 + length :]
+    content = len(padded).to_bytes(8, "little") + padded + written[8 + length :]
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def weights_digest(*parts: nn.Module) -> str:

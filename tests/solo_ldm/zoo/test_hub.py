@@ -19,7 +19,7 @@ from safetensors import safe_open
 from solo_ldm import zoo
 from solo_ldm.backbones import create_backbone
 from solo_ldm.files import write_json
-from solo_ldm.weights.export import serialised, write_backbone
+from solo_ldm.weights.export import write_backbone, write_safetensors
 from solo_ldm.weights.pretrained import load_pretrained
 from solo_ldm.weights.published import resolve_checkpoint
 from solo_ldm.weights.published.entry import CONFIG, TRAINING_STATE, WEIGHTS
@@ -134,10 +134,12 @@ def test_the_same_weights_are_the_same_bytes(tmp_path):
     """Publishing a run again gives the published hash."""
     weights = {"b": torch.randn(3, 5), "a": torch.arange(7), "empty": torch.zeros(0)}
     metadata = {f"key {number}": f"value {number} é" for number in range(8)}
-    contents = {serialised(weights, metadata) for _ in range(20)}
+    path, contents = tmp_path / "x.safetensors", set()
+    for _ in range(20):
+        write_safetensors(path, weights, metadata)
+        contents.add(path.read_bytes())
     assert len(contents) == 1
-    (tmp_path / "x.safetensors").write_bytes(contents.pop())
-    with safe_open(tmp_path / "x.safetensors", framework="pt") as stored:
+    with safe_open(path, framework="pt") as stored:
         assert stored.metadata() == metadata
         assert set(stored.keys()) == set(weights)
         assert all(torch.equal(stored.get_tensor(key), value) for key, value in weights.items())
