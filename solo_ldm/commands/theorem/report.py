@@ -75,7 +75,9 @@ def judge_all(cases: Trials, threshold: float) -> dict[str, Verdict]:
 def verdict_of(verdicts: Mapping[str, Verdict]) -> str:
     """Return the verdict on all cases as a sentence."""
     wrong = [name for name, one in verdicts.items() if not one.as_said]
-    return f"not as the theorem says: {', '.join(wrong)}" if wrong else "every case is as it says"
+    if wrong:
+        return f"not as the theorem says: {', '.join(wrong)}"
+    return "every case agrees with the theorem"
 
 
 def content_of(cfg: dict[str, Any], cases: Trials, hardware: Hardware) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def test_the_command_says_what_came_and_what_is_next(tmp_path, capsys, monkeypat
     with few_samples():
         main(["theorem", "cases=blind", "seeds=2", *TINY, "accelerator=cpu", "folder=old_name"])
     shown = capsys.readouterr().out
-    for words in ("the theorem as a check", "blind, seed 2", "every case is as it says", "next: "):
+    for words in ("the theorem as a check", "blind, seed 2", "every case agrees", "next: "):
         assert words in shown
     assert "in old_name" in shown
     assert (tmp_path / "old_name" / "picture.png").is_file()
