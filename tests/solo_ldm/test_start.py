@@ -53,6 +53,9 @@ def answer(*arguments: str) -> tuple[str, str]:
         (["predictive", "--config-name", "figure8", "optimizer.lrr=1"], 2, "optimizer.lr?"),
         (["decode", "--config-name", "recording", "data.path=no.npz"], 2, "no.npz"),
         (["export", "nowhere.ckpt", "b.safetensors"], 2, "nowhere.ckpt"),
+        (["export", "zoo:figure8", "b.txt"], 2, "ends in .safetensors"),
+        (["zoo", "show", "figur8"], 2, "did you mean figure8?"),
+        (["zoo", "verify", "--data", "x"], 2, "KEY=VALUE"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -10,6 +10,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from solo_ldm.commands.shared.schema import ORIGINS
+from solo_ldm.config.schema import check_path
+
 
 def main(argv: Sequence[str]) -> int:
     """Write a backbone as the command line says."""
@@ -20,9 +23,14 @@ def main(argv: Sequence[str]) -> int:
         "weights", metavar="WEIGHTS", help="a run's folder, a checkpoint, a file, zoo:NAME …"
     )
     parser.add_argument("path", metavar="PATH", help="the file to write, ends in .safetensors")
-    parser.add_argument("--dtype", help="float32, float16 or bfloat16; unchanged by default")
+    parser.add_argument(
+        "--dtype", choices=("float32", "float16", "bfloat16"), help="unchanged by default"
+    )
     parser.add_argument("--backbone", metavar="NAME", help="for a checkpoint without an args.json")
     given = parser.parse_args(argv)
+    if not given.path.endswith(".safetensors"):
+        parser.error(f"PATH: expected a name that ends in .safetensors, got {given.path}")
+    check_path("WEIGHTS", given.weights, ORIGINS)
     from solo_ldm.weights.export import export_backbone
 
     path = export_backbone(given.weights, given.path, given.dtype, backbone_name=given.backbone)

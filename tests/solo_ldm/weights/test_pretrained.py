@@ -255,7 +255,8 @@ def test_export_is_a_command_and_narrows_the_weights(run, tmp_path, capsys):
     assert str(path) in capsys.readouterr().out
     for arguments, message in (
         ([str(run.path), str(tmp_path / "x.ckpt")], "ends in .safetensors"),
-        ([str(tmp_path / "none"), str(path)], "no file or folder"),
+        ([str(tmp_path / "none"), str(path)], "WEIGHTS: expected a path that exists"),
+        ([str(run.path), str(path), "--dtype", "int8"], "invalid choice: 'int8'"),
         ([str(run.path)], "required: PATH"),
     ):
         with pytest.raises(SystemExit) as caught:
