@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 # The keys of a configuration that is evaluated on one device, in float32.
 SINGLE_DEVICE = {
@@ -92,10 +91,10 @@ def resolve_hardware(cfg: DictConfig) -> Hardware:
 def _devices(wanted: Any, accelerator: str) -> int | list[int]:
     if wanted == "auto" or (wanted == -1 and accelerator == "cuda"):
         return torch.cuda.device_count() if accelerator == "cuda" else 1
-    listed = isinstance(wanted, Sequence) and not isinstance(wanted, str)
+    listed = isinstance(wanted, ListConfig)
+    chosen = [int(one) for one in wanted] if listed else int(wanted)
     if accelerator != "cuda":
-        return len(wanted) if listed else int(wanted)
-    chosen: Any = list(wanted) if listed else int(wanted)
+        return len(chosen) if isinstance(chosen, list) else chosen
     most = max(chosen) + 1 if isinstance(chosen, list) else chosen
     available = torch.cuda.device_count()
     if most > available:
