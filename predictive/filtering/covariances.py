@@ -36,7 +36,7 @@ class Recursion(NamedTuple):
 
 
 class Covariances(NamedTuple):
-    """What the recursion finds, (T, G, …)."""
+    """The recursion's results, (T, G, …)."""
 
     filtered: Tensor  # P, (…, n, n)
     predicted: Tensor  # P⁻, (…, n, n)
@@ -139,7 +139,7 @@ def _scan(p: Recursion, steps: int) -> Tensor:
     prefix = _double(element, steps) if distinct == 1 else associative_scan(_combine, element)
     start = p.initial[None]
     scanned = _combine((torch.zeros_like(start), start, torch.zeros_like(start)), prefix)[1]
-    # One step of the recursion from each covariance: it contracts what rounding the scan made.
+    # One step of the recursion from each covariance contracts the rounding errors of the scan.
     before = previous(p.initial, scanned)
     return joseph(a1 @ before @ a1.mT + q1, d1, r1)
 

@@ -1,4 +1,4 @@
-"""The Kalman filter, the Rauch-Tung-Striebel smoother, and what follows from them."""
+"""The Kalman filter, the Rauch-Tung-Striebel smoother, and quantities derived from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from solo_ldm.numerics import narrow
 
 
 class Forward(NamedTuple):
-    """A model in statistics precision, and what the filter finds with it."""
+    """A model in statistics precision, and the filter's results."""
 
     model: Prepared
     data: Data
@@ -46,17 +46,17 @@ def kalman_filter(
     mask: Tensor | None = None,
     method: Method = "auto",
 ) -> FilterPosterior:
-    """Filter observations: what is known of each state and observation from the past.
+    """Filter observations: each state and observation given the past.
 
     P⁻ = A P Aᵀ + Q,  S = D P⁻ Dᵀ + R,  K = P⁻ Dᵀ S⁻¹,
     h⁻ = A (h − b) + b,  h' = h⁻ + K (z − D h⁻ − c),  P' = (I − K D) P⁻ (I − K D)ᵀ + K R Kᵀ.
 
     Args:
         model: see `StateSpaceModel`.
-        observations: z, (B, T, m). Missing values may be anything, NaN too.
+        observations: z, (B, T, m). Missing values may be anything, including NaN.
         mask: true where observed, (B, T) or (B, T, m); a B of 1 is common to all samples.
         method: "sequential" loops over time, "parallel" scans in 2 log₂ T steps, and "auto"
-            takes what is faster on the device. They agree to rounding.
+            the faster one on the device. They agree to rounding.
 
     Returns:
         States, predicted states and predictions, and the log-likelihood of each step (B, T) in
@@ -80,7 +80,7 @@ def kalman_smoother(
     mask: Tensor | None = None,
     method: Method = "auto",
 ) -> SmootherPosterior:
-    """Smooth observations: what is known of each state from all of them.
+    """Smooth observations: each state given all of them.
 
     J_t = P_t Aᵀ (P⁻_{t+1})⁻¹,  hˢ_t = h_t + J_t (hˢ_{t+1} − h⁻_{t+1}),
     Pˢ_t = J_t Pˢ_{t+1} J_tᵀ + (I − J_t A) P_t (I − J_t A)ᵀ + J_t Q J_tᵀ.

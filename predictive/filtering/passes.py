@@ -28,7 +28,7 @@ from predictive.filtering.covariances import (
 )
 from predictive.filtering.recursions import affine_values, cholesky, lyapunov_values, symmetric
 
-# Numbers in a (steps, G, n, n) temporary beside the loops: a few of them stay in the cache.
+# Numbers in a (steps, G, n, n) temporary, so that a few of them fit into the cache.
 _NUMBERS = 2**17
 
 
@@ -66,7 +66,7 @@ def filter_pass(
 
 
 class _Part(NamedTuple):
-    """A stretch of time: what the filter had there, and the gradients with respect to it."""
+    """A stretch of time: the filter's values there, and the gradients with respect to them."""
 
     parallel: bool
     transition: Tensor
@@ -232,7 +232,7 @@ def _matrix_gradient(
 
 
 def _parts(covariance: Tensor, parallel: bool) -> list[slice]:
-    """Return the stretches of time that are worked on one after the other."""
+    """Return the stretches of time that are processed in turn."""
     steps = len(covariance)
     length = steps if parallel else max(1, _NUMBERS // covariance[0].numel())
     return [slice(start, min(start + length, steps)) for start in range(0, steps, length)]

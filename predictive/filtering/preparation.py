@@ -11,7 +11,7 @@ from predictive.filtering.recursions import to_columns
 from predictive.filtering.types import Full, Method, Noise, StateSpaceModel, check_mask
 from solo_ldm.numerics import widen
 
-# Rounding of float32 products leaves this much asymmetry in what was meant to be symmetric.
+# Asymmetry that rounding of float32 products leaves in symmetric matrices.
 _ASYMMETRY = 1e-4
 
 
@@ -49,7 +49,7 @@ def is_parallel(method: Method, groups: int, device: torch.device) -> bool:
     """
     if method not in get_args(Method):
         raise ValueError(
-            f"method expects one of {', '.join(get_args(Method))}; got {method!r}: "
+            f"method: expected one of {', '.join(get_args(Method))}, got {method!r}; "
             "leave it out for the faster one"
         )
     if method == "auto":
@@ -75,7 +75,7 @@ def prepare(
     for name in ("transition", "observation_matrix"):
         if getattr(model, name).ndim < 2:
             raise ValueError(
-                f"{name} expects a matrix, got shape {tuple(getattr(model, name).shape)}: "
+                f"{name}: expected a matrix, got shape {tuple(getattr(model, name).shape)}; "
                 "a single number is the matrix [[x]]"
             )
     n, m = model.transition.shape[-1], model.observation_matrix.shape[-2]
@@ -125,15 +125,15 @@ def prepare_data(
     shape = tuple(observations.shape)
     if not observations.is_floating_point() or len(shape) != 3 or shape[2] != m or 0 in shape:
         raise ValueError(
-            f"observations expects floating-point values of shape (B, T, {m}), B and T at least 1; "
-            f"got {shape} of {observations.dtype}: add a batch dimension of 1 to a single recording"
+            f"observations: expected floating-point values (B, T, {m}), B and T at least 1, got "
+            f"{shape} of {observations.dtype}; add a batch dimension of 1 to a single recording"
         )
     known = None if mask is None else check_mask(mask, observations)
     # Replaced, not multiplied: NaN · 0 is NaN, in the backward pass as well.
     values = observations if known is None else torch.where(known, observations, 0.0)
     if not torch.isfinite(values).all():
         raise ValueError(
-            "observations expects finite values, got NaN or infinity: "
+            "observations: expected finite values, got NaN or infinity; "
             "mark missing values as false in the mask"
         )
     model_ = prepare(model, shape[0], shape[1], known)
@@ -155,8 +155,8 @@ def _sequence(value: Tensor, core: tuple[int, ...], name: str, samples: int, ste
     ):
         tail = ", ".join(map(str, core))
         raise ValueError(
-            f"{name} expects shape ({tail}), ({steps}, {tail}) or ({samples}, {steps}, {tail}) for "
-            f"{samples} samples of {steps} steps, got {tuple(value.shape)}: "
+            f"{name}: expected shape ({tail}), ({steps}, {tail}) or ({samples}, {steps}, {tail}) "
+            f"for {samples} samples of {steps} steps, got {tuple(value.shape)}; "
             "put time before the parameter's own dimensions, and the sample before time"
         )
     _check_finite(value, name)
@@ -172,7 +172,7 @@ def _noise(noise: Noise, dim: int, name: str, samples: int, steps: int) -> Tenso
     variance = _sequence(noise, (dim,), name, samples, steps)
     if not (variance > 0).all():
         raise ValueError(
-            f"{name} expects variances above zero, got {variance.min().item():.3g}: "
+            f"{name}: expected variances above zero, got {variance.min().item():.3g}; "
             "parametrise by logarithms, or add a small constant"
         )
     return torch.diag_embed(variance)
@@ -184,8 +184,8 @@ def _initial(value: Tensor, core: tuple[int, ...], name: str, samples: int) -> T
     if tuple(batched.shape[1:]) != core or batched.shape[0] not in (1, samples):
         tail = ", ".join(map(str, core))
         raise ValueError(
-            f"{name} expects shape ({tail}) or ({samples}, {tail}) for {samples} samples, "
-            f"got {tuple(value.shape)}: it has as many dimensions as the transition"
+            f"{name}: expected shape ({tail}) or ({samples}, {tail}) for {samples} samples, "
+            f"got {tuple(value.shape)}; it has as many dimensions as the transition"
         )
     _check_finite(value, name)
     return widen(batched)
@@ -194,7 +194,7 @@ def _initial(value: Tensor, core: tuple[int, ...], name: str, samples: int) -> T
 def _check_finite(value: Tensor, name: str) -> None:
     if not torch.isfinite(value).all():
         raise ValueError(
-            f"{name} expects finite values, got NaN or infinity: "
+            f"{name}: expected finite values, got NaN or infinity; "
             "look for a diverging optimiser, or lower its learning rate"
         )
 
@@ -203,12 +203,12 @@ def _check_covariance(covariance: Tensor, name: str) -> None:
     scale = covariance.diagonal(dim1=-2, dim2=-1).abs().amax(dim=-1)[..., None, None]
     if ((covariance - covariance.mT).abs() > _ASYMMETRY * scale).any():
         raise ValueError(
-            f"{name} expects symmetric covariances, got asymmetric ones: "
+            f"{name}: expected symmetric covariances, got asymmetric ones; "
             "pass (x + x.mT) / 2, or the square L @ L.mT of a factor"
         )
     if torch.linalg.cholesky_ex(covariance.detach()).info.any():
         smallest = torch.linalg.eigvalsh(covariance.detach()).min().item()
         raise ValueError(
-            f"{name} expects positive definite covariances, got a smallest eigenvalue of "
-            f"{smallest:.3g}: add a small multiple of the identity"
+            f"{name}: expected positive definite covariances, got a smallest eigenvalue of "
+            f"{smallest:.3g}; add a small multiple of the identity"
         )

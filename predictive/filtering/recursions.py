@@ -14,18 +14,18 @@ from torch import Tensor
 
 Elements = tuple[Tensor, ...]
 
-# A covariance is a sum of squares, so what makes its factorisation fail is rounding alone. This
-# many rounding errors a dimension, as a share of each variance, outweigh it.
+# A covariance is a sum of squares: only rounding makes its factorisation fail. This many rounding
+# errors per dimension, as a share of each variance, outweigh it.
 _ROUNDINGS = 4.0
 
 
 def rounding_share(covariance: Tensor) -> float:
-    """Return the share of each variance that is added before a factorisation."""
+    """Return the share of each variance to add before a factorisation."""
     return _ROUNDINGS * covariance.shape[-1] * torch.finfo(covariance.dtype).eps
 
 
 def ridge(covariance: Tensor) -> Tensor:
-    """Return what covariances (…, d, d) are multiplied by, entry by entry, to be factorised."""
+    """Return the entrywise factor of covariances (…, d, d) before a factorisation."""
     identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     return 1.0 + rounding_share(covariance) * identity
 

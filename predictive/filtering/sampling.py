@@ -38,8 +38,8 @@ def sample_model(
     """
     if num_samples < 1 or num_steps < 1:
         raise ValueError(
-            f"sample_model expects at least one sample and one step, got {num_samples} and "
-            f"{num_steps}: raise num_samples or num_steps"
+            "num_samples, num_steps: expected at least one sample and one step, got "
+            f"{num_samples} and {num_steps}"
         )
     like = model.transition
     with torch.autocast(like.device.type, enabled=False):
@@ -95,9 +95,7 @@ def sample_posterior(
         Frühwirth-Schnatter, J. Time Series Analysis 15, 1994; Carter & Kohn, Biometrika 81, 1994.
     """
     if num_draws < 1:
-        raise ValueError(
-            f"sample_posterior expects at least one draw, got {num_draws}: raise num_draws"
-        )
+        raise ValueError(f"num_draws: expected at least one draw, got {num_draws}")
     with torch.autocast(observations.device.type, enabled=False):
         forward = run_forward(model, observations, mask, method)
         back, filtered = run_backward(forward), forward.filtered

@@ -1,4 +1,4 @@
-"""One step at a time, for noises that depend on what the filter has found so far.
+"""One step at a time, for noises that depend on the filter's earlier results.
 
 A loop of `filter_step` over time leaves two nodes a step in the graph, and those of its noises.
 """

@@ -28,7 +28,7 @@ class Full:
     covariance: Tensor
 
 
-# A plain tensor holds variances of independent dimensions: (d,), (T, d) or (B, T, d).
+# A plain tensor: variances of independent dimensions: (d,), (T, d) or (B, T, d).
 Noise = Tensor | Full
 
 
@@ -95,7 +95,7 @@ class Gaussian:
 
 @dataclass(frozen=True, eq=False)
 class FilterPosterior:
-    """What a filter knows of T steps.
+    """The posterior of a filter over T steps.
 
     Args:
         states: p(h_t | z_≤t), (B, T, n).
@@ -112,7 +112,7 @@ class FilterPosterior:
 
 @dataclass(frozen=True, eq=False)
 class SmootherPosterior:
-    """What a smoother knows of T steps.
+    """The posterior of a smoother over T steps.
 
     Args:
         states: p(h_t | z_1 … z_T), (B, T, n).
@@ -145,8 +145,8 @@ def log_density(values: Tensor, gaussian: Gaussian, mask: Tensor | None = None) 
     """
     if values.shape != gaussian.mean.shape:
         raise ValueError(
-            f"values expects the shape of the Gaussian's mean, {tuple(gaussian.mean.shape)}; "
-            f"got {tuple(values.shape)}: pass one value for each mean"
+            f"values: expected the shape of the Gaussian's mean, {tuple(gaussian.mean.shape)}, "
+            f"got {tuple(values.shape)}"
         )
     samples = values.shape[0]
     with torch.autocast(values.device.type, enabled=False):
@@ -182,8 +182,8 @@ def check_mask(mask: Tensor, values: Tensor) -> Tensor:
         or mask.shape[1:] not in ((steps,), (steps, dim))
     ):
         raise ValueError(
-            f"mask expects booleans of shape ({samples}, {steps}) or ({samples}, {steps}, {dim}), "
-            f"got {tuple(mask.shape)} of {mask.dtype}: true marks what was observed"
+            f"mask: expected booleans ({samples}, {steps}) or ({samples}, {steps}, {dim}), got "
+            f" {tuple(mask.shape)} of {mask.dtype}; true marks what was observed"
         )
     known = mask if mask.ndim == 3 else mask[..., None]
     return known.expand(-1, -1, dim)

@@ -15,26 +15,26 @@ from predictive.filtering import (
     sample_model,
     sample_posterior,
 )
-from tests.support.filtering_models import (
-    data,
-    random_model,
-)
+from tests.support.filtering_models import data, random_model
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"transition": torch.ones(4, 3)}, r"transition expects shape \(3, 3\).*got \(4, 3\)"),
-        ({"transition": torch.ones(3)}, r"transition expects a matrix, got shape \(3,\)"),
+        ({"transition": torch.ones(4, 3)}, r"transition: expected shape \(3, 3\).*got \(4, 3\)"),
+        ({"transition": torch.ones(3)}, r"transition: expected a matrix, got shape \(3,\)"),
         ({"transition": torch.eye(4).repeat(6, 1, 1)}, r"\(7, 4, 4\).*got \(6, 4, 4\)"),
-        ({"offset": torch.ones(5)}, r"offset expects shape \(4\).*got \(5,\)"),
-        ({"offset": torch.full((4,), torch.nan)}, "offset expects finite values, got NaN"),
-        ({"initial_mean": torch.ones(2, 4)}, r"initial_mean expects shape \(4\) or \(3, 4\)"),
-        ({"initial_covariance": -torch.eye(4)}, "initial_covariance expects positive definite"),
-        ({"process_noise": torch.zeros(4)}, "process_noise expects variances above zero, got 0"),
-        ({"observation_noise": Full(torch.ones(2, 2))}, "observation_noise expects positive defi"),
+        ({"offset": torch.ones(5)}, r"offset: expected shape \(4\).*got \(5,\)"),
+        ({"offset": torch.full((4,), torch.nan)}, "offset: expected finite values, got NaN"),
+        ({"initial_mean": torch.ones(2, 4)}, r"initial_mean: expected shape \(4\) or \(3, 4\)"),
+        ({"initial_covariance": -torch.eye(4)}, "initial_covariance: expected positive definite"),
+        ({"process_noise": torch.zeros(4)}, "process_noise: expected variances above zero, got 0"),
+        (
+            {"observation_noise": Full(torch.ones(2, 2))},
+            "observation_noise: expected posi",
+        ),
         ({"observation_noise": Full(torch.eye(2).tril() + torch.ones(2, 2).tril())}, "symmetric"),
-        ({"observation_offset": torch.ones(3)}, r"observation_offset expects shape \(2\)"),
+        ({"observation_offset": torch.ones(3)}, r"observation_offset: expected shape \(2\)"),
     ],
 )
 def test_a_wrong_model_is_one_clear_line(change, message):
@@ -46,13 +46,13 @@ def test_a_wrong_model_is_one_clear_line(change, message):
 @pytest.mark.parametrize(
     ("z", "mask", "message"),
     [
-        (torch.ones(7, 2), None, r"observations expects .* \(B, T, 2\).*got \(7, 2\)"),
+        (torch.ones(7, 2), None, r"observations: expected .* \(B, T, 2\).*got \(7, 2\)"),
         (torch.ones(3, 7, 3), None, r"got \(3, 7, 3\)"),
         (torch.ones(3, 7, 2, dtype=torch.int64), None, "floating-point"),
         (torch.ones(3, 0, 2), None, "T at least 1"),
         (torch.full((3, 7, 2), torch.nan), None, "mark missing values as false in the mask"),
-        (torch.ones(3, 7, 2), torch.ones(2, 7, dtype=torch.bool), r"mask .* got \(2, 7\)"),
-        (torch.ones(3, 7, 2), torch.ones(3, 7), "mask expects booleans"),
+        (torch.ones(3, 7, 2), torch.ones(2, 7, dtype=torch.bool), r"mask: .* got \(2, 7\)"),
+        (torch.ones(3, 7, 2), torch.ones(3, 7), "mask: expected booleans"),
     ],
 )
 def test_wrong_observations_are_one_clear_line(z, mask, message):
@@ -63,7 +63,7 @@ def test_wrong_observations_are_one_clear_line(z, mask, message):
 
 def test_wrong_settings_are_one_clear_line():
     model, (z, _) = random_model(), data()
-    with pytest.raises(ValueError, match="method expects one of auto, sequential, parallel"):
+    with pytest.raises(ValueError, match="method: expected one of auto, sequential, parallel"):
         kalman_filter(model, z, method="fast")
     with pytest.raises(ValueError, match="at least one draw, got 0"):
         sample_posterior(model, z, 0)

@@ -74,17 +74,23 @@ def delicate(dtype):
     )
 
 
+@pytest.fixture(scope="module")
+def exact():
+    """Observations of 10,000 steps of the delicate model, and its smoother in float64."""
+    torch.manual_seed(0)
+    model = delicate(torch.float64)
+    _, z = sample_model(model, 1, 10_000)
+    return z, kalman_smoother(model, z, None, "parallel")
+
+
 @pytest.mark.parametrize("method", ["sequential", "parallel"])
 @pytest.mark.parametrize("precision", ["widened", "single"])
-def test_covariances_stay_positive_definite_in_float32(method, precision, monkeypatch):
+def test_covariances_stay_positive_definite_in_float32(method, precision, exact, monkeypatch):
     """10,000 steps. Widened is what a CPU does, single what devices without float64 do.
 
     In single precision the first updates, which shrink variances by ten orders, are inexact.
     """
-    steps = 10_000
-    exact_model = delicate(torch.float64)
-    _, z = sample_model(exact_model, 1, steps)
-    exact = kalman_smoother(exact_model, z, None, "sequential")
+    z, exact = exact
     if precision == "single":
         monkeypatch.setattr(predictive.filtering.preparation, "widen", lambda x: x)
     found = kalman_smoother(delicate(torch.float32), z.float(), None, method)
