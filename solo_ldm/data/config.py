@@ -1,6 +1,6 @@
 """What to load and how to augment it: typed, checked, and free of any image library."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Optional
 
@@ -161,16 +161,6 @@ def parse_augmentations(views: Iterable[Any]) -> tuple[ViewSpec, ...]:
     if not parsed:
         raise ValueError("augmentations: expected at least one view, got an empty list")
     return parsed
-
-
-def num_large_crops(views: Sequence[ViewSpec]) -> int:
-    """Count the crops whose size equals the first view's."""
-    return sum(view.num_crops for view in views if view.crop_size == views[0].crop_size)
-
-
-def num_small_crops(views: Sequence[ViewSpec]) -> int:
-    """Count the crops whose size differs from the first view's."""
-    return sum(view.num_crops for view in views) - num_large_crops(views)
 
 
 def _view(given: Any, where: str) -> ViewSpec:

@@ -13,8 +13,6 @@ from solo_ldm.data.backends.choice import choose_backend
 from solo_ldm.data.config import (
     DataConfig,
     check_data_config,
-    num_large_crops,
-    num_small_crops,
     parse_augmentations,
 )
 from solo_ldm.data.datasets.registry import load_source
@@ -100,7 +98,7 @@ class ImageDataModule:
         }
 
     def share_unreadable(self) -> dict[str, list[str]]:
-        """Tell all processes what each has found, and return `unreadable`. All must call it."""
+        """Gather what all processes have found, and return `unreadable`. All must call it."""
         for source in self._sources.values():
             if source is not None:
                 self._unreadable_of(source).share()
@@ -133,12 +131,12 @@ class ImageDataModule:
     @property
     def num_large_crops(self) -> int:
         """The number of views of the size of the first."""
-        return num_large_crops(self.views)
+        return sum(one.num_crops for one in self.views if one.crop_size == self.image_size)
 
     @property
     def num_small_crops(self) -> int:
         """The number of views of another size."""
-        return num_small_crops(self.views)
+        return sum(one.num_crops for one in self.views) - self.num_large_crops
 
     @property
     def image_size(self) -> int:

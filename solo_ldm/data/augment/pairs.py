@@ -9,12 +9,12 @@ from solo_ldm.data.augment.draws import Uniforms
 
 Ints = npt.NDArray[np.int64]
 
-# Stands where augmentations have the number of a view, far from any.
+# In place of the number of a view, far from any of them.
 _STREAM = 2**32
 
 
 class Partners:
-    """Which image each image of a batch is shown with.
+    """The image that each image of a batch is paired with.
 
     With probability `match` it is another image of the same class, else one of another class,
     uniform among them. Matches are draws of (seed, epoch, image) alone, as augmentations are.
@@ -35,8 +35,8 @@ class Partners:
         unlabelled = int((labels < 0).sum())
         if unlabelled:
             raise ValueError(
-                f"data.pair_match needs a label for each training image: {unlabelled} of the "
-                f"{len(labels)} of {name} have none; set data.pair_match=null"
+                f"data.pair_match: needs a label for each training image, got {unlabelled} of the "
+                f"{len(labels)} of {name} without one; set data.pair_match=null"
             )
         self._match, self._seed = float(match), seed
         # The images class by class; a class is a stretch of them.
@@ -83,5 +83,5 @@ class Partners:
 
 
 def of_partner(view: int) -> bool:
-    """Say whether a view is of the partner: every other one is, counted from 0."""
+    """Whether a view is of the partner: the second one is, the fourth, and so on."""
     return view % 2 == 1

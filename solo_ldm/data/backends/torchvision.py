@@ -91,7 +91,7 @@ class MultiViewImages(Dataset[Any]):
                 return index, self._drawn.source.load(index)
             except UnreadableImageError:
                 self._drawn.unreadable.mark(index)
-                index = self._drawn.unreadable.stand_in(index)
+                index = self._drawn.unreadable.replacement(index)
 
 
 class EvaluationImages(Dataset[Any]):
@@ -167,7 +167,7 @@ class _Loader(DataLoader[Any]):
     """A loader whose worker processes never collect what they inherit.
 
     Collected in a forked process, an object with threads (a DALI pipeline in a reference cycle)
-    would wait for ever for threads that are the parent's alone.
+    would wait forever for threads that only the parent has.
     """
 
     def __iter__(self) -> Any:

@@ -37,7 +37,7 @@ DATASETS: dict[str, Dataset] = {
     "imagenet100": imagenet.IMAGENET_100,
     "tiny_imagenet": tiny_imagenet.TINY_IMAGENET,
     "custom": custom.CUSTOM,
-    "image_folder": custom.CUSTOM,  # under the name that torchvision's users look for
+    "image_folder": custom.CUSTOM,  # torchvision's name for such folders
 }
 
 

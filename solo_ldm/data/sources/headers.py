@@ -45,7 +45,7 @@ _UNREADABLE = Header(0, 0, Kind.UNREADABLE)
 def probe(path: str | Path) -> Header:
     """Read an image file's size and kind from its header and its last bytes.
 
-    A JPEG or PNG without its usual end is decoded, to tell a truncated one from one with a trailer.
+    A JPEG or PNG without its usual end is decoded: it is truncated, or has a trailer.
     Damage in the middle of a file, and a truncated file of another format, show only when it is
     decoded. The content decides, never the file's suffix. An orientation in EXIF does not turn the
     size, as it does not turn what `read_image` returns.

@@ -72,7 +72,7 @@ class ImageSource(ABC):
     images: Any
     name: str
     labels: Any
-    classes: Sequence[str]
+    classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
 

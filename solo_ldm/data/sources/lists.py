@@ -15,7 +15,7 @@ _ROW = re.compile(
     re.IGNORECASE,
 )
 _HEADINGS = ("path", "file", "filename", "image")
-# An integer that stands for no label.
+# The label of an unlabelled image.
 _UNLABELLED = "-1"
 
 
@@ -50,7 +50,7 @@ def read_list(path: Path, key: str, no_labels: bool = False) -> Listing:
                 continue
             raise ValueError(
                 f"{key}: {path}, line {number}: expected the path of an image and, after a tab, "
-                f"comma or space, its label, got {_shown(line)}; mend the line or remove it"
+                f"comma or space, its label, got {_shown(line)}; correct the line or remove it"
             )
         place, label = os.path.join(path.parent, row["path"]), row["label"]
         if names and (names[0] is None) != (label is None) and not no_labels:
@@ -61,7 +61,7 @@ def read_list(path: Path, key: str, no_labels: bool = False) -> Listing:
             )
         folder, name = os.path.split(place)
         if folder not in files_of:
-            # One look at a folder costs less than one at each of its files.
+            # Listing a folder costs less than asking for each of its files.
             files_of[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
         if name not in files_of[folder]:
             raise FileNotFoundError(

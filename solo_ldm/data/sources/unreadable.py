@@ -1,4 +1,4 @@
-"""Images that cannot be read: another stands in for each, and their names are kept."""
+"""Images that cannot be read: another replaces each, and their names are kept."""
 
 from __future__ import annotations
 
@@ -26,10 +26,7 @@ class Unreadable:
         """Note that image `index` cannot be read."""
         self._flags[index] = True
 
-    def __contains__(self, index: int) -> bool:
-        return bool(self._flags[index])
-
-    def stand_in(self, index: int) -> int:
+    def replacement(self, index: int) -> int:
         """Return the next image, cyclically, that is not known to be unreadable.
 
         Raises:
@@ -50,7 +47,7 @@ class Unreadable:
         return [self.name(index) for index in torch.nonzero(self._flags).flatten().tolist()]
 
     def share(self) -> None:
-        """Tell the processes of a distributed run what each has found; all must call it."""
+        """Share among the processes of a distributed run what each has found; all must call it."""
         if not (distributed.is_available() and distributed.is_initialized()):
             return
         mine = torch.nonzero(self._flags).flatten().tolist()

@@ -2,17 +2,12 @@ from importlib.resources import files
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir, initialize_config_module
 from omegaconf import OmegaConf
 
-from solo_ldm.data import (
-    DATASETS,
-    DataConfig,
-    num_large_crops,
-    num_small_crops,
-    parse_augmentations,
-)
+from solo_ldm.data import DATASETS, DataConfig, parse_augmentations
 from solo_ldm.data.config import ViewSpec, check_data_config
+from solo_ldm.data.module import ImageDataModule
 
 CONFIGS = files("solo_ldm.configs")
 AUGMENTATIONS = [one.name.removesuffix(".yaml") for one in (CONFIGS / "augmentations").iterdir()]
@@ -28,7 +23,7 @@ def test_every_augmentation_yaml_parses(name):
     views = parse_augmentations(
         yaml.safe_load((CONFIGS / "augmentations" / f"{name}.yaml").read_text())
     )
-    assert num_large_crops(views) == 2
+    assert sum(view.num_crops for view in views) == 2
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -69,14 +64,10 @@ def test_solo_learns_schema_and_the_references_enabled_keys_are_read():
 
 
 def test_crops_of_the_first_size_are_large():
-    views = parse_augmentations(
-        [
-            {"crop_size": 32, "num_crops": 1},
-            {"crop_size": 32, "num_crops": 1},
-            {"crop_size": 18, "num_crops": 6},
-        ]
-    )
-    assert (num_large_crops(views), num_small_crops(views)) == (2, 6)
+    crops = ((32, 1), (32, 1), (18, 6))
+    views = [{"crop_size": size, "num_crops": count} for size, count in crops]
+    data = ImageDataModule(DataConfig(dataset="digits"), views, batch_size=1)
+    assert (data.num_large_crops, data.num_small_crops) == (2, 6)
 
 
 def test_one_mean_stands_for_three_channels():
@@ -160,3 +151,27 @@ def test_crops_of_linear_offline_keep_most_of_the_image():
             cfg = compose("linear", overrides=["data=cifar10", group])
         scales[chosen] = parse_augmentations(cfg.augmentations)[0].rrc.crop_min_scale
     assert scales == {"cifar": 0.8, "solo_learn": 0.08}
+
+
+def test_files_of_a_users_own_shadow_those_that_the_data_sets_bring(tmp_path):
+    (tmp_path / "augmentations").mkdir()
+    (tmp_path / "augmentations" / "cifar.yaml").write_text("- {crop_size: 20, num_crops: 2}\n")
+    (tmp_path / "run.yaml").write_text("defaults: [gaussprob, _self_]\n")
+    search = "hydra.searchpath=[pkg://solo_ldm.configs]"
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        sizes = [
+            compose("run", overrides=[search, f"data={name}"]).augmentations[0].crop_size
+            for name in ("cifar10", "stl10")
+        ]
+    assert sizes == [20, 96]
+
+
+def test_the_groups_hold_files_and_what_the_data_sets_bring():
+    names = {one.name for one in (CONFIGS / "linear_augmentations").iterdir()}
+    assert {"light.yaml", "cifar.yaml"} <= names
+    assert CONFIGS.joinpath("masked/imagenet_symmetric.yaml").is_file()
+    assert CONFIGS.joinpath("masked", "digits.yaml").is_file()
+    assert not CONFIGS.joinpath("masked/nowhere.yaml").is_file()
+    assert CONFIGS.joinpath("masked").is_dir()
+    with CONFIGS.joinpath("masked/digits.yaml").open("rb") as file:
+        assert file.read().startswith(b"# @package _global_")

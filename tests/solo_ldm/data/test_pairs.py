@@ -215,7 +215,7 @@ def test_the_online_classifier_learns_from_the_first_images_alone(tmp_path):
 
 def test_pairs_that_cannot_be_are_one_line_before_anything_is_written(tmp_path):
     cases = [
-        (lambda: Partners([0, 1, -1], 0.9, 0, "x"), "1 of the 3 of x have none"),
+        (lambda: Partners([0, 1, -1], 0.9, 0, "x"), "1 of the 3 of x without one"),
         (lambda: Partners([0, 0, 1], 0.9, 0, "x"), "class of one training image"),
         (lambda: Partners([0, 0], 0.9, 0, "x"), "all of one; set data.pair_match=1"),
         (lambda: check_data_config(DataConfig("digits", pair_match=1.5)), "a number from 0 to 1"),

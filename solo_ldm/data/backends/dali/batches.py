@@ -86,15 +86,13 @@ class Batches:
                     run.queue.start(itertools.chain(again, queue.wanted), prepare)
                     queue = run.queue
                     continue
-                yield (
-                    queue.under_way.popleft(),
-                    [to_torch(output, self._device) for output in outputs],
-                )
+                crops = [to_torch(output, self._device) for output in outputs]
+                yield queue.under_way.popleft(), crops
         except Exception:
             run = None
             raise
         finally:
-            # Whoever stops early leaves batches behind that the next epoch must not see.
+            # An epoch that is left early leaves batches behind that the next one must not see.
             if run is not None and run.drain():
                 self._idle = run
 
@@ -107,9 +105,9 @@ class Batches:
 class _Queue:
     """What a pipeline still has to be fed, and the batches that are under way in it.
 
-    It must not refer to the pipeline, nor for longer than an epoch to whoever does: a cycle of
-    references would leave the pipeline to the garbage collector, and if that runs in a forked
-    loader process, it waits forever for threads that live in the parent alone.
+    It must not refer to the pipeline, nor for longer than an epoch to an object that does: a cycle
+    of references would leave the pipeline to the garbage collector, which in a forked loader
+    process would wait forever for threads that only the parent has.
     """
 
     def __init__(self) -> None:
@@ -150,6 +148,8 @@ class _Run:
         except StopIteration:
             self.pipeline.reset()
         except RuntimeError:
-            return False  # a file that cannot be read; whoever asks for its batch will be told
+            return (
+                False  # a file that cannot be read; it is noted when its batch is asked for again
+            )
         self.queue.under_way.clear()
         return True

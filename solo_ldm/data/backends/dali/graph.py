@@ -39,7 +39,7 @@ class Crop:
 
 
 def decodes_window(kind: Kind, crops: Sequence[Crop]) -> bool:
-    """Say whether only the part of each file that some crop shows need be decoded."""
+    """Whether only that part of each file is decoded which some crop shows."""
     return kind == "files" and all(crop.cut_first and not crop.affine for crop in crops)
 
 

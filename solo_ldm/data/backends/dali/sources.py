@@ -144,7 +144,7 @@ class FileFeed(Feed):
     def readable(self, indexes: Indexes, replace: bool = True) -> Indexes:
         """Return the indexes with unreadable images replaced by the next, or left out."""
         for index in indexes[self._kinds[indexes] == _UNKNOWN].tolist():
-            self._look(index)
+            self._probe(index)
         bad = self._kinds[indexes] == FileKind.UNREADABLE
         if not bad.any():
             return indexes
@@ -154,9 +154,9 @@ class FileFeed(Feed):
         for row in np.flatnonzero(bad):
             index = int(chosen[row])
             while self._kinds[index] == FileKind.UNREADABLE:
-                index = self._unreadable.stand_in(index)
+                index = self._unreadable.replacement(index)
                 if self._kinds[index] == _UNKNOWN:
-                    self._look(index)
+                    self._probe(index)
             chosen[row] = index
         return chosen
 
@@ -178,7 +178,7 @@ class FileFeed(Feed):
                 f"set data.format=torchvision"
             )
 
-    def _look(self, index: int) -> None:
+    def _probe(self, index: int) -> None:
         header = probe(self._source.path(index))
         self._kinds[index] = header.kind
         self._widths[index], self._heights[index] = header.width, header.height
