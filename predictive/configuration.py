@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from solo_ldm.config.schema import TrainingConfig, choice, complete, mapping, number
+from solo_ldm.config.schema import choice, complete, mapping, number
+from solo_ldm.config.training import TrainingConfig
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
 # ruff: noqa: UP045

@@ -184,7 +184,7 @@ def _spelt(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         bounds = [one for one in arguments[1:] if isinstance(one, Bounds)]
-        return " ".join([_spelt(arguments[0]), *map(str, bounds)])
+        return " ".join([_spelt(arguments[0]), *map(str, bounds)]).strip()
     if origin in (Union, types.UnionType):
         return " or ".join(_spelt(argument) for argument in arguments)
     if origin is Literal:

@@ -11,19 +11,17 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING as NO_DEFAULT
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Optional, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from solo_ldm.config.arguments import Bounds, check_value
 from solo_ldm.config.suggestions import suggestion
-
-# Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
-# ruff: noqa: UP045
 
 
 def number(
@@ -35,18 +33,19 @@ def number(
     also: float | None = None,
     default: Any = MISSING,
 ) -> Any:
-    """Declare a key whose numbers are finite, in [low, high], above `above` and below `below`.
+    """Declare a key whose numbers are finite and within `Bounds`, or equal to `also`.
 
-    `also` is one more number that is allowed. A list is checked entry by entry; null, where the
-    type allows it, is not checked.
+    A list is checked entry by entry; null, where the type allows it, is not checked.
     """
-    bounds = {"low": low, "high": high, "above": above, "below": below, "also": also}
-    return field(default=default, metadata=bounds)
+    accepts: Any = Annotated[float, Bounds(low, high, above, below)]
+    if also is not None:
+        accepts = Union[accepts, Literal[also]]  # noqa: UP007
+    return field(default=default, metadata={"accepts": accepts})
 
 
 def choice(*names: str, default: Any = MISSING) -> Any:
     """Declare a key that takes one of some names, or a list of them."""
-    return field(default=default, metadata={"choices": names})
+    return field(default=default, metadata={"accepts": Literal[names]})
 
 
 def existing(*origins: str, default: Any = MISSING) -> Any:
@@ -66,92 +65,6 @@ def mapping(keys: str | None = None) -> Any:
         keys: "module:function" that lists them, imported when one is misspelt.
     """
     return field(default_factory=dict, metadata={"keys": keys})
-
-
-@dataclass
-class BackboneConfig:
-    """backbone.*."""
-
-    name: str = MISSING
-    kwargs: dict[str, Any] = mapping()
-
-
-@dataclass
-class SchedulerConfig:
-    """scheduler.*, in solo-learn's names."""
-
-    name: str = choice("warmup_cosine", "step", "none")
-    warmup_epochs: float = number(0)
-    warmup_start_lr: float = number(0)
-    min_lr: float = number(0)
-    lr_decay_steps: Optional[list[int]] = None
-    interval: str = choice("step", "epoch")
-
-
-@dataclass
-class PerformanceConfig:
-    """performance.*."""
-
-    disable_channel_last: bool = MISSING
-    compile: bool = MISSING
-
-
-@dataclass
-class CheckpointConfig:
-    """checkpoint.*; keep_prev is solo-learn's and has no effect here."""
-
-    enabled: bool = MISSING
-    dir: str = MISSING
-    frequency: int = number(1)
-    keep_prev: bool = False
-
-
-@dataclass
-class AutoResumeConfig:
-    """auto_resume.*; max_hours is solo-learn's and has no effect here."""
-
-    enabled: bool = MISSING
-    max_hours: Optional[float] = None
-
-
-@dataclass
-class WandbConfig:
-    """wandb.*."""
-
-    enabled: bool = MISSING
-    entity: Optional[str] = None
-    project: str = MISSING
-    offline: bool = MISSING
-
-
-@dataclass
-class TensorboardConfig:
-    """tensorboard.*."""
-
-    enabled: bool = MISSING
-
-
-@dataclass
-class TrainingConfig:
-    """The keys of every command that trains: image methods, classifiers, time series."""
-
-    name: str = MISSING
-    seed: int = MISSING
-    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
-    max_epochs: int = number(1)
-    accelerator: str = MISSING
-    devices: Any = MISSING
-    num_nodes: int = number(1)
-    strategy: str = MISSING
-    precision: Any = MISSING
-    sync_batchnorm: bool = MISSING
-    accumulate_grad_batches: int = number(1)
-    trainer: dict[str, Any] = mapping()
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    auto_resume: AutoResumeConfig = field(default_factory=AutoResumeConfig)
-    resume_from_checkpoint: Optional[str] = existing("zoo:", "hf-hub:", default=None)
-    wandb: WandbConfig = field(default_factory=WandbConfig)
-    tensorboard: TensorboardConfig = field(default_factory=TensorboardConfig)
 
 
 def complete(
@@ -305,35 +218,7 @@ def _declared(node: Any, schema: type, prefix: str) -> Iterator[tuple[str, Any, 
 
 def _check(key: str, value: Any, metadata: Any) -> None:
     for one in value if OmegaConf.is_list(value) else [value]:
-        if one is None:
-            continue
-        if "choices" in metadata and one not in metadata["choices"]:
-            expected = " or ".join(metadata["choices"])
-            raise ValueError(f"{key}: expected {expected}, got {one!r}")
-        if "origins" in metadata:
+        if one is not None and "accepts" in metadata:
+            check_value(key, one, metadata["accepts"])
+        if one is not None and "origins" in metadata:
             check_path(key, str(one), metadata["origins"])
-        if "low" in metadata and not (
-            (
-                math.isfinite(one)
-                and metadata["low"] <= one <= metadata["high"]
-                and metadata["above"] < one < metadata["below"]
-            )
-            or one == metadata["also"]
-        ):
-            raise ValueError(f"{key}: expected {_bounds(metadata)}, got {one}")
-
-
-def _bounds(metadata: Any) -> str:
-    low, high = metadata["low"], metadata["high"]
-    words = "a finite number"
-    if math.isfinite(low) and math.isfinite(high):
-        words = f"a number from {low:g} to {high:g}"
-    elif math.isfinite(metadata["above"]):
-        words = f"a number above {metadata['above']:g}"
-    elif math.isfinite(low):
-        words = f"at least {low:g}"
-    if not math.isfinite(low) and math.isfinite(high):
-        words += f" and at most {high:g}"
-    if math.isfinite(metadata["below"]):
-        words += f" and below {metadata['below']:g}"
-    return words if metadata["also"] is None else f"{words}, or {metadata['also']:g}"

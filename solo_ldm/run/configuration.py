@@ -5,45 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from solo_ldm.config import schema
-from solo_ldm.config.schema import (
-    AutoResumeConfig,
-    BackboneConfig,
-    CheckpointConfig,
-    PerformanceConfig,
-    SchedulerConfig,
-    TensorboardConfig,
-    TrainingConfig,
-    WandbConfig,
-    defaults,
-    mapping,
-    nearest_key,
-    number,
-)
+from solo_ldm.config.schema import mapping, number
+from solo_ldm.config.training import BackboneConfig, PerformanceConfig, TrainingConfig
 from solo_ldm.data.config import DataConfig
 
 if TYPE_CHECKING:
     from solo_ldm.data.module import ImageDataModule
     from solo_ldm.run.hardware import Hardware
-
-__all__ = [
-    "AutoResumeConfig",
-    "BackboneConfig",
-    "CheckpointConfig",
-    "PerformanceConfig",
-    "RunConfig",
-    "SchedulerConfig",
-    "TensorboardConfig",
-    "WandbConfig",
-    "assert_choice",
-    "complete",
-    "defaults",
-    "for_method",
-    "merge",
-    "nearest_key",
-]
 
 
 @dataclass
@@ -143,20 +114,3 @@ def for_method(cfg: DictConfig, data: ImageDataModule, hardware: Hardware) -> Di
     cfg.optimizer.lr *= scale
     cfg.optimizer.classifier_lr *= scale
     return cfg
-
-
-# Until every command declares its bounds at its keys.
-
-
-def merge(
-    cfg: DictConfig, keys: type, defaults_file: str, package: str = "solo_ldm.configs"
-) -> DictConfig:
-    """Complete a configuration; see `solo_ldm.config.schema.complete`."""
-    return schema.complete(cfg, keys, defaults_file, package)
-
-
-def assert_choice(cfg: DictConfig | ListConfig, key: str, choices: tuple[str, ...]) -> None:
-    """Raise a one-line ValueError unless the value of a key is one of the choices."""
-    value = OmegaConf.select(cfg, key)
-    if value not in choices:
-        raise ValueError(f"{key} must be one of {', '.join(choices)}; got {value!r}")

@@ -13,16 +13,9 @@ from typing import Any, ClassVar, Optional
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from solo_ldm.commands.shared.schema import ORIGINS, UnknownBackboneConfig
-from solo_ldm.config.schema import (
-    PerformanceConfig,
-    TrainingConfig,
-    check_distinct,
-    check_path,
-    complete,
-    mapping,
-    number,
-)
+from solo_ldm.config.schema import check_distinct, check_path, complete, mapping, number
 from solo_ldm.config.suggestions import suggestion
+from solo_ldm.config.training import PerformanceConfig, TrainingConfig
 from solo_ldm.data.choice import choose_data
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.registry import find_dataset

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Optional
 
 from omegaconf import MISSING
 
-from solo_ldm.config.schema import BackboneConfig, existing, mapping, number
+from solo_ldm.config.schema import existing, mapping, number
+from solo_ldm.config.training import BackboneConfig
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
 # ruff: noqa: UP045
