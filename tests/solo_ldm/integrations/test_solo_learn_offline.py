@@ -150,7 +150,7 @@ def test_a_configuration_written_for_solo_learn_keeps_its_views(tmp_path):
         (["data=custom"], r"^missing key data.train_path"),
         (["data=cifar10", "augmentations=digits"], r"^augmentations\[0\].affine: "),
         (["data=cifar10", "data.pair_match=0.9"], r"^data.pair_match: expected null"),
-        (["data=cifar10", "augmentations.0.num_crops=3"], r"two large crops for solo-learn, got 3$"),
+        (["data=cifar10", "augmentations.0.num_crops=3"], r"two large crops for solo-.*, got 3$"),
         (["data=cifar10", "+augmentations.0.gaussian_blur.sigma_max=1", "augmentations.0."
           "gaussian_blur.enabled=true", "augmentations.0.gaussian_blur.prob=1"],
          r"^unknown key augmentations\[0\].gaussian_blur.sigma_max: .* takes prob$"),
