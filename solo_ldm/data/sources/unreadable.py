@@ -26,6 +26,9 @@ class Unreadable:
         """Note that image `index` cannot be read."""
         self._flags[index] = True
 
+    def __contains__(self, index: int) -> bool:
+        return bool(self._flags[index])
+
     def replacement(self, index: int) -> int:
         """Return the next image, cyclically, that is not known to be unreadable.
 
