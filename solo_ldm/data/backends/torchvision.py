@@ -18,8 +18,7 @@ from solo_ldm.data.augment.draws import draw_view
 from solo_ldm.data.augment.pairs import of_partner
 from solo_ldm.data.augment.photometric import Normalise, render
 from solo_ldm.data.augment.transforms import crop_view, evaluation_view
-from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews
-from solo_ldm.data.backends.choice import usable_cpus
+from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews, usable_cpus
 from solo_ldm.data.sampler import EpochSampler, SampleKey
 from solo_ldm.data.sources.images import UnreadableImageError
 

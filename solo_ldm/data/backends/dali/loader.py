@@ -21,8 +21,7 @@ from solo_ldm.data.augment.draws import draw_view
 from solo_ldm.data.augment.pairs import of_partner
 from solo_ldm.data.augment.photometric import Normalise, render
 from solo_ldm.data.augment.transforms import evaluation_box
-from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews
-from solo_ldm.data.backends.choice import usable_cpus
+from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews, usable_cpus
 from solo_ldm.data.backends.dali.batches import Batches, Job
 from solo_ldm.data.backends.dali.graph import Crop
 from solo_ldm.data.backends.dali.sources import feed_for
