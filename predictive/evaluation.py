@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -212,14 +213,9 @@ def _interval(
     states, targets = train.rows(train.states), train.rows(train.sequences.targets[name])
     if int(torch.isfinite(targets[calibration]).all(dim=1).sum()) < fewest_calibration_bins(_LEVEL):
         return None
-    if kind == "linear":
-        fitted = fit_linear(
-            states[~calibration], targets[~calibration], groups=groups[~calibration]
-        )
-    else:
-        fitted = fit_mlp(
-            states[~calibration], targets[~calibration], seed=cfg.seed, groups=groups[~calibration]
-        )
+    fit = fit_linear if kind == "linear" else partial(fit_mlp, seed=cfg.seed)
+    kept = ~calibration
+    fitted = fit(states[kept], targets[kept], groups=groups[kept])
     factor = None if train.state_factor is None else train.rows(train.state_factor)
     residual = fit_residual(
         fitted,

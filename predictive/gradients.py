@@ -76,12 +76,10 @@ def entropy_gradient_cosines(method: PredictiveMethod, batch: Batch) -> dict[str
         >= max(1, method.objective.first_step)
     )
     plug_in = plug_in_entropy(forecast, known)
-    parameters = list(method.encoder.parameters())
     found = {}
     for over in ("marginal", "joint"):
-        estimator = PredictiveObjective("neighbour", over)
-        estimate = estimator.estimate(forecast, known, gathered=False)
-        found[over] = cosine_similarity_of_gradients(estimate, plug_in, parameters)
+        estimate = PredictiveObjective("neighbour", over).estimate(forecast, known, gathered=False)
+        found[over] = cosine_similarity_of_gradients(estimate, plug_in, method.encoder.parameters())
     return found
 
 

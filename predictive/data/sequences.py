@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
+
+from solo_ldm.config.arguments import Bounds, Count, checked
 
 InputKind = Literal["frames", "spikes", "signals"]
 
@@ -72,7 +74,10 @@ class Sequences:
             self.step_seconds,
         )
 
-    def windows(self, length: int | None, stride: int | None = None) -> Sequences:
+    @checked
+    def windows(
+        self, length: Annotated[int, Bounds(2)] | None, stride: Count | None = None
+    ) -> Sequences:
         """Cut the sequences into windows of equal length, each within one sequence.
 
         Where the strides leave bins at the end of a sequence, a last window ends with it.
@@ -82,16 +87,11 @@ class Sequences:
             stride: bins between the starts of windows; None takes the length.
 
         Raises:
-            ValueError: no sequence is as long as a window.
+            ValueError: no sequence is as long as a window, a length below 2 or a stride below 1.
         """
         if length is None:
             return self
         stride = length if stride is None else stride
-        if length < 2 or stride < 1:
-            raise ValueError(
-                f"data.window: expected at least 2 bins and a stride of at least 1, got {length} "
-                f"and {stride}"
-            )
         pairs = [
             (i, start)
             for i, n in enumerate(self.lengths.tolist())

@@ -12,32 +12,21 @@ from torch import Tensor
 _FEWEST_BINS = 20
 
 
-def r2(targets: Tensor, predictions: Tensor) -> float:
-    """Return the coefficient of determination, pooled over target dimensions.
+def sums_of_squares(targets: Tensor, predictions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the two sums that R² is made of, for each target dimension.
 
-    R² = 1 − Σ_t,d (y_td − ŷ_td)² / Σ_t,d (y_td − ȳ_d)², scikit-learn's "variance_weighted".
+    Σ_t (y_td − ŷ_td)² and Σ_t (y_td − ȳ_d)². R² of a dimension is one minus their ratio; R² pooled
+    over dimensions (scikit-learn's "variance_weighted") is one minus that of their sums over d.
 
     Args:
         targets: y, (M, k); bins with NaN are left out.
         predictions: ŷ, (M, k).
 
     Returns:
-        At most 1; below 0 for predictions worse than the mean; NaN for constant targets.
+        (k,) and (k,).
 
     Raises:
         ValueError: shapes that differ, no bin with a known target.
-    """
-    squares, total = sums_of_squares(targets, predictions)
-    return float(1.0 - squares.sum() / total.sum())
-
-
-def sums_of_squares(targets: Tensor, predictions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the two sums that R² is made of, for each target dimension.
-
-    Σ_t (y_td − ŷ_td)² and Σ_t (y_td − ȳ_d)². Args and Raises: see `r2`.
-
-    Returns:
-        (k,) and (k,).
     """
     y, prediction = wide(targets), wide(predictions)
     if y.shape != prediction.shape or y.ndim != 2:

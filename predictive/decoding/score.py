@@ -1,8 +1,4 @@
-"""Decoding of targets from features of time bins, beside a null.
-
-Features are (M, F) and targets (M, k) over M time bins in the order of time; a bin whose target is
-not known (NaN in any dimension) is left out. Everything is returned in float64 on the CPU.
-"""
+"""Decoding of targets from features of time bins, beside a null; for arrays see `bins`."""
 
 from __future__ import annotations
 
@@ -103,7 +99,7 @@ def score(
         name: of the features, kept with the score.
 
     Raises:
-        ValueError: an unknown kind, fewer than one shift, and as `fit_linear` and `r2`.
+        ValueError: an unknown kind, fewer than one shift; as `fit_linear` and `sums_of_squares`.
     """
     num_shifts = NUM_SHIFTS[kind] if num_shifts is None else num_shifts
     x, y, groups = known_bins(train_features, train_targets, groups)

@@ -183,7 +183,7 @@ def check_mask(mask: Tensor, values: Tensor) -> Tensor:
     ):
         raise ValueError(
             f"mask: expected booleans ({samples}, {steps}) or ({samples}, {steps}, {dim}), got "
-            f" {tuple(mask.shape)} of {mask.dtype}; true marks what was observed"
+            f"{tuple(mask.shape)} of {mask.dtype}; true marks what was observed"
         )
     known = mask if mask.ndim == 3 else mask[..., None]
     return known.expand(-1, -1, dim)

@@ -2,6 +2,8 @@
 
 import torch
 
+from predictive.decoding.bins import sums_of_squares
+
 
 def normal(*shape):
     return torch.randn(shape, dtype=torch.float64)
@@ -24,3 +26,9 @@ def close(actual, expected, atol=1e-9):
 def angles(position):
     """Polar angles of positions on the plane."""
     return torch.atan2(position[..., 1].double(), position[..., 0].double())
+
+
+def r2(targets, predictions):
+    """R², pooled over target dimensions."""
+    squares, total = sums_of_squares(targets, predictions)
+    return float(1.0 - squares.sum() / total.sum())

@@ -74,6 +74,8 @@ class SpikeRecording:
             if what is not None and not np.isfinite(what).reshape(n, -1).all(axis=1).any():
                 raise ValueError(f"{self.name}: expected known positions, got {n} of NaN")
         cells = self._check_counts() if self.spike_times is None else self._check_spike_times()
+        if not (any(map(len, self.spike_times or ())) or np.any(self.counts)):
+            raise ValueError(f"{self.name}: expected spikes, got {cells} silent cells")
         names = self.cell_names or tuple(str(i) for i in range(cells))
         if len(names) != cells:
             raise ValueError(f"{self.name}: expected {cells} cell names, got {len(names)}")
@@ -85,8 +87,6 @@ class SpikeRecording:
             raise ValueError(f"{self.name}: expected spike_times or counts, got both")
         for i, one in enumerate(times):
             _check_increasing(one, f"{self.name}: spike times of cell {i}")
-        if not any(len(one) for one in times):
-            raise ValueError(f"{self.name}: expected spikes, got {len(times)} silent cells")
         if self.intervals is not None and (
             self.intervals.ndim != 2
             or self.intervals.shape[1] != 2
@@ -113,10 +113,6 @@ class SpikeRecording:
         _check_increasing(self.count_starts, f"{self.name}: times of the counts")
         if not np.isfinite(self.counts).all() or (self.counts < 0).any():
             raise ValueError(f"{self.name}: expected counts from 0, got {self.counts.min()}")
-        if not self.counts.any():
-            raise ValueError(
-                f"{self.name}: expected spikes, got {self.counts.shape[1]} silent cells"
-            )
         return self.counts.shape[1]
 
     @property

@@ -115,14 +115,11 @@ def ornstein_uhlenbeck(
             f"num_channels: expected a whole number from {num_sources}, the number of sources, got "
             f"{num_channels}"
         )
-    for name, values in (
-        ("time_constants_seconds", time_constants_seconds),
-        ("variances", variances),
-    ):
-        if len(values) != num_sources:
-            raise ValueError(
-                f"{name}: expected one number for each of {num_sources} sources, got {values!r}"
-            )
+    if not len(time_constants_seconds) == len(variances) == num_sources:
+        raise ValueError(
+            f"time_constants_seconds, variances: expected one number for each of {num_sources} "
+            f"sources, got {len(time_constants_seconds)} and {len(variances)}"
+        )
     weights, *streams = random_streams(seed, 3)
     if mixing == "linear":
         mix = _linear_mixing(num_sources, num_channels, weights)

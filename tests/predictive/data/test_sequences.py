@@ -125,9 +125,9 @@ def test_no_window_is_the_sequences_themselves():
     ("length", "stride", "words"),
     [
         (21, None, "data.window: expected at most the 20 bins .* of 4 sequences .* got 21"),
-        (1, None, "at least 2 bins"),
-        (5, -1, "a stride of at least 1"),
-        (5, 0, "a stride of at least 1"),
+        (1, None, "length: expected a whole number from 2 or null, got 1"),
+        (5, -1, "stride: expected a whole number from 1 or null"),
+        (5, 0, "stride: expected a whole number from 1 or null"),
     ],
 )
 def test_windows_that_cannot_be_cut_are_one_line(length, stride, words):

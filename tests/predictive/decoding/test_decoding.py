@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from predictive.decoding.bins import r2
 from predictive.decoding.fit import fit_linear
 from predictive.decoding.score import combine_folds, decode, score
-from tests.support.series import autoregressive, normal
+from tests.support.series import autoregressive, normal, r2
 
 
 def test_a_score_tells_of_a_relation_and_of_chance():

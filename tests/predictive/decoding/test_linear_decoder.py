@@ -9,9 +9,9 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
-from predictive.decoding.bins import r2, sums_of_squares
+from predictive.decoding.bins import sums_of_squares
 from predictive.decoding.fit import fit_linear
-from tests.support.series import close, normal
+from tests.support.series import close, normal, r2
 
 
 def test_the_linear_decoder_recovers_an_affine_map_exactly():

@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from predictive.decoding.bins import r2
 from predictive.decoding.fit import fit_linear, fit_mlp
-from tests.support.series import close, normal
+from tests.support.series import close, normal, r2
 
 
 def test_the_perceptron_decodes_what_no_affine_map_can():

@@ -53,7 +53,7 @@ from predictive.data.simulated.simulation import random_streams
         (
             ornstein_uhlenbeck,
             {"num_sources": 3},
-            "time_constants_seconds: expected one number for each of 3",
+            "expected one number for each of 3 sources, got 2 and 2",
         ),
         (ornstein_uhlenbeck, {"variances": 1.0}, "variances: expected a list of numbers above 0"),
         (
