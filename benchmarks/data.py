@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--images", type=Path, help="class folders of images")
     parser.add_argument("--name", default=None, help="of those images, for the table")
-    parser.add_argument("--augmentations", default="cifar", help="a name of the group augmentations")
+    parser.add_argument("--augmentations", default="cifar", help="of the group augmentations")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2, help="processes, or threads of DALI")
     parser.add_argument("--rounds", type=int, default=3)

@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--config", default="gaussprob")
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--size", type=int, default=32, help="side of the patches and the views")
-    parser.add_argument("--augmentations", default="cifar", help="a name of the group augmentations")
+    parser.add_argument("--augmentations", default="cifar", help="of the group augmentations")
     parser.add_argument("--format", default="auto", help="auto, dali or torchvision")
     parser.add_argument("--batch", type=int, default=None, help="64 on a CPU, 256 on a GPU")
     parser.add_argument("--workers", type=int, default=2)
