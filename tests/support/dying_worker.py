@@ -17,4 +17,6 @@ def die_at_seed_1(connection: Any, threads: int) -> None:
             return
         if seed == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        connection.send(SimpleNamespace(label=label, seed=seed, results={"threads": threads}, finished=True))
+        connection.send(
+            SimpleNamespace(label=label, seed=seed, results={"threads": threads}, finished=True)
+        )

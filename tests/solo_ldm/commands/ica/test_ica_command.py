@@ -118,17 +118,17 @@ def test_the_schema_knows_the_models():
 
 
 REFUSED = {
-    "task=image": "task: expected images or generalised_gaussian or ornstein_uhlenbeck",
+    "task=image": "task: expected images, generalised_gaussian or ornstein_uhlenbeck",
     "tsk=images": "unknown key tsk: did you mean task?",
     "images.sizes=3": "unknown key images.sizes: did you mean images.size?",
     "images.size=2": "size: expected a whole number from 8 to 427",
     "images.statistics=edges": "images.statistics: expected differences or pixels",
-    "num_sources=1": "num_sources: expected at least 2",
+    "num_sources=1": "num_sources: expected a number from 2",
     "num_sources=40": "expected pieces that fit into 2 photographs",
     "seeds=[]": "seeds: expected at least one",
     "seeds=[1,1]": "seeds: expected distinct entries, got 1 2 times",
-    "seed=-1": "seed: expected at least 0",
-    "restarts=0": "restarts: expected at least 1",
+    "seed=-1": "seed: expected a number from 0",
+    "restarts=0": "restarts: expected a number from 1",
     "model=ornstein_uhlenbeck": "model=ornstein_uhlenbeck: expected samples in time",
     "model=gauss": "model: expected generalised_gaussian or",
     "unmixing=rotation": "unmixing=rotation: expected model=ornstein_uhlenbeck",

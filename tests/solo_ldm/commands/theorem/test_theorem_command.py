@@ -110,17 +110,17 @@ def test_the_schema_knows_the_cases():
 
 REFUSED = {
     "cases=[]": "cases: expected at least one",
-    "cases=[blond]": "cases: expected holds or non_gaussian or singular or blind, got 'blond'",
+    "cases=[blond]": "cases: expected holds, non_gaussian, singular or blind, got 'blond'",
     "cases=[holds,holds]": "cases: expected distinct entries, got holds 2 times",
-    "seeds=[-1]": "seeds: expected at least 0",
+    "seeds=[-1]": "seeds: expected a number from 0",
     "sedes=[1]": "unknown key sedes: did you mean seeds?",
-    "steps=0": "steps: expected at least 1",
-    "batch_size=4": "batch_size: expected at least 8",
+    "steps=0": "steps: expected a number from 1",
+    "batch_size=4": "batch_size: expected a number from 8",
     "lr=0": "lr: expected a number above 0",
     "threshold=2": "threshold: expected a number above 0 and below 1",
     "entropy=vicreg": "entropy: expected an estimator with a value in nats, got 'vicreg'",
     "entropy=no": "entropy: expected one of exact, kernel",
-    "accelerator=tpu": "accelerator: expected auto or gpu",
+    "accelerator=tpu": "accelerator: expected auto, gpu",
     "entropy_kwargs.ridge=1": "unknown key entropy_kwargs.ridge",
 }
 
