@@ -78,7 +78,7 @@ def complete_predictive(cfg: DictConfig) -> DictConfig:
             its bounds.
     """
     cfg = complete(cfg, PredictiveConfig, "host.yaml", PACKAGE)
-    _check_parts({str(key): value for key, value in plain(cfg).items()})
+    _check_parts(plain(cfg))
     return cfg
 
 
@@ -122,6 +122,7 @@ def _check_parts(cfg: dict[str, Any]) -> None:
             )
     check_arguments("predictor", cfg["predictor"], PREDICTORS[cfg["method"]], ["input_dim"])
     check_arguments("objective", cfg["objective"], PredictiveObjective)
+    PredictiveObjective(**cfg["objective"])  # checks the settings of the estimator
     parts = ["encoder", *dict.fromkeys(part for one in PREDICTORS.values() for part in one.parts)]
     for part, factor in cfg["optimizer"]["multipliers"].items():
         key = f"optimizer.multipliers.{part}"

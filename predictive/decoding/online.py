@@ -67,12 +67,11 @@ class OnlineDecoders(nn.Module):
                 )
             check_arguments(key, vars(config), DecoderConfig)
             target = self.targets[name]
-            for part, value, known in (
-                ("source", config.source, source_dims),
-                ("target", target, target_dims),
+            for part, value, known, owner in (
+                ("source", config.source, source_dims, "predictor"),
+                ("target", target, target_dims, "data"),
             ):
                 if value not in known:
-                    owner = "predictor" if part == "source" else "data"
                     raise ValueError(
                         f"{key}.{part}: expected one of this {owner}'s ({', '.join(known)}), got "
                         f"{value}; set it or remove the decoder"

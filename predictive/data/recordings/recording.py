@@ -210,6 +210,11 @@ def recording(
     unit = sessions[0].unit
     if linear and sessions[0].place is None and sessions[0].position.shape[1] > 1:
         unit = "track lengths"
+    name = sessions[0].name if len(sessions) == 1 else f"{len(sessions)} sessions"
+    pairs = zip(sessions[0].cell_names, fires.tolist(), strict=True)
+    silent = [cell for cell, fired in pairs if not fired]
+    without = f", without silent {', '.join(silent)}" if silent else ""
+    minutes = sum(len(s.inputs) for s in [*train, *held_out]) * bin_seconds / 60
     padded = [
         pad([Segment(s.inputs[:, fires], s.targets, s.start_seconds) for s in part], bin_seconds)
         for part in (train, held_out)
@@ -219,7 +224,11 @@ def recording(
         held_out=padded[1],
         kind="spikes",
         units={"position": unit, "direction": "", "speed": f"{unit}/s" if unit else "1/s"},
-        description=_description(sessions, train, held_out, fires, bin_seconds, running_only),
+        description=(
+            f"{name}: {int(fires.sum())} cells{without}; {minutes:.1f} minutes"
+            f"{' of running' if running_only else ''}; {len(train)} sequences to train on, "
+            f"{len(held_out)} held out"
+        ),
     )
 
 
@@ -247,23 +256,3 @@ def _format(file: Path) -> str:
             "data.format"
         )
     return _SUFFIXES[file.suffix.lower()]
-
-
-def _description(
-    sessions: list[SpikeRecording],
-    train: list[Segment],
-    held_out: list[Segment],
-    fires: torch.Tensor,
-    bin_seconds: float,
-    running_only: bool,
-) -> str:
-    minutes = sum(len(s.inputs) for s in [*train, *held_out]) * bin_seconds / 60
-    name = sessions[0].name if len(sessions) == 1 else f"{len(sessions)} sessions"
-    pairs = zip(sessions[0].cell_names, fires.tolist(), strict=True)
-    silent = [cell for cell, fired in pairs if not fired]
-    without = f", without silent {', '.join(silent)}" if silent else ""
-    return (
-        f"{name}: {int(fires.sum())} cells{without}; {minutes:.1f} minutes"
-        f"{' of running' if running_only else ''}; {len(train)} sequences to train on, "
-        f"{len(held_out)} held out"
-    )
