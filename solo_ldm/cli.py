@@ -41,7 +41,7 @@ _COMMAND_OF_HELPERS = "SOLO_LDM_COMMAND"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run `solo-ldm COMMAND …`; errors that a user can mend are one line and exit code 2."""
+    """Run `solo-ldm COMMAND …`; errors that a user can fix are one line and exit code 2."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())

@@ -72,7 +72,7 @@ class HydraCommand:
         """Compose the configuration that the arguments name and work as it says.
 
         Returns:
-            The exit code: that of the work, 2 after an error that a user can mend, 130 after an
+            The exit code: that of the work, 2 after an error that a user can fix, 130 after an
             interruption.
         """
         import hydra
@@ -164,7 +164,7 @@ def with_packaged_groups(arguments: list[str], package: str) -> list[str]:
 
 @contextmanager
 def one_line_errors(schema: Callable[[], type] | None = None) -> Iterator[None]:
-    """Turn errors that a user can mend into one line and exit code 2; see `one_line`."""
+    """Turn errors that a user can fix into one line and exit code 2; see `one_line`."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
