@@ -146,8 +146,8 @@ WRONG = [
     ),
     (["optimizer.name=adamm"], "optimizer.name: expected lars, sgd, adam or adamw, got 'adamm'"),
     (["+optimizer.kwargs.betaz=[0.9,0.99]"], "betaz"),
-    (["scheduler.name=cosine"], "scheduler.name: expected warmup_cosine or step or none"),
-    (["max_epochs=0"], "max_epochs: expected at least 1"),
+    (["scheduler.name=cosine"], "scheduler.name: expected warmup_cosine, step or none"),
+    (["max_epochs=0"], "max_epochs: expected a number from 1"),
     (["precision=12"], "precision"),
     (
         ["resume_from_checkpoint=nowhere.ckpt"],

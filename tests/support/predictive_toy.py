@@ -8,10 +8,10 @@ import torch
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
-from predictive.training import for_method
 from predictive.configuration import complete_predictive
 from predictive.data.sequences import Segment, Sequences, pad
 from predictive.method import PredictiveMethod
+from predictive.training import for_method
 
 FEATURES = 4
 TARGETS = {"place": 2, "speed": 1}
