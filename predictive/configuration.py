@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from solo_ldm.config.schema import choice, complete, mapping, number
+from solo_ldm.config.schema import check_path, choice, complete, mapping, number
 from solo_ldm.config.training import TrainingConfig
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
@@ -76,8 +76,13 @@ def complete_predictive(cfg: DictConfig) -> DictConfig:
     Raises:
         ValueError: one line naming the key that is unknown, missing, of the wrong type or out of
             its bounds.
+        FileNotFoundError: one line: a recording or a checkpoint that is not there.
     """
     cfg = complete(cfg, PredictiveConfig, "host.yaml", PACKAGE)
+    paths = cfg.data.get("path") or []
+    for path in paths if OmegaConf.is_list(paths) else [paths]:
+        if not any(character in str(path) for character in "*?["):  # of a pattern
+            check_path("data.path", str(path))
     _check_parts(plain(cfg))
     return cfg
 
