@@ -26,7 +26,7 @@ from rich.progress import track
 from predictive.commands.decode import decode as decode_folds
 from predictive.commands.predictive import predictive
 from predictive.configuration import complete_predictive
-from solo_ldm.run.folder import find_finished, identity
+from solo_ldm.run.folder import find_finished
 
 PACKAGE = "predictive.configs"
 
@@ -61,7 +61,7 @@ TASKS = (
 def run_task(cfg: DictConfig) -> dict[str, Any]:
     """Train one task unless it was; return its results."""
     completed = complete_predictive(cfg)
-    found = find_finished(completed, completed.method, identity(completed))
+    found = find_finished(completed)
     if found is not None:
         return json.loads(found.results.read_text())
     outcome = predictive(cfg, Console(quiet=True))

@@ -19,7 +19,7 @@ from predictive.gradients import CompareEntropyGradients
 from predictive.method import PredictiveMethod
 from predictive.objective import PredictiveObjective
 from solo_ldm.optim.optimizers import check_optimizer
-from solo_ldm.run.callbacks.progress import ShowProgress, TrainingClock
+from solo_ldm.run.callbacks.progress import TrainingClock
 from solo_ldm.run.fit import fit
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
@@ -138,7 +138,7 @@ def train(
         f"on {hardware.accelerator}",
         resume_from=resolve_checkpoint(cfg.resume_from_checkpoint),
         callbacks=[] if cosines is None else [cosines],
-        progress=lambda console, clock: ShowProgress(console, clock, unit="windows"),
+        unit="windows",
     )
     if fitted is None:
         return None

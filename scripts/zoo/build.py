@@ -30,7 +30,7 @@ from solo_ldm.commands.zoo.run import progress_bar
 from solo_ldm.config.command import HydraCommand, one_line_errors
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.run.configuration import complete
-from solo_ldm.run.folder import find_finished, identity
+from solo_ldm.run.folder import find_finished
 from solo_ldm.zoo.backbones import BackboneKind
 from solo_ldm.zoo.cards import scores_line
 from solo_ldm.zoo.publishing import publish
@@ -141,7 +141,7 @@ def _make(name: str, recipe: Recipe, given: argparse.Namespace, console: Console
     for seed in recipe.seeds:
         cfg = configuration(recipe, seed, overrides)
         whole = completed(cfg)
-        found = find_finished(whole, whole.method, identity(whole))
+        found = find_finished(whole)
         if found is None or not found.results.is_file():
             outcome = train(cfg, console)
             if outcome is None:

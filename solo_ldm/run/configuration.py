@@ -11,6 +11,7 @@ from solo_ldm.config import schema
 from solo_ldm.config.schema import mapping, number
 from solo_ldm.config.training import BackboneConfig, PerformanceConfig, TrainingConfig
 from solo_ldm.data.config import DataConfig
+from solo_ldm.data.datasets.registry import find_dataset
 
 if TYPE_CHECKING:
     from solo_ldm.data.module import ImageDataModule
@@ -84,6 +85,13 @@ def complete(cfg: DictConfig) -> DictConfig:
         FileNotFoundError: in one line: a checkpoint that is not there.
     """
     return schema.complete(cfg, RunConfig, "host.yaml")
+
+
+def complete_with_images(cfg: DictConfig) -> DictConfig:
+    """Complete a configuration, and check that the images it names are there; see `complete`."""
+    cfg = complete(cfg)
+    find_dataset(cfg.data.dataset).check(DataConfig(**cfg.data))
+    return cfg
 
 
 def read_data(cfg: DictConfig, hardware: Hardware) -> ImageDataModule:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +26,24 @@ from solo_ldm.run.trainer import build_trainer, without_lightnings_advice
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training left in memory.
+    """A module after training, and what it was trained with.
 
     Args:
+        module: trained.
+        data: that it was trained on.
+        cfg: the completed configuration.
+        hardware: that it was trained with.
+        folder: of the run.
         metrics: of each epoch.
         clock: seconds of training and images seen.
         trainer: Lightning's.
     """
 
+    module: Any
+    data: Any
+    cfg: DictConfig
+    hardware: Hardware
+    folder: RunFolder
     metrics: MetricsCSV
     clock: TrainingClock
     trainer: pl.Trainer
@@ -53,7 +63,8 @@ def fit(
     resume_from: str | None = None,
     validates: bool = True,
     callbacks: Sequence[Callback] = (),
-    progress: Callable[[Console, TrainingClock], Callback] | None = None,
+    accuracy: str = "online top-1",
+    unit: str = "images",
 ) -> Fitted | None:
     """Train a module in a run's folder, from the beginning or from its last checkpoint.
 
@@ -72,7 +83,8 @@ def fit(
             folder's own.
         validates: whether there is validation data.
         callbacks: further ones, between those that guard a run and those that show and save it.
-        progress: builds the progress bar; that of `ShowProgress` if not given.
+        accuracy: what the logged val_acc1 is called on the progress bar.
+        unit: what training counts.
 
     Returns:
         None in the helper processes of distributed training and after an interruption.
@@ -81,20 +93,20 @@ def fit(
         FileNotFoundError: in one line: the checkpoint to continue from is not there.
         ValueError: in one line: it does not fit, or the loss is not finite.
     """
-    resume = checkpoint_to_resume(cfg, folder, module, resume_from)
+    path, epoch = checkpoint_to_resume(cfg, folder, module, resume_from) or (None, 0)
     metrics, clock = MetricsCSV(folder.metrics), TrainingClock()
-    if resume is not None:
-        metrics.keep_before(resume.epoch)
-        data.first_epoch = resume.epoch
+    if path is not None:
+        metrics.keep_before(epoch)
+        data.first_epoch = epoch
     for line in hardware.notices if headline else ():
         console.print(f"[yellow]{line}[/]", soft_wrap=True)
     if headline:
         console.print(headline, soft_wrap=True)
-    if resume is not None:
-        console.print(f"continuing {resume.path} after epoch {resume.epoch}", soft_wrap=True)
+    if path is not None:
+        console.print(f"continuing {path} after epoch {epoch}", soft_wrap=True)
     elif headline:
         console.print(f"writing to {folder.path}", soft_wrap=True)
-    shown = progress(console, clock) if progress else ShowProgress(console, clock, loss=loss)
+    shown = ShowProgress(console, clock, loss, accuracy, unit)
     every = [EpochSeed(cfg.seed), StopAtNonFinite(), clock, *callbacks, shown]
     if cfg.checkpoint.enabled:
         best = (monitor, "max") if monitor else (loss, "min")
@@ -104,7 +116,7 @@ def fit(
         trainer = build_trainer(cfg, hardware, folder, metrics, every, validates)
         if trainer.is_global_zero:
             save_args(folder, cfg)
-        trainer.fit(module, datamodule=loaders, ckpt_path=resume.path if resume else None)
+        trainer.fit(module, datamodule=loaders, ckpt_path=path)
     if trainer.interrupted or not trainer.is_global_zero:
         return None
-    return Fitted(metrics, clock, trainer)
+    return Fitted(module, data, cfg, hardware, folder, metrics, clock, trainer)

@@ -59,45 +59,39 @@ class RunFolder:
         return self.results.exists()
 
 
-def choose_run(cfg: DictConfig) -> RunFolder:
+def choose_run(
+    cfg: DictConfig, kind: str | None = None, content: dict[str, Any] | None = None
+) -> RunFolder:
     """Return the folder to train in: an unfinished run of the same configuration, or a new one.
 
     The run id is the run's name and a digest of what identifies the configuration, numbered when
     finished runs of it exist. Nothing is written.
-    """
-    return choose_folder(cfg, cfg.method, identity(cfg))
-
-
-def choose_folder(cfg: DictConfig, kind: str, content: dict[str, Any]) -> RunFolder:
-    """Return the folder of a run that `content` identifies; see `choose_run`.
 
     Args:
-        cfg: holds name, checkpoint.dir and auto_resume.enabled.
-        kind: the folder in checkpoint.dir: the method, or what is done in place of one.
-        content: decides what the run computes; JSON.
+        cfg: the completed configuration.
+        kind: the folder in checkpoint.dir; that of the method if not given.
+        content: decides what the run computes, JSON; the `identity` of the configuration if not
+            given.
     """
     return next(
         folder
-        for folder in _folders(cfg, kind, content)
+        for folder in _folders(cfg, kind or cfg.method, content or identity(cfg))
         if not folder.args.exists() or (cfg.auto_resume.enabled and not folder.finished)
     )
 
 
 def find_finished(
     cfg: DictConfig,
-    kind: str,
-    content: dict[str, Any],
     accepts: Callable[[RunFolder], bool] = lambda folder: folder.last.exists(),
 ) -> RunFolder | None:
-    """Return the folder of a finished run that `content` identifies.
+    """Return the folder of a finished run of a completed configuration, if there is one.
 
     Args:
-        cfg: holds name and checkpoint.dir.
-        kind: as in `choose_folder`.
-        content: as in `choose_folder`.
-        accepts: what it must hold besides; its last checkpoint if not given.
+        cfg: the configuration.
+        accepts: what the folder must hold besides; its last checkpoint if not given.
     """
-    begun = takewhile(lambda folder: folder.args.exists(), _folders(cfg, kind, content))
+    folders = _folders(cfg, cfg.method, identity(cfg))
+    begun = takewhile(lambda folder: folder.args.exists(), folders)
     return next((folder for folder in begun if folder.finished and accepts(folder)), None)
 
 

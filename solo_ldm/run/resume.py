@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,9 @@ from omegaconf import DictConfig
 from solo_ldm.run.folder import RunFolder
 
 
-@dataclass(frozen=True)
-class Resume:
-    """Where training continues.
-
-    Args:
-        path: of the checkpoint.
-        epoch: the first that is still to be trained.
-    """
-
-    path: str
-    epoch: int
-
-
 def checkpoint_to_resume(
     cfg: DictConfig, folder: RunFolder, module: pl.LightningModule, resume_from: str | None = None
-) -> Resume | None:
+) -> tuple[str, int] | None:
     """Find the checkpoint to continue from: the configured one, or the folder's last.
 
     Args:
@@ -38,7 +24,7 @@ def checkpoint_to_resume(
         resume_from: the configured checkpoint's file.
 
     Returns:
-        The checkpoint; None to start from the beginning.
+        Its path and the first epoch that is still to be trained; None to start from the beginning.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
@@ -58,7 +44,7 @@ def checkpoint_to_resume(
             f"{path} was trained for {epoch} epochs already, max_epochs is {cfg.max_epochs}: "
             f"raise max_epochs above {epoch}"
         )
-    return Resume(path, epoch)
+    return path, epoch
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -25,14 +25,7 @@ from predictive.pictures import Decoded, position_rows, score_rows
 from predictive.training import build_data, build_method, train
 from solo_ldm.files import write_json
 from solo_ldm.plotting.page import Rows, write_page
-from solo_ldm.run.folder import (
-    RunFolder,
-    choose_folder,
-    choose_run,
-    find_finished,
-    identity,
-    save_args,
-)
+from solo_ldm.run.folder import RunFolder, choose_run, find_finished, identity, save_args
 from solo_ldm.run.hardware import Hardware, resolve_hardware
 from solo_ldm.run.record import Outcome, print_summary, provenance
 from solo_ldm.run.resume import load_checkpoint
@@ -86,7 +79,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         raise ValueError(f"devices: expected 1 for decode, got {hardware.num_processes}")
     # data.fold has no effect: all folds are held out in turn.
     content = {"folds": count, **identity(cfg, ["data.fold"])}
-    folder = choose_folder(cfg, "decode", content)
+    folder = choose_run(cfg, "decode", content)
     folds: list[Fold] = []
     for number in range(count):
         console.print(f"[bold]fold {number + 1} of {count}[/]")
@@ -111,7 +104,7 @@ def _fold(cfg: DictConfig, number: int, hardware: Hardware, console: Console) ->
     cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # pyright: ignore[reportAssignmentType]
     cfg.data.fold = number
     data = build_data(cfg)
-    found = find_finished(cfg, cfg.method, identity(cfg))
+    found = find_finished(cfg)
     if found is not None:
         console.print(f"trained before: {found.path}", soft_wrap=True)
         pl.seed_everything(cfg.seed, verbose=False)

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.config.command import one_line
-from solo_ldm.run.folder import RunFolder, find_finished, identity
+from solo_ldm.run.folder import RunFolder, find_finished
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def find_result(run: Run) -> Result | None:
     def scored(folder: RunFolder) -> bool:
         return set(run.cfg.evaluation.protocols) <= set(_read(folder)["results"])
 
-    folder = find_finished(run.cfg, run.cfg.method, identity(run.cfg), scored)
+    folder = find_finished(run.cfg, scored)
     return None if folder is None else Result(run.label, run.seed, str(folder.path), _read(folder))
 
 

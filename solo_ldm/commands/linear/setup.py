@@ -13,7 +13,7 @@ from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import ONLINE, TRAINED
 from solo_ldm.optim.optimizers import check_optimizer
-from solo_ldm.run.folder import choose_folder, identity
+from solo_ldm.run.folder import choose_run, identity
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.weights.export import weights_digest
 from solo_ldm.weights.pretrained import Pretrained
@@ -62,7 +62,7 @@ def set_up(cfg: DictConfig, hardware: Hardware) -> Evaluation:
     elif cfg.protocol == ONLINE:
         weights.append(online_classifier(pretrained, data))
     sha256 = weights_digest(*weights)
-    folder = choose_folder(cfg, "linear", {"weights": sha256, **identity(cfg, _NOT_IDENTITY)})
+    folder = choose_run(cfg, "linear", {"weights": sha256, **identity(cfg, _NOT_IDENTITY)})
     return Evaluation(cfg, pretrained, data, hardware, folder, sha256)
 
 

@@ -23,7 +23,6 @@ from solo_ldm.commands.shared.inputs import Evaluation
 from solo_ldm.data.datasets.registry import stratified_indexes
 from solo_ldm.evaluation.scores import predict_classes, score_predictions
 from solo_ldm.files import write_atomically, write_json
-from solo_ldm.run.callbacks.progress import ShowProgress
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
 from solo_ldm.run.fit import fit
 from solo_ldm.run.folder import RunFolder, save_args
@@ -94,9 +93,7 @@ def train(run: Evaluation, console: Console) -> dict[str, Any] | None:
         monitor="val_acc1",
         resume_from=resolve_checkpoint(cfg.resume_from_checkpoint),
         callbacks=[NoteUnreadable(data, console)],
-        progress=lambda console, clock: ShowProgress(
-            console, clock, loss="train_class_loss", accuracy="top-1"
-        ),
+        accuracy="top-1",
     )
     if fitted is None:
         return None

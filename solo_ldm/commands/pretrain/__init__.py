@@ -10,6 +10,6 @@ from solo_ldm.config.command import HydraCommand
 pretrain = HydraCommand(
     run="solo_ldm.commands.pretrain.run:run",
     schema="solo_ldm.run.configuration:RunConfig",
-    complete="solo_ldm.commands.pretrain.schema:complete_pretrain",
+    complete="solo_ldm.run.configuration:complete_with_images",
 )
 main = pretrain.main

@@ -7,17 +7,17 @@ from typing import Any
 
 from rich.console import Console
 
-from solo_ldm.commands.pretrain.results import Trained
+from solo_ldm.run.fit import Fitted
 from solo_ldm.run.record import print_summary
 
 
-def print_report(run: Trained, results: dict[str, Any], console: Console) -> None:
+def print_report(run: Fitted, results: dict[str, Any], console: Console) -> None:
     """Say what was made, how good it is, where it is and what to do next."""
     title = f"{results['method']} on {results['dataset']}"
     print_summary(console, title, _rows(run, results), run.folder.path, _follow_ups(run, results))
 
 
-def _rows(run: Trained, results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _rows(run: Fitted, results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     folder, rate = run.folder, results["images_per_second"]
     yield (
         "trained",
@@ -48,7 +48,7 @@ def _qualified(score: dict[str, Any]) -> str:
     return "; ".join([*parts, f"{score['num_test']} test images"])
 
 
-def _follow_ups(run: Trained, results: dict[str, Any]) -> list[str]:
+def _follow_ups(run: Fitted, results: dict[str, Any]) -> list[str]:
     folder = run.folder
     other = "sphereprob" if run.cfg.method == "gaussprob" else "gaussprob"
     commands = [

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
 from solo_ldm.backbones import create_backbone
 from solo_ldm.commands.pretrain.picture import write_report
-from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.features import Features, extract_features
 from solo_ldm.evaluation.protocols import ONLINE
 from solo_ldm.evaluation.scores import evaluate, score_online
 from solo_ldm.evaluation.spectrum import covariance_spectrum
-from solo_ldm.methods.base import BaseMethod, Description
-from solo_ldm.run.callbacks.progress import TrainingClock
-from solo_ldm.run.folder import RunFolder
-from solo_ldm.run.hardware import Hardware
-from solo_ldm.run.metrics import MetricsCSV
+from solo_ldm.run.fit import Fitted
 from solo_ldm.run.record import provenance
 
 # Samples of the spectrum and of the picture where there are no labels to score.
@@ -38,107 +30,58 @@ _HEALTH = (
 )
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A run after training.
-
-    Args:
-        cfg: the completed configuration.
-        method: the trained method.
-        description: what it is.
-        untrained: the backbone's state before training.
-        data: its data.
-        hardware: what it was trained on.
-        folder: its folder.
-        metrics: of each epoch.
-        clock: its training time.
-    """
-
-    cfg: DictConfig
-    method: BaseMethod
-    description: Description
-    untrained: dict[str, Tensor]
-    data: ImageDataModule
-    hardware: Hardware
-    folder: RunFolder
-    metrics: MetricsCSV
-    clock: TrainingClock
-
-
-@dataclass(frozen=True)
-class Pictured:
-    """Features that the picture shows: of the test images, or of training images unlabelled."""
-
-    trained: Features
-    untrained: Features
-
-
-def assess(run: Trained, console: Console) -> tuple[dict[str, Any], Pictured]:
+def assess(
+    run: Fitted, untrained: Mapping[str, Tensor], console: Console
+) -> tuple[dict[str, Any], dict[str, Features]]:
     """Score the trained and the untrained backbone by every protocol of the configuration.
 
+    Args:
+        run: after training.
+        untrained: the backbone's state before training.
+        console: where to print.
+
     Returns:
-        The content of results.json, and the features for the picture.
+        The content of results.json; and the features for the picture of the trained and of the
+        untrained backbone: of the test images, or of training images where there is no score.
     """
     cfg, data = run.cfg, run.data
-    untrained = create_backbone(cfg.backbone.name, data.image_size, **cfg.backbone.kwargs)
-    untrained.load_state_dict(run.untrained)
-    scores: dict[str, Any] = {}
-    with _telling(console) as tell:
-        if data.num_val_images and cfg.evaluation.protocols:
-            sets = {}
-            for name, backbone in (("trained", run.method.backbone), ("untrained", untrained)):
-                tell(f"features of the {name} backbone")
-                sets[name] = {
-                    split: extract_features(
-                        backbone, data.evaluation_dataloader(split), run.hardware.device
-                    )
-                    for split in ("train", "val")
-                }
-            for protocol in cfg.evaluation.protocols:
-                tell(protocol)
-                scores[protocol] = _score(protocol, run, sets["trained"], sets["untrained"])
-            pictured = Pictured(sets["trained"]["val"], sets["untrained"]["val"])
-        else:
-            tell("features")
-            pictured = Pictured(
-                *(
-                    extract_features(
-                        backbone, data.sample_dataloader(_UNLABELLED_SAMPLES), run.hardware.device
-                    )
-                    for backbone in (run.method.backbone, untrained)
-                )
-            )
-    return _content(run, scores), pictured
+    before = create_backbone(cfg.backbone.name, data.image_size, **cfg.backbone.kwargs)
+    before.load_state_dict(untrained)
+    protocols = cfg.evaluation.protocols if data.num_val_images else []
+
+    def loaders() -> list[Any]:
+        if protocols:
+            return [data.evaluation_dataloader(split) for split in ("train", "val")]
+        return [data.sample_dataloader(_UNLABELLED_SAMPLES)]
+
+    features, scores = {}, {}
+    with console.status("evaluating") as status:
+        for name, backbone in (("trained", run.module.backbone), ("untrained", before)):
+            status.update(f"evaluating: features of the {name} backbone")
+            features[name] = [
+                extract_features(backbone, loader, run.hardware.device) for loader in loaders()
+            ]
+        for protocol in protocols:
+            status.update(f"evaluating: {protocol}")
+            scores[protocol] = _score(protocol, run, features)
+    return _content(run, scores), {name: parts[-1] for name, parts in features.items()}
 
 
-def _score(
-    protocol: str,
-    run: Trained,
-    trained: dict[str, Features],
-    untrained: dict[str, Features],
-) -> dict[str, Any]:
+def _score(protocol: str, run: Fitted, features: dict[str, list[Features]]) -> dict[str, Any]:
     """Return a score for results.json, beside that of the untrained backbone where it has one."""
-    epoch, preprocessing = run.cfg.max_epochs, run.data.preprocessing()
+    train, test = features["trained"]
+    record = {"epoch": run.cfg.max_epochs, "preprocessing": run.data.preprocessing()}
     if protocol == ONLINE:
-        assert run.method.classifier is not None, "labelled images come with a classifier"
-        score = score_online(
-            run.method.classifier,
-            trained["val"],
-            num_train=run.data.num_train_images,
-            epoch=epoch,
-            preprocessing=preprocessing,
-        )
-        # Its classifier was trained on the trained features.
-        return {**score.as_dict(), "untrained_top1": None}
-    score = evaluate(
-        protocol, trained["train"], trained["val"], epoch=epoch, preprocessing=preprocessing
-    )
-    baseline = evaluate(protocol, untrained["train"], untrained["val"])
-    return {**score.as_dict(), "untrained_top1": baseline.top1}
+        classifier, count = run.module.classifier, run.data.num_train_images
+        score, baseline = score_online(classifier, test, num_train=count, **record), None
+    else:
+        score = evaluate(protocol, train, test, **record)
+        baseline = evaluate(protocol, *features["untrained"]).top1
+    return {**score.as_dict(), "untrained_top1": baseline}
 
 
-def _content(run: Trained, scores: dict[str, Any]) -> dict[str, Any]:
-    cfg, data, description = run.cfg, run.data, run.description
+def _content(run: Fitted, scores: dict[str, Any]) -> dict[str, Any]:
+    cfg, data, description = run.cfg, run.data, run.module.describe(run.cfg)
     measured = (*description.terms, *_HEALTH)
     last = {name: (run.metrics.column(name) or [float("nan")])[-1] for name in measured}
     return {
@@ -169,10 +112,10 @@ def _content(run: Trained, scores: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_picture(run: Trained, results: dict[str, Any], pictured: Pictured) -> None:
-    """Write report.png."""
+def write_picture(run: Fitted, results: dict[str, Any], features: dict[str, Features]) -> None:
+    """Write report.png; see `assess`."""
     columns = {
-        "loss": run.description.terms[0],
+        "loss": run.module.describe(run.cfg).terms[0],
         "log_prob": "train_log_prob",
         "entropy": "train_entropy",
         "effective_rank": "z_effective_rank",
@@ -181,7 +124,8 @@ def write_picture(run: Trained, results: dict[str, Any], pictured: Pictured) -> 
     }
     history = {name: run.metrics.column(column) for name, column in columns.items()}
     history["epoch"] = [epoch + 1 for epoch in sorted(run.metrics.rows)]
-    labelled = bool((pictured.trained.labels >= 0).all())
+    trained = features["trained"]
+    labelled = bool((trained.labels >= 0).all())
     title = (
         f"{results['name']}: {results['headline']}; {results['backbone']} on "
         f"{results['dataset']}, {results['epochs']} epochs"
@@ -190,19 +134,9 @@ def write_picture(run: Trained, results: dict[str, Any], pictured: Pictured) -> 
         run.folder.report,
         title=title,
         history=history,
-        spectra={
-            "trained": covariance_spectrum(pictured.trained.features),
-            "untrained": covariance_spectrum(pictured.untrained.features),
-        },
-        features=pictured.trained.features,
-        labels=pictured.trained.labels if labelled else None,
+        spectra={name: covariance_spectrum(one.features) for name, one in features.items()},
+        features=trained.features,
+        labels=trained.labels if labelled else None,
         classes=run.data.classes if labelled else None,
         scores=results["results"],
     )
-
-
-@contextmanager
-def _telling(console: Console) -> Iterator[Any]:
-    """Show what is being computed, in place on a terminal."""
-    with console.status("evaluating") as status:
-        yield lambda what: status.update(f"evaluating: {what}")

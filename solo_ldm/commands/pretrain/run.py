@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from solo_ldm.commands.pretrain.report import print_report
-from solo_ldm.commands.pretrain.results import Trained, assess, write_picture
+from solo_ldm.commands.pretrain.results import assess, write_picture
 from solo_ldm.evaluation.protocols import find_protocol
 from solo_ldm.files import write_json
 from solo_ldm.methods import find_method
@@ -25,22 +25,10 @@ from solo_ldm.weights.published import resolve_checkpoint
 
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
-    """Train, evaluate and document one method.
+    """Do the work of `solo_ldm.commands.pretrain`, with the completed configuration.
 
     Everything that can be wrong with the configuration, the data or a checkpoint is found before
     the first file is written.
-
-    Args:
-        cfg: the completed configuration.
-        console: where to print; standard output by default.
-
-    Returns:
-        The outcome, or None in the helper processes of distributed training.
-
-    Raises:
-        ValueError: in one line: a key, a value, the data or a checkpoint that does not fit, or a
-            loss that is not finite.
-        FileNotFoundError: in one line: data or a checkpoint that is not there.
     """
     # Lightning starts the other processes of a distributed run as this command again.
     console = console or Console(quiet=is_helper_process())
@@ -80,12 +68,9 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     built_by = {"name": cfg.backbone.name, "image_size": data.image_size, **cfg.backbone.kwargs}
     about = {"method": cfg.method, "epoch": cfg.max_epochs}
     write_backbone(folder.backbone, method.backbone, built_by, data.mean, data.std, about)
-    trained = Trained(
-        cfg, method, description, untrained, data, hardware, folder, fitted.metrics, fitted.clock
-    )
-    results, pictured = assess(trained, console)
+    results, features = assess(fitted, untrained, console)
     if cfg.evaluation.report:
-        write_picture(trained, results, pictured)
+        write_picture(fitted, results, features)
     write_json(folder.results, results)
-    print_report(trained, results, console)
+    print_report(fitted, results, console)
     return Outcome(folder, results)

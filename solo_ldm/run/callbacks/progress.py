@@ -88,9 +88,9 @@ class ShowProgress(Callback):
         self,
         console: Console,
         clock: TrainingClock,
-        loss: str = "train_ldm_loss",
-        accuracy: str = "online top-1",
-        unit: str = "images",
+        loss: str,
+        accuracy: str,
+        unit: str,
     ) -> None:
         self.console = console
         self.clock = clock
