@@ -96,23 +96,24 @@ def epochs_of(checkpoint: Mapping[str, Any]) -> int | None:
         return epoch + 1 if isinstance(epoch, int) else None
 
 
-def plain(value: Any) -> Any:
-    """Return a value with OmegaConf containers and nodes, here `Inert`, as plain values.
+def stored_args(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the configuration that a checkpoint itself holds, if any."""
+    stored = _plain(checkpoint.get("hyper_parameters"))
+    if not isinstance(stored, dict):
+        return None
+    return stored["cfg"] if isinstance(stored.get("cfg"), dict) else stored
 
-    Args:
-        value: from a checkpoint.
 
-    Returns:
-        The value as mappings, lists and scalars; None for an object of any other class.
-    """
+def _plain(value: Any) -> Any:
+    """Return OmegaConf's containers and nodes, here `Inert`, as plain values; None for others."""
     if isinstance(value, Inert):
         state = value.state if isinstance(value.state, dict) else {}
         # OmegaConf keeps a container's children in _content and a scalar in _val.
-        return plain(state.get("_content", state.get("_val")))
+        return _plain(state.get("_content", state.get("_val")))
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [_plain(item) for item in value]
     return value
 
 

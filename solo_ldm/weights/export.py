@@ -26,7 +26,7 @@ def write_backbone(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     about: Mapping[str, Any] | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: str | None = None,
 ) -> None:
     """Write a backbone's weights, and in the metadata what `load_backbone` needs to rebuild it.
 
@@ -36,18 +36,20 @@ def write_backbone(
         built_by: the arguments of `create_backbone` that made it.
         mean: of the channels R, G, B that normalise its images; None where not known.
         std: of the channels R, G, B.
-        about: further metadata: method, epoch.
-        dtype: of the stored floating point weights; None keeps theirs.
+        about: further metadata: method, epoch; None where not known.
+        dtype: of the stored floating point weights, a key of `DTYPES`; None keeps theirs.
     """
+    stored_as = None if dtype is None else DTYPES[dtype]
     weights = {}
     for key, value in backbone.state_dict().items():
         value = value.detach().contiguous().cpu()
-        weights[key] = value.to(dtype) if dtype and value.is_floating_point() else value
+        weights[key] = value.to(stored_as) if value.is_floating_point() else value
     metadata = {"backbone": json.dumps(dict(built_by))}
     if mean is not None and std is not None:
         metadata["normalisation"] = json.dumps({"mean": list(mean), "std": list(std)})
-    if about:
-        metadata["about"] = json.dumps(dict(about))
+    known = {key: value for key, value in (about or {}).items() if value is not None}
+    if known:
+        metadata["about"] = json.dumps(known)
     write_safetensors(path, weights, metadata)
 
 
@@ -115,8 +117,8 @@ def export_backbone(
         pretrained.built_by,
         pretrained.mean,
         pretrained.std,
-        {key: value for key, value in about.items() if value is not None},
-        DTYPES[dtype] if dtype else None,
+        about,
+        dtype,
     )
     load_backbone(path)
     return path

@@ -20,6 +20,7 @@ from solo_ldm.weights.checkpoint import (
     epochs_of,
     online_classifier,
     read_checkpoint,
+    stored_args,
 )
 from solo_ldm.weights.published.download import quiet_hub, reason
 from solo_ldm.weights.published.manifest import find_entry
@@ -29,7 +30,6 @@ from solo_ldm.weights.training_args import (
     channels,
     describe,
     normalisation_of,
-    stored_args,
 )
 
 Kind = Literal[

@@ -1,4 +1,7 @@
-"""The configuration of a training, ours or solo-learn's: its network and its images."""
+"""The configuration of a training, ours or solo-learn's: its network and its images.
+
+Nothing here imports torch.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from solo_ldm.data import DATASETS
-from solo_ldm.weights.checkpoint import plain
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,14 @@ class Network:
 
 
 def args_beside(path: Path) -> dict[str, Any] | None:
-    """Return the configuration in the args.json of the run that a file belongs to, if any.
+    """Return the configuration in the args.json of the run of a file or folder, if any.
 
     Raises:
         ValueError: in one line: an args.json that is no JSON.
     """
-    folders = [path.parent, *([path.parent.parent] if path.parent.name == "checkpoints" else [])]
-    for folder in folders:
-        file = folder / "args.json"
+    folder = path if path.is_dir() else path.parent
+    for place in [folder, folder.parent] if folder.name == "checkpoints" else [folder]:
+        file = place / "args.json"
         if file.is_file():
             try:
                 args = json.loads(file.read_text())
@@ -43,14 +45,6 @@ def args_beside(path: Path) -> dict[str, Any] | None:
                 raise ValueError(f"{file} is no JSON ({error}); restore it or move it") from None
             return args if isinstance(args, dict) else None
     return None
-
-
-def stored_args(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the configuration that a checkpoint itself holds, if any."""
-    stored = plain(checkpoint.get("hyper_parameters"))
-    if not isinstance(stored, dict):
-        return None
-    return stored["cfg"] if isinstance(stored.get("cfg"), dict) else stored
 
 
 def describe(args: Mapping[str, Any] | None) -> Network:

@@ -27,7 +27,7 @@ from solo_ldm.evaluation.protocols import PROTOCOLS
 from solo_ldm.evaluation.scores import evaluate
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import identity
-from solo_ldm.weights.export import DTYPES, weights_digest, write_backbone
+from solo_ldm.weights.export import weights_digest, write_backbone
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 from solo_ldm.weights.published.entry import CONFIG, WEIGHTS
 from solo_ldm.weights.published.manifest import read_yaml
@@ -132,15 +132,8 @@ class BackboneKind(Kind):
         """Write the backbone with timm's keys."""
         trained = load_pretrained(run)
         about = {"method": trained.method, "epoch": trained.epoch}
-        write_backbone(
-            path,
-            trained.backbone,
-            trained.built_by,
-            trained.mean,
-            trained.std,
-            {key: value for key, value in about.items() if value is not None},
-            DTYPES["float16"] if half else None,
-        )
+        origin = (trained.built_by, trained.mean, trained.std, about)
+        write_backbone(path, trained.backbone, *origin, "float16" if half else None)
 
     def measure(
         self, folder: Path, data: Mapping[str, Any], progress: Progress = no_progress

@@ -5,7 +5,6 @@ Nothing here imports torch: a misspelt key is refused before the slow imports.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Optional
@@ -13,7 +12,14 @@ from typing import Any, ClassVar, Optional
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from solo_ldm.commands.shared.schema import ORIGINS, UnknownBackboneConfig
-from solo_ldm.config.schema import check_distinct, check_path, complete, mapping, number
+from solo_ldm.config.schema import (
+    as_lists,
+    check_distinct,
+    check_path,
+    complete,
+    mapping,
+    number,
+)
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.config.training import PerformanceConfig, TrainingConfig
 from solo_ldm.data.choice import choose_data
@@ -21,12 +27,10 @@ from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.registry import find_dataset
 from solo_ldm.evaluation.protocols import ONLINE, ONLINE_PROTOCOL, PROTOCOLS, TRAINED
 from solo_ldm.weights.published import configuration, is_published
+from solo_ldm.weights.training_args import args_beside
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
 # ruff: noqa: UP045
-
-# Learning rates for 256 samples a step, where the configuration gives none.
-_RATES = {"linear-offline": 0.2, "finetune": 0.03}
 
 # Keys that only finetune has a use for, and their values for none.
 _FINETUNE_ONLY = {
@@ -55,11 +59,11 @@ class LinearDataConfig(DataConfig):
 
 @dataclass
 class LinearOptimizerConfig:
-    """optimizer.*, in solo-learn's names; lr is a number or a list."""
+    """optimizer.*, in solo-learn's names; lr is given as a number or a list."""
 
     name: str = MISSING
     batch_size: Optional[int] = number(1, default=None)
-    lr: Any = MISSING
+    lr: Optional[list[float]] = number(above=0, default=None)
     backbone_lr_scale: float = MISSING
     weight_decay: float = MISSING
     layer_decay: float = MISSING
@@ -102,14 +106,9 @@ def protocols() -> dict[str, str]:
 
 
 def complete_linear(cfg: DictConfig) -> DictConfig:
-    """Check a configuration against the schema and fill in what it leaves open.
+    """Check a configuration and fill in what it leaves open; see `solo_ldm.config.schema.complete`.
 
-    Args:
-        cfg: what Hydra composed; keys may be missing where linear.yaml has a default.
-
-    Returns:
-        The whole configuration: interpolations resolved, `protocol` one of `protocols`,
-        `optimizer.lr` a list, `augmentations` a list of one view.
+    `protocol` is one of `protocols`, `optimizer.lr` a list, and `augmentations` a list of one view.
 
     Raises:
         ValueError: one line naming the key that is unknown, missing, of the wrong type, or that
@@ -127,9 +126,17 @@ def complete_linear(cfg: DictConfig) -> DictConfig:
     check_path("pretrained_feature_extractor", str(source), ORIGINS)
     cfg.protocol = _protocol(cfg)
     cfg.finetune = cfg.protocol == "finetune"
-    _complete_data(cfg, str(source))
-    _fill_rates(cfg)
-    cfg = complete(cfg, LinearConfig, "linear.yaml")
+    images: Any = OmegaConf.to_container(cfg.data) if cfg.data else {}
+    views = images.pop("augmentations", None) or {}
+    cfg.data = {**asdict(choose_data(images, _trained_on(str(source)))), "augmentations": views}
+    rates = OmegaConf.select(cfg, "optimizer.lr")
+    if rates is None:
+        OmegaConf.update(cfg, "optimizer.lr", 0.03 if cfg.finetune else 0.2, force_add=True)
+    if OmegaConf.select(cfg, "normalise_features") is None:
+        # A single rate in the configuration means solo-learn's protocol: a linear layer alone.
+        ours = rates is None or OmegaConf.is_list(rates)
+        cfg.normalise_features = ours and cfg.protocol == "linear-offline"
+    cfg = complete(as_lists(cfg, "optimizer.lr"), LinearConfig, "linear.yaml")
     _check_values(cfg)
     if not cfg.augmentations:
         cfg.augmentations = find_dataset(cfg.data.dataset).views.linear
@@ -157,53 +164,11 @@ def _protocol(cfg: DictConfig) -> str:
     return protocol
 
 
-def _complete_data(cfg: DictConfig, source: str) -> None:
-    """Fill in what the run of the weights was trained on, where nothing else is given."""
-    given: Any = OmegaConf.to_container(cfg.data) if cfg.data else {}
-    views = given.pop("augmentations", None) or {}
-    path = Path(source).expanduser()
-    args = [folder / "args.json" for folder in (path, path.parent, path.parent.parent)]
-    found = next((one for one in args if one.is_file()), None)
-    trained_on = None
-    if found is not None:
-        trained_on = _data_of(found)
-    elif is_published(source):
-        trained_on = configuration(source)["data"]
-    cfg.data = {**asdict(choose_data(given, trained_on)), "augmentations": views}
-
-
-def _data_of(args: Path) -> dict[str, Any] | None:
-    try:
-        section = json.loads(args.read_text()).get("data")
-    except (ValueError, AttributeError):
-        return None
-    return section if isinstance(section, dict) else None
-
-
-def _fill_rates(cfg: DictConfig) -> None:
-    """Make optimizer.lr a list, and decide whether features are normalised."""
-    lr: Any = OmegaConf.select(cfg, "optimizer.lr")
-    # A single rate in the configuration means solo-learn's protocol: a linear layer alone.
-    ours = lr is None or OmegaConf.is_list(lr)
-    if OmegaConf.select(cfg, "normalise_features") is None:
-        cfg.normalise_features = ours and cfg.protocol == "linear-offline"
-    if lr is None:
-        lr = _RATES.get(cfg.protocol, _RATES["linear-offline"])
-    numbers = [_number(rate) for rate in (lr if OmegaConf.is_list(lr) else [lr])]
-    if not numbers or None in numbers or len(set(numbers)) < len(numbers):
-        raise ValueError(
-            f"optimizer.lr: expected a positive number, or a list of different ones, got {lr}"
-        )
-    OmegaConf.update(cfg, "optimizer.lr", numbers)
-
-
-def _number(value: Any) -> float | None:
-    # YAML reads 1e-3 as text.
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if 0 < number < float("inf") else None
+def _trained_on(source: str) -> dict[str, Any] | None:
+    """Return data.* of the run that made the weights, where it is known."""
+    args = configuration(source) if is_published(source) else args_beside(Path(source).expanduser())
+    data = (args or {}).get("data")
+    return data if isinstance(data, dict) else None
 
 
 def _check_values(cfg: DictConfig) -> None:
@@ -211,6 +176,7 @@ def _check_values(cfg: DictConfig) -> None:
         raise ValueError("data.no_labels=true: a classifier needs labels; set it to false")
     if cfg.auto_augment:
         raise ValueError("auto_augment=true is not supported: set it to false")
+    check_distinct("optimizer.lr", cfg.optimizer.lr)
     if cfg.protocol == "finetune" and len(cfg.optimizer.lr) > 1:
         raise ValueError(
             f"optimizer.lr={list(cfg.optimizer.lr)}: protocol=finetune trains one backbone and "

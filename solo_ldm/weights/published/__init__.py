@@ -21,43 +21,26 @@ def is_published(source: str | Path) -> bool:
     return str(source).startswith(PREFIXES)
 
 
-def model_file(name: str, file: str) -> Path:
-    """Return the path of a file of a published model, downloaded once.
+def files(name: str) -> Path:
+    """Return the folder of a published model's configuration and weights, downloaded once.
 
     Args:
         name: of the model, with or without zoo:, or hf-hub:OWNER/NAME.
-        file: its name.
 
     Raises:
         ValueError: in one line: an unknown name, another content than the published one, or no
             such file.
     """
-    return fetch_from_hub(name, file) if name.startswith(HUB) else fetch(find_entry(name), file)
-
-
-def files(name: str) -> Path:
-    """Return the folder of a published model's configuration and weights, downloaded once.
-
-    Args:
-        name: see `model_file`.
-
-    Raises:
-        ValueError: in one line, see `model_file`.
-    """
-    model_file(name, CONFIG)
-    return model_file(name, WEIGHTS).parent
+    _file(name, CONFIG)
+    return _file(name, WEIGHTS).parent
 
 
 def configuration(name: str) -> dict[str, Any]:
     """Return the training configuration of a published model; paths of its data are None.
 
-    Args:
-        name: see `model_file`.
-
-    Raises:
-        ValueError: in one line, see `model_file`.
+    Arguments and errors are those of `files`.
     """
-    content = read_yaml(model_file(name, CONFIG))
+    content = read_yaml(_file(name, CONFIG))
     data = content.get("data") or {}
     places = {key: None if value == NOT_PUBLISHED else value for key, value in data.items()}
     return {**content, "data": places}
@@ -66,22 +49,15 @@ def configuration(name: str) -> dict[str, Any]:
 def training_state(name: str) -> Path:
     """Return the checkpoint from which a published model's training can continue.
 
-    Args:
-        name: see `model_file`.
-
-    Raises:
-        ValueError: in one line, see `model_file`; a model without a training state.
+    Arguments and errors are those of `files`; a model may have no training state.
     """
-    return model_file(name, TRAINING_STATE)
+    return _file(name, TRAINING_STATE)
 
 
 def resolve_checkpoint(source: str | None) -> str | None:
-    """Return the path of a checkpoint to resume from: of a published name, or the path itself.
-
-    Args:
-        source: a path, zoo:NAME or hf-hub:OWNER/NAME; None for no checkpoint.
-
-    Raises:
-        ValueError: in one line, see `training_state`.
-    """
+    """Return the file of a checkpoint to resume from, a path or a published name; None for none."""
     return str(training_state(source)) if source and is_published(source) else source
+
+
+def _file(name: str, file: str) -> Path:
+    return fetch_from_hub(name, file) if name.startswith(HUB) else fetch(find_entry(name), file)
