@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from solo_ldm.data.augment.draws import ViewParameters
-from solo_ldm.data.backends.dali.graph import Crop, Inputs, build_pipeline, to_torch
+from solo_ldm.data.backends.dali.graph import Crop, Graph, Inputs, to_torch
 from solo_ldm.data.backends.dali.sources import Feed
 
 # Batches under way at a time: one is trained on while the next is decoded.
@@ -54,11 +54,10 @@ class Batches:
         device: torch.device,
     ) -> None:
         self.feed = feed
-        self.crops = list(crops)
-        self._size = batch_size
-        self._num_threads = num_threads
+        self.graph = Graph(feed.files, crops)
         self._device = device
-        self._idle: _Run | None = None
+        self._how = (batch_size, num_threads, device, _PREFETCH)
+        self._idle: tuple[Any, _Queue] | None = None
 
     def run(
         self, wanted: Iterable[Any], prepare: Callable[[Any], Job]
@@ -69,37 +68,29 @@ class Batches:
             wanted: what is asked for, a batch each.
             prepare: returns the job of a batch; without indexes if nothing of it is readable.
         """
-        run, self._idle = self._idle or self._build(), None
-        queue = run.queue
+        wanted = iter(wanted)
+        (pipeline, queue), self._idle = self._idle or self._build(), None
         queue.start(wanted, prepare)
         try:
             while True:
                 try:
-                    outputs = run.pipeline.run()
-                except StopIteration:
-                    break
+                    outputs = pipeline.run()
                 except RuntimeError as error:
-                    run = None
-                    self.feed.find_unreadable([job.indexes for job in queue.under_way], error)
-                    run = self._build()
-                    again = [job.asked for job in queue.under_way]
-                    run.queue.start(itertools.chain(again, queue.wanted), prepare)
-                    queue = run.queue
+                    broken = queue.under_way
+                    self.feed.find_unreadable([job.indexes for job in broken], error)
+                    pipeline, queue = self._build()
+                    wanted = chain([job.asked for job in broken], wanted)
+                    queue.start(wanted, prepare)
                     continue
-                crops = [to_torch(output, self._device) for output in outputs]
-                yield queue.under_way.popleft(), crops
-        except Exception:
-            run = None
-            raise
-        finally:
+                yield queue.under_way.popleft(), [to_torch(one, self._device) for one in outputs]
+        except (StopIteration, GeneratorExit):
             # An epoch that is left early leaves batches behind that the next one must not see.
-            if run is not None and run.drain():
-                self._idle = run
+            if queue.drain(pipeline):
+                self._idle = pipeline, queue
 
-    def _build(self) -> _Run:
+    def _build(self) -> tuple[Any, _Queue]:
         queue = _Queue()
-        how = (self._size, self._num_threads, self._device, _PREFETCH)
-        return _Run(build_pipeline(self.feed.kind, self.crops, *how, queue.take), queue)
+        return self.graph.build(queue.take, *self._how), queue
 
 
 class _Queue:
@@ -112,44 +103,25 @@ class _Queue:
 
     def __init__(self) -> None:
         self.under_way: deque[Job] = deque()
-        self.stop()
 
-    def start(self, wanted: Iterable[Any], prepare: Callable[[Any], Job]) -> None:
-        self.wanted: Iterator[Any] = iter(wanted)
-        self._prepare: Callable[[Any], Job] | None = prepare
-
-    def stop(self) -> None:
-        self.wanted, self._prepare = iter(()), None
+    def start(self, wanted: Iterator[Any], prepare: Callable[[Any], Job]) -> None:
+        self._jobs = (job for job in map(prepare, wanted) if len(job.indexes))
 
     def take(self) -> Inputs:
         """Return the inputs of the next batch; raise StopIteration after the last."""
-        while True:
-            asked = next(self.wanted)
-            assert self._prepare is not None, "nothing is wanted of a queue that was stopped"
-            job = self._prepare(asked)
-            if len(job.indexes):
-                self.under_way.append(job)
-                return job.inputs
+        job = next(self._jobs)
+        self.under_way.append(job)
+        return job.inputs
 
-
-@dataclass(frozen=True)
-class _Run:
-    """A pipeline and its queue."""
-
-    pipeline: Any
-    queue: _Queue
-
-    def drain(self) -> bool:
+    def drain(self, pipeline: Any) -> bool:
         """Take out and drop what is under way; return whether the pipeline can be used again."""
-        self.queue.stop()
+        self._jobs = iter(())
         try:
             while True:
-                self.pipeline.run()
+                pipeline.run()
         except StopIteration:
-            self.pipeline.reset()
-        except RuntimeError:
-            return (
-                False  # a file that cannot be read; it is noted when its batch is asked for again
-            )
-        self.queue.under_way.clear()
+            pipeline.reset()
+        except RuntimeError:  # an unreadable file, noted when its batch is asked for again
+            return False
+        self.under_way.clear()
         return True

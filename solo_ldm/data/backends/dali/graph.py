@@ -1,10 +1,10 @@
-"""The graph of DALI operators that turns files or arrays into crops."""
+"""The graph of DALI operators that turns files or arrays into crops, and what it is fed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from torch import Tensor
 fn: Any = nvidia.dali.fn
 types: Any = nvidia.dali.types
 
-Kind = Literal["files", "arrays"]
 Inputs = dict[str, npt.NDArray[Any]]
 
 
@@ -35,90 +34,106 @@ class Crop:
 
     size: int
     cut_first: bool
-    affine: bool
+    affine: bool = False
 
 
-def decodes_window(kind: Kind, crops: Sequence[Crop]) -> bool:
-    """Whether only that part of each file is decoded which some crop shows."""
-    return kind == "files" and all(crop.cut_first and not crop.affine for crop in crops)
-
-
-def build_pipeline(
-    kind: Kind,
-    crops: Sequence[Crop],
-    batch_size: int,
-    num_threads: int,
-    device: torch.device,
-    prefetch: int,
-    source: Callable[[], Inputs],
-) -> Any:
-    """Build a pipeline whose outputs are uint8 crops (B, size, size, 3), one an entry of `crops`.
+class Graph:
+    """From images to uint8 crops (B, size, size, 3), one an entry of `crops`.
 
     Args:
-        kind: files (paths are fed) or arrays (pixels are fed).
+        files: whether paths are fed rather than pixels.
         crops: the views.
-        batch_size: the largest batch.
-        num_threads: of DALI.
-        device: a CPU or a GPU.
-        prefetch: batches under way at a time.
-        source: returns the inputs of the next batch by name: those of
-            `solo_ldm.data.backends.dali.sources.Feed.inputs` and, for crop n with an affine map,
-            `affine<n>` (B, 2, 3), output to source in pixels. Raises StopIteration after the last.
     """
-    gpu = device.type == "cuda"
-    specs = _input_specs(kind, crops)
-    pipeline = Pipeline(
-        batch_size=batch_size,
-        num_threads=num_threads,
-        device_id=(device.index or 0) if gpu else None,
-        prefetch_queue_depth=prefetch,
-    )
 
-    def in_order() -> tuple[Any, ...]:
-        fed = source()
-        return tuple(np.ascontiguousarray(fed[name]) for name in specs)
+    def __init__(self, files: bool, crops: Sequence[Crop]) -> None:
+        self._crops = list(crops)
+        # Whether only that part of each file is decoded which some crop shows.
+        self._window = files and all(crop.cut_first and not crop.affine for crop in crops)
+        self._names = ["paths" if files else "pixels"]
+        if self._window:
+            self._names += ["window_start", "window_end"]
+        for number, crop in enumerate(self._crops):
+            self._names += [f"start{number}", f"end{number}"]
+            self._names += [f"affine{number}"] if crop.affine else []
 
-    with pipeline:
-        nodes: Any = fn.external_source(
-            source=in_order,
-            num_outputs=len(specs),
-            batch=True,
-            ndim=[ndim for ndim, _ in specs.values()],
-            dtype=[dtype for _, dtype in specs.values()],
-            layout=["HWC" if name == "pixels" else "" for name in specs],
+    def inputs(
+        self,
+        images: npt.NDArray[Any],
+        boxes: Sequence[npt.NDArray[np.float64]],
+        affines: Sequence[npt.NDArray[np.float64] | None] = (),
+    ) -> Inputs:
+        """Return what the pipeline is fed for a batch, by name.
+
+        Args:
+            images: paths as bytes, zero-padded (B, longest), or pixels (B, H, W, 3).
+            boxes: for each crop, (B, 4) left, top, width and height in pixels of the image.
+            affines: for each crop with an affine map, (B, 6) from output to source in pixels.
+        """
+        fed: Inputs = {self._names[0]: images}
+        # DALI counts from the top, rows before columns.
+        starts = [box[:, [1, 0]] for box in boxes]
+        ends = [box[:, [1, 0]] + box[:, [3, 2]] for box in boxes]
+        origin = np.zeros((len(images), 2))
+        if self._window:
+            origin, corner = np.minimum.reduce(starts), np.maximum.reduce(ends)
+            fed["window_start"], fed["window_end"] = origin.astype("i4"), corner.astype("i4")
+        for number, crop in enumerate(self._crops):
+            kind = np.int32 if crop.cut_first else np.float32
+            fed[f"start{number}"] = (starts[number] - origin).astype(kind)
+            fed[f"end{number}"] = (ends[number] - origin).astype(kind)
+        for number, affine in enumerate(affines):
+            if affine is not None:
+                fed[f"affine{number}"] = affine.astype(np.float32).reshape(-1, 2, 3)
+        return fed
+
+    def build(
+        self,
+        source: Callable[[], Inputs],
+        batch_size: int,
+        num_threads: int,
+        device: torch.device,
+        prefetch: int,
+    ) -> Any:
+        """Build the pipeline.
+
+        Args:
+            source: returns the `inputs` of the next batch; raises StopIteration after the last.
+            batch_size: the largest batch.
+            num_threads: of DALI.
+            device: a CPU or a GPU.
+            prefetch: batches under way at a time.
+        """
+        gpu, names = device.type == "cuda", self._names
+        pipeline = Pipeline(
+            batch_size=batch_size,
+            num_threads=num_threads,
+            device_id=(device.index or 0) if gpu else None,
+            prefetch_queue_depth=prefetch,
         )
-        inputs = dict(zip(specs, nodes, strict=True))
-        images = _images(inputs, gpu)
-        pipeline.set_outputs(
-            *(_crop(images, number, crop, inputs) for number, crop in enumerate(crops))
-        )
-    pipeline.build()
-    return pipeline
+
+        def in_order() -> tuple[Any, ...]:
+            fed = source()
+            return tuple(np.ascontiguousarray(fed[name]) for name in names)
+
+        with pipeline:
+            nodes: Any = fn.external_source(
+                source=in_order,
+                num_outputs=len(names),
+                batch=True,
+                layout=["HWC" if name == "pixels" else "" for name in names],
+            )
+            fed = dict(zip(names, nodes, strict=True))
+            images = _images(fed, gpu)
+            crops = (_crop(images, number, crop, fed) for number, crop in enumerate(self._crops))
+            pipeline.set_outputs(*crops)
+        pipeline.build()
+        return pipeline
 
 
-def _input_specs(kind: Kind, crops: Sequence[Crop]) -> dict[str, tuple[int, Any]]:
-    """Return the dimensions and the type of each input, by name."""
-    specs: dict[str, tuple[int, Any]] = (
-        {"paths": (1, types.UINT8)} if kind == "files" else {"pixels": (3, types.UINT8)}
-    )
-    if decodes_window(kind, crops):
-        specs["window_start"] = specs["window_shape"] = (1, types.INT32)
-        if len(crops) == 1:
-            return specs
-    for number, crop in enumerate(crops):
-        if crop.affine:
-            specs[f"affine{number}"] = (2, types.FLOAT)
-        if crop.cut_first:
-            specs[f"start{number}"] = specs[f"shape{number}"] = (1, types.INT32)
-        else:
-            specs[f"start{number}"] = specs[f"end{number}"] = (1, types.FLOAT)
-    return specs
-
-
-def _images(inputs: dict[str, Any], gpu: bool) -> Any:
-    if "pixels" in inputs:
-        return inputs["pixels"].gpu() if gpu else inputs["pixels"]
-    encoded = fn.io.file.read(inputs["paths"])
+def _images(fed: dict[str, Any], gpu: bool) -> Any:
+    if "pixels" in fed:
+        return fed["pixels"].gpu() if gpu else fed["pixels"]
+    encoded = fn.io.file.read(fed["paths"])
     # The pixels that Pillow decodes: nothing is to differ but the speed.
     as_pillow = {
         "device": "mixed" if gpu else "cpu",
@@ -126,22 +141,20 @@ def _images(inputs: dict[str, Any], gpu: bool) -> Any:
         "jpeg_fancy_upsampling": True,
         "adjust_orientation": False,
     }
-    if "window_start" not in inputs:
+    if "window_start" not in fed:
         return fn.decoders.image(encoded, **as_pillow)
-    start, shape = inputs["window_start"], inputs["window_shape"]
-    return fn.decoders.image_slice(encoded, start=start, shape=shape, axes=[0, 1], **as_pillow)
+    start, end = fed["window_start"], fed["window_end"]
+    return fn.decoders.image_slice(encoded, start=start, end=end, axes=[0, 1], **as_pillow)
 
 
-def _crop(images: Any, number: int, crop: Crop, inputs: dict[str, Any]) -> Any:
+def _crop(images: Any, number: int, crop: Crop, fed: dict[str, Any]) -> Any:
     how = {"size": [crop.size, crop.size], "interp_type": types.INTERP_CUBIC, "antialias": True}
     if crop.affine:
-        images = _affine(images, inputs[f"affine{number}"])
-    start = inputs.get(f"start{number}")
+        images = _affine(images, fed[f"affine{number}"])
+    start, end = fed[f"start{number}"], fed[f"end{number}"]
     if crop.cut_first:
-        if start is not None:
-            images = fn.slice(images, start=start, shape=inputs[f"shape{number}"], axes=[0, 1])
-        return fn.resize(images, **how)
-    return fn.resize(images, roi_start=start, roi_end=inputs[f"end{number}"], **how)
+        return fn.resize(fn.slice(images, start=start, end=end, axes=[0, 1]), **how)
+    return fn.resize(images, roi_start=start, roi_end=end, **how)
 
 
 def _affine(images: Any, matrix: Any) -> Any:

@@ -101,10 +101,8 @@ class TrainLoader:
             draw_view(spec, number, views.seed, epoch, samples, widths, heights)
             for number, spec in enumerate(views.specs)
         ]
-        inputs = feed.inputs(indexes, [drawn.box for drawn in parameters], self._batches.crops)
-        for number, drawn in enumerate(parameters):
-            if drawn.affine is not None:
-                inputs[f"affine{number}"] = drawn.affine.astype(np.float32).reshape(-1, 2, 3)
+        boxes, affines = zip(*((drawn.box, drawn.affine) for drawn in parameters), strict=True)
+        inputs = self._batches.graph.inputs(feed.images(indexes), boxes, affines)
         return Job(asked, indexes, inputs, parameters)
 
     def _finish(self, job: Job, crops: list[torch.Tensor]) -> list[Any]:
@@ -135,7 +133,7 @@ class EvaluationLoader:
     ) -> None:
         self._images, self.batch_size = images, batch_size
         self._normalise = Normalise(images.mean, images.std)
-        crops = [Crop(images.crop_size, cut_first=False, affine=False)]
+        crops = [Crop(images.crop_size, cut_first=False)]
         feed = feed_for(images.source, images.unreadable)
         self._batches = Batches(feed, crops, batch_size, num_threads, device)
 
@@ -161,7 +159,7 @@ class EvaluationLoader:
         ]
         box = np.array(boxes, dtype=np.float64).reshape(-1, 4)
         box[:, 2:] -= box[:, :2]
-        return Job(asked, indexes, feed.inputs(indexes, [box], self._batches.crops))
+        return Job(asked, indexes, self._batches.graph.inputs(feed.images(indexes), [box]))
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solo_ldm.data.backends.dali.graph import Crop, Inputs, Kind, decodes_window
 from solo_ldm.data.sources.headers import Kind as FileKind
 from solo_ldm.data.sources.headers import probe
 from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, UnreadableImageError
@@ -27,58 +26,27 @@ _UNKNOWN = 255
 class Feed(ABC):
     """The images of a source as a pipeline takes them."""
 
-    kind: Kind
+    files: bool
 
     @abstractmethod
     def sizes(self, indexes: Indexes) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return widths and heights, (B,) each, of readable images in pixels."""
 
     @abstractmethod
-    def images(self, indexes: Indexes) -> Inputs:
-        """Return the input that holds the images."""
+    def images(self, indexes: Indexes) -> npt.NDArray[Any]:
+        """Return pixels (B, H, W, 3), or the bytes of paths, zero-padded (B, longest)."""
 
+    @abstractmethod
     def readable(self, indexes: Indexes, replace: bool = True) -> Indexes:
         """Return the indexes with unreadable images replaced by the next, or left out."""
-        return indexes
 
+    @abstractmethod
     def find_unreadable(self, batches: Sequence[Indexes], error: RuntimeError) -> None:
         """Find out which images of some batches broke a pipeline, so that it can go on without.
 
         Raises:
             ValueError: they can all be read, so that the error means something else.
         """
-        reason = _reason(error)
-        raise ValueError(f"DALI failed on images in memory ({reason}); set data.format=torchvision")
-
-    def inputs(
-        self, indexes: Indexes, boxes: Sequence[npt.NDArray[np.float64]], crops: Sequence[Crop]
-    ) -> Inputs:
-        """Return what the pipeline is fed for a batch, by name.
-
-        Args:
-            indexes: (B,) of readable images.
-            boxes: for each crop, (B, 4) left, top, width and height in pixels of the image.
-            crops: how each box becomes a view.
-        """
-        fed = self.images(indexes)
-        origin = np.zeros((len(indexes), 2))
-        # DALI counts from the top, rows before columns.
-        starts = [box[:, [1, 0]] for box in boxes]
-        ends = [box[:, [1, 0]] + box[:, [3, 2]] for box in boxes]
-        if decodes_window(self.kind, crops):
-            origin, corner = np.minimum.reduce(starts), np.maximum.reduce(ends)
-            fed["window_start"] = origin.astype(np.int32)
-            fed["window_shape"] = (corner - origin).astype(np.int32)
-            if len(crops) == 1:
-                return fed
-        for number, (crop, start, end) in enumerate(zip(crops, starts, ends, strict=True)):
-            if crop.cut_first:
-                fed[f"start{number}"] = (start - origin).astype(np.int32)
-                fed[f"shape{number}"] = (end - start).astype(np.int32)
-            else:
-                fed[f"start{number}"] = start.astype(np.float32)
-                fed[f"end{number}"] = end.astype(np.float32)
-        return fed
 
 
 class ArrayFeed(Feed):
@@ -88,7 +56,7 @@ class ArrayFeed(Feed):
         source: of the images.
     """
 
-    kind: Kind = "arrays"
+    files = False
 
     def __init__(self, source: ArrayImages) -> None:
         self._images = source.images
@@ -98,12 +66,20 @@ class ArrayFeed(Feed):
         height, width = self._images.shape[1:3]
         return np.full(len(indexes), width), np.full(len(indexes), height)
 
-    def images(self, indexes: Indexes) -> Inputs:
-        """Return the pixels (B, H, W, 3)."""
+    def images(self, indexes: Indexes) -> npt.NDArray[np.uint8]:
+        """Return the pixels."""
         chosen = self._images[indexes]
-        if chosen.ndim == 3:
-            chosen = np.repeat(chosen[..., None], 3, axis=3)
-        return {"pixels": np.ascontiguousarray(chosen)}
+        return np.repeat(chosen[..., None], 3, axis=3) if chosen.ndim == 3 else chosen
+
+    def readable(self, indexes: Indexes, replace: bool = True) -> Indexes:
+        """Return the indexes: images in memory can all be read."""
+        return indexes
+
+    def find_unreadable(self, batches: Sequence[Indexes], error: RuntimeError) -> None:
+        """Raise the ValueError of `Feed`: images in memory can all be read."""
+        raise ValueError(
+            f"DALI failed on images in memory ({_reason(error)}); set data.format=torchvision"
+        )
 
 
 class FileFeed(Feed):
@@ -117,7 +93,7 @@ class FileFeed(Feed):
         unreadable: where images that cannot be read are noted.
     """
 
-    kind: Kind = "files"
+    files = True
 
     def __init__(self, source: FileImages, unreadable: Unreadable) -> None:
         self._source = source
@@ -132,32 +108,24 @@ class FileFeed(Feed):
         """Return widths and heights."""
         return self._widths[indexes], self._heights[indexes]
 
-    def images(self, indexes: Indexes) -> Inputs:
-        """Return the paths, zero-padded (B, longest)."""
+    def images(self, indexes: Indexes) -> npt.NDArray[np.uint8]:
+        """Return the paths."""
         paths = [
             os.fsencode(self._converted.get(index) or self._source.path(index))
             for index in indexes.tolist()
         ]
-        padded = np.array(paths, dtype=np.bytes_)
-        return {"paths": padded.view(np.uint8).reshape(len(paths), -1)}
+        return np.array(paths, dtype=np.bytes_).view(np.uint8).reshape(len(paths), -1)
 
     def readable(self, indexes: Indexes, replace: bool = True) -> Indexes:
         """Return the indexes with unreadable images replaced by the next, or left out."""
-        for index in indexes[self._kinds[indexes] == _UNKNOWN].tolist():
-            self._probe(index)
-        bad = self._kinds[indexes] == FileKind.UNREADABLE
-        if not bad.any():
-            return indexes
+        kinds = np.array([self._kind(index) for index in indexes.tolist()])
+        bad = np.flatnonzero(kinds == FileKind.UNREADABLE)
         if not replace:
-            return indexes[~bad]
+            return np.delete(indexes, bad)
         chosen = indexes.copy()
-        for row in np.flatnonzero(bad):
-            index = int(chosen[row])
-            while self._kinds[index] == FileKind.UNREADABLE:
-                index = self._unreadable.replacement(index)
-                if self._kinds[index] == _UNKNOWN:
-                    self._probe(index)
-            chosen[row] = index
+        for row in bad:
+            while self._kind(chosen[row]) == FileKind.UNREADABLE:
+                chosen[row] = self._unreadable.replacement(int(chosen[row]))
         return chosen
 
     def find_unreadable(self, batches: Sequence[Indexes], error: RuntimeError) -> None:
@@ -166,26 +134,27 @@ class FileFeed(Feed):
         Raises:
             ValueError: all of them were decoded by Pillow before, so that it is not they.
         """
-        found = False
-        for index in np.unique(np.concatenate(batches)).tolist():
-            if self._kinds[index] != FileKind.PLAIN:
-                continue
-            found = True
-            self._convert(index)
-        if not found:
+        indexes = np.unique(np.concatenate(batches))
+        plain = indexes[self._kinds[indexes] == FileKind.PLAIN]
+        if not len(plain):
             raise ValueError(
                 f"DALI failed on images that Pillow reads ({_reason(error)}); "
                 f"set data.format=torchvision"
             )
-
-    def _probe(self, index: int) -> None:
-        header = probe(self._source.path(index))
-        self._kinds[index] = header.kind
-        self._widths[index], self._heights[index] = header.width, header.height
-        if header.kind == FileKind.UNREADABLE:
-            self._unreadable.mark(index)
-        elif header.kind == FileKind.UNUSUAL:
+        for index in plain.tolist():
             self._convert(index)
+
+    def _kind(self, index: int) -> int:
+        """Return what it takes to read an image, from its header the first time."""
+        if self._kinds[index] == _UNKNOWN:
+            header = probe(self._source.path(index))
+            self._kinds[index] = header.kind
+            self._widths[index], self._heights[index] = header.width, header.height
+            if header.kind == FileKind.UNREADABLE:
+                self._unreadable.mark(index)
+            elif header.kind == FileKind.UNUSUAL:
+                self._convert(index)
+        return self._kinds[index]
 
     def _convert(self, index: int) -> None:
         try:
