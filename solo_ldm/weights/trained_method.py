@@ -37,6 +37,16 @@ class TrainedMethod:
     hardware: Hardware
     epoch: int
 
+    def origin(self) -> dict[str, Any]:
+        """Return what results.json says of the run."""
+        return {
+            "run": str(self.folder.path),
+            "name": self.cfg.name,
+            "method": self.cfg.method,
+            "dataset": self.cfg.data.dataset,
+            "epoch": self.epoch,
+        }
+
 
 def load_method(run: str | Path, accelerator: str = "auto") -> TrainedMethod:
     """Build the method of a run and load its last checkpoint, without running code from it.

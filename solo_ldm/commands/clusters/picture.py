@@ -15,8 +15,8 @@ from solo_ldm.plotting.images import draw_image_rows
 from solo_ldm.plotting.page import REPORT, Panel, write_page
 from solo_ldm.plotting.style import BLUE, heading, one_line
 
-# Rows of images, and images in a row.
-_ROWS, _COLUMNS = 10, 5
+# Clusters whose images are shown, and of each the most certain and as many of the least certain.
+_ROWS, NUM_PICTURED = 10, 5
 
 # (H, W, 3) in [0, 1], and its entropy in nats.
 Pictured = tuple[np.ndarray, float]
@@ -52,10 +52,9 @@ def write_clusters(
 
     def draw_images(axes: Axes, which: int, names: Sequence[str]) -> None:
         shown = [
-            [(pixels, f"{entropy:.2f}") for pixels, entropy in images[one][which][:_COLUMNS]]
-            for one in rows
+            [(pixels, f"{entropy:.2f}") for pixels, entropy in images[one][which]] for one in rows
         ]
-        draw_image_rows(axes, shown, _COLUMNS, names)
+        draw_image_rows(axes, shown, NUM_PICTURED, names)
         heading(axes, ("Most certain", "Least certain")[which], "with their entropies in nats")
 
     names = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import track
 from scipy.special import entr
 
-from solo_ldm.commands.clusters.picture import Pictured, write_clusters
-from solo_ldm.commands.shared.inputs import pixels, plain_images, spread
+from solo_ldm.commands.clusters.picture import NUM_PICTURED, Pictured, write_clusters
+from solo_ldm.commands.shared.inputs import pictured, plain_images, spread
 from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.data.sources.unreadable import Unreadable
 from solo_ldm.evaluation.clusters import most_and_least, score_clusters
@@ -26,64 +26,52 @@ from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome, print_summary, provenance
 from solo_ldm.weights.trained_method import TrainedMethod, load_method
 
-# Of each cluster, the most certain and as many of the least certain.
-_PICTURED = 5
-
-
-@dataclass(frozen=True)
-class _Categories:
-    """Held-out images with their categories.
-
-    Args:
-        source: of the images.
-        indexes: (N,) in it.
-        labels: (N,).
-        probabilities: (N, n) of the categories.
-        cluster: (N,) the most probable category.
-        entropy: (N,) of the probabilities, in nats.
-    """
-
-    source: ImageSource
-    indexes: np.ndarray
-    labels: np.ndarray
-    probabilities: np.ndarray
-    cluster: np.ndarray
-    entropy: np.ndarray
-
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     """Do the work of `solo_ldm.commands.clusters`, with the completed configuration."""
     console = console or Console()
     started = time.perf_counter()
     trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
-    found = _categories(trained, _category_columns(trained), cfg, console)
-    num_categories = found.probabilities.shape[1]
-    scores = score_clusters(found.cluster, found.labels, num_categories, trained.data.num_classes)
+    source, indexes, shares = _categories(trained, _category_columns(trained), cfg, console)
+    labels, clusters = source.labels[indexes], shares.argmax(axis=1)
+    entropies = entr(shares).sum(axis=1)
+    num_categories = shares.shape[1]
+    scores = score_clusters(clusters, labels, num_categories, trained.data.num_classes)
     results = {
-        "run": str(trained.folder.path),
-        "name": trained.cfg.name,
-        "method": trained.cfg.method,
-        "dataset": trained.cfg.data.dataset,
-        "epoch": trained.epoch,
+        **trained.origin(),
         "pair_match": trained.cfg.data.get("pair_match"),
         "num_categories": num_categories,
         "classes": list(trained.data.classes),
         **asdict(scores),
-        "mean_entropy": float(found.entropy.mean()),
-        "entropy_of_mean": float(entr(found.probabilities.mean(axis=0)).sum()),
+        "mean_entropy": float(entropies.mean()),
+        "entropy_of_mean": float(entr(shares.mean(axis=0)).sum()),
         "seed": trained.cfg.seed,
         **provenance(trained.hardware),
         "seconds": round(time.perf_counter() - started, 3),
     }
     folder = Path(cfg.output) if cfg.output else trained.folder.path / "evaluation"
     write_json(folder / "results.json", results)
-    _write_table(folder / "clusters.csv", found, scores.class_of_cluster)
+    named = np.asarray(scores.class_of_cluster)[clusters]
+    columns = (indexes, labels, clusters, named, entropies, *shares.T)
+    names = ["index", "label", "cluster", "named", "entropy"]
+    names += [f"q{number}" for number in range(num_categories)]
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    write_csv(folder / "clusters.csv", names, rows)
+
+    def show(places: np.ndarray) -> list[Pictured]:
+        return pictured(trained.data, source, indexes[places], entropies[places])
+
+    images = {}
+    for cluster in np.unique(clusters).tolist():
+        members = np.flatnonzero(clusters == cluster)
+        most, least = most_and_least(entropies, members, NUM_PICTURED)
+        images[cluster] = (show(most), show(least))
     write_clusters(
         folder / "clusters.png",
-        title=f"{trained.cfg.name}: clusters of {len(found.labels)} held-out images",
+        title=f"{trained.cfg.name}: clusters of {len(labels)} held-out images",
         results=results,
-        entropies=found.entropy,
-        images=_pictured(trained, found),
+        entropies=entropies,
+        images=images,
     )
     _print_report(results, folder, console)
     return Outcome(RunFolder(folder), results)
@@ -107,8 +95,8 @@ def _category_columns(trained: TrainedMethod) -> slice:
 
 def _categories(
     trained: TrainedMethod, columns: slice, cfg: DictConfig, console: Console
-) -> _Categories:
-    """Return the categories of the held-out images that can be read."""
+) -> tuple[ImageSource, np.ndarray, np.ndarray]:
+    """Return the held-out images that can be read: source, indexes (N,), probabilities (N, n)."""
     dataset = trained.cfg.data.dataset
     source = trained.data.source("val")
     if source is None or not len(source.labelled):
@@ -130,37 +118,7 @@ def _categories(
     if not made:
         raise ValueError(f"{dataset}: none of the held-out images can be read")
     indexes = np.array([index for index in indexes.tolist() if index not in unreadable])
-    probabilities = np.concatenate(made)
-    cluster, entropy = probabilities.argmax(axis=1), entr(probabilities).sum(axis=1)
-    return _Categories(source, indexes, source.labels[indexes], probabilities, cluster, entropy)
-
-
-def _pictured(
-    trained: TrainedMethod, found: _Categories
-) -> dict[int, tuple[list[Pictured], list[Pictured]]]:
-    """Return the most and the least certain images of each cluster, with their entropies."""
-
-    def show(places: np.ndarray) -> list[Pictured]:
-        if not len(places):
-            return []
-        images = plain_images(trained.data, found.source, found.indexes[places])
-        return list(zip(pixels(trained.data, images), found.entropy[places].tolist(), strict=True))
-
-    pictured = {}
-    for cluster in np.unique(found.cluster).tolist():
-        members = np.flatnonzero(found.cluster == cluster)
-        most, least = most_and_least(found.entropy, members, _PICTURED)
-        pictured[cluster] = (show(most), show(least))
-    return pictured
-
-
-def _write_table(path: Path, found: _Categories, class_of_cluster: list[int]) -> None:
-    """Write a row an image: its number in the held-out set, label, cluster and probabilities."""
-    columns = [f"q{number}" for number in range(found.probabilities.shape[1])]
-    named = np.asarray(class_of_cluster)[found.cluster]
-    parts = (found.indexes, found.labels, found.cluster, named, found.entropy)
-    rows = zip(*(part.tolist() for part in (*parts, *found.probabilities.T)), strict=True)
-    write_csv(path, ["index", "label", "cluster", "named", "entropy", *columns], rows)
+    return source, indexes, np.concatenate(made)
 
 
 def _print_report(results: dict[str, Any], folder: Path, console: Console) -> None:

@@ -174,7 +174,12 @@ def plain_images(
     return images.__getitems__(list(range(len(indexes))))[0]
 
 
-def pixels(data: ImageDataModule, images: Tensor) -> np.ndarray:
-    """Undo a data module's normalisation of images (B, 3, H, W): (B, H, W, 3) in [0, 1]."""
+def pictured(
+    data: ImageDataModule, source: ImageSource, indexes: np.ndarray, values: np.ndarray
+) -> list[tuple[np.ndarray, float]]:
+    """Return images (H, W, 3) in [0, 1] of a source, not normalised, each with a value (B,)."""
+    if not len(indexes):
+        return []
     mean, std = (torch.tensor(part).view(3, 1, 1) for part in (data.mean, data.std))
-    return (images.cpu() * std + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    images = (plain_images(data, source, indexes) * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
+    return list(zip(images.numpy(), values.tolist(), strict=True))

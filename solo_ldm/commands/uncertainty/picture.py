@@ -23,7 +23,8 @@ from solo_ldm.plotting.style import (
     one_line,
 )
 
-_NUM_IMAGES = 12
+# Images shown, of the most and of the least certain.
+NUM_PICTURED = 12
 
 
 def write_uncertainty(
@@ -53,8 +54,8 @@ def write_uncertainty(
     """
 
     def draw_images(axes: Axes, name: str) -> None:
-        row = [(pixels, f"{entropy:.1f}") for pixels, entropy in images[name][:_NUM_IMAGES]]
-        draw_image_rows(axes, [row], _NUM_IMAGES)
+        row = [(pixels, f"{entropy:.1f}") for pixels, entropy in images[name]]
+        draw_image_rows(axes, [row], NUM_PICTURED)
         heading(axes, name.capitalize(), "entropy of the predicted Gaussian, in nats")
 
     fit, strength, outside = (results[key] for key in ("calibration", "strength", "outside"))

@@ -13,11 +13,13 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
+from torch.distributions import Distribution
 
-from solo_ldm.commands.shared.inputs import pixels, plain_images
+from solo_ldm.commands.shared.inputs import pictured
 from solo_ldm.commands.uncertainty.images import Images, image_sets, view_specs
-from solo_ldm.commands.uncertainty.picture import write_uncertainty
+from solo_ldm.commands.uncertainty.picture import NUM_PICTURED, write_uncertainty
 from solo_ldm.data.augment.strength import at_strength
+from solo_ldm.evaluation.clusters import most_and_least
 from solo_ldm.evaluation.uncertainty import (
     PairScores,
     auroc,
@@ -27,13 +29,12 @@ from solo_ldm.evaluation.uncertainty import (
     score_pairs,
 )
 from solo_ldm.files import write_csv, write_json
-from solo_ldm.latents.conditional import ConditionalGaussian, PredictedGaussian
+from solo_ldm.latents.conditional import ConditionalGaussian
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome, print_summary, provenance
 from solo_ldm.weights.trained_method import TrainedMethod, load_method
 
 _SCORES = ("variance", "entropy", "negative_log_likelihood")
-_PICTURED = 12
 
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
@@ -58,11 +59,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         }
     own = tables[inside.name]
     results = {
-        "run": str(trained.folder.path),
-        "name": trained.cfg.name,
-        "method": trained.cfg.method,
-        "dataset": trained.cfg.data.dataset,
-        "epoch": trained.epoch,
+        **trained.origin(),
         "latent_covariance": latent.covariance,
         "latent_smallest_std": latent.smallest_std,
         "latent_largest_std": latent.largest_std,
@@ -84,13 +81,23 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     columns = (inside.indexes, inside.source.labels[inside.indexes], *(own[k] for k in _SCORES))
     rows = zip(*(column.tolist() for column in columns), strict=True)
     write_csv(folder / "uncertainty.csv", ["index", "label", *_SCORES], rows)
+    entropies = {name: table["entropy"].numpy() for name, table in tables.items()}
+    certain = most_and_least(entropies[inside.name], np.arange(len(inside.indexes)), NUM_PICTURED)
     write_uncertainty(
         folder / "uncertainty.png",
         title=f"{trained.cfg.name}: uncertainty of {len(inside.indexes)} held-out images",
-        images=_pictured(inside, own["entropy"]),
+        images={
+            f"{name} certain": pictured(
+                trained.data,
+                inside.source,
+                inside.indexes[places],
+                entropies[inside.name][places],
+            )
+            for name, places in zip(("most", "least"), certain, strict=True)
+        },
         results=results,
         by_strength={key: value.numpy() for key, value in by_strength.items()},
-        entropies={name: table["entropy"].numpy() for name, table in tables.items()},
+        entropies=entropies,
     )
     title = f"uncertainty of {results['name']} on {results['num_images']} held-out images"
     print_summary(console, title, _rows(results), folder)
@@ -186,7 +193,7 @@ def _strength(by_strength: dict[float, Tensor]) -> dict[str, Any]:
     }
 
 
-def _predict(images: Images, views: Tensor) -> PredictedGaussian:
+def _predict(images: Images, views: Tensor) -> Distribution:
     method = images.trained.method
     latents = method(views)["z"]
     return method.objective.latent.gaussian(method.predictor(latents), latents.shape[1])
@@ -196,15 +203,3 @@ def _quartiles(values: Tensor) -> dict[str, float]:
     levels = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0], dtype=values.dtype)
     names = ("least", "lower_quartile", "median", "upper_quartile", "most")
     return dict(zip(names, values.quantile(levels).tolist(), strict=True))
-
-
-def _pictured(images: Images, entropy: Tensor) -> dict[str, list[tuple[np.ndarray, float]]]:
-    """Return the most and the least certain images (H, W, 3) in [0, 1], with their entropies."""
-    order, data = entropy.argsort().tolist(), images.trained.data
-    count = min(_PICTURED, len(order) // 2)
-    chosen = {"most certain": order[:count], "least certain": order[: -count - 1 : -1]}
-    pictured = {}
-    for name, places in chosen.items():
-        shown = pixels(data, plain_images(data, images.source, images.indexes[places]))
-        pictured[name] = [(one, float(entropy[i])) for one, i in zip(shown, places, strict=True)]
-    return pictured
