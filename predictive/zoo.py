@@ -21,7 +21,7 @@ from predictive.method import PredictiveMethod
 from predictive.predictors import Forecast
 from predictive.training import build_data, build_method, for_method
 from solo_ldm.run.folder import identity
-from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
+from solo_ldm.run.hardware import Hardware, single_device
 from solo_ldm.weights.checkpoint import read_checkpoint
 from solo_ldm.weights.export import write_safetensors
 from solo_ldm.weights.published.entry import CONFIG, NOT_PUBLISHED, WEIGHTS
@@ -157,7 +157,7 @@ class PredictiveKind(Kind):
         cfg = _completed(with_data(read_yaml(folder / CONFIG), data))
         cfg.evaluation.kinds = ["linear"]
         sequences = build_data(cfg)
-        hardware = _cpu()
+        hardware = single_device("cpu")
         pl.seed_everything(cfg.seed, verbose=False)
         untrained = build_method(cfg, sequences, hardware).state_dict()
         method = _method(folder, cfg, hardware)
@@ -181,17 +181,13 @@ class PredictiveKind(Kind):
         places = {key: "elsewhere" for key, value in config["data"].items()
                   if value == NOT_PUBLISHED}  # fmt: skip
         cfg = _completed(with_data(config, places))
-        return ZooPredictor(name, config, _method(folder, cfg, _cpu())).eval()
+        return ZooPredictor(name, config, _method(folder, cfg, single_device("cpu"))).eval()
 
 
 def _completed(content: Mapping[str, Any]) -> DictConfig:
     """Complete the configuration of a run, or of an entry, which has Hydra's defaults as well."""
     keys = {key: value for key, value in content.items() if key != "defaults"}
     return complete_predictive(OmegaConf.create(keys))
-
-
-def _cpu() -> Hardware:
-    return resolve_hardware(OmegaConf.create({"accelerator": "cpu", **SINGLE_DEVICE}))
 
 
 def _method(folder: Path, cfg: DictConfig, hardware: Hardware) -> PredictiveMethod:

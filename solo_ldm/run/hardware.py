@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 # The keys of a configuration that is evaluated on one device, in float32.
 SINGLE_DEVICE = {
@@ -86,6 +86,11 @@ def resolve_hardware(cfg: DictConfig) -> Hardware:
         num_processes=processes,
         notices=tuple(notices),
     )
+
+
+def single_device(accelerator: str) -> Hardware:
+    """Return one device to compute on in float32: auto, cpu or gpu; see `resolve_hardware`."""
+    return resolve_hardware(OmegaConf.create({**SINGLE_DEVICE, "accelerator": accelerator}))
 
 
 def _devices(wanted: Any, accelerator: str) -> int | list[int]:

@@ -17,13 +17,7 @@ from solo_ldm.commands.knn.report import (
     named_score,
     print_report,
 )
-from solo_ldm.commands.shared.inputs import (
-    SPLITS,
-    Evaluation,
-    load_images,
-    load_weights,
-    single_device,
-)
+from solo_ldm.commands.shared.inputs import SPLITS, Evaluation, load_images, load_weights
 from solo_ldm.data.choice import choose_data
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.features import Features, check_samples
@@ -34,6 +28,7 @@ from solo_ldm.evaluation.scores import Score, score_predictions
 from solo_ldm.files import write_json
 from solo_ldm.plotting.confusion import write_confusion
 from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.hardware import single_device
 from solo_ldm.run.record import Outcome
 from solo_ldm.weights.pretrained import Pretrained
 from solo_ldm.weights.published.download import sha256_of
@@ -62,7 +57,9 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
 
 def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
     """Load the weights and open the data, so that what is wrong is found before the work."""
-    hardware = single_device(cfg.accelerator, console)
+    hardware = single_device(cfg.accelerator)
+    for notice in hardware.notices:
+        console.print(f"[yellow]{notice.replace('training', 'computing')}[/]")
     torch.manual_seed(cfg.seed)
     pretrained = load_weights(cfg, cfg.image_size)
     trained_on = (pretrained.args or {}).get("data")

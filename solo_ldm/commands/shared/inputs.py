@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from solo_ldm.commands.shared.progress import progress_bar
 from solo_ldm.data.backends.base import PlainImages
 from solo_ldm.data.backends.torchvision import EvaluationImages
 from solo_ldm.data.config import DataConfig, parse_augmentations
@@ -21,19 +22,11 @@ from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.data.sources.unreadable import Unreadable
 from solo_ldm.evaluation.features import Features, extract_features
 from solo_ldm.run.folder import RunFolder
-from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
+from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.record import provenance
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 
 SPLITS: dict[Split, str] = {"train": "training", "val": "test"}
-
-
-def single_device(accelerator: str, console: Console) -> Hardware:
-    """Return the one device to compute on, in float32; print a line where it is not as asked."""
-    hardware = resolve_hardware(OmegaConf.create({"accelerator": accelerator, **SINGLE_DEVICE}))
-    for notice in hardware.notices:
-        console.print(f"[yellow]{notice.replace('training', 'computing')}[/]")
-    return hardware
 
 
 def load_weights(cfg: DictConfig, image_size: int | None) -> Pretrained:
@@ -132,22 +125,9 @@ class Evaluation:
 
     def features(self, split: Split, console: Console, backbone: nn.Module) -> Features:
         """Return a backbone's features of the unaugmented images of a split, with a bar."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} batches"),
-            TimeRemainingColumn(),
-        )
-        with Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
-        ) as bar:
-            task = bar.add_task(f"features of {SPLITS[split]} images", total=None)
-            return extract_features(
-                backbone,
-                self.data.evaluation_dataloader(split),
-                self.hardware.device,
-                lambda done, total: bar.update(task, completed=done, total=total),
-            )
+        loader = self.data.evaluation_dataloader(split)
+        with progress_bar(console, f"features of {SPLITS[split]} images") as report:
+            return extract_features(backbone, loader, self.hardware.device, partial(report, ""))
 
 
 def spread(count: int, at_most: int) -> np.ndarray:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from solo_ldm import zoo
+from solo_ldm.commands.shared.progress import progress_bar
 from solo_ldm.weights.published.download import fetch
 from solo_ldm.weights.published.entry import CONFIG, WEIGHTS
 from solo_ldm.weights.published.manifest import read_manifest
 from solo_ldm.zoo.cards import METRICS, compared, formatted, scores_line, spread, tolerance
-from solo_ldm.zoo.kinds import DataNotHereError, Progress, usage
+from solo_ldm.zoo.kinds import DataNotHereError, usage
 
 
 def run(argv: Sequence[str], console: Console | None = None) -> int:
@@ -227,16 +225,3 @@ def _data(pairs: Sequence[str]) -> dict[str, str]:
         if "=" not in pair:
             raise ValueError(f"--data: expected KEY=VALUE, e.g. train_path=FOLDER, got {pair!r}")
     return dict(pair.split("=", 1) for pair in pairs)
-
-
-@contextmanager
-def progress_bar(console: Console, title: str) -> Iterator[Progress]:
-    """Show a progress bar on a terminal; yield what moves it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
-
-        def progress(what: str, done: int, total: int | None) -> None:
-            bar.update(task, description=f"{title}: {what}", completed=done, total=total)
-
-        yield progress
