@@ -31,8 +31,9 @@ class HydraCommand:
         run: the work, a function of the completed configuration and a console.
         schema: class of the keys.
         default: configuration without --config-name; None where one has to be named.
-        complete: function that checks and completes a configuration; None for that of the schema
-            with the defaults in the file of the default configuration.
+        complete: function of what Hydra composed that returns the whole configuration, checked, and
+            raises one-line errors (see `schema.complete`); None for that of the schema with the
+            defaults in the file of the default configuration.
         package: where the packaged configurations lie.
         positional: key that an argument without = before all others gives.
         exit_code: of what the work returns.

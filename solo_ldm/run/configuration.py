@@ -72,18 +72,7 @@ class RunConfig(TrainingConfig):
 
 
 def complete(cfg: DictConfig) -> DictConfig:
-    """Check a configuration of image pretraining and fill in the defaults of host.yaml.
-
-    Args:
-        cfg: what Hydra composed; keys may be missing where host.yaml has a default.
-
-    Returns:
-        The whole configuration, interpolations resolved, open to what the data adds.
-
-    Raises:
-        ValueError: one line naming the key that is unknown, missing or has a wrong value.
-        FileNotFoundError: in one line: a checkpoint that is not there.
-    """
+    """Complete a configuration of image pretraining by host.yaml; see `schema.complete`."""
     return schema.complete(cfg, RunConfig, "host.yaml")
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import timm
 from safetensors import safe_open
@@ -58,8 +58,6 @@ class Pretrained:
         weights: file that the weights were read from; None if they are timm's or untrained.
         args: configuration of the training, where it is known.
     """
-
-    feature_layer: ClassVar[str] = "pooled backbone output"
 
     backbone: nn.Module
     built_by: Mapping[str, Any]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from solo_ldm.plotting.page import grid_of_axes, legend_below, save
 from solo_ldm.plotting.style import BLUE, MUTED, ORANGE, beside, name_rows, styled
@@ -16,6 +15,12 @@ from solo_ldm.zoo.cards import METRICS, formatted
 
 _WIDTH_INCHES, _ROW_INCHES, _FRAME_INCHES = 11.0, 0.34, 1.0
 _TITLE = "The zoo: scores of the published weights"
+_NAMES = _OURS, _SEEDS, _UNTRAINED, _OTHERS = (
+    "published weights",
+    "mean ± standard deviation over seeds",
+    "untrained",
+    "published elsewhere",
+)
 _Row = tuple[Entry, Result]
 
 
@@ -42,7 +47,10 @@ def write_picture(path: Path, entries: Mapping[str, Entry]) -> None:
     figure, panels = grid_of_axes(len(shown), 1, size, _TITLE, height_ratios=heights)
     for axes, (metric, found) in zip(panels[:, 0], shown.items(), strict=True):
         _draw_panel(axes, metric, found)
-    legend_below(figure, _legend(shown))
+    drawn = [axes.get_legend_handles_labels() for axes in panels[:, 0]]
+    handles = {name: one for found in drawn for one, name in zip(*found, strict=True)}
+    names = [name for name in _NAMES if name in handles]
+    legend_below(figure, [handles[name] for name in names], names)
     save(path, figure)
 
 
@@ -63,15 +71,16 @@ def _draw_row(axes: Axes, row: int, entry: Entry, one: Result) -> None:
     known = entry.reference_for(one.protocol)
     if one.baseline is not None:
         axes.plot([one.baseline, one.value], [row, row], color=MUTED, linewidth=1, zorder=1)
-        axes.plot(one.baseline, row, "o", color=MUTED, markerfacecolor="white", zorder=2)
+        look: dict[str, Any] = {"color": MUTED, "markerfacecolor": "white", "label": _UNTRAINED}
+        axes.plot(one.baseline, row, "o", zorder=2, **look)
     if one.std is not None:
         axes.plot(
             [one.mean - one.std, one.mean + one.std], [row, row], color=BLUE, linewidth=5,
-            alpha=0.35, solid_capstyle="butt", zorder=2,
+            alpha=0.35, solid_capstyle="butt", zorder=2, label=_SEEDS,
         )  # fmt: skip
-    axes.plot(one.value, row, "o", color=BLUE, clip_on=False, zorder=3)
+    axes.plot(one.value, row, "o", color=BLUE, clip_on=False, zorder=3, label=_OURS)
     if known is not None:
-        axes.plot(known.value, row, "D", color=ORANGE, markersize=5, zorder=4)
+        axes.plot(known.value, row, "D", color=ORANGE, markersize=5, zorder=4, label=_OTHERS)
     beside(
         axes, formatted(one, one.value), (1.0, row), (8, 0), size=9, va="center_baseline",
         xycoords=axes.get_yaxis_transform(), annotation_clip=False,
@@ -82,18 +91,3 @@ def _values(entry: Entry, one: Result) -> list[float]:
     known = entry.reference_for(one.protocol)
     others = [one.baseline, None if known is None else known.value]
     return [one.value, one.mean - (one.std or 0.0), *(x for x in others if x is not None)]
-
-
-def _legend(shown: Mapping[str, Sequence[_Row]]) -> list[Line2D]:
-    rows = [row for found in shown.values() for row in found]
-    handles = [Line2D([], [], color=BLUE, marker="o", linestyle="none", label="published weights")]
-    if any(one.std is not None for _, one in rows):
-        label = "mean ± standard deviation over seeds"
-        handles.append(Line2D([], [], color=BLUE, linewidth=5, alpha=0.35, label=label))
-    if any(one.baseline is not None for _, one in rows):
-        hollow: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": "none"}
-        handles.append(Line2D([], [], color=MUTED, label="untrained", **hollow))
-    if any(entry.reference_for(one.protocol) is not None for entry, one in rows):
-        diamond: dict[str, Any] = {"marker": "D", "markersize": 5, "linestyle": "none"}
-        handles.append(Line2D([], [], color=ORANGE, label="published elsewhere", **diamond))
-    return handles

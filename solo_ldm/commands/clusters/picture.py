@@ -29,20 +29,14 @@ def write_clusters(
     entropies: np.ndarray,
     images: Mapping[int, tuple[Sequence[Pictured], Sequence[Pictured]]],
 ) -> Path:
-    """Draw the picture and write it, whole or not at all.
+    """Draw the picture and write it; see `write_page`.
 
     Args:
-        path: of the PNG; its folder is made.
+        path: of the PNG.
         title: what was clustered, in a line.
         results: as in results.json.
         entropies: of the images' categories, in nats.
         images: by cluster, the most certain first, and the least certain first.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: in one line, for another ending than .png.
     """
     named, sizes = results["class_of_cluster"], np.sum(results["confusion"], axis=0)
     # In the order of the classes that the clusters stand for; those that stand for none come last.

@@ -27,13 +27,7 @@ def named_score(scores: list[Score]) -> Score | None:
 
 
 def content_of(work: Evaluation, scores: list[Score], seconds: float) -> dict[str, Any]:
-    """Return the content of results.json.
-
-    Args:
-        work: what was evaluated.
-        scores: of every setting, the best first.
-        seconds: that the evaluation took.
-    """
+    """Return the content of results.json; scores are those of every setting, the best first."""
     pretrained, data, named = work.pretrained, work.data, named_score(scores)
     num_train = scores[0].num_train
     return {

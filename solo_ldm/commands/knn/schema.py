@@ -26,17 +26,7 @@ class KnnConfig(WeightsOnImagesConfig):
 
 
 def complete_knn(cfg: DictConfig) -> DictConfig:
-    """Check a configuration against the schema and fill in the defaults of knn.yaml.
-
-    Args:
-        cfg: what Hydra composed.
-
-    Returns:
-        The whole configuration; a single k, temperature or distance as a list of one.
-
-    Raises:
-        ValueError: one line naming the key that is unknown, missing or has a wrong value.
-    """
+    """Complete a configuration; a single k, temperature or distance is a list of one."""
     cfg = complete(as_lists(cfg, "k", "temperature", "distance"), KnnConfig, "knn.yaml")
     for key in ("k", "distance", *(("temperature",) if "cosine" in cfg.distance else ())):
         if not cfg[key]:

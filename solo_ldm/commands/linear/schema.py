@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar, Literal, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from solo_ldm.commands.shared.schema import ORIGINS, UnknownBackboneConfig
+from solo_ldm.config.arguments import check_value
 from solo_ldm.config.schema import (
     as_lists,
     check_distinct,
@@ -20,7 +21,6 @@ from solo_ldm.config.schema import (
     mapping,
     number,
 )
-from solo_ldm.config.suggestions import suggestion
 from solo_ldm.config.training import PerformanceConfig, TrainingConfig
 from solo_ldm.data.choice import choose_data
 from solo_ldm.data.config import DataConfig
@@ -147,15 +147,9 @@ def complete_linear(cfg: DictConfig) -> DictConfig:
 
 def _protocol(cfg: DictConfig) -> str:
     wanted, finetune = cfg.protocol, cfg.finetune
-    if not isinstance(finetune, bool):
-        raise ValueError(f"finetune: expected true or false, got {finetune!r}")
+    check_value("finetune", finetune, bool)
     protocol = wanted or ("finetune" if finetune else "linear-offline")
-    if protocol not in protocols():
-        known = list(protocols())
-        raise ValueError(
-            f"protocol: expected one of {', '.join(known)}, got {protocol!r}"
-            f"{suggestion(str(protocol), known)}"
-        )
+    check_value("protocol", protocol, Literal[tuple(protocols())])
     if finetune and protocol != "finetune":
         raise ValueError(
             f"finetune=true contradicts protocol={protocol}: leave one of them out "

@@ -38,7 +38,7 @@ def set_up(cfg: DictConfig, hardware: Hardware) -> Evaluation:
         FileNotFoundError: in one line: weights or data that are not there.
     """
     pretrained = load_weights(cfg, cfg.data.augmentations.crop_size)
-    data = labelled_images(cfg, pretrained, cfg.seed, hardware.device)
+    data = labelled_images(cfg, pretrained, hardware.device)
     trains = cfg.protocol in TRAINED
     if cfg.optimizer.batch_size is None and trains:
         cfg.optimizer.batch_size = fitting_batch_size(
@@ -67,18 +67,12 @@ def set_up(cfg: DictConfig, hardware: Hardware) -> Evaluation:
 
 
 def labelled_images(
-    cfg: DictConfig, pretrained: Pretrained, seed: int, device: torch.device
+    cfg: DictConfig, pretrained: Pretrained, device: torch.device
 ) -> ImageDataModule:
     """Return the labelled images as the backbone takes them.
 
     The configuration's crop_size, mean and std go before the backbone's, those before the data
     set's.
-
-    Args:
-        cfg: the completed configuration.
-        pretrained: the backbone, and what is known of it.
-        seed: of the order and of the augmentations.
-        device: that the images are used on.
 
     Raises:
         ValueError: in one line: more than one view an image, or data that do not make sense.
@@ -94,7 +88,7 @@ def labelled_images(
         )
     view = {**views[0], **{key: wanted[key] for key in ("mean", "std") if wanted[key]}}
     batch_size = cfg.optimizer.batch_size or LARGEST_BATCH
-    data = load_images(DataConfig(**chosen), pretrained, batch_size, seed, device, view)
+    data = load_images(DataConfig(**chosen), pretrained, batch_size, cfg.seed, device, view)
     source = data.source("train")
     if source is not None and 0 < len(source.labelled) < len(source):
         data.keep("train", source.labelled)

@@ -51,7 +51,7 @@ def train_seeds(run: Evaluation, console: Console) -> dict[str, Any] | None:
             parts.append(json.loads(folder.results.read_text()))
             continue
         console.print(f"seed {seed}", highlight=False)
-        data = labelled_images(cfg, run.pretrained, seed, run.hardware.device)
+        data = labelled_images(cfg, run.pretrained, run.hardware.device)
         results = train(replace(run, cfg=cfg, data=data, folder=folder), console)
         if results is None:
             return None
@@ -131,7 +131,7 @@ def samples_of_a_step(run: Evaluation) -> int:
 
 def _hold_out(run: Evaluation) -> Evaluation:
     """Take a tenth of the training images out of the run's; return it with those alone."""
-    data = labelled_images(run.cfg, run.pretrained, run.cfg.seed, run.hardware.device)
+    data = labelled_images(run.cfg, run.pretrained, run.hardware.device)
     source = data.source("train")
     labels = np.empty(0, np.int64) if source is None else source.labels
     chosen = stratified_indexes(labels, HELD_OUT, keep_one=True)

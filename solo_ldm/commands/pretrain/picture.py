@@ -55,10 +55,10 @@ def write_report(
     classes: Sequence[str] | None = None,
     scores: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
-    """Draw a report and write it as a PNG of 1600 x 1000 pixels, whole or not at all.
+    """Draw a report and write it as a PNG of 1600 x 1000 pixels; see `write_page`.
 
     Args:
-        path: of the PNG; its folder is made.
+        path: of the PNG.
         title: what was trained, in a line.
         history: "epoch", "loss", "log_prob", "entropy", "effective_rank", "std", "mean_cosine",
             each one number an epoch (NaN where not measured), in the scale of the objective.
@@ -68,12 +68,9 @@ def write_report(
         classes: the names of the classes, in the order of their numbers.
         scores: "top1" and, if measured, "untrained_top1" as shares, 0 to 1, by protocol.
 
-    Returns:
-        The path.
-
     Raises:
-        ValueError: in one line, for another ending than .png, series of unequal lengths, or
-            features, labels and classes that do not fit.
+        ValueError: in one line, for series of unequal lengths, or features, labels and classes that
+            do not fit.
     """
     history = history or {}
     lengths = {key: len(values) for key, values in history.items()}

@@ -21,6 +21,7 @@ from solo_ldm.data.module import ImageDataModule, Split
 from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.data.sources.unreadable import Unreadable
 from solo_ldm.evaluation.features import Features, extract_features
+from solo_ldm.evaluation.scores import FEATURE_LAYER
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.record import provenance
@@ -102,7 +103,7 @@ class Evaluation:
         """The origin of the features, for the record of a score."""
         return {
             "epoch": self.pretrained.epoch,
-            "feature_layer": self.pretrained.feature_layer,
+            "feature_layer": FEATURE_LAYER,
             "preprocessing": self.data.preprocessing(),
         }
 

@@ -35,22 +35,16 @@ def write_uncertainty(
     by_strength: Mapping[float, np.ndarray],
     entropies: Mapping[str, np.ndarray],
 ) -> Path:
-    """Draw the picture and write it, whole or not at all.
+    """Draw the picture and write it; see `write_page`.
 
     Args:
-        path: of the PNG; its folder is made.
+        path: of the PNG.
         title: what was assessed, in a line.
         images: by "most certain" and "least certain": (pixels (H, W, 3) in [0, 1], entropy in
             nats), at least one each.
         results: with calibration, strength and outside, as in results.json.
         by_strength: predicted variances of images by the strength of their augmentation.
         entropies: of images by set, in nats; the first is the run's own.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: in one line, for another ending than .png.
     """
 
     def draw_images(axes: Axes, name: str) -> None:

@@ -25,17 +25,7 @@ class UncertaintyConfig(WeightsOnImagesConfig):
 
 
 def complete_uncertainty(cfg: DictConfig) -> DictConfig:
-    """Check a configuration against the schema and fill in the defaults of uncertainty.yaml.
-
-    Args:
-        cfg: what Hydra composed.
-
-    Returns:
-        The whole configuration.
-
-    Raises:
-        ValueError: one line naming the key that is unknown, missing or has a wrong value.
-    """
+    """Complete a configuration, and check its lists and its data."""
     cfg = complete(cfg, UncertaintyConfig, "uncertainty.yaml")
     if len(set(cfg.strengths)) < 2:
         raise ValueError(

@@ -21,19 +21,7 @@ from solo_ldm.zoo.kinds import DataNotHereError, usage
 
 
 def run(argv: Sequence[str], console: Console | None = None) -> int:
-    """Do what the command line says.
-
-    Args:
-        argv: after `solo-ldm zoo`.
-        console: where to print; standard output by default.
-
-    Returns:
-        The exit code: 1 where a score is not the published one.
-
-    Raises:
-        ValueError: in one line, see the functions of `solo_ldm.zoo`.
-        FileNotFoundError: in one line.
-    """
+    """Do what the command line after `solo-ldm zoo` says; 1 where a score is not as published."""
     given = _parser().parse_args(argv)
     return given.work(given, console or Console())
 
