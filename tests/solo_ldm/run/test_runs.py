@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,15 +56,8 @@ def test_a_run_leaves_everything_it_promises(tmp_path, capsys):
     folder = run(
         tmp_path, "evaluation.protocols=[knn-20,linear-features]", "evaluation.report=true"
     ).folder
-    names = {path.name for path in folder.path.iterdir()}
-    assert names == {
-        "args.json",
-        "backbone.safetensors",
-        "checkpoints",
-        "metrics.csv",
-        "report.png",
-        "results.json",
-    }
+    files = "args.json backbone.safetensors checkpoints metrics.csv report.png results.json"
+    assert {path.name for path in folder.path.iterdir()} == set(files.split())
     assert {path.name for path in folder.last.parent.iterdir()} == {"last.ckpt", "best.ckpt"}
     results = json.loads(folder.results.read_text())
     promised = (
@@ -249,31 +243,23 @@ def make_images(folder: Path, classes: int, each: int) -> None:
             Image.fromarray(pixels).save(place / f"{number}.png")
 
 
+def run_on_images(folder: Path, *overrides: str) -> dict[str, Any]:
+    """Return the results of a run on the folder's images."""
+    own = ("data=custom", f"data.train_path={folder / 'images'}", "data.fraction=-1")
+    model = ("augmentations=cifar", "backbone.name=convnet_small")
+    return run(folder / "runs", *own, *model, *overrides).results
+
+
 def test_a_flat_folder_without_labels_trains_without_a_classifier(tmp_path):
     make_images(tmp_path / "images", classes=1, each=70)
-    results = run(
-        tmp_path / "runs",
-        "data=custom",
-        f"data.train_path={tmp_path / 'images'}",
-        "data.fraction=-1",
-        "augmentations=cifar",
-        "backbone.name=convnet_small",
-        "evaluation.report=true",
-    ).results
+    results = run_on_images(tmp_path, "evaluation.report=true")
     assert results["num_classes"] == 0
     assert results["results"] == {}
 
 
 def test_class_folders_train_with_a_held_out_split(tmp_path):
     make_images(tmp_path / "images", classes=3, each=40)
-    results = run(
-        tmp_path / "runs",
-        "data=custom",
-        f"data.train_path={tmp_path / 'images'}",
-        "data.fraction=-1",
-        "augmentations=cifar",
-        "backbone.name=convnet_small",
-    ).results
+    results = run_on_images(tmp_path)
     assert results["num_classes"] == 3
     assert (results["num_train_images"], results["num_val_images"]) == (96, 24)
     assert 0 <= results["results"]["knn-20"]["top1"] <= 1

@@ -111,8 +111,8 @@ def test_what_cannot_be_compared_is_one_line_and_leaves_no_file(
         (["nowhere"], "got nowhere"),
         (["empty"], "no checkpoint at empty"),
         ([str(gaussprob_run.folder.path)], "has no categories"),
-        ([own, "num_images=0"], "num_images: expected at least 1"),
-        ([own, "batch_size=0"], "batch_size: expected at least 1"),
+        ([own, "num_images=0"], "num_images: expected a number from 1"),
+        ([own, "batch_size=0"], "batch_size: expected a number from 1"),
         ([own, "num_image=3"], "did you mean num_images?"),
     ]
     assert_refused("clusters", cases, capsys)

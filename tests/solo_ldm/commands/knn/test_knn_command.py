@@ -145,7 +145,7 @@ def refusals(folder: Path, run: Outcome) -> list[tuple[list[str], str]]:
         ([stranger, "data=digits"], "set backbone.name"),
         ([stranger, "data=digits", "backbone.name=resnet18"], "holds another network"),
         ([own, "backbone.name=resnet18"], "holds convnet_small"),
-        ([own, "k=0"], "k: expected at least 1, got 0"),
+        ([own, "k=0"], "k: expected a number from 1, got 0"),
         ([own, "k=[]"], "k: expected at least one value"),
         ([own, "k=9999"], "k: expected at most 288"),
         ([own, "k=few"], "few"),
