@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from solo_ldm.config.arguments import NonNegative, checked
 from solo_ldm.entropy import EntropyEstimator
 from solo_ldm.latents import LatentModel, ProductLatent
 from solo_ldm.numerics import at_least_single
@@ -43,18 +44,15 @@ class LDMObjective(nn.Module):
         Mikulasch & Zenke, arXiv 2605.03517.
     """
 
+    @checked
     def __init__(
         self,
         latent: LatentModel,
         entropy: EntropyEstimator,
         over: Over = "joint",
-        weight: float = 1.0,
+        weight: NonNegative = 1.0,
     ) -> None:
         super().__init__()
-        if over not in get_args(Over):
-            raise ValueError(f"over must be one of {get_args(Over)}, got {over!r}")
-        if weight < 0.0:
-            raise ValueError(f"the weight of the entropy must be at least 0, got {weight}")
         if latent.support != entropy.support:
             raise ValueError(
                 f"the latent model lives on the {latent.support} but the entropy estimator is for "
@@ -63,7 +61,7 @@ class LDMObjective(nn.Module):
         self.latent = latent
         self.entropy = entropy
         self.over: Over = over
-        self.weight = float(weight)
+        self.weight = weight
 
     def forward(
         self,

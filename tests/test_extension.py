@@ -27,7 +27,7 @@ class LogVariance(EntropyEstimator):
         super().__init__(support)  # pyright: ignore[reportArgumentType]
         self.floor = floor
 
-    def marginal(self, z: Tensor) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int) -> Tensor:
         return 0.5 * (z.var(dim=0) + self.floor).log().mean()
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
@@ -41,13 +41,10 @@ class LaplacePlane(LatentModel):
 
     def __init__(self, prediction_precision: float = 3.0, power: float = 1.0) -> None:
         super().__init__()
-        self.precision, self.power = prediction_precision, power
-
-    def project(self, h: Tensor) -> Tensor:
-        return h
+        self.prediction_precision, self.power = prediction_precision, power
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
-        return -self.precision * (z1 - z2).abs().pow(self.power).mean(dim=1)
+        return -self.prediction_precision * (z1 - z2).abs().pow(self.power).mean(dim=1)
 
 
 def test_an_estimator_trains_and_takes_its_settings_once_it_has_a_name(tmp_path, monkeypatch):

@@ -150,6 +150,16 @@ def check_value(key: str, value: Any, hint: Any) -> None:
         raise ValueError(f"{key}: expected {_spelt(hint)}, got {value!r}{near}")
 
 
+def shown(built: Any) -> str:
+    """Return "name=value, …" of an object's constructor arguments, for `extra_repr`.
+
+    Args:
+        built: an object that keeps each argument as an attribute of its name.
+    """
+    names = inspect.signature(type(built)).parameters
+    return ", ".join(f"{name}={getattr(built, name)!r}" for name in names)
+
+
 @cache
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(function, include_extras=True)

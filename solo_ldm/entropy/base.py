@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from solo_ldm.config.arguments import check_value, shown
 from solo_ldm.latents.base import Support
-from solo_ldm.numerics import check_pair
+from solo_ldm.numerics import check_pair, check_samples, narrow, widen
 
 
 class EntropyEstimator(nn.Module, ABC):
     """An estimate of the entropy of a batch of latents, to be maximised.
 
-    A concrete estimator defines the entropy of one set of samples (`marginal`) and the conversion
-    of its value into nats (`to_nats`); the joint and the pooled entropies follow.
+    A concrete estimator defines the value of one set of samples (`estimate`) and, if it has one,
+    the conversion of its value into nats (`to_nats`). Each argument of its constructor is an
+    attribute of the same name.
 
     Args:
         support: where the latents live, one of `supports`.
@@ -26,11 +28,14 @@ class EntropyEstimator(nn.Module, ABC):
     """
 
     supports: ClassVar[tuple[Support, ...]] = ("plane", "sphere")
+    # Why a value does not determine an entropy, where `to_nats` is not defined.
+    not_in_nats: ClassVar[str] = "its estimator does not say how to convert it"
+    # What helps when a batch is smaller than `fewest_samples`.
+    remedy: ClassVar[str] = "raise optimizer.batch_size"
 
     def __init__(self, support: Support = "plane") -> None:
         super().__init__()
-        if support not in self.supports:
-            raise ValueError(f"support must be one of {self.supports}, got {support!r}")
+        check_value("support", support, Literal[self.supports])
         self.support: Support = support
 
     @property
@@ -43,10 +48,15 @@ class EntropyEstimator(nn.Module, ABC):
         return
 
     @abstractmethod
-    def marginal(self, z: Tensor) -> Tensor:
-        """Return H[q(z)] of samples (B, D) as a scalar, at the training scale."""
+    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+        """Return the value of samples as a scalar; see the class for the equation.
 
-    @abstractmethod
+        Args:
+            z: (B, D), or two views stacked (B, 2D); in the precision of statistics (see
+                `solo_ldm.numerics.widen`), outside autocast.
+            num_views: how many views are stacked along features.
+        """
+
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Convert a value at the training scale into an estimate of the entropy in nats.
 
@@ -58,7 +68,22 @@ class EntropyEstimator(nn.Module, ABC):
 
         Returns:
             Differential entropy in nats, with respect to length in ℝᴰ or area on the sphere.
+
+        Raises:
+            ValueError: the value does not determine an entropy.
         """
+        raise ValueError(
+            f"{type(self).__name__} has no value in nats: {self.not_in_nats}; "
+            "use LogDetEntropy on the same latents to read an entropy"
+        )
+
+    def marginal(self, z: Tensor) -> Tensor:
+        """Return H[q(z)] of samples (B, D) as a scalar, at the training scale.
+
+        Raises:
+            ValueError: samples of another shape, or fewer than `fewest_samples`.
+        """
+        return self._value(z, num_views=1)
 
     def joint(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return H[q(z1, z2)] of paired samples, both (B, D), as a scalar.
@@ -67,9 +92,18 @@ class EntropyEstimator(nn.Module, ABC):
         of two spheres.
         """
         check_pair(z1, z2)
-        return self.marginal(torch.cat([z1, z2], dim=1))
+        return self._value(torch.cat([z1, z2], dim=1), num_views=2)
 
     def pooled(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the entropy of the 2B samples of both views together, as a scalar."""
         check_pair(z1, z2)
         return self.marginal(torch.cat([z1, z2], dim=0))
+
+    def extra_repr(self) -> str:
+        """Show the settings when printed."""
+        return shown(self)
+
+    def _value(self, z: Tensor, num_views: int) -> Tensor:
+        check_samples(z, self.fewest_samples, type(self).__name__, self.remedy)
+        with torch.autocast(z.device.type, enabled=False):
+            return narrow(self.estimate(widen(z), num_views), z)

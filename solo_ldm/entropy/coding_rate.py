@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
+from solo_ldm.config.arguments import Positive, checked
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.entropy.logdet import log_det_ridge
-from solo_ldm.latents.base import Support, positive
-from solo_ldm.numerics import check_samples, narrow, widen
+from solo_ldm.latents.base import Support
 
 
 class CodingRateEntropy(EntropyEstimator):
@@ -30,17 +29,16 @@ class CodingRateEntropy(EntropyEstimator):
         Yu et al., Maximal Coding Rate Reduction, arXiv 2006.08558, equation 7 (times 1/D here).
     """
 
-    def __init__(self, support: Support = "plane", distortion: float = 0.5) -> None:
+    @checked
+    def __init__(self, support: Support = "plane", distortion: Positive = 0.5) -> None:
         super().__init__(support)
-        self.distortion = positive(distortion, "distortion")
+        self.distortion = distortion
 
-    def marginal(self, z: Tensor) -> Tensor:
-        """Return the entropy of samples (B, D) as a scalar; see the class for the equation."""
-        check_samples(z, self.fewest_samples, "CodingRateEntropy", "raise optimizer.batch_size")
-        with torch.autocast(z.device.type, enabled=False):
-            batch, dim = z.shape
-            scaled = widen(z) * math.sqrt(dim / (batch * self.distortion**2))
-            return narrow(log_det_ridge(scaled, 1.0) / (2.0 * dim), z)
+    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+        """Return the value of samples (B, D) as a scalar; see the class for the equation."""
+        batch, dim = z.shape
+        scaled = z * math.sqrt(dim / (batch * self.distortion**2))
+        return log_det_ridge(scaled, 1.0) / (2.0 * dim)
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Return D · value − (D/2) log(D/ε²) + (D/2) log 2πe.
@@ -51,7 +49,3 @@ class CodingRateEntropy(EntropyEstimator):
         stacked = dim * num_views
         log_scale = math.log(stacked / self.distortion**2)
         return stacked * value + 0.5 * stacked * (math.log(2.0 * math.pi * math.e) - log_scale)
-
-    def extra_repr(self) -> str:
-        """Show the settings when printed."""
-        return f"support={self.support!r}, distortion={self.distortion}"

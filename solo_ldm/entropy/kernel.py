@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from solo_ldm.config.arguments import Bounds, Positive, checked
 from solo_ldm.entropy.base import EntropyEstimator
-from solo_ldm.latents.base import Support, positive
-from solo_ldm.numerics import check_samples, narrow, squared_distances, widen
+from solo_ldm.latents.base import Support
+from solo_ldm.numerics import squared_distances
 
 # Added to every sum of kernels on the plane by the authors' code.
 _FLOOR = 1e-8
@@ -38,34 +40,32 @@ class KernelEntropy(EntropyEstimator):
         Chen et al., SimCLR, arXiv 2002.05709, equation 1.
     """
 
+    @checked
     def __init__(
         self,
         support: Support = "plane",
-        kernel_precision: float = 5.0,
+        kernel_precision: Positive = 5.0,
         leave_one_out: bool = False,
     ) -> None:
         super().__init__(support)
-        self.kernel_precision = positive(kernel_precision, "kernel_precision")
-        self.leave_one_out = bool(leave_one_out)
+        self.kernel_precision = kernel_precision
+        self.leave_one_out = leave_one_out
 
-    def marginal(self, z: Tensor) -> Tensor:
-        """Return the entropy of samples (B, D) as a scalar; see the class for the equation."""
-        check_samples(z, self.fewest_samples, "KernelEntropy", "raise optimizer.batch_size")
-        with torch.autocast(z.device.type, enabled=False):
-            wide = widen(z)
-            if self.support == "sphere":
-                exponent = self.kernel_precision * (wide @ wide.T)
-            else:
-                exponent = squared_distances(wide) * (-self.kernel_precision / z.shape[1])
-            if self.leave_one_out:
-                itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-                log_density = torch.logsumexp(exponent.masked_fill(itself, -torch.inf), dim=1)
-            elif self.support == "sphere":
-                log_density = torch.logsumexp(exponent, dim=1)
-            else:
-                # Each sum includes exp(0), its own kernel, and is in [1, B]: no shift is needed.
-                log_density = torch.log(exponent.exp().sum(dim=1) + _FLOOR)
-            return narrow(-log_density.mean(), z)
+    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+        """Return the value of samples (B, D) as a scalar; see the class for the equation."""
+        if self.support == "sphere":
+            exponent = self.kernel_precision * (z @ z.T)
+        else:
+            exponent = squared_distances(z) * (-self.kernel_precision / z.shape[1])
+        if self.leave_one_out:
+            itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+            log_density = torch.logsumexp(exponent.masked_fill(itself, -torch.inf), dim=1)
+        elif self.support == "sphere":
+            log_density = torch.logsumexp(exponent, dim=1)
+        else:
+            # Each sum includes exp(0), its own kernel, and is in [1, B]: no shift is needed.
+            log_density = torch.log(exponent.exp().sum(dim=1) + _FLOOR)
+        return -log_density.mean()
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Add log of the number of kernels and their log-normaliser: −mean_i log mean_j K(i, j).
@@ -80,15 +80,11 @@ class KernelEntropy(EntropyEstimator):
             log_normaliser = 0.5 * stacked * math.log(self.kernel_precision / (math.pi * stacked))
         return value + math.log(num_samples - self.leave_one_out) - log_normaliser
 
-    def extra_repr(self) -> str:
-        """Show the settings when printed."""
-        return (
-            f"support={self.support!r}, kernel_precision={self.kernel_precision}, "
-            f"leave_one_out={self.leave_one_out}"
-        )
 
-
-def von_mises_fisher_log_normaliser(concentration: float, dim: int) -> float:
+@checked
+def von_mises_fisher_log_normaliser(
+    concentration: Positive, dim: Annotated[int, Bounds(2)]
+) -> float:
     """Return log C_D(κ), where p(z) = C_D(κ) exp(κ μᵀz) on the unit sphere in ℝᴰ.
 
     log C_D(κ) = v log κ − (D/2) log 2π − log I_v(κ) with v = D/2 − 1 and I_v the modified Bessel
@@ -107,10 +103,7 @@ def von_mises_fisher_log_normaliser(concentration: float, dim: int) -> float:
     Source:
         Mardia & Jupp, Directional Statistics (2000), section 9.3.2.
     """
-    kappa = positive(concentration, "concentration")
-    if dim < 2:
-        raise ValueError(f"a sphere needs at least 2 dimensions, got {dim}")
-    order = dim / 2.0 - 1.0
+    kappa, order = concentration, dim / 2.0 - 1.0
     # Terms peak near m = κ/2 and then fall faster than geometrically.
     m = torch.arange(int(kappa) + 100 + int(10 * math.sqrt(kappa)), dtype=torch.float64)
     half = math.log(kappa / 2.0)

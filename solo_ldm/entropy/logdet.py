@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from solo_ldm.config.arguments import Positive, checked
 from solo_ldm.entropy.base import EntropyEstimator
-from solo_ldm.latents.base import Support, positive
-from solo_ldm.numerics import check_samples, narrow, widen
+from solo_ldm.latents.base import Support
 
 # Added to the ridge as a share of the trace, so that Cholesky succeeds in float64 on singular
 # covariances of any size; far below the ridge for latents of ordinary scale.
@@ -37,17 +37,14 @@ class LogDetEntropy(EntropyEstimator):
         arXiv 2209.07999).
     """
 
-    def __init__(self, support: Support = "plane", ridge: float = 1e-6) -> None:
+    @checked
+    def __init__(self, support: Support = "plane", ridge: Positive = 1e-6) -> None:
         super().__init__(support)
-        self.ridge = positive(ridge, "ridge")
+        self.ridge = ridge
 
-    def marginal(self, z: Tensor) -> Tensor:
-        """Return the entropy of samples (B, D) as a scalar; see the class for the equation."""
-        check_samples(z, self.fewest_samples, "LogDetEntropy", "raise optimizer.batch_size")
-        with torch.autocast(z.device.type, enabled=False):
-            wide = widen(z)
-            centred = (wide - wide.mean(dim=0)) / math.sqrt(z.shape[0] - 1)
-            return narrow(log_det_ridge(centred, self.ridge) / (2.0 * z.shape[1]), z)
+    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+        """Return the value of samples (B, D) as a scalar; see the class for the equation."""
+        return log_det_ridge(scatter_root(z), self.ridge) / (2.0 * z.shape[1])
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Return D · value + (D/2) log 2πe, less the bias of a Wishart log-determinant.
@@ -63,10 +60,6 @@ class LogDetEntropy(EntropyEstimator):
         halves = (num_samples - torch.arange(1, stacked + 1, dtype=torch.float64)) / 2.0
         log_scale = stacked * math.log(2.0 / (num_samples - 1))
         return nats - 0.5 * (torch.digamma(halves).sum().item() + log_scale)
-
-    def extra_repr(self) -> str:
-        """Show the settings when printed."""
-        return f"support={self.support!r}, ridge={self.ridge}"
 
 
 class LogDetExpansionEntropy(EntropyEstimator):
@@ -87,24 +80,18 @@ class LogDetExpansionEntropy(EntropyEstimator):
         log det(I + A) = tr A − ½ tr A² + …; docs/deviations.md says how the authors' code differs.
     """
 
-    def __init__(self, support: Support = "plane", ridge: float = 1e-6) -> None:
+    @checked
+    def __init__(self, support: Support = "plane", ridge: Positive = 1e-6) -> None:
         super().__init__(support)
-        self.ridge = positive(ridge, "ridge")
+        self.ridge = ridge
 
-    def marginal(self, z: Tensor) -> Tensor:
-        """Return the entropy of samples (B, D) as a scalar; see the class for the equation."""
-        check_samples(
-            z, self.fewest_samples, "LogDetExpansionEntropy", "raise optimizer.batch_size"
-        )
-        with torch.autocast(z.device.type, enabled=False):
-            wide = widen(z)
-            centred = (wide - wide.mean(dim=0)) / math.sqrt(z.shape[0] - 1)
-            variance = centred.square().sum(dim=0)
-            standardised = centred * (variance + self.ridge).rsqrt()
-            diagonal = standardised.square().sum(dim=0)
-            off_diagonal = small_gram(standardised).square().sum() - diagonal.square().sum()
-            log_det = torch.log(variance + self.ridge).sum() - 0.5 * off_diagonal
-            return narrow(log_det / (2.0 * z.shape[1]), z)
+    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+        """Return the value of samples (B, D) as a scalar; see the class for the equation."""
+        root = scatter_root(z)
+        variance = root.square().sum(dim=0)
+        correlations = sum_of_squares_off_diagonal(root * (variance + self.ridge).rsqrt())
+        log_det = torch.log(variance + self.ridge).sum() - 0.5 * correlations
+        return log_det / (2.0 * z.shape[1])
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Return D · value + (D/2) log 2πe: the Gaussian entropy, to second order in correlations.
@@ -114,9 +101,15 @@ class LogDetExpansionEntropy(EntropyEstimator):
         stacked = dim * num_views
         return stacked * value + 0.5 * stacked * math.log(2.0 * math.pi * math.e)
 
-    def extra_repr(self) -> str:
-        """Show the settings when printed."""
-        return f"support={self.support!r}, ridge={self.ridge}"
+
+def scatter_root(z: Tensor) -> Tensor:
+    """Return X = (Z − mean) / √(B − 1) of samples (B, D): XᵀX is their covariance."""
+    return (z - z.mean(dim=0)) / math.sqrt(z.shape[0] - 1)
+
+
+def sum_of_squares_off_diagonal(x: Tensor) -> Tensor:
+    """Return Σ_{a≠b} (XᵀX)_ab² of `x` (B, D), from the smaller Gram matrix."""
+    return small_gram(x).square().sum() - x.square().sum(dim=0).square().sum()
 
 
 def small_gram(x: Tensor) -> Tensor:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from solo_ldm.config.arguments import Bounds, Count, checked
 from solo_ldm.entropy.base import EntropyEstimator
-from solo_ldm.latents.base import Support, positive
-from solo_ldm.numerics import check_samples, narrow, squared_distances, widen
+from solo_ldm.latents.base import Support
+from solo_ldm.numerics import squared_distances
 
 # Added to every distance by the authors' code.
 _FLOOR = 1e-8
@@ -39,50 +41,38 @@ class NeighbourEntropy(EntropyEstimator):
         Mikulasch & Zenke, arXiv 2605.03517.
     """
 
+    remedy = "raise optimizer.batch_size or lower num_neighbours"
+
+    @checked
     def __init__(
         self,
         support: Support = "plane",
-        num_neighbours: int = 3,
+        num_neighbours: Count = 3,
         norm: float = 2.0,
-        clip_quantile: float = 0.9,
+        clip_quantile: Annotated[float, Bounds(above=0, high=1)] = 0.9,
     ) -> None:
         super().__init__(support)
-        if int(num_neighbours) != num_neighbours or num_neighbours < 1:
-            raise ValueError(f"num_neighbours must be a whole number from 1, got {num_neighbours}")
-        if norm < 1.0:
-            raise ValueError(f"norm must be at least 1 to be a distance, got {norm}")
-        if not 0.0 < clip_quantile <= 1.0:
-            raise ValueError(f"clip_quantile must be in (0, 1], got {clip_quantile}")
-        self.num_neighbours = int(num_neighbours)
-        self.norm = float(norm)
-        self.clip_quantile = positive(clip_quantile, "clip_quantile")
+        if not norm >= 1.0:  # infinity is a norm
+            raise ValueError(f"norm: expected at least 1 to be a distance, got {norm}")
+        self.num_neighbours, self.norm = num_neighbours, norm
+        self.clip_quantile = clip_quantile
 
     @property
     def fewest_samples(self) -> int:
         """k + 1: each sample needs k others."""
         return self.num_neighbours + 1
 
-    def marginal(self, z: Tensor) -> Tensor:
-        """Return the entropy of samples (B, D) as a scalar; see the class for the equation."""
-        k = self.num_neighbours
-        check_samples(
-            z,
-            self.fewest_samples,
-            f"NeighbourEntropy with num_neighbours={k}",
-            f"raise optimizer.batch_size to at least {k + 1} or lower num_neighbours",
-        )
-        with torch.autocast(z.device.type, enabled=False):
-            wide = widen(z)
-            neighbour = self._kth_neighbour(wide.detach())
-            difference = wide - wide[neighbour]
-            # The norm of an exact zero has no gradient: duplicates count as distance 0, force 0.
-            apart = (difference != 0).any(dim=1, keepdim=True)
-            reach = torch.where(apart, difference, torch.ones_like(difference))
-            distance = torch.where(apart[:, 0], reach.norm(p=self.norm, dim=1), 0.0)
-            if self.clip_quantile < 1.0:
-                bound = torch.quantile(distance.detach(), self.clip_quantile)
-                distance = distance.clamp(max=bound)
-            return narrow(torch.log(distance + _FLOOR).mean(), z)
+    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+        """Return the value of samples (B, D) as a scalar; see the class for the equation."""
+        difference = z - z[self._kth_neighbour(z.detach())]
+        # The norm of an exact zero has no gradient: duplicates count as distance 0, force 0.
+        apart = (difference != 0).any(dim=1, keepdim=True)
+        reach = torch.where(apart, difference, torch.ones_like(difference))
+        distance = torch.where(apart[:, 0], reach.norm(p=self.norm, dim=1), 0.0)
+        if self.clip_quantile < 1.0:
+            bound = torch.quantile(distance.detach(), self.clip_quantile)
+            distance = distance.clamp(max=bound)
+        return torch.log(distance + _FLOOR).mean()
 
     @torch.no_grad()
     def _kth_neighbour(self, z: Tensor) -> Tensor:
@@ -103,10 +93,3 @@ class NeighbourEntropy(EntropyEstimator):
         counts = torch.tensor([num_samples, self.num_neighbours], dtype=torch.float64)
         psi_samples, psi_neighbours = torch.digamma(counts).tolist()
         return m * value + (psi_samples - psi_neighbours + log_ball)
-
-    def extra_repr(self) -> str:
-        """Show the settings when printed."""
-        return (
-            f"support={self.support!r}, num_neighbours={self.num_neighbours}, "
-            f"norm={self.norm}, clip_quantile={self.clip_quantile}"
-        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from solo_ldm.entropy.base import EntropyEstimator
-from solo_ldm.numerics import check_samples, narrow
 
 
 class NoEntropy(EntropyEstimator):
@@ -22,17 +21,13 @@ class NoEntropy(EntropyEstimator):
 
     supports = ("plane", "sphere", "simplex")
 
-    def marginal(self, z: Tensor) -> Tensor:
+    not_in_nats = "nothing was estimated"
+
+    @property
+    def fewest_samples(self) -> int:
+        """One: nothing is estimated."""
+        return 1
+
+    def estimate(self, z: Tensor, num_views: int) -> Tensor:
         """Return zero."""
-        check_samples(z, 1, "NoEntropy", "raise optimizer.batch_size")
-        return narrow(z.new_zeros(()), z)
-
-    def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
-        """Raise a ValueError: nothing was estimated."""
-        raise ValueError(
-            "NoEntropy estimates nothing; use LogDetEntropy on the same latents to read one"
-        )
-
-    def extra_repr(self) -> str:
-        """Show the support when printed."""
-        return f"support={self.support!r}"
+        return z.new_zeros(())

@@ -37,24 +37,20 @@ class PlugInEntropy(EntropyEstimator):
     def __init__(self, support: Support = "simplex") -> None:
         super().__init__(support)
 
-    def marginal(self, z: Tensor) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int) -> Tensor:
         """Return H[c] of probabilities (B, n) as a scalar, in nats."""
-        self._check(z)
-        return narrow(_entropy(widen(z).mean(dim=0)), z)
+        return _entropy(z.mean(dim=0))
 
     def joint(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return H[c1, c2] of pairs of probabilities, both (B, n), as a scalar, in nats."""
         check_pair(z1, z2)
-        self._check(z1)
+        check_samples(z1, self.fewest_samples, type(self).__name__, self.remedy)
         with torch.autocast(z1.device.type, enabled=False):
             return narrow(_entropy(category_table(widen(z1), widen(z2))), z1)
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Return the value, which is in nats: the entropy of a category, or of a pair of them."""
         return value
-
-    def _check(self, z: Tensor) -> None:
-        check_samples(z, self.fewest_samples, "PlugInEntropy", "raise optimizer.batch_size")
 
 
 def _entropy(probabilities: Tensor) -> Tensor:

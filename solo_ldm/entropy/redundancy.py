@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, autocast
 
+from solo_ldm.config.arguments import NonNegative, Positive, checked
 from solo_ldm.entropy.base import EntropyEstimator
-from solo_ldm.latents.base import Support, positive
+from solo_ldm.latents.base import Support
 from solo_ldm.numerics import check_pair, check_samples, narrow, standardise, widen
 
 
@@ -31,23 +32,26 @@ class RedundancyEntropy(EntropyEstimator):
         Zbontar et al., Barlow Twins, arXiv 2103.03230, equations 1 and 2.
     """
 
+    not_in_nats = "correlations ignore variances"
+
+    @checked
     def __init__(
-        self, support: Support = "plane", redundancy_weight: float = 0.0051, ridge: float = 1e-5
+        self,
+        support: Support = "plane",
+        redundancy_weight: NonNegative = 0.0051,
+        ridge: Positive = 1e-5,
     ) -> None:
         super().__init__(support)
-        if redundancy_weight < 0.0:
-            raise ValueError(f"redundancy_weight must be at least 0, got {redundancy_weight}")
-        self.redundancy_weight = float(redundancy_weight)
-        self.ridge = positive(ridge, "ridge")
+        self.redundancy_weight, self.ridge = redundancy_weight, ridge
 
-    def marginal(self, z: Tensor) -> Tensor:
-        """Return the value for samples (B, D) as a scalar; see the class for the equation."""
+    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+        """Return the value of samples (B, D) as a scalar; see the class for the equation."""
         return self.joint(z, z)
 
     def joint(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the value for paired samples, both (B, D), as a scalar."""
         check_pair(z1, z2)
-        check_samples(z1, self.fewest_samples, "RedundancyEntropy", "raise optimizer.batch_size")
+        check_samples(z1, self.fewest_samples, type(self).__name__, self.remedy)
         with autocast(z1.device.type, enabled=False):
             x1, x2 = (standardise(widen(z), self.ridge) for z in (z1, z2))
             batch, dim = x1.shape
@@ -59,14 +63,3 @@ class RedundancyEntropy(EntropyEstimator):
                 total = (x1.T @ x2 / batch).square().sum()
             redundancy = total - diagonal.square().sum()
             return narrow(-self.redundancy_weight * redundancy, z1)
-
-    def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
-        """Raise a ValueError: an entropy needs variances, which correlations do not have."""
-        raise ValueError(
-            "redundancy has no value in nats (it ignores variances); "
-            "use LogDetEntropy on the same latents to read an entropy"
-        )
-
-    def extra_repr(self) -> str:
-        """Show the settings when printed."""
-        return f"support={self.support!r}, redundancy_weight={self.redundancy_weight}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
+from solo_ldm.config.arguments import Bounds, Count, Positive, checked
 from solo_ldm.entropy.base import EntropyEstimator
-from solo_ldm.latents.base import Support, positive
-from solo_ldm.numerics import check_pair, check_samples, narrow, widen
+from solo_ldm.latents.base import Support
 
 # Seeds of the slices: one a step, far from the small seeds that runs begin with.
 _FIRST_SEED = 0x511CE
@@ -48,21 +50,19 @@ class SlicedGaussianEntropy(EntropyEstimator):
         section 9.3; taking it as the target is ours.
     """
 
+    not_in_nats = "the statistic of a test does not determine an entropy"
+
+    @checked
     def __init__(
         self,
         support: Support = "plane",
-        num_slices: int = 1024,
-        num_points: int = 17,
-        largest_frequency: float = 3.0,
+        num_slices: Count = 1024,
+        num_points: Annotated[int, Bounds(2)] = 17,
+        largest_frequency: Positive = 3.0,
     ) -> None:
         super().__init__(support)
-        if num_slices < 1 or num_points < 2:
-            raise ValueError(
-                "num_slices must be at least 1 and num_points at least 2, "
-                f"got {num_slices} and {num_points}"
-            )
-        self.num_slices, self.num_points = int(num_slices), int(num_points)
-        self.largest_frequency = positive(largest_frequency, "largest_frequency")
+        self.num_slices, self.num_points = num_slices, num_points
+        self.largest_frequency = largest_frequency
         self._step = 0
 
     def at_step(self, step: int) -> None:
@@ -80,52 +80,27 @@ class SlicedGaussianEntropy(EntropyEstimator):
         drawn = torch.randn(dim, self.num_slices, generator=generator)
         return torch.nn.functional.normalize(drawn, dim=0)
 
-    def marginal(self, z: Tensor) -> Tensor:
-        """Return the value for samples (B, D) as a scalar; see the class for the equation."""
-        return self._value(z, num_views=1)
-
-    def joint(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """Return the value for paired samples, both (B, D), stacked along features, as a scalar."""
-        check_pair(z1, z2)
-        return self._value(torch.cat([z1, z2], dim=1), num_views=2)
-
-    def _value(self, z: Tensor, num_views: int) -> Tensor:
-        check_samples(z, self.fewest_samples, "SlicedGaussianEntropy", "raise optimizer.batch_size")
-        with torch.autocast(z.device.type, enabled=False):
-            wide = widen(z)
-            directions = self.slices(z.shape[1]).to(wide)
-            times = torch.arange(self.num_points, dtype=wide.dtype, device=wide.device)
-            times = times * (self.largest_frequency / (self.num_points - 1))
-            # Twice the half line: the integrand is even.
-            weights = torch.exp(-0.5 * times.square()) * (2.0 * times[1])
-            weights[0], weights[-1] = 0.5 * weights[0], 0.5 * weights[-1]
-            if self.support == "sphere":
-                dim = z.shape[1] // num_views
-                # Of the parts of a direction on each sphere; their product has independent factors.
-                lengths = directions.view(num_views, dim, -1).norm(dim=1)
-                lengths = lengths if num_views > 1 else torch.ones_like(lengths[:, :1])
-                each = _uniform_sphere(times[:, None, None] * lengths, dim, self.largest_frequency)
-                targets = each.prod(dim=1)
-                projected = (wide * dim**0.5) @ directions
-            else:
-                targets = torch.exp(-0.5 * times.square())[:, None]
-                projected = wide @ directions
-            value: Tensor = _EppsPulley.apply(projected, times, weights, targets)  # pyright: ignore
-            return narrow(-value, z)
-
-    def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
-        """Raise a ValueError: the statistic of a test does not determine an entropy."""
-        raise ValueError(
-            "the statistic of the sliced test has no value in nats; "
-            "use LogDetEntropy on the same latents to read an entropy"
-        )
-
-    def extra_repr(self) -> str:
-        """Show the settings when printed."""
-        return (
-            f"support={self.support!r}, num_slices={self.num_slices}, "
-            f"num_points={self.num_points}, largest_frequency={self.largest_frequency}"
-        )
+    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+        """Return the value of samples (B, D) as a scalar; see the class for the equation."""
+        directions = self.slices(z.shape[1]).to(z)
+        times = torch.arange(self.num_points, dtype=z.dtype, device=z.device)
+        times = times * (self.largest_frequency / (self.num_points - 1))
+        # Twice the half line: the integrand is even.
+        weights = torch.exp(-0.5 * times.square()) * (2.0 * times[1])
+        weights[0], weights[-1] = 0.5 * weights[0], 0.5 * weights[-1]
+        if self.support == "sphere":
+            dim = z.shape[1] // num_views
+            # Of the parts of a direction on each sphere; their product has independent factors.
+            lengths = directions.view(num_views, dim, -1).norm(dim=1)
+            lengths = lengths if num_views > 1 else torch.ones_like(lengths[:, :1])
+            each = _uniform_sphere(times[:, None, None] * lengths, dim, self.largest_frequency)
+            targets = each.prod(dim=1)
+            projected = (z * dim**0.5) @ directions
+        else:
+            targets = torch.exp(-0.5 * times.square())[:, None]
+            projected = z @ directions
+        value: Tensor = _EppsPulley.apply(projected, times, weights, targets)  # pyright: ignore
+        return -value
 
 
 class _EppsPulley(torch.autograd.Function):

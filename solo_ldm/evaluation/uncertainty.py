@@ -11,8 +11,7 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-
-from solo_ldm.latents.conditional import PredictedGaussian
+from torch.distributions import Distribution
 
 LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
 
@@ -63,12 +62,12 @@ class Calibration:
     dim: int
 
 
-def mean_variance(gaussian: PredictedGaussian) -> Tensor:
+def mean_variance(gaussian: Distribution) -> Tensor:
     """Return the mean of the predicted variances over dimensions, tr Σ / D (B,)."""
-    return gaussian.std.square().mean(dim=1)
+    return gaussian.variance.mean(dim=1)
 
 
-def score_pairs(gaussian: PredictedGaussian, targets: Tensor) -> PairScores:
+def score_pairs(gaussian: Distribution, targets: Tensor) -> PairScores:
     """Place targets in the Gaussians predicted for them.
 
     The level of an ellipsoid (z − μ)ᵀ Σ⁻¹ (z − μ) = q is the probability P(D/2, q/2) that a
@@ -88,15 +87,17 @@ def score_pairs(gaussian: PredictedGaussian, targets: Tensor) -> PairScores:
             f"{tuple(gaussian.mean.shape)}, got {tuple(targets.shape)}"
         )
     targets = targets.to(gaussian.mean)
-    distance = gaussian.mahalanobis(targets)
+    log_prob = gaussian.log_prob(targets)
+    # (z − μ)ᵀ Σ⁻¹ (z − μ) = 2 (log N(μ) − log N(z))
+    distance = 2.0 * (gaussian.log_prob(gaussian.mean) - log_prob)
     error = targets - gaussian.mean
     return PairScores(
-        log_prob=gaussian.log_prob(targets),
+        log_prob=log_prob,
         distance=distance,
         ellipsoid=torch.special.gammainc(
             torch.full_like(distance, 0.5 * targets.shape[1]), 0.5 * distance
         ),
-        interval=torch.erf(error.abs() / (gaussian.std * math.sqrt(2.0))),
+        interval=torch.erf(error.abs() / (gaussian.stddev * math.sqrt(2.0))),
         error=error,
     )
 

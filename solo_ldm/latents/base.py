@@ -7,13 +7,16 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from solo_ldm.config.arguments import shown
+
 Support = Literal["plane", "sphere", "simplex", "product"]
 
 
 class LatentModel(nn.Module, ABC):
     """A distribution p(z1, z2) that the latents of two views are matched to.
 
-    It defines the space of the latents (`project`) and how well two views agree (`log_prob`).
+    It defines the space of the latents (`project`) and how well two views agree (`log_prob`). Each
+    argument of its constructor is an attribute of the same name.
     """
 
     support: ClassVar[Support]
@@ -24,13 +27,27 @@ class LatentModel(nn.Module, ABC):
     # Whether p is fitted to the latents themselves, so that their joint entropy would cancel it.
     follows_latents: ClassVar[bool] = False
 
-    @abstractmethod
     def project(self, h: Tensor) -> Tensor:
-        """Map the projector's outputs (B, D) onto the support of the model."""
+        """Map the projector's outputs (B, D) onto the support of the model.
+
+        On the plane every point is a latent: `h` is returned as it is.
+        """
+        return h
 
     @abstractmethod
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """Return log p(z1, z2) of each pair (B,), at the training scale of the model."""
+        """Return log p(z1, z2) of each pair, at the training scale of the model.
+
+        Args:
+            z1: latents of the first view (B, D), or the `prediction` of z2.
+            z2: latents of the second view (B, D).
+
+        Returns:
+            (B,).
+
+        Raises:
+            ValueError: the shapes differ.
+        """
 
     def at(self, progress: float) -> None:
         """Set the share of the training that is done, 0 to 1; for models that warm up."""
@@ -55,9 +72,6 @@ class LatentModel(nn.Module, ABC):
         """Map a predictor's outputs (B, prediction_dim) to what `log_prob` takes for z1."""
         return self.project(h)
 
-
-def positive(value: float, name: str) -> float:
-    """Return `value` as a float, or raise a one-line ValueError if it is not above zero."""
-    if not float(value) > 0.0:
-        raise ValueError(f"{name} must be above 0, got {value}")
-    return float(value)
+    def extra_repr(self) -> str:
+        """Show the settings when printed."""
+        return shown(self)

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from solo_ldm.latents.base import LatentModel, positive
+from solo_ldm.config.arguments import Bounds, NonNegative, Positive, checked
+from solo_ldm.latents.base import LatentModel
 from solo_ldm.numerics import category_table, check_pair, narrow, safe_log, widen
 
+Probability = Annotated[float, Bounds(above=0, below=1)]
 
-class CategoricalSimplex(LatentModel):
+
+class _Categories(LatentModel):
+    support = "simplex"
+
+    @checked
+    def __init__(self, softmax_temperature: Positive = 1.0) -> None:
+        super().__init__()
+        self.softmax_temperature = softmax_temperature
+
+    def project(self, h: Tensor) -> Tensor:
+        """Return softmax(h / τ) of each row of `h` (B, n)."""
+        return narrow((widen(h) / self.softmax_temperature).softmax(dim=1), h)
+
+
+class CategoricalSimplex(_Categories):
     """Two views draw their categories from z1 and z2, and they match with a probability.
 
     p(c1, c2) = p / n            if c1 = c2
@@ -50,22 +67,18 @@ class CategoricalSimplex(LatentModel):
         these without the constants and whose T moves once an epoch.
     """
 
-    support = "simplex"
-
+    @checked
     def __init__(
         self,
-        match_probability: float = 0.99,
-        first_match_probability: float = 0.8,
-        temperature_decay: float = 4.0,
-        softmax_temperature: float = 1.0,
+        match_probability: Probability = 0.99,
+        first_match_probability: Probability = 0.8,
+        temperature_decay: NonNegative = 4.0,
+        softmax_temperature: Positive = 1.0,
     ) -> None:
-        super().__init__()
-        self.match_probability = _share(match_probability, "match_probability")
-        self.first_match_probability = _share(first_match_probability, "first_match_probability")
-        if not float(temperature_decay) >= 0.0:
-            raise ValueError(f"temperature_decay must be at least 0, got {temperature_decay}")
-        self.temperature_decay = float(temperature_decay)
-        self.softmax_temperature = positive(softmax_temperature, "softmax_temperature")
+        super().__init__(softmax_temperature)
+        self.match_probability = match_probability
+        self.first_match_probability = first_match_probability
+        self.temperature_decay = temperature_decay
         self.progress = 0.0
 
     def at(self, progress: float) -> None:
@@ -83,11 +96,8 @@ class CategoricalSimplex(LatentModel):
             ValueError: a match probability that is not above chance, 1/n.
         """
         first, last = (
-            _temperature(probability, num_categories, name)
-            for probability, name in (
-                (self.first_match_probability, "first_match_probability"),
-                (self.match_probability, "match_probability"),
-            )
+            _temperature(getattr(self, name), num_categories, name)
+            for name in ("first_match_probability", "match_probability")
         )
         return last + (first - last) * math.exp(-self.temperature_decay * self.progress)
 
@@ -99,10 +109,6 @@ class CategoricalSimplex(LatentModel):
         """
         self.temperature(dim)
         return dim
-
-    def project(self, h: Tensor) -> Tensor:
-        """Return softmax(h / τ) of each row of `h` (B, n)."""
-        return narrow((widen(h) / self.softmax_temperature).softmax(dim=1), h)
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the expectation of log p(c1, c2) for each pair.
@@ -125,17 +131,8 @@ class CategoricalSimplex(LatentModel):
         match = (widen(z1) * widen(z2)).sum(dim=1)
         return narrow(kappa * match - math.log(count) - log_sum, z1)
 
-    def extra_repr(self) -> str:
-        """Show the settings when printed."""
-        return (
-            f"match_probability={self.match_probability}, "
-            f"first_match_probability={self.first_match_probability}, "
-            f"temperature_decay={self.temperature_decay}, "
-            f"softmax_temperature={self.softmax_temperature}"
-        )
 
-
-class FittedCategories(LatentModel):
+class FittedCategories(_Categories):
     """The table p(c1, c2) of categories that fits the batch best: its own mean.
 
     log p(z1, z2) = Σ_{c1, c2} z1[c1] z2[c2] log P[c1, c2],   P = mean_i z1_i z2_iᵀ
@@ -158,16 +155,7 @@ class FittedCategories(LatentModel):
         Mikulasch & Zenke, arXiv 2605.03517, for the objective beside those of the other model.
     """
 
-    support = "simplex"
     follows_latents = True
-
-    def __init__(self, softmax_temperature: float = 1.0) -> None:
-        super().__init__()
-        self.softmax_temperature = positive(softmax_temperature, "softmax_temperature")
-
-    def project(self, h: Tensor) -> Tensor:
-        """Return softmax(h / τ) of each row of `h` (B, n)."""
-        return narrow((widen(h) / self.softmax_temperature).softmax(dim=1), h)
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the expectation of log P[c1, c2] for each pair.
@@ -188,21 +176,11 @@ class FittedCategories(LatentModel):
             log_table = safe_log(category_table(first, second))
             return narrow(((first @ log_table) * second).sum(dim=1), z1)
 
-    def extra_repr(self) -> str:
-        """Show the temperature when printed."""
-        return f"softmax_temperature={self.softmax_temperature}"
-
-
-def _share(value: float, name: str) -> float:
-    if not 0.0 < float(value) < 1.0:
-        raise ValueError(f"{name} must lie between 0 and 1, both excluded; got {value}")
-    return float(value)
-
 
 def _temperature(probability: float, num_categories: int, name: str) -> float:
     if probability * num_categories <= 1.0:
         raise ValueError(
-            f"{name} must be above chance, 1/{num_categories} with {num_categories} categories "
-            f"(method_kwargs.proj_output_dim); got {probability}"
+            f"{name}: expected more than chance, 1/{num_categories} with {num_categories} "
+            f"categories (method_kwargs.proj_output_dim), got {probability}"
         )
     return 1.0 / math.log((num_categories - 1) * probability / (1.0 - probability))

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, autocast
+from torch.distributions import (
+    Distribution,
+    Independent,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+)
 
-from solo_ldm.latents.base import LatentModel, positive
+from solo_ldm.config.arguments import Count, Positive, Share, checked
+from solo_ldm.latents.base import LatentModel
 from solo_ldm.numerics import narrow, widen
 
 Covariance = Literal["diagonal", "low_rank", "full"]
@@ -17,69 +24,6 @@ Covariance = Literal["diagonal", "low_rank", "full"]
 # Largest share of a dimension's variance that others explain. The rest keeps the eigenvalues of a
 # correlation matrix at 0.01 or more, so that float64 inverts it to ten digits.
 _MOST_COMMON = 0.99
-
-
-@dataclass(frozen=True)
-class PredictedGaussian:
-    """B Gaussians N(μ, S R S) in D dimensions, S = diag(σ), R a correlation matrix.
-
-    R is the identity, diag(1 − ‖v_d‖²) + V Vᵀ with the rows v_d of `factor`, or `correlation`.
-
-    Args:
-        mean: μ (B, D).
-        std: σ (B, D), standard deviation of each dimension.
-        factor: V (B, D, r), rows shorter than 1; None without.
-        correlation: R (B, D, D), unit diagonal, positive definite; None without.
-    """
-
-    mean: Tensor
-    std: Tensor
-    factor: Tensor | None = None
-    correlation: Tensor | None = None
-
-    def __getitem__(self, rows: Tensor | slice) -> PredictedGaussian:
-        """Return some of the Gaussians."""
-        return PredictedGaussian(
-            self.mean[rows],
-            self.std[rows],
-            None if self.factor is None else self.factor[rows],
-            None if self.correlation is None else self.correlation[rows],
-        )
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Return log N(z; μ, Σ) (B,), in nats, all dimensions and constants included."""
-        distance, log_det = self._parts(z)
-        return -0.5 * (distance + log_det + self.mean.shape[1] * math.log(2.0 * math.pi))
-
-    def mahalanobis(self, z: Tensor) -> Tensor:
-        """Return (z − μ)ᵀ Σ⁻¹ (z − μ) (B,): chi-squared with D degrees of freedom if z ~ N."""
-        return self._parts(z)[0]
-
-    def entropy(self) -> Tensor:
-        """Return ½ log det(2πe Σ) (B,), in nats."""
-        log_det = self._parts(self.mean)[1]
-        return 0.5 * (log_det + self.mean.shape[1] * math.log(2.0 * math.pi * math.e))
-
-    def _parts(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return squared Mahalanobis distances and log-determinants, both (B,)."""
-        error = (z - self.mean) / self.std
-        log_det = 2.0 * self.std.log().sum(dim=1)
-        if self.correlation is not None:
-            lower = torch.linalg.cholesky(self.correlation)
-            white = torch.linalg.solve_triangular(lower, error[..., None], upper=False)
-            log_det = log_det + 2.0 * lower.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-            return white.square().sum(dim=(1, 2)), log_det
-        if self.factor is None:
-            return error.square().sum(dim=1), log_det
-        # Woodbury's identity and the matrix determinant lemma: only r × r matrices are inverted.
-        own = 1.0 - self.factor.square().sum(dim=2)
-        scaled = self.factor / own[..., None]
-        identity = torch.eye(scaled.shape[2], dtype=scaled.dtype, device=scaled.device)
-        lower = torch.linalg.cholesky(identity + self.factor.mT @ scaled)
-        common = torch.linalg.solve_triangular(lower, scaled.mT @ error[..., None], upper=False)
-        distance = (error.square() / own).sum(dim=1) - common.square().sum(dim=(1, 2))
-        log_det = log_det + own.log().sum(dim=1)
-        return distance, log_det + 2.0 * lower.diagonal(dim1=1, dim2=2).log().sum(dim=1)
 
 
 class ConditionalGaussian(LatentModel):
@@ -128,43 +72,30 @@ class ConditionalGaussian(LatentModel):
     support = "plane"
     needs_predictor = True
 
+    @checked
     def __init__(
         self,
         covariance: Covariance = "diagonal",
-        covariance_rank: int = 4,
-        smallest_std: float = 0.1,
-        largest_std: float = 2.0,
-        covariance_warm_up: float = 0.1,
+        covariance_rank: Count = 4,
+        smallest_std: Positive = 0.1,
+        largest_std: Positive = 2.0,
+        covariance_warm_up: Share = 0.1,
     ) -> None:
         super().__init__()
-        kinds = get_args(Covariance)
-        if covariance not in kinds:
-            raise ValueError(f"covariance must be one of {', '.join(kinds)}; got {covariance!r}")
-        if int(covariance_rank) < 1:
-            raise ValueError(f"covariance_rank must be at least 1, got {covariance_rank}")
-        self.smallest_std = positive(smallest_std, "smallest_std")
-        self.largest_std = positive(largest_std, "largest_std")
-        if not self.smallest_std < self.largest_std:
+        if not smallest_std < largest_std:
             raise ValueError(
-                f"smallest_std must be below largest_std, got {smallest_std} and {largest_std}"
-            )
-        if not 0.0 <= float(covariance_warm_up) <= 1.0:
-            raise ValueError(
-                f"covariance_warm_up must lie between 0 and 1, got {covariance_warm_up}"
+                f"smallest_std: expected less than largest_std={largest_std}, got {smallest_std}"
             )
         self.covariance: Covariance = covariance
-        self.rank = int(covariance_rank)
-        self.warm_up = float(covariance_warm_up)
-        self.share = 0.0
+        self.covariance_rank = covariance_rank
+        self.smallest_std, self.largest_std = smallest_std, largest_std
+        self.covariance_warm_up = covariance_warm_up
         self.at(0.0)
 
     def at(self, progress: float) -> None:
         """Set the share of the predicted covariance for a share of the training that is done."""
-        self.share = 1.0 if self.warm_up == 0.0 else min(1.0, progress / self.warm_up)
-
-    def project(self, h: Tensor) -> Tensor:
-        """Return `h` (B, D) as it is: every point of the plane is a latent."""
-        return h
+        warm_up = self.covariance_warm_up
+        self.share = 1.0 if warm_up == 0.0 else min(1.0, progress / warm_up)
 
     def prediction_dim(self, dim: int) -> int:
         """Return 2D and the numbers of R: none, D·r or D(D − 1)/2.
@@ -172,16 +103,17 @@ class ConditionalGaussian(LatentModel):
         Raises:
             ValueError: a rank above D.
         """
-        if self.covariance == "low_rank" and self.rank > dim:
+        rank = self.covariance_rank
+        if self.covariance == "low_rank" and rank > dim:
             raise ValueError(
-                f"covariance_rank must be at most {dim}, the dimensions of the latents, "
-                f"got {self.rank}"
+                f"covariance_rank: expected at most {dim}, the dimensions of the latents, "
+                f"got {rank}"
             )
-        correlations = {"diagonal": 0, "low_rank": dim * self.rank, "full": dim * (dim - 1) // 2}
+        correlations = {"diagonal": 0, "low_rank": dim * rank, "full": dim * (dim - 1) // 2}
         return 2 * dim + correlations[self.covariance]
 
-    def gaussian(self, predicted: Tensor, dim: int) -> PredictedGaussian:
-        """Return the Gaussians of a predictor's outputs, in float64 where there is one.
+    def gaussian(self, predicted: Tensor, dim: int) -> Distribution:
+        """Return the B Gaussians of a predictor's outputs, in float64 where there is one.
 
         Args:
             predicted: the predictor's outputs (B, prediction_dim(D)): μ, u of σ, numbers of R.
@@ -202,14 +134,18 @@ class ConditionalGaussian(LatentModel):
         ratio = raw / half
         std = (0.5 * (high + low) + self.share * half * _squash(ratio, ratio.square())).exp()
         if self.covariance == "diagonal":
-            return PredictedGaussian(mean, std)
+            return Independent(Normal(mean, std, validate_args=False), 1)
         if self.covariance == "low_rank":
             # Of length about 1 whatever the rank, as the numbers themselves.
-            rows = rest.unflatten(1, (dim, self.rank)) / math.sqrt(self.rank)
+            rank = self.covariance_rank
+            rows = rest.unflatten(1, (dim, rank)) / math.sqrt(rank)
             longest = math.sqrt(_MOST_COMMON * self.share)
             rows = longest * _squash(rows, rows.square().sum(dim=2, keepdim=True))
-            return PredictedGaussian(mean, std, factor=rows)
-        return PredictedGaussian(mean, std, correlation=self._correlation(rest, dim))
+            own = std.square() * (1.0 - rows.square().sum(dim=2))
+            factor = std[..., None] * rows
+            return LowRankMultivariateNormal(mean, factor, own, validate_args=False)
+        root = std[..., None] * torch.linalg.cholesky(self._correlation(rest, dim))
+        return MultivariateNormal(mean, scale_tril=root, validate_args=False)
 
     def _correlation(self, numbers: Tensor, dim: int) -> Tensor:
         """Return R (B, D, D) of D(D − 1)/2 numbers a sample."""
@@ -243,14 +179,6 @@ class ConditionalGaussian(LatentModel):
         with autocast(z2.device.type, enabled=False):
             value = self.gaussian(z1, dim).log_prob(widen(z2)) / dim
             return narrow(value + 0.5 * math.log(2.0 * math.pi), z2)
-
-    def extra_repr(self) -> str:
-        """Show the settings when printed."""
-        rank = f", covariance_rank={self.rank}" if self.covariance == "low_rank" else ""
-        return (
-            f"covariance={self.covariance!r}{rank}, smallest_std={self.smallest_std}, "
-            f"largest_std={self.largest_std}, covariance_warm_up={self.warm_up}"
-        )
 
 
 def _squash(x: Tensor, squared_length: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, autocast
 
-from solo_ldm.latents.base import LatentModel, positive
+from solo_ldm.config.arguments import Positive, checked
+from solo_ldm.latents.base import LatentModel
 from solo_ldm.numerics import check_pair, narrow, standardise, widen
 
 
@@ -33,14 +34,10 @@ class CorrelatedPlane(LatentModel):
 
     support = "plane"
 
-    def __init__(self, prediction_precision: float = 1.0, ridge: float = 1e-5) -> None:
+    @checked
+    def __init__(self, prediction_precision: Positive = 1.0, ridge: Positive = 1e-5) -> None:
         super().__init__()
-        self.prediction_precision = positive(prediction_precision, "prediction_precision")
-        self.ridge = positive(ridge, "ridge")
-
-    def project(self, h: Tensor) -> Tensor:
-        """Return `h` (B, D) as it is: the density does not depend on scale and shift."""
-        return h
+        self.prediction_precision, self.ridge = prediction_precision, ridge
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return −λ Σ_d (1 − C_dd) (1 − x1_d x2_d) for each pair.
@@ -60,7 +57,3 @@ class CorrelatedPlane(LatentModel):
             x1, x2 = (standardise(widen(z), self.ridge) for z in (z1, z2))
             gap = 1.0 - x1 * x2
             return narrow(-self.prediction_precision * (gap @ gap.mean(dim=0)), z1)
-
-    def extra_repr(self) -> str:
-        """Show the precision when printed."""
-        return f"prediction_precision={self.prediction_precision}"

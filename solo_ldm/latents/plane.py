@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from solo_ldm.latents.base import LatentModel, positive
+from solo_ldm.config.arguments import Positive, checked
+from solo_ldm.latents.base import LatentModel
 from solo_ldm.numerics import check_pair, narrow, widen
 
 
@@ -26,16 +27,13 @@ class GaussianPlane(LatentModel):
 
     support = "plane"
 
-    def __init__(self, prediction_precision: float = 5.0) -> None:
+    @checked
+    def __init__(self, prediction_precision: Positive = 5.0) -> None:
         super().__init__()
-        self.prediction_precision = positive(prediction_precision, "prediction_precision")
-
-    def project(self, h: Tensor) -> Tensor:
-        """Return `h` (B, D) as it is: every point of the plane is a latent."""
-        return h
+        self.prediction_precision = prediction_precision
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """Return −λ · mean_d (z1 − z2)² for each pair.
+        """Return −λ · mean_d (z1 − z2)² of each pair.
 
         Args:
             z1: latents of the first view (B, D).
@@ -50,7 +48,3 @@ class GaussianPlane(LatentModel):
         check_pair(z1, z2)
         square = (widen(z1) - widen(z2)).square().mean(dim=1)
         return narrow(-self.prediction_precision * square, z1)
-
-    def extra_repr(self) -> str:
-        """Show the precision when printed."""
-        return f"prediction_precision={self.prediction_precision}"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from solo_ldm.latents.base import LatentModel, positive
+from solo_ldm.config.arguments import Positive, checked
+from solo_ldm.latents.base import LatentModel
 from solo_ldm.numerics import check_pair, narrow, widen
-
-# Below this length a vector has no direction; torch.nn.functional.normalize uses the same bound.
-_SHORTEST = 1e-12
 
 
 class VonMisesFisherSphere(LatentModel):
@@ -30,15 +29,14 @@ class VonMisesFisherSphere(LatentModel):
 
     support = "sphere"
 
-    def __init__(self, prediction_precision: float = 5.0) -> None:
+    @checked
+    def __init__(self, prediction_precision: Positive = 5.0) -> None:
         super().__init__()
-        self.prediction_precision = positive(prediction_precision, "prediction_precision")
+        self.prediction_precision = prediction_precision
 
     def project(self, h: Tensor) -> Tensor:
         """Return h / ‖h‖ for each row of `h` (B, D); zero vectors stay zero."""
-        wide = widen(h)
-        length = wide.norm(dim=1, keepdim=True).clamp_min(_SHORTEST)
-        return narrow(wide / length, h)
+        return narrow(normalize(widen(h)), h)
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return κ · z1ᵀz2 for each pair.
@@ -55,7 +53,3 @@ class VonMisesFisherSphere(LatentModel):
         """
         check_pair(z1, z2)
         return narrow(self.prediction_precision * (widen(z1) * widen(z2)).sum(dim=1), z1)
-
-    def extra_repr(self) -> str:
-        """Show the precision when printed."""
-        return f"prediction_precision={self.prediction_precision}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from solo_ldm.latents.base import LatentModel, positive
+from solo_ldm.config.arguments import Positive, checked
+from solo_ldm.latents.base import LatentModel
 from solo_ldm.numerics import check_pair, narrow, widen
 
 # As in the log-determinant: Cholesky succeeds on covariances of any size.
 _RELATIVE_RIDGE = 1e-12
-# Below this length a vector has no direction, as on the sphere.
-_SHORTEST = 1e-12
 
 
 class WhitenedPlane(LatentModel):
@@ -40,14 +40,10 @@ class WhitenedPlane(LatentModel):
     support = "plane"
     prevents_collapse = True
 
-    def __init__(self, prediction_precision: float = 1.0, ridge: float = 1e-9) -> None:
+    @checked
+    def __init__(self, prediction_precision: Positive = 1.0, ridge: Positive = 1e-9) -> None:
         super().__init__()
-        self.prediction_precision = positive(prediction_precision, "prediction_precision")
-        self.ridge = positive(ridge, "ridge")
-
-    def project(self, h: Tensor) -> Tensor:
-        """Return `h` (B, D) as it is: whitening needs the batch of all processes."""
-        return h
+        self.prediction_precision, self.ridge = prediction_precision, ridge
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return −2λ (1 − x1ᵀx2) for each pair.
@@ -79,9 +75,4 @@ class WhitenedPlane(LatentModel):
         variance = covariance.diagonal()
         epsilon = self.ridge + _RELATIVE_RIDGE * variance.sum()
         factor = torch.linalg.cholesky(covariance + torch.diag_embed(epsilon.expand_as(variance)))
-        white = torch.linalg.solve_triangular(factor, centred.T, upper=False).T
-        return white / white.norm(dim=1, keepdim=True).clamp_min(_SHORTEST)
-
-    def extra_repr(self) -> str:
-        """Show the settings when printed."""
-        return f"prediction_precision={self.prediction_precision}, ridge={self.ridge}"
+        return normalize(torch.linalg.solve_triangular(factor, centred.T, upper=False).T)

@@ -33,7 +33,7 @@ from tests.support.forecasts import AT_ITS_OWN_SCALE, IN_NATS, padded, random_fo
         ),
         (
             {"entropy": "neighbour", "entropy_kwargs": {"num_neighbours": 0}},
-            "num_neighbours must be a whole number|num_neighbours: expected a whole number",
+            "num_neighbours: expected a whole number from 1",
         ),
         ({"entropy": "logdet", "entropy_kwargs": {"ridge": 0.0}}, "ridge"),
     ],

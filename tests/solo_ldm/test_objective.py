@@ -144,10 +144,10 @@ def test_wrong_use_is_one_clear_line():
     plane, sphere = GaussianPlane(), KernelEntropy("sphere")
     cases = [
         (lambda: LDMObjective(plane, sphere), "lives on the plane"),
-        (lambda: LDMObjective(plane, KernelEntropy(), "both"), "over must be one of"),
-        (lambda: LDMObjective(plane, KernelEntropy(), weight=-1), "at least 0"),
-        (lambda: GaussianPlane(0.0), "prediction_precision must be above 0"),
-        (lambda: KernelEntropy("torus"), "support must be one of"),
+        (lambda: LDMObjective(plane, KernelEntropy(), "both"), "over: expected joint"),
+        (lambda: LDMObjective(plane, KernelEntropy(), weight=-1), "weight: expected a number"),
+        (lambda: GaussianPlane(0.0), "prediction_precision: expected a number above 0"),
+        (lambda: KernelEntropy("torus"), "support: expected plane, sphere"),
         (lambda: NeighbourEntropy(num_neighbours=0), "num_neighbours"),
         (lambda: NeighbourEntropy(clip_quantile=0.0), "clip_quantile"),
         (lambda: NeighbourEntropy().marginal(torch.randn(3, 2)), "needs at least 4 samples"),

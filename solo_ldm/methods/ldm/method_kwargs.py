@@ -82,7 +82,7 @@ def check_run(cfg: DictConfig, cell: LDMSettings) -> None:
             f"momentum: expected nothing for method={cfg.method}, got {dict(cfg.momentum)}; set "
             "method_kwargs.target=moving_average, method_kwargs.base_tau and final_tau"
         )
-    fewest = cell.build_objective().fewest_samples
+    fewest = max(2, cell.build_objective().fewest_samples)
     if cfg.optimizer.batch_size < fewest:
         raise ValueError(
             f"optimizer.batch_size: expected at least {fewest} for entropy={cell.entropy}, got "

@@ -164,9 +164,9 @@ def test_a_gradient_step_moves_latents_towards_the_standard_gaussian():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_slices": 0}, "num_slices must be at least 1"),
-        ({"num_points": 1}, "num_points at least 2"),
-        ({"largest_frequency": 0.0}, "largest_frequency must be above 0"),
+        ({"num_slices": 0}, "num_slices: expected a whole number from 1"),
+        ({"num_points": 1}, "num_points: expected a whole number from 2"),
+        ({"largest_frequency": 0.0}, "largest_frequency: expected a number above 0"),
     ],
 )
 def test_settings_out_of_range_are_one_line(arguments, message):

@@ -215,15 +215,15 @@ def test_the_value_is_in_nats_and_nothing_is_no_entropy():
 def test_a_match_probability_below_chance_and_wrong_shapes_are_one_line():
     latent, (z1, z2) = CategoricalSimplex(0.15, 0.3), pair()
     cases = [
-        (lambda: latent.prediction_dim(5), "match_probability must be above chance, 1/5"),
-        (lambda: latent.log_prob(z1, z2), "match_probability must be above chance"),
-        (lambda: CategoricalSimplex().prediction_dim(1), "above chance, 1/1"),
+        (lambda: latent.prediction_dim(5), "match_probability: expected more than chance, 1/5"),
+        (lambda: latent.log_prob(z1, z2), "match_probability: expected more than chance"),
+        (lambda: CategoricalSimplex().prediction_dim(1), "more than chance, 1/1"),
         (lambda: CategoricalSimplex().log_prob(z1, z2[:3]), "two views"),
         (lambda: FittedCategories().log_prob(z1, z2[:3]), "two views"),
         (lambda: PlugInEntropy().joint(z1, z2[:3]), "two views"),
         (lambda: PlugInEntropy().marginal(z1[:1]), "at least 2 samples"),
-        (lambda: PlugInEntropy("plane"), "support must be one of"),
-        (lambda: KernelEntropy("simplex"), "support must be one of"),
+        (lambda: PlugInEntropy("plane"), "support: expected simplex, got"),
+        (lambda: KernelEntropy("simplex"), "support: expected plane or sphere, got"),
     ]
     for case, message in cases:
         with pytest.raises(ValueError, match=message) as caught:

@@ -11,7 +11,6 @@ import torch
 from torch import distributions as td
 
 from solo_ldm.latents import ConditionalGaussian
-from solo_ldm.latents.conditional import PredictedGaussian
 from solo_ldm.objective import LDMObjective
 from tests.support.tensors import DEGENERATE, HALF_AND_SINGLE, LargestTensor, degenerate
 
@@ -33,22 +32,33 @@ def drawn(model: ConditionalGaussian, count: int = 7, size: float = 2.0):
     return [(size * torch.randn(*s, dtype=torch.float64)).requires_grad_() for s in shapes]
 
 
-def torchs(gaussian: PredictedGaussian) -> td.Distribution:
-    """Build the same distribution of torch's, by another path."""
-    mean, std = gaussian.mean, gaussian.std
-    if gaussian.correlation is not None:
-        return td.MultivariateNormal(mean, std[:, :, None] * gaussian.correlation * std[:, None])
-    if gaussian.factor is not None:
-        own = std.square() * (1.0 - gaussian.factor.square().sum(dim=2))
-        return td.LowRankMultivariateNormal(mean, std[..., None] * gaussian.factor, own)
-    return td.Independent(td.Normal(mean, std), 1)
+def spelt_out(model: ConditionalGaussian, h: torch.Tensor) -> td.MultivariateNormal:
+    """Build the distribution of predictions from the equations of the class, whole matrices."""
+    mean, u, numbers = h[:, :DIM], h[:, DIM : 2 * DIM], h[:, 2 * DIM :]
+    low, high = math.log(model.smallest_std), math.log(model.largest_std)
+    half = (high - low) / 2
+    std = torch.exp((high + low) / 2 + half * u / (half**2 + u**2).sqrt())
+    identity = torch.eye(DIM, dtype=h.dtype).expand(len(h), -1, -1)
+    if model.covariance == "low_rank":
+        rows = numbers.unflatten(1, (DIM, -1)) / math.sqrt(model.covariance_rank)
+        rows = (0.99 / (1 + rows.square().sum(dim=2, keepdim=True))).sqrt() * rows
+        correlation = rows @ rows.mT + identity * (1 - rows.square().sum(dim=2))[..., None]
+    elif model.covariance == "full":
+        lower = identity.clone()
+        row, column = torch.tril_indices(DIM, DIM, -1)
+        lower[:, row, column] = numbers / math.sqrt(DIM)
+        lower = torch.nn.functional.normalize(lower, dim=2)
+        correlation = 0.01 * identity + 0.99 * lower @ lower.mT
+    else:
+        correlation = identity
+    return td.MultivariateNormal(mean, std[:, :, None] * correlation * std[:, None])
 
 
 @each_covariance
-def test_densities_entropies_and_gradients_are_torchs(covariance):
+def test_densities_entropies_and_gradients_are_those_of_the_equations(covariance):
     model = warm(covariance, covariance_rank=2)
     h, z = drawn(model)
-    theirs = torchs(model.gaussian(h, DIM))
+    theirs = spelt_out(model, h)
     ours = model.gaussian(h, DIM)
     torch.testing.assert_close(ours.entropy(), theirs.entropy(), atol=1e-10, rtol=0)
     expected = theirs.log_prob(z)
@@ -86,9 +96,10 @@ def test_low_rank_and_full_agree_on_one_correlation():
     low, full = warm("low_rank", covariance_rank=1), warm("full")
     h = torch.tensor([[0.3, -0.2, 0.5, 0.1, 0.8, -1.1]], dtype=torch.float64)
     z = torch.tensor([[1.0, 0.4]], dtype=torch.float64)
-    factor = low.gaussian(h, 2).factor
-    assert factor is not None
-    share = float(factor[0, 0] @ factor[0, 1]) / 0.99  # = a / √(1 + a²) of the full one
+    gaussian: Any = low.gaussian(h, 2)
+    share = (
+        float(gaussian.covariance_matrix[0, 0, 1] / gaussian.stddev.prod()) / 0.99
+    )  # a / √(1 + a²) in full
     number = math.sqrt(2.0) * share / math.sqrt(1.0 - share**2)
     other = torch.cat([h[:, :4], torch.tensor([[number]], dtype=torch.float64)], dim=1)
     assert abs(share) > 0.2
@@ -100,12 +111,12 @@ def test_low_rank_and_full_agree_on_one_correlation():
 def test_standard_deviations_and_eigenvalues_stay_within_their_bounds(covariance, size):
     model = warm(covariance, smallest_std=0.05, largest_std=3.0)
     h, _ = drawn(model, size=size)
-    gaussian = model.gaussian(h, DIM)
-    assert gaussian.std.min() >= 0.05 * (1 - 1e-12)
-    assert gaussian.std.max() <= 3.0 * (1 + 1e-12)
+    gaussian: Any = model.gaussian(h, DIM)
+    assert gaussian.stddev.min() >= 0.05 * (1 - 1e-12)
+    assert gaussian.stddev.max() <= 3.0 * (1 + 1e-12)
     if covariance != "diagonal":
-        scale = gaussian.std[:, :, None] * gaussian.std[:, None]
-        correlation: Any = getattr(torchs(gaussian), "covariance_matrix") / scale  # noqa: B009
+        scale = gaussian.stddev[:, :, None] * gaussian.stddev[:, None]
+        correlation = gaussian.covariance_matrix / scale
         torch.testing.assert_close(
             correlation.diagonal(dim1=1, dim2=2), torch.ones(7, DIM).double()
         )
@@ -115,7 +126,7 @@ def test_standard_deviations_and_eigenvalues_stay_within_their_bounds(covariance
 def test_a_prediction_at_the_bound_still_has_a_gradient():
     model = warm("diagonal")
     h = torch.full((1, 2), 40.0, dtype=torch.float64, requires_grad=True)
-    model.gaussian(h, 1).std.log().sum().backward()
+    model.gaussian(h, 1).stddev.log().sum().backward()
     assert h.grad is not None
     # tanh would leave 1e-22 here.
     assert 1e-6 < float(h.grad[0, 1]) < 1e-3
@@ -130,7 +141,7 @@ def test_the_warm_up_starts_isotropic_and_ends_at_the_prediction(covariance):
     spread = []
     for progress in (0.0, 0.1, 0.2, 1.0):
         model.at(progress)
-        spread.append(model.gaussian(h, DIM).std.log().std().item())
+        spread.append(model.gaussian(h, DIM).stddev.log().std().item())
     assert spread[0] == 0.0
     assert spread[1] == pytest.approx(spread[2] / 2)
     assert spread[2] == spread[3]

@@ -81,7 +81,7 @@ def test_the_likelihood_alone_falls_to_the_bound_and_stop_gradient_does_not():
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        spreads[detach] = z.std().item(), model.gaussian(h, 1).std.item()
+        spreads[detach] = z.std().item(), model.gaussian(h, 1).stddev.item()
     assert spreads[False][0] < 0.02
     assert spreads[False][1] < 1.3 * smallest
     # The target keeps its spread, and the predicted σ becomes that spread.
@@ -118,11 +118,11 @@ def test_the_predictor_has_the_outputs_that_the_covariance_needs(tmp_path, covar
             {"covariance": "round"},
             "covariance: expected diagonal, low_rank or full, got 'round'",
         ),
-        ({"covariance_rank": 0}, "covariance_rank must be at least 1"),
-        ({"covariance": "low_rank", "covariance_rank": 99}, "covariance_rank must be at most 16"),
-        ({"smallest_std": 0.0}, "smallest_std must be above 0"),
-        ({"smallest_std": 3.0}, "smallest_std must be below largest_std"),
-        ({"covariance_warm_up": 1.5}, "covariance_warm_up must lie between 0 and 1"),
+        ({"covariance_rank": 0}, "covariance_rank: expected a whole number from 1"),
+        ({"covariance": "low_rank", "covariance_rank": 99}, "covariance_rank: expected at most 16"),
+        ({"smallest_std": 0.0}, "smallest_std: expected a number above 0"),
+        ({"smallest_std": 3.0}, "smallest_std: expected less than largest_std"),
+        ({"covariance_warm_up": 1.5}, "covariance_warm_up: expected a number from 0 to 1"),
         ({"predictor": "none"}, "method_kwargs.predictor: expected linear or mlp"),
         ({"prediction_precision": 3.0}, "latent=conditional has none"),
         ({"covarience": "full"}, "did you mean covariance?"),

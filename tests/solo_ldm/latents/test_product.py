@@ -157,5 +157,5 @@ def test_blocks_that_cannot_be_are_one_line(others, message):
 def test_an_estimator_refuses_the_support_of_a_product():
     from solo_ldm.entropy import KernelEntropy
 
-    with pytest.raises(ValueError, match="support must be one of"):
+    with pytest.raises(ValueError, match="support: expected plane or sphere, got 'product'"):
         KernelEntropy("product")
