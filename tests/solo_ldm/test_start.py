@@ -38,7 +38,7 @@ def answer(*arguments: str) -> tuple[str, str]:
         (["pretrain", "--config-name", "gaussprob", "--cfg", "job"], 0, "method: gaussprob"),
         (["pretrian"], 2, "did you mean pretrain?"),
         (["pretrain", "--config-name", "gaussprob", "optimizer.lrr=1"], 2, "optimizer.lr?"),
-        (["pretrain", "--config-name", "gaussprob", "max_epochs=0"], 2, "at least 1"),
+        (["pretrain", "--config-name", "gaussprob", "max_epochs=0"], 2, "a number from 1"),
         (["pretrain", "--config-name", "simclr", "data=custom", "data.train_path=no"], 2, "got no"),
         (["pretrain", "--config-name", "simclr", "resume_from_checkpoint=no"], 2, "got no"),
         (["knn", "nowhere.ckpt"], 2, "nowhere.ckpt"),
