@@ -41,7 +41,7 @@ def history_rows(
 
     Args:
         epochs: (E,).
-        loss: of each epoch, (E,), in the scale of the objective; NaN where not measured.
+        loss: of each epoch, (E,), of a step like its terms; NaN where not measured.
         log_prob: mean log p(z_t | z_<t), (E,), as it enters the objective.
         entropy: (E,), as it enters the objective.
         r2: R² of decoders, (E,) each, by name; NaN where not measured.
@@ -68,7 +68,9 @@ def history_rows(
         for name, values in (r2 or {}).items()
     }
     cosines = as_array("cosine", cosine, "steps", like=("cosine_steps", steps))
-    panels = [Panel("losses", lambda axes: draw_losses(axes[0], x, *terms), height=3.92)]
+    panels = [
+        Panel("losses", lambda axes: draw_losses(axes[0], x, *terms, "of a step"), height=3.92)
+    ]
     if any(np.isfinite(values).any() for values in decoders.values()):
         panels.append(Panel("r2", lambda axes: _draw_decoders(axes[0], x, decoders)))
     if np.isfinite(cosines).any():

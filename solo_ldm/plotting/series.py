@@ -36,9 +36,14 @@ def draw_series(axes: Axes, x: Floats, values: Values, **line: Any) -> bool:
 
 
 def draw_losses(
-    axes: Axes, epochs: Floats, loss: Values, log_prob: Values, entropy: Values
+    axes: Axes,
+    epochs: Floats,
+    loss: Values,
+    log_prob: Values,
+    entropy: Values,
+    unit: str = "scale of the objective",
 ) -> None:
-    """Draw the loss, −log p and the entropy, each (E,), in the scale of the objective."""
+    """Draw the loss, −log p and the entropy, each (E,), in one unit."""
     terms = (
         ("loss", loss, 1.0, INK, "-"),
         ("−log p", log_prob, -1.0, BLUE, "-"),
@@ -51,6 +56,6 @@ def draw_losses(
         write_instead(axes, "No loss was recorded.")
         heading(axes, "Loss")
         return
-    axes.set(xlabel="epoch", ylabel="scale of the objective")
+    axes.set(xlabel="epoch", ylabel=unit)
     legend_above(axes)
     heading(axes, "Loss and its terms", "mean of each epoch")

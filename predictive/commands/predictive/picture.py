@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,12 +60,18 @@ def _history(run: PredictiveRun, assessment: Assessment) -> _Picture:
     online = {name: metrics.column(f"val_{name}_r2") for name in run.cfg.decoders}
     rows = [] if run.cosines is None else run.cosines.rows
     before, after = assessment.before, assessment.after
+    log_prob, entropy = (
+        np.array(metrics.column(f"train_{key}")) for key in ("log_prob", "entropy")
+    )
+    # The logged loss is of a sequence, its terms are of a step; those of stop-gradient are one.
+    stop_gradient = run.cfg.objective.entropy == "stop_gradient"
+    weight = run.cfg.objective.get("weight", 1.0)
     return partial(
         history_rows,
         epochs=[epoch + 1 for epoch in sorted(metrics.rows)],
-        loss=metrics.column("train_ldm_loss"),
-        log_prob=metrics.column("train_log_prob"),
-        entropy=metrics.column("train_entropy"),
+        loss=() if stop_gradient else -log_prob - weight * entropy,
+        log_prob=log_prob,
+        entropy=() if stop_gradient else entropy,
         r2={name: values for name, values in online.items() if values},
         cosine_steps=[row["step"] for row in rows],
         cosine=[row["marginal"] for row in rows],
