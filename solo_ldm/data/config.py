@@ -6,7 +6,7 @@ from typing import Annotated, Any, Optional
 
 from omegaconf import MISSING, OmegaConf
 
-from solo_ldm.config.arguments import Bounds, check_arguments, check_value
+from solo_ldm.config.arguments import Bounds, Count, NonNegative, check_arguments, check_value
 from solo_ldm.config.schema import as_object, choice, number
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
@@ -54,15 +54,12 @@ def check_data_config(config: DataConfig) -> None:
     Raises:
         ValueError: a name that is unknown, or a number out of its range.
     """
-    values = {one.name: getattr(config, one.name) for one in fields(DataConfig)}
-    as_object(DataConfig, values, "data.")
+    as_object(DataConfig, vars(config), "data.")
 
 
 Probability = Annotated[float, Bounds(0, 1)]
 Share = Annotated[float, Bounds(1e-6, 1)]
 Positive = Annotated[float, Bounds(1e-3)]
-Strength = Annotated[float, Bounds(0)]
-Count = Annotated[int, Bounds(1)]
 
 
 @dataclass(frozen=True)
@@ -93,9 +90,9 @@ class ColorJitterSpec:
     """Random brightness, contrast and saturation (factor 1 ± value) and hue (± turns)."""
 
     prob: Probability = 0.0
-    brightness: Strength = 0.0
-    contrast: Strength = 0.0
-    saturation: Strength = 0.0
+    brightness: NonNegative = 0.0
+    contrast: NonNegative = 0.0
+    saturation: NonNegative = 0.0
     hue: Annotated[float, Bounds(0, 0.5)] = 0.0
 
 
@@ -104,8 +101,8 @@ class BlurSpec:
     """A Gaussian blur whose radius, in pixels of the view, is uniform in [sigma_min, sigma_max]."""
 
     prob: Probability = 0.0
-    sigma_min: Strength = 0.1
-    sigma_max: Strength = 2.0
+    sigma_min: NonNegative = 0.1
+    sigma_max: NonNegative = 2.0
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,8 @@ class EpochSampler(DistributedSampler[Any]):
 
     def __iter__(self) -> Iterator[SampleKey]:
         """Yield the keys of this process for the epoch last set."""
-        sequence = np.random.SeedSequence((self.seed % 2**64, self.epoch))
-        generator = np.random.Generator(np.random.PCG64(sequence))
-        order = generator.permutation(self._num_images)
+        epoch = self.epoch
+        order = np.random.default_rng((self.seed % 2**64, epoch)).permutation(self._num_images)
         used = order[: len(self) * self.num_replicas]
         mine = used.reshape(self.num_steps, self.num_replicas, self.batch_size)[:, self.rank]
-        epoch = self.epoch
         return ((epoch, index) for index in mine.ravel().tolist())

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from solo_ldm.data.augment.draws import Ints, ViewParameters, draw_view
 from solo_ldm.data.augment.pairs import Partners
 from solo_ldm.data.augment.photometric import Normalise
 from solo_ldm.data.config import ViewSpec
@@ -47,6 +49,21 @@ class TrainViews:
         self.unreadable = unreadable or Unreadable(source)
         self.partners = partners if len(self.specs) > 1 else None
 
+    def draw(
+        self,
+        view: int,
+        epoch: int,
+        samples: npt.ArrayLike,
+        widths: npt.ArrayLike,
+        heights: npt.ArrayLike,
+    ) -> ViewParameters:
+        """Draw the parameters of one view of images; see `draw_view`."""
+        return draw_view(self.specs[view], view, self.seed, epoch, samples, widths, heights)
+
+    def batch(self, indexes: Ints, views: list[Tensor]) -> list[Any]:
+        """Return the batch [indexes (B,), views, targets (B,)]."""
+        return [torch.from_numpy(indexes), views, torch.from_numpy(self.source.labels[indexes])]
+
 
 @dataclass(frozen=True)
 class PlainImages:
@@ -62,11 +79,18 @@ class PlainImages:
     """
 
     source: ImageSource
-    indexes: npt.NDArray[np.int64]
+    indexes: Ints
     crop_size: int
     mean: Sequence[float]
     std: Sequence[float]
     unreadable: Unreadable
+
+    def batch(self, pixels: Tensor, indexes: npt.ArrayLike) -> list[Tensor]:
+        """Return the batch [images (B, 3, H, W), targets (B,)] of uint8 pixels (B, H, W, 3)."""
+        images = pixels.permute(0, 3, 1, 2)
+        images = images.to(torch.float32, memory_format=torch.contiguous_format)
+        targets = torch.from_numpy(self.source.labels[np.asarray(indexes, dtype=np.int64)])
+        return [Normalise(self.mean, self.std)(images), targets]
 
 
 class Backend(ABC):

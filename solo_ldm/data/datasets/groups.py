@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import yaml
 
 from solo_ldm.data.datasets.registry import DATASETS
 
-# Keys of these groups are of a whole configuration, not below the group's name.
-_WHOLE = "# @package _global_\n"
 
-
-def files_of(group: str) -> dict[str, Callable[[], str]]:
-    """Return the files of a group that the data sets fill: name -> a function of its text.
-
-    Args:
-        group: data, augmentations, linear_augmentations or masked.
-    """
-    made: dict[str, Callable[[], str]] = {}
+def group_files() -> dict[str, str]:
+    """Return the texts of the files by name, such as augmentations/cifar.yaml."""
+    contents: dict[str, Any] = {}
     for name, dataset in DATASETS.items():
         views = dataset.views
-        content: Any = {
-            "data": {
-                "defaults": [{"/augmentations": views.name}, "_self_"],
-                "data": {"dataset": name, **dataset.paths},
-                "backbone": {"name": dataset.backbone},
-            },
-            "augmentations": views.pretraining,
-            "linear_augmentations": views.linear,
-            "masked": views.masked,
-        }[group]
-        file = name if group == "data" else views.name
-        made[f"{file}.yaml"] = partial(_text, content, _WHOLE if isinstance(content, dict) else "")
-    return made
+        contents[f"data/{name}"] = {
+            "defaults": [{"/augmentations": views.name}, "_self_"],
+            "data": {"dataset": name, **dataset.paths},
+            "backbone": {"name": dataset.backbone},
+        }
+        contents[f"augmentations/{views.name}"] = views.pretraining
+        contents[f"linear_augmentations/{views.name}"] = views.linear
+        contents[f"masked/{views.name}"] = views.masked
+    return {f"{name}.yaml": _text(content) for name, content in contents.items()}
 
 
-def _text(content: Any, header: str) -> str:
+def _text(content: Any) -> str:
+    # A mapping holds keys of a whole configuration, not keys below the group's name.
+    header = "# @package _global_\n" if isinstance(content, dict) else ""
     return header + yaml.safe_dump(content, sort_keys=False)

@@ -9,17 +9,9 @@ import numpy.typing as npt
 
 from solo_ldm.config.arguments import check_value
 from solo_ldm.data.config import DataConfig, check_data_config
-from solo_ldm.data.datasets import (
-    cifar,
-    custom,
-    digits,
-    imagenet,
-    mnist,
-    stl10,
-    svhn,
-    tiny_imagenet,
-)
+from solo_ldm.data.datasets import cifar, custom, digits, imagenet, mnist, stl10, svhn
 from solo_ldm.data.datasets.base import Dataset, Split
+from solo_ldm.data.datasets.tiny_imagenet import TINY_IMAGENET
 from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource
 
 # Splits are part of a data set, so they do not follow the seed of a run.
@@ -35,7 +27,7 @@ DATASETS: dict[str, Dataset] = {
     "stl10": stl10.STL10,
     "imagenet": imagenet.IMAGENET,
     "imagenet100": imagenet.IMAGENET_100,
-    "tiny_imagenet": tiny_imagenet.TINY_IMAGENET,
+    "tiny_imagenet": TINY_IMAGENET,
     "custom": custom.CUSTOM,
     "image_folder": custom.CUSTOM,  # torchvision's name for such folders
 }
@@ -70,26 +62,17 @@ def load_source(config: DataConfig, split: Split) -> ImageSource | None:
     found = None if split == "val" and config.no_labels else dataset.read(config, split)
     if found is None:
         return None
+    kind = ArrayImages if isinstance(found.images, np.ndarray) else FileImages
     about = (config.dataset, found.labels, found.classes, dataset.mean, dataset.std)
-    if isinstance(found.images, np.ndarray):
-        source: ImageSource | None = ArrayImages(found.images, *about)
-    else:
-        source = FileImages(found.images, *about)
+    source: ImageSource = kind(found.images, *about)
     if dataset.holds_out(config) and source.classes and not config.no_labels:
-        source = _held_out(source, config.val_fraction, split)
-    if source is not None and split == "train":
-        if config.fraction != -1:
-            source = source.subset(stratified_indexes(source.labels, config.fraction))
-        if config.no_labels:
-            source = source.without_labels()
-    return source
-
-
-def _held_out(source: ImageSource, val_fraction: float, split: Split) -> ImageSource | None:
-    held_out = stratified_indexes(source.labels, val_fraction, keep_one=True)
-    if split == "val":
-        return source.subset(held_out) if len(held_out) else None
-    return source.subset(np.setdiff1d(np.arange(len(source)), held_out))
+        held_out = stratified_indexes(source.labels, config.val_fraction, keep_one=True)
+        if split == "val":
+            return source.subset(held_out) if len(held_out) else None
+        source = source.subset(np.setdiff1d(np.arange(len(source)), held_out))
+    if split == "train" and config.fraction != -1:
+        source = source.subset(stratified_indexes(source.labels, config.fraction))
+    return source.without_labels() if config.no_labels else source
 
 
 def stratified_indexes(
@@ -108,7 +91,7 @@ def stratified_indexes(
         The chosen indexes in ascending order, about `share` · N of them and, for a positive share
         that may take every image, at least one.
     """
-    generator = np.random.Generator(np.random.PCG64(SPLIT_SEED))
+    generator = np.random.default_rng(SPLIT_SEED)
     numbers, counts = np.unique(labels, return_counts=True)
     exact = share * counts
     quotas = np.floor(exact).astype(int)

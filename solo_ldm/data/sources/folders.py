@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from solo_ldm.data.sources.images import IMAGE_SUFFIXES, Listing
@@ -30,17 +31,10 @@ def labelled(folder: Path, classes: Sequence[str], key: str, below: str = "") ->
     Raises:
         ValueError: a class has no images.
     """
-    paths: list[str] = []
-    labels: list[int] = []
-    empty: list[str] = []
-    for number, label in enumerate(classes):
-        found = images_below(folder / label / below)
-        paths += found
-        labels += [number] * len(found)
-        if not found:
-            empty.append(label)
-    _check_filled(folder, empty, key)
-    return Listing(paths, labels, tuple(classes))
+    found = {label: images_below(folder / label / below) for label in classes}
+    _check_filled(folder, [label for label, images in found.items() if not images], key)
+    labels = [number for number, images in enumerate(found.values()) for _ in images]
+    return Listing([*chain.from_iterable(found.values())], labels, tuple(classes))
 
 
 def class_folders(folder: Path, key: str) -> list[str]:
@@ -69,22 +63,10 @@ def class_folders(folder: Path, key: str) -> list[str]:
 
 def contents(folder: Path) -> tuple[list[str], list[str]]:
     """Return the names of a folder's folders and of the images beside them, both sorted."""
-    folders: list[str] = []
-    images: list[str] = []
     with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                folders.append(entry.name)
-            elif is_image(entry.name):
-                images.append(entry.name)
-    return sorted(folders), sorted(images)
-
-
-def is_image(name: str) -> bool:
-    """Whether a file's name ends as an image's does."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+        is_dir = {one.name: one.is_dir() for one in entries if not one.name.startswith(".")}
+    folders = sorted(name for name in is_dir if is_dir[name])
+    return folders, sorted(name for name in is_dir if not is_dir[name] and _is_image(name))
 
 
 def images_below(folder: Path) -> list[str]:
@@ -95,9 +77,12 @@ def images_below(folder: Path) -> list[str]:
 def _images(folder: Path) -> Iterator[str]:
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if is_image(name) and not name.startswith("."):
-                yield os.path.join(place, name)
+        yield from (os.path.join(place, name) for name in sorted(files) if _is_image(name))
+
+
+def _is_image(name: str) -> bool:
+    """Whether a file's name ends as an image's does, and is not hidden."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def _check_filled(folder: Path, empty: Sequence[str], key: str) -> None:
@@ -109,12 +94,11 @@ def _check_filled(folder: Path, empty: Sequence[str], key: str) -> None:
 
 
 def _difference(train: Sequence[str], val: Sequence[str]) -> str:
-    parts = []
-    for here, others, text in ((train, val, "only in train"), (val, train, "only in val")):
-        names = [name for name in here if name not in set(others)]
-        if names:
-            parts.append(f"{text}: {some(names)}")
-    return "; ".join(parts)
+    only = {
+        "train": [name for name in train if name not in set(val)],
+        "val": [name for name in val if name not in set(train)],
+    }
+    return "; ".join(f"only in {split}: {some(names)}" for split, names in only.items() if names)
 
 
 def some(names: Sequence[str]) -> str:

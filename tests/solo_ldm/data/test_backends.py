@@ -199,9 +199,9 @@ def test_a_gpu_for_the_data_where_there_is_none_is_one_clear_line(photographs):
 
 @needs_dali
 def test_a_pipeline_is_fed_the_widths_and_heights_of_arrays():
-    from solo_ldm.data.backends.dali.sources import feed_for
+    from solo_ldm.data.backends.dali.sources import Feed
 
     images = ArrayImages(np.zeros((4, 6, 9, 3), np.uint8), "a", [0] * 4, ["x"], (0,) * 3, (1,) * 3)
-    widths, heights = feed_for(images, Unreadable(images)).sizes(np.array([2, 0]))
+    widths, heights = Feed(images, Unreadable(images)).sizes(np.array([2, 0]))
     assert (widths.tolist(), heights.tolist()) == ([9, 9], [6, 6])
     assert images.load(0).size == (9, 6)

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import nvidia.dali
 import torch
+from torch import Tensor
 
-from solo_ldm.data.augment.draws import draw_view
 from solo_ldm.data.augment.pairs import of_partner
-from solo_ldm.data.augment.photometric import Normalise, render
+from solo_ldm.data.augment.photometric import render
 from solo_ldm.data.augment.transforms import evaluation_box
 from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews, usable_cpus
 from solo_ldm.data.backends.dali.batches import Batches, Job
 from solo_ldm.data.backends.dali.graph import Crop
-from solo_ldm.data.backends.dali.sources import feed_for
+from solo_ldm.data.backends.dali.sources import Feed
 from solo_ldm.data.sampler import EpochSampler
 
 
@@ -74,7 +74,7 @@ class TrainLoader:
             for spec in views.specs
         ]
         size = sampler.batch_size * (1 if views.partners is None else 2)
-        feed = feed_for(views.source, views.unreadable)
+        feed = Feed(views.source, views.unreadable)
         self._batches = Batches(feed, crops, size, num_threads, device)
 
     def __len__(self) -> int:
@@ -96,26 +96,23 @@ class TrainLoader:
         if views.partners is not None:
             others = feed.readable(views.partners(epoch, indexes))
             indexes, samples = np.concatenate([indexes, others]), np.tile(samples, 2)
-        widths, heights = feed.sizes(indexes)
+        sides = feed.sizes(indexes)
         parameters = [
-            draw_view(spec, number, views.seed, epoch, samples, widths, heights)
-            for number, spec in enumerate(views.specs)
+            views.draw(number, epoch, samples, *sides) for number in range(len(views.specs))
         ]
         boxes, affines = zip(*((drawn.box, drawn.affine) for drawn in parameters), strict=True)
         inputs = self._batches.graph.inputs(feed.images(indexes), boxes, affines)
         return Job(asked, indexes, inputs, parameters)
 
-    def _finish(self, job: Job, crops: list[torch.Tensor]) -> list[Any]:
-        rendered, count = [], len(job.asked)
+    def _finish(self, job: Job, crops: list[Tensor]) -> list[Any]:
+        drawn, count = [], len(job.asked)
         with _one_thread():
             for number, normalise in enumerate(self._views.normalise):
                 partner = self._views.partners is not None and of_partner(number)
                 rows = slice(count, 2 * count) if partner else slice(count)
-                drawn = job.parameters[number].rows(rows)
-                rendered.append(render(crops[number][rows], drawn, normalise))
-        indexes = job.indexes[:count]
-        targets = torch.from_numpy(self._views.source.labels[indexes])
-        return [torch.from_numpy(indexes), rendered, targets]
+                parameters = job.parameters[number].rows(rows)
+                drawn.append(render(crops[number][rows], parameters, normalise))
+        return self._views.batch(job.indexes[:count], drawn)
 
 
 class EvaluationLoader:
@@ -132,9 +129,8 @@ class EvaluationLoader:
         self, images: PlainImages, batch_size: int, num_threads: int, device: torch.device
     ) -> None:
         self._images, self.batch_size = images, batch_size
-        self._normalise = Normalise(images.mean, images.std)
         crops = [Crop(images.crop_size, cut_first=False)]
-        feed = feed_for(images.source, images.unreadable)
+        feed = Feed(images.source, images.unreadable)
         self._batches = Batches(feed, crops, batch_size, num_threads, device)
 
     def __len__(self) -> int:
@@ -145,10 +141,7 @@ class EvaluationLoader:
         size, indexes = self.batch_size, self._images.indexes
         wanted = (indexes[start : start + size] for start in range(0, len(indexes), size))
         for job, (crops,) in self._batches.run(wanted, self._prepare):
-            images = crops.permute(0, 3, 1, 2)
-            images = images.to(torch.float32, memory_format=torch.contiguous_format)
-            targets = torch.from_numpy(self._images.source.labels[job.indexes])
-            yield [self._normalise(images), targets]
+            yield self._images.batch(crops, job.indexes)
 
     def _prepare(self, asked: Any) -> Job:
         feed = self._batches.feed

@@ -6,10 +6,8 @@ import atexit
 import os
 import shutil
 import tempfile
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,98 +21,51 @@ Indexes = npt.NDArray[np.int64]
 _UNKNOWN = 255
 
 
-class Feed(ABC):
-    """The images of a source as a pipeline takes them."""
+class Feed:
+    """The images of a source as a pipeline takes them: pixels in memory, or paths of files.
 
-    files: bool
-
-    @abstractmethod
-    def sizes(self, indexes: Indexes) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return widths and heights, (B,) each, of readable images in pixels."""
-
-    @abstractmethod
-    def images(self, indexes: Indexes) -> npt.NDArray[Any]:
-        """Return pixels (B, H, W, 3), or the bytes of paths, zero-padded (B, longest)."""
-
-    @abstractmethod
-    def readable(self, indexes: Indexes, replace: bool = True) -> Indexes:
-        """Return the indexes with unreadable images replaced by the next, or left out."""
-
-    @abstractmethod
-    def find_unreadable(self, batches: Sequence[Indexes], error: RuntimeError) -> None:
-        """Find out which images of some batches broke a pipeline, so that it can go on without.
-
-        Raises:
-            ValueError: they can all be read, so that the error means something else.
-        """
-
-
-class ArrayFeed(Feed):
-    """Pixels in memory.
-
-    Args:
-        source: of the images.
-    """
-
-    files = False
-
-    def __init__(self, source: ArrayImages) -> None:
-        self._images = source.images
-
-    def sizes(self, indexes: Indexes) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return widths and heights, all the same."""
-        height, width = self._images.shape[1:3]
-        return np.full(len(indexes), width), np.full(len(indexes), height)
-
-    def images(self, indexes: Indexes) -> npt.NDArray[np.uint8]:
-        """Return the pixels."""
-        chosen = self._images[indexes]
-        return np.repeat(chosen[..., None], 3, axis=3) if chosen.ndim == 3 else chosen
-
-    def readable(self, indexes: Indexes, replace: bool = True) -> Indexes:
-        """Return the indexes: images in memory can all be read."""
-        return indexes
-
-    def find_unreadable(self, batches: Sequence[Indexes], error: RuntimeError) -> None:
-        """Raise the ValueError of `Feed`: images in memory can all be read."""
-        raise ValueError(
-            f"DALI failed on images in memory ({_reason(error)}); set data.format=torchvision"
-        )
-
-
-class FileFeed(Feed):
-    """Paths of files, whose headers are read when they are first asked for.
-
-    Files that DALI would decode otherwise than Pillow (CMYK, 16 bits, palettes, transparency) are
-    decoded by Pillow once and kept without compression in a temporary folder.
+    Headers of files are read when they are first asked for. Files that DALI would decode otherwise
+    than Pillow (CMYK, 16 bits, palettes, transparency) are decoded by Pillow once and kept without
+    compression in a temporary folder.
 
     Args:
         source: of the images.
         unreadable: where images that cannot be read are noted.
+
+    Raises:
+        ValueError: a source that is neither in files nor in memory.
     """
 
-    files = True
-
-    def __init__(self, source: FileImages, unreadable: Unreadable) -> None:
-        self._source = source
-        self._unreadable = unreadable
-        self._widths = np.zeros(len(source), np.int32)
-        self._heights = np.zeros(len(source), np.int32)
+    def __init__(self, source: ImageSource, unreadable: Unreadable) -> None:
+        self._source, self._unreadable = source, unreadable
+        self._widths, self._heights = np.zeros((2, len(source)), np.int32)
         self._kinds = np.full(len(source), _UNKNOWN, np.uint8)
         self._converted: dict[int, str] = {}
         self._folder: Path | None = None
+        self.files = isinstance(source, FileImages)
+        if isinstance(source, ArrayImages):
+            self._kinds[:] = FileKind.PLAIN
+            self._heights[:], self._widths[:] = source.images.shape[1:3]
+        elif not self.files:
+            raise ValueError(
+                f"{source.name}: expected images in files or in memory, got "
+                f"{type(source).__name__}; set data.format=torchvision"
+            )
 
-    def sizes(self, indexes: Indexes) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return widths and heights."""
+    def sizes(self, indexes: Indexes) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return widths and heights, (B,) each, of readable images in pixels."""
         return self._widths[indexes], self._heights[indexes]
 
     def images(self, indexes: Indexes) -> npt.NDArray[np.uint8]:
-        """Return the paths."""
-        paths = [
-            os.fsencode(self._converted.get(index) or self._source.path(index))
-            for index in indexes.tolist()
-        ]
-        return np.array(paths, dtype=np.bytes_).view(np.uint8).reshape(len(paths), -1)
+        """Return pixels (B, H, W, 3), or the bytes of paths, zero-padded (B, longest)."""
+        if isinstance(self._source, FileImages):
+            paths = [
+                os.fsencode(self._converted.get(index) or self._source.path(index))
+                for index in indexes.tolist()
+            ]
+            return np.array(paths, dtype=np.bytes_).view(np.uint8).reshape(len(paths), -1)
+        pixels = self._source.images[indexes]
+        return np.repeat(pixels[..., None], 3, axis=3) if pixels.ndim == 3 else pixels
 
     def readable(self, indexes: Indexes, replace: bool = True) -> Indexes:
         """Return the indexes with unreadable images replaced by the next, or left out."""
@@ -132,21 +83,21 @@ class FileFeed(Feed):
         """Read the files of some batches one by one; what DALI cannot read, Pillow may.
 
         Raises:
-            ValueError: all of them were decoded by Pillow before, so that it is not they.
+            ValueError: none is to blame: they are in memory, or all decoded by Pillow before.
         """
         indexes = np.unique(np.concatenate(batches))
         plain = indexes[self._kinds[indexes] == FileKind.PLAIN]
-        if not len(plain):
+        if not self.files or not len(plain):
             raise ValueError(
-                f"DALI failed on images that Pillow reads ({_reason(error)}); "
-                f"set data.format=torchvision"
+                f"DALI failed on images that Pillow reads or that are in memory "
+                f"({_reason(error)}); set data.format=torchvision"
             )
         for index in plain.tolist():
             self._convert(index)
 
     def _kind(self, index: int) -> int:
         """Return what it takes to read an image, from its header the first time."""
-        if self._kinds[index] == _UNKNOWN:
+        if self._kinds[index] == _UNKNOWN and isinstance(self._source, FileImages):
             header = probe(self._source.path(index))
             self._kinds[index] = header.kind
             self._widths[index], self._heights[index] = header.width, header.height
@@ -171,22 +122,6 @@ class FileFeed(Feed):
         self._kinds[index] = FileKind.UNUSUAL
         self._widths[index], self._heights[index] = image.size
         self._converted[index] = str(path)
-
-
-def feed_for(source: ImageSource, unreadable: Unreadable) -> Feed:
-    """Return the feed of a source.
-
-    Raises:
-        ValueError: a source that is neither in files nor in memory.
-    """
-    if isinstance(source, FileImages):
-        return FileFeed(source, unreadable)
-    if isinstance(source, ArrayImages):
-        return ArrayFeed(source)
-    raise ValueError(
-        f"{source.name}: expected images in files or in memory, got {type(source).__name__}; "
-        f"set data.format=torchvision"
-    )
 
 
 def _reason(error: RuntimeError) -> str:
