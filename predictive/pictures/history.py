@@ -69,7 +69,7 @@ def history_rows(
     }
     cosines = as_array("cosine", cosine, "steps", like=("cosine_steps", steps))
     panels = [
-        Panel("losses", lambda axes: draw_losses(axes[0], x, *terms, "of a step"), height=3.92)
+        Panel("losses", lambda axes: draw_losses(axes[0], x, *terms, unit="per step"), height=3.92)
     ]
     if any(np.isfinite(values).any() for values in decoders.values()):
         panels.append(Panel("r2", lambda axes: _draw_decoders(axes[0], x, decoders)))
