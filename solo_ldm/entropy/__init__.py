@@ -1,7 +1,5 @@
 """Entropy estimators H[q(z)]: what keeps latents spread out. Needs torch alone."""
 
-import inspect
-
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.entropy.coding_rate import CodingRateEntropy
 from solo_ldm.entropy.kernel import KernelEntropy
@@ -39,14 +37,4 @@ __all__ = [
     "RedundancyEntropy",
     "SlicedGaussianEntropy",
     "VICRegEntropy",
-    "estimator_keys",
 ]
-
-
-def estimator_keys(name: str) -> list[str]:
-    """Return the names of an estimator's own settings, its support aside.
-
-    Args:
-        name: in `ENTROPIES`.
-    """
-    return [key for key in inspect.signature(ENTROPIES[name]).parameters if key != "support"]

@@ -67,11 +67,11 @@ class HostedMethod(_Theirs):
     solo_name: ClassVar[str]
     add_backbone: ClassVar[Callable[[str, int], None]]
 
-    def __init__(self, cfg: DictConfig) -> None:
+    def __init__(self, cfg: DictConfig, settings: dict[str, Any] | None = None) -> None:
         self._check_data(cfg)
         completed = OmegaConf.create(OmegaConf.to_container(cfg))
         completed.method = self.solo_name
-        completed.method_kwargs = _settings(self.solo_name, cfg)
+        completed.method_kwargs = settings or _settings(self.solo_name, cfg)
         if RECIPES[self.solo_name].momentum is not None:
             completed.momentum = _momentum(self.solo_name, cfg)
         completed.data.num_classes = max(1, cfg.data.num_classes)
@@ -111,6 +111,7 @@ class HostedMethod(_Theirs):
             axes=OFF_THE_GRID,
             settings=settings,
             on_sphere=RECIPES[cls.solo_name].on_sphere,
+            built_with={"settings": settings},
         )
 
     def _check_data(self, cfg: DictConfig) -> None:

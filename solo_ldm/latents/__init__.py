@@ -1,7 +1,5 @@
 """Latent models p(z1, z2): where latents live and how well two views agree. Needs torch alone."""
 
-import inspect
-
 from solo_ldm.latents.base import LatentModel, Support
 from solo_ldm.latents.categorical import CategoricalSimplex, FittedCategories
 from solo_ldm.latents.conditional import ConditionalGaussian
@@ -33,15 +31,4 @@ __all__ = [
     "Support",
     "VonMisesFisherSphere",
     "WhitenedPlane",
-    "latent_keys",
 ]
-
-
-def latent_keys(name: str) -> list[str]:
-    """Return the names of a latent model's own settings, prediction_precision aside.
-
-    Args:
-        name: in `LATENTS`.
-    """
-    parameters = inspect.signature(LATENTS[name]).parameters
-    return [key for key in parameters if key != "prediction_precision"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from solo_ldm.config.arguments import Bounds, checked
+from solo_ldm.config.arguments import Share, checked
 
 
 class MovingAverage(nn.Module):
@@ -38,8 +38,8 @@ class MovingAverage(nn.Module):
     def __init__(
         self,
         networks: Mapping[str, nn.Module],
-        first: Annotated[float, Bounds(0, 1)],
-        last: Annotated[float, Bounds(0, 1)],
+        first: Share,
+        last: Share,
     ) -> None:
         super().__init__()
         self.first, self.last = float(first), float(last)

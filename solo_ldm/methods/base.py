@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightning.pytorch as pl
@@ -28,6 +28,7 @@ class Description:
         axes: its cell of the grid: latent, entropy, over, predictor, target; None off the grid.
         settings: its method_kwargs, complete.
         on_sphere: whether only the direction of a latent counts (sphere and simplex).
+        built_with: arguments of the method's constructor besides cfg: what is resolved already.
     """
 
     headline: str
@@ -35,6 +36,7 @@ class Description:
     axes: Mapping[str, str | None]
     settings: dict[str, Any]
     on_sphere: bool
+    built_with: Mapping[str, Any] = field(default_factory=dict)
 
 
 # The axes of a method that is no cell of the grid.
@@ -74,8 +76,9 @@ class BaseMethod(pl.LightningModule, ABC):
 
     In turn, a run
 
-    - calls `describe` before it reads any data, and builds the method before it writes any file:
-      both raise a ValueError of one line for what cannot work;
+    - calls `describe` before it reads any data, and builds the method before it writes any file,
+      from cfg and the description's `built_with`: both raise a ValueError of one line for what
+      cannot work;
     - reads `cfg`, `backbone` (evaluated and exported) and `classifier` (scored as linear-online,
       None without labels), and saves everything in `state_dict`: whatever one step leaves for the
       next is a parameter or a buffer, so that a run that was interrupted continues;

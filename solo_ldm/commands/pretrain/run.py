@@ -41,7 +41,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     for protocol in cfg.evaluation.protocols:
         find_protocol(protocol)
-    method = kind(for_method(cfg, data, hardware))
+    method = kind(for_method(cfg, data, hardware), **description.built_with)
     folder = choose_run(cfg)
     untrained = {key: value.clone() for key, value in method.backbone.state_dict().items()}
     classes = f"{data.num_classes} classes" if data.num_classes else "no labels"

@@ -35,9 +35,9 @@ class LDMBody(_Host):
 
     latent: ClassVar[str | None] = None  # of a method that has but one
 
-    def __init__(self, cfg: DictConfig) -> None:
+    def __init__(self, cfg: DictConfig, settings: LDMSettings | None = None) -> None:
         super().__init__(cfg)
-        settings = self.settings(self.cfg)
+        settings = settings or self.settings(self.cfg)
         self.objective = settings.build_objective()
         self.detach_target = settings.target == "detached"
         dim = settings.proj_output_dim
@@ -70,17 +70,10 @@ class LDMBody(_Host):
         """Return the cell of the grid that a configuration names.
 
         Raises:
-            ValueError: see `solo_ldm.methods.ldm.method_kwargs.resolve`; a batch that is too small
-                for the estimator or for whitening.
+            ValueError: see `resolve` and `check_run` in `solo_ldm.methods.ldm.method_kwargs`.
         """
         settings = resolve(cfg.method_kwargs, cls.latent)
         check_run(cfg, settings)
-        dim, batch = settings.proj_output_dim, cfg.optimizer.batch_size
-        if settings.proj_output_whitening and batch <= dim:
-            raise ValueError(
-                f"optimizer.batch_size: expected more than {dim}, to whiten as many dimensions, "
-                f"got {batch}; raise it, or lower method_kwargs.proj_output_dim"
-            )
         return settings
 
     @classmethod
@@ -93,6 +86,7 @@ class LDMBody(_Host):
             axes=settings.axes,
             settings=asdict(settings),
             on_sphere=settings.support in ("sphere", "simplex"),
+            built_with={"settings": settings},
         )
 
     @property

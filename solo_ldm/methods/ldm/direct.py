@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from solo_ldm.config.arguments import Bounds, checked
+from solo_ldm.config.arguments import Bounds, NonNegative, checked
 from solo_ldm.numerics import widen
 
 
@@ -49,7 +49,7 @@ class DirectPredictor(nn.Module):
         self,
         dim: int,
         momentum: Annotated[float, Bounds(0, below=1)] = 0.3,
-        ridge: Annotated[float, Bounds(0)] = 0.01,
+        ridge: NonNegative = 0.01,
     ) -> None:
         super().__init__()
         self.momentum, self.ridge = float(momentum), float(ridge)

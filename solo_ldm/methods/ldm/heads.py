@@ -6,12 +6,15 @@ import itertools
 
 from torch import nn
 
+from solo_ldm.config.arguments import Count, checked
 
+
+@checked
 def perceptron(
-    num_inputs: int,
-    num_hidden: int,
-    num_outputs: int,
-    num_layers: int = 2,
+    num_inputs: Count,
+    num_hidden: Count,
+    num_outputs: Count,
+    num_layers: Count = 2,
     batch_norm: bool = False,
     output_batch_norm: bool = False,
 ) -> nn.Sequential:
@@ -26,10 +29,8 @@ def perceptron(
         output_batch_norm: normalise the outputs too, without scale and shift, as SimSiam does.
 
     Raises:
-        ValueError: a number of layers below 1.
+        ValueError: a number below 1.
     """
-    if num_layers < 1:
-        raise ValueError(f"a projector needs at least 1 layer, got {num_layers}")
     widths = [num_inputs, *[num_hidden] * (num_layers - 1)]
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):

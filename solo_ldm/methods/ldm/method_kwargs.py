@@ -8,8 +8,8 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from solo_ldm.config.arguments import check_arguments, check_keys, check_value
-from solo_ldm.entropy import ENTROPIES, estimator_keys
-from solo_ldm.latents import LATENTS, latent_keys
+from solo_ldm.entropy import ENTROPIES
+from solo_ldm.latents import LATENTS
 from solo_ldm.methods.ldm.settings import PRODUCT, LDMSettings
 
 if TYPE_CHECKING:
@@ -34,9 +34,14 @@ _BLOCK_KEYS = {"latent", "entropy", "over", "prediction_precision", "entropy_wei
 
 def known_keys() -> list[str]:
     """Return every key that method_kwargs may hold, the reference's aliases included."""
-    estimators = [key for name in ENTROPIES for key in estimator_keys(name)]
-    latents = [key for name in LATENTS for key in latent_keys(name)]
-    return list(dict.fromkeys([*CELL_KEYS, *estimators, *latents, "loss", "recognition_precision"]))
+    own = [key for kind in (*ENTROPIES.values(), *LATENTS.values()) for key in _own_keys(kind)]
+    return list(dict.fromkeys([*CELL_KEYS, *own, "loss", "recognition_precision"]))
+
+
+def _own_keys(kind: type) -> list[str]:
+    """Return the settings that an estimator or a latent model has beside those of every cell."""
+    shared = ("support", "prediction_precision")
+    return [key for key in inspect.signature(kind).parameters if key not in shared]
 
 
 def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMSettings:
@@ -76,7 +81,12 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
 
 
 def check_run(cfg: DictConfig, cell: LDMSettings) -> None:
-    """Raise a one-line ValueError unless the rest of a configuration goes with a cell."""
+    """Check that the rest of a configuration goes with a cell.
+
+    Raises:
+        ValueError: in one line: a moving average of another package's methods, or a batch that is
+            too small for the estimator or for whitening.
+    """
     if cfg.get("momentum"):
         raise ValueError(
             f"momentum: expected nothing for method={cfg.method}, got {dict(cfg.momentum)}; set "
@@ -89,6 +99,12 @@ def check_run(cfg: DictConfig, cell: LDMSettings) -> None:
             f"{cfg.optimizer.batch_size}; raise it"
             + (" or lower method_kwargs.num_neighbours" if fewest > 2 else "")
         )
+    dim = cell.proj_output_dim
+    if cell.proj_output_whitening and cfg.optimizer.batch_size <= dim:
+        raise ValueError(
+            f"optimizer.batch_size: expected more than {dim}, to whiten as many dimensions, got "
+            f"{cfg.optimizer.batch_size}; raise it, or lower method_kwargs.proj_output_dim"
+        )
 
 
 def _cell(given: Mapping[str, Any], prefix: str) -> LDMSettings:
@@ -99,11 +115,8 @@ def _cell(given: Mapping[str, Any], prefix: str) -> LDMSettings:
     latent, entropy = chosen["latent"], chosen["entropy"]
     check_value(f"{prefix}.latent", latent, Literal[(*LATENTS, PRODUCT)])
     check_value(f"{prefix}.entropy", entropy, Literal[(*ENTROPIES,)])
-    parts = (
-        ("entropy_kwargs", ENTROPIES[entropy], estimator_keys(entropy)),
-        ("latent_kwargs", LATENTS[latent], latent_keys(latent)),
-    )
-    for part, kind, keys in parts:
+    for part, kind in (("entropy_kwargs", ENTROPIES[entropy]), ("latent_kwargs", LATENTS[latent])):
+        keys = _own_keys(kind)
         chosen[part] = {key: value for key, value in given.items() if key in keys}
         check_arguments(prefix, chosen[part], kind, ("support",))
     precision = _default_precision(latent, entropy)

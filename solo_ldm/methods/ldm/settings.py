@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from solo_ldm.config.arguments import Bounds
+from solo_ldm.config.arguments import Bounds, Count, NonNegative, Positive, Share
 from solo_ldm.entropy import ENTROPIES
 from solo_ldm.latents import LATENTS, Support
 from solo_ldm.objective import LDMObjective, Over, ProductObjective
@@ -15,9 +15,6 @@ PRODUCT = "product"
 
 # Names of the three `LDMTerms` in the log.
 TERMS: tuple[str, ...] = ("train_ldm_loss", "train_log_prob", "train_entropy")
-
-Count = Annotated[int, Bounds(1)]
-Share = Annotated[float, Bounds(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -61,13 +58,13 @@ class LDMSettings:
     proj_output_whitening: bool = False
     entropy: str = "kernel"
     over: Over = "joint"
-    prediction_precision: Annotated[float | None, Bounds(above=0)] = None
-    entropy_weight: Annotated[float, Bounds(0)] = 1.0
+    prediction_precision: Positive | None = None
+    entropy_weight: NonNegative = 1.0
     predictor: Literal["none", "linear", "mlp", "direct"] = "none"
     pred_hidden_dim: Count = 512
     pred_batch_norm: bool = True
     direct_momentum: Annotated[float, Bounds(0, below=1)] = 0.3
-    direct_ridge: Annotated[float, Bounds(0)] = 0.01
+    direct_ridge: NonNegative = 0.01
     target: Literal["same", "detached", "moving_average"] = "same"
     base_tau: Share = 0.99
     final_tau: Share = 1.0

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, autocast, nn
 
-from solo_ldm.config.arguments import Bounds, checked
+from solo_ldm.config.arguments import Bounds, Positive, checked
 from solo_ldm.distributed import gather
 from solo_ldm.numerics import narrow, widen
 
@@ -46,7 +46,7 @@ class Whitening(nn.Module):
     def __init__(
         self,
         dim: int,
-        ridge: Annotated[float, Bounds(above=0)] = 1e-3,
+        ridge: Positive = 1e-3,
         momentum: Annotated[float, Bounds(above=0, high=1)] = 0.1,
     ) -> None:
         super().__init__()

@@ -47,9 +47,9 @@ class LightlyMethod(BaseMethod):
     name: ClassVar[str]
     recipe: ClassVar[Recipe]
 
-    def __init__(self, cfg: DictConfig) -> None:
+    def __init__(self, cfg: DictConfig, settings: dict[str, Any] | None = None) -> None:
         super().__init__(cfg)
-        settings = self.settings(self.cfg)
+        settings = settings or self.settings(self.cfg)
         self.parts = Parts(self.recipe, self.features_dim, settings)
         self.average: nn.ModuleDict | None = None
         if "base_tau" in settings:
@@ -83,13 +83,15 @@ class LightlyMethod(BaseMethod):
     @classmethod
     def describe(cls, cfg: DictConfig) -> Description:
         """Describe the method; raises what `settings` raises."""
+        settings = cls.settings(cfg)
         loss = {"loss": f"lightly.loss.{cls.recipe.loss}", "lightly": version("lightly")}
         return Description(
             headline=f"lightly's {cls.recipe.loss}",
             terms=("train_ssl_loss",),
             axes=OFF_THE_GRID,
-            settings={**cls.settings(cfg), **loss},
+            settings={**settings, **loss},
             on_sphere=cls.recipe.on_sphere,
+            built_with={"settings": settings},
         )
 
     @classmethod

@@ -11,13 +11,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from solo_ldm.distributed import gather, smallest
-from solo_ldm.latents import LatentModel
 from solo_ldm.methods.averaging import MovingAverage, progress
 from solo_ldm.methods.base import BaseMethod, Description, finish_step
 from solo_ldm.methods.ldm.method_kwargs import check_run
 from solo_ldm.methods.ldm.settings import TERMS
 from solo_ldm.methods.masked.masks import BlockMasks
-from solo_ldm.methods.masked.objective import PatchObjective
 from solo_ldm.methods.masked.predictor import BlockPredictor, at_blocks
 from solo_ldm.methods.masked.settings import MaskedSettings, resolve
 from solo_ldm.methods.masked.tokens import (
@@ -27,6 +25,7 @@ from solo_ldm.methods.masked.tokens import (
     fix_positions,
     patches_of,
 )
+from solo_ldm.numerics import at_least_single
 from solo_ldm.objective import LDMTerms
 
 
@@ -41,11 +40,17 @@ class Masked(BaseMethod):
     Masks are a function of (seed, epoch, step, image): see `BlockMasks`. All images of a step, in
     all processes, keep equally many patches of context: as many as the smallest context has.
 
-    The entropy, and "z" in the health of a run, are of the mean patch of each whole image, encoded
-    by the backbone, on the support of the latent model.
+    loss = −E[log p(t | c)] − w · H[q(z̄)]
+
+    t is the latent of a patch of a target block, c the context, and z̄ the mean latent of all
+    patches of an image, encoded as a whole by the backbone, on the support of the latent model. The
+    entropy is not that of single patches: a network that only encodes their positions, which the
+    predictor knows, would be at the optimum of both terms. The mean over all positions is then the
+    same for all images. z̄ is also "z" in the health of a run.
 
     Args:
         cfg: the completed configuration.
+        settings: what `settings` returned for it, if that was asked before.
 
     Raises:
         ValueError: in one line: a setting, a backbone or views that do not fit.
@@ -54,19 +59,20 @@ class Masked(BaseMethod):
         Assran et al., I-JEPA, arXiv 2301.08243.
     """
 
-    def __init__(self, cfg: DictConfig) -> None:
+    def __init__(self, cfg: DictConfig, settings: MaskedSettings | None = None) -> None:
         super().__init__(cfg)
-        settings = self.settings(self.cfg)
+        settings = settings or self.settings(self.cfg)
         vit = check_backbone(self.backbone, cfg.backbone.name, cfg.data.image_size)
         rows, columns = vit.patch_embed.grid_size  # pyright: ignore[reportGeneralTypeIssues]
         self.masks = BlockMasks((rows, columns), **settings.masks)
         if settings.positions == "sincos":
             fix_positions(vit)
         self.normalise_patches = settings.normalise_patches
-        self.patch_objective = PatchObjective(settings.build_parts())
+        # Latent model p of a patch, estimator H and weight w.
+        self.parts = settings.cell.build_cell()
         self.predictor = BlockPredictor(
             self.features_dim,
-            self.latent.prediction_dim(self.features_dim),
+            self.parts.latent.prediction_dim(self.features_dim),
             (rows, columns),
             settings.pred_embed_dim,
             settings.pred_depth,
@@ -86,8 +92,8 @@ class Masked(BaseMethod):
         """Return the complete settings of a configuration.
 
         Raises:
-            ValueError: see `solo_ldm.methods.masked.settings.resolve`; a batch that is too small
-                for the estimator.
+            ValueError: see `solo_ldm.methods.masked.settings.resolve` and, for the rest of the
+                configuration, `solo_ldm.methods.ldm.method_kwargs.check_run`.
         """
         settings = resolve(cfg.method_kwargs)
         check_run(cfg, settings.cell)
@@ -103,6 +109,7 @@ class Masked(BaseMethod):
             axes={**settings.cell.axes, "predictor": "transformer"},
             settings=settings.as_dict(),
             on_sphere=settings.cell.support == "sphere",
+            built_with={"settings": settings},
         )
 
     @classmethod
@@ -116,11 +123,6 @@ class Masked(BaseMethod):
                 f"{large + small}; set num_crops=1, or start from --config-name ijepa"
             )
         return cfg
-
-    @property
-    def latent(self) -> LatentModel:
-        """The latent model of a patch."""
-        return self.patch_objective.parts.latent
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
@@ -178,19 +180,20 @@ class Masked(BaseMethod):
         seen = patches_of(self.backbone, encode(self.backbone, images, kept))
         wanted = at_blocks(self._latents(self._target(images, whole)), targets).flatten(0, 2)
         predicted = self.predictor(seen, kept, targets).flatten(0, 2)
+        latent = self.parts.latent
         z, of_context = (
-            self.latent.project(self._normal(patches).mean(dim=1))
+            latent.project(self._normal(patches).mean(dim=1))
             for patches in (patches_of(self.backbone, whole), seen)
         )
-        terms = self.patch_objective(
-            self.latent.prediction(predicted), self.latent.project(wanted), gather(z)
-        )
+        log_prob = latent.log_prob(latent.prediction(predicted), latent.project(wanted)).mean()
+        entropy = self.parts.entropy.marginal(at_least_single(gather(z)))
+        terms = LDMTerms(-log_prob - self.parts.weight * entropy, log_prob, entropy)
         return terms, whole, (z, of_context)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Tell the objective how far the training is."""
         super().on_train_batch_start(batch, batch_idx)
-        self.patch_objective.parts.at(progress(self.trainer), self.trainer.global_step)
+        self.parts.at(progress(self.trainer), self.trainer.global_step)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, and move the target network after it."""

@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
-from solo_ldm.config.arguments import Bounds, check_arguments, check_keys, check_value
+from solo_ldm.config.arguments import (
+    Bounds,
+    Count,
+    Positive,
+    check_arguments,
+    check_keys,
+    check_value,
+)
 from solo_ldm.methods.ldm import method_kwargs as grid
-from solo_ldm.methods.ldm.settings import Count, LDMSettings
-from solo_ldm.objective import LDMObjective
+from solo_ldm.methods.ldm.settings import LDMSettings
 
 # Latent models of a patch given a prediction. The others fit what two views have in common to the
 # batch, or have parts that a patch of the backbone has not.
@@ -27,7 +33,8 @@ _CELL = (
     "final_tau",
 )
 
-Range = tuple[float, float]
+# From the smallest to the largest.
+Shares = tuple[Annotated[float, Bounds(above=0, high=1)], ...]
 _RANGES = ("target_scale", "target_aspect", "context_scale")
 
 
@@ -52,9 +59,9 @@ class MaskedSettings:
 
     cell: LDMSettings
     num_targets: Count = 4
-    target_scale: Range = (0.15, 0.2)
-    target_aspect: Range = (0.75, 1.5)
-    context_scale: Range = (0.85, 1.0)
+    target_scale: Shares = (0.15, 0.2)
+    target_aspect: tuple[Positive, ...] = (0.75, 1.5)
+    context_scale: Shares = (0.85, 1.0)
     least_context: Count = 10
     pred_embed_dim: Count = 384
     pred_depth: Count = 6
@@ -74,10 +81,6 @@ class MaskedSettings:
     def masks(self) -> dict[str, Any]:
         """The arguments of `BlockMasks` besides the grid."""
         return {key: getattr(self, key) for key in (*_RANGES, "num_targets", "least_context")}
-
-    def build_parts(self) -> LDMObjective:
-        """Build latent model and estimator; raises ValueError for a setting out of its range."""
-        return self.cell.build_cell()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as method_kwargs have them."""
@@ -113,10 +116,13 @@ def resolve(method_kwargs: Mapping[str, Any]) -> MaskedSettings:
     known = [key for key in grid.known_keys() if key not in absent | {"loss"}]
     check_keys("method_kwargs", given, [*known, *_OWN])
     own = {key: value for key, value in given.items() if key in _OWN}
-    for key in _RANGES:
-        if key in own:
-            own[key] = _range(key, own[key])
     check_arguments("method_kwargs", own, MaskedSettings, ("cell",))
+    for key in own.keys() & set(_RANGES):
+        own[key] = tuple(map(float, own[key]))
+        if len(own[key]) != 2 or own[key][0] > own[key][1]:
+            raise ValueError(
+                f"method_kwargs.{key}: expected [smallest, largest], got {list(given[key])}"
+            )
     cell = {"latent": "plane", "entropy": "none", "over": "marginal", "target": "moving_average"}
     cell |= {key: value for key, value in given.items() if key not in _OWN}
     check_value("method_kwargs.latent", cell["latent"], Literal[LATENTS])
@@ -128,12 +134,3 @@ def resolve(method_kwargs: Mapping[str, Any]) -> MaskedSettings:
     # Sizes of the projector that is not there, and a predictor that each latent model accepts.
     unused = {"proj_hidden_dim": 1, "proj_output_dim": 1, "predictor": "mlp"}
     return MaskedSettings(grid.resolve({**cell, **unused}), **own)
-
-
-def _range(key: str, value: Any) -> Range:
-    """Return [smallest, largest] as two numbers, or raise a one-line ValueError."""
-    bounds = Bounds(above=0, high=1) if key.endswith("scale") else Bounds(above=0)
-    check_value(f"method_kwargs.{key}", value, list[Annotated[float, bounds]])
-    if len(value) != 2 or value[0] > value[1]:
-        raise ValueError(f"method_kwargs.{key}: expected [smallest, largest], got {list(value)}")
-    return (float(value[0]), float(value[1]))

@@ -41,7 +41,7 @@ def test_a_perceptron_has_the_layers_it_is_asked_for(arguments, kinds):
 
 
 def test_a_perceptron_without_layers_is_refused():
-    with pytest.raises(ValueError, match="at least 1 layer"):
+    with pytest.raises(ValueError, match="num_layers: expected a whole number from 1"):
         perceptron(5, 7, 3, num_layers=0)
 
 
