@@ -50,7 +50,7 @@ class PredictiveConfig(TrainingConfig):
     """A whole configuration. The defaults are in configs/host.yaml."""
 
     ALIASES: ClassVar[dict[str, str]] = {
-        "output": "checkpoint.dir",
+        **TrainingConfig.ALIASES,
         **{f"objective.{key}": f"objective.entropy_kwargs.{key}" for key in _ESTIMATOR_KEYS},
     }
 

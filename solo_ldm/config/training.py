@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 from omegaconf import MISSING
 
@@ -79,6 +79,8 @@ class TensorboardConfig:
 @dataclass
 class TrainingConfig:
     """The keys of every command that trains: image methods, classifiers, time series."""
+
+    ALIASES: ClassVar[dict[str, str]] = {"output": "checkpoint.dir"}
 
     name: str = MISSING
     seed: int = MISSING

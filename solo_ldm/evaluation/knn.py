@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -21,22 +21,6 @@ MAX_SIMILARITIES = 2**24
 # Added to a Euclidean distance before its inverse is taken: a copy of a training sample has a
 # large weight, not an infinite one. solo-learn's value.
 DISTANCE_OFFSET = 1e-5
-
-
-class KnnVote(NamedTuple):
-    """The votes of one setting of `knn_grid`.
-
-    Args:
-        distance: cosine or euclidean.
-        num_neighbours: k, the samples that voted.
-        temperature: T of the weights; None for the Euclidean distance, which has none.
-        probabilities: (M, C) shares of the vote, rows sum to one.
-    """
-
-    distance: Distance
-    num_neighbours: int
-    temperature: float | None
-    probabilities: Tensor
 
 
 def knn_predict(
@@ -83,10 +67,10 @@ def knn_predict(
     weights of solo-learn's WeightedKNNClassifier; without the offset, Dudani 1976.
     """
     train = Features(train_features, train_labels)
-    (vote,) = knn_grid(
+    ((_, shares),) = knn_grid(
         train, test_features, [num_neighbours], [temperature], [distance], chunk_size
     )
-    return vote.probabilities
+    return shares
 
 
 @checked
@@ -97,7 +81,7 @@ def knn_grid(
     temperatures: Sequence[Annotated[float, Bounds(above=0)]],
     distances: Sequence[Distance] = DISTANCES,
     chunk_size: Annotated[int, Bounds(1)] | None = None,
-) -> Iterator[KnnVote]:
+) -> Iterator[tuple[dict[str, Any], Tensor]]:
     """Classify as `knn_predict` does under every setting, finding the neighbours only once.
 
     Args:
@@ -109,7 +93,8 @@ def knn_grid(
         chunk_size: as of `knn_predict`.
 
     Returns:
-        An iterator over the settings: by distance, then k, then temperature, each in the order
+        An iterator over the settings, arguments of `knn_predict` without those of no effect, with
+        the shares of the vote (M, C): by distance, then k, then temperature, each in the order
         given, repeated ones once.
 
     Raises:
@@ -131,13 +116,15 @@ def knn_grid(
             raise ValueError(f"{name}: expected at least one value, got none")
     most, num_classes = max(num_neighbours), int(train.labels.max()) + 1
 
-    def votes() -> Iterator[KnnVote]:
+    def votes() -> Iterator[tuple[dict[str, Any], Tensor]]:
         for distance in dict.fromkeys(distances):
             values, labels = _nearest(*train, test_features, most, distance, chunk_size)
             for k in dict.fromkeys(num_neighbours):
                 for temperature in dict.fromkeys(temperatures) if distance == "cosine" else (None,):
                     shares = _vote(values[:, :k], labels[:, :k], num_classes, temperature)
-                    yield KnnVote(distance, k, temperature, shares.to(test_features.device))
+                    weights = {} if temperature is None else {"temperature": temperature}
+                    settings = {"num_neighbours": k, **weights, "distance": distance}
+                    yield settings, shares.to(test_features.device)
 
     return votes()
 

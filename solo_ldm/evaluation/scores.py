@@ -150,12 +150,7 @@ def evaluate(protocol_name: str, train: Features, test: Features, **record: Any)
 
 
 def predict_classes(classifier: nn.Module, features: Tensor) -> Tensor:
-    """Return the probabilities (M, C) that a classifier gives, in float64 on the CPU.
-
-    Args:
-        classifier: maps features (M, D) to logits (M, C).
-        features: (M, D).
-    """
+    """Return a classifier's probabilities (M, C) of features (M, D), in float64 on the CPU."""
     weight = next(classifier.parameters())
     with torch.no_grad():
         logits = classifier(features.to(weight.device, weight.dtype))
@@ -168,7 +163,7 @@ def score_online(classifier: nn.Module, test: Features, **record: Any) -> Score:
     Args:
         classifier: maps features (M, D) to logits (M, C).
         test: features (M, D) and labels (M,) of the test split.
-        **record: `num_train`, `epoch`, `feature_layer` and `preprocessing` of the score.
+        **record: as of `evaluate`, and `num_train`.
     """
     start = time.perf_counter()
     probabilities = predict_classes(classifier, test.features)

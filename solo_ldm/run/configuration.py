@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -54,8 +54,6 @@ class RunConfig(TrainingConfig):
     `momentum` is read by methods of solo-learn and lightly, `published` (a recipe's dotted keys) by
     comparisons; `dali` is solo-learn's and has no effect here.
     """
-
-    ALIASES: ClassVar[dict[str, str]] = {"output": "checkpoint.dir"}
 
     method: str = MISSING
     method_kwargs: dict[str, Any] = mapping("solo_ldm.methods.ldm.method_kwargs:known_keys")

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from solo_ldm.data.module import ImageDataModule
+from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.methods import find_method
 from solo_ldm.run.configuration import complete, for_method, read_data
 from solo_ldm.run.folder import RunFolder
@@ -36,6 +37,16 @@ class TrainedMethod:
     data: ImageDataModule
     hardware: Hardware
     epoch: int
+
+    def held_out(self) -> ImageSource:
+        """Return the held-out images; a ValueError in one line where there are none."""
+        source = self.data.source("val")
+        if source is None or not len(source.labelled):
+            raise ValueError(
+                f"{self.cfg.data.dataset}: there are no held-out images; the run needs labelled "
+                "images with data.val_fraction or data.val_path"
+            )
+        return source
 
     def origin(self) -> dict[str, Any]:
         """Return what results.json says of the run."""

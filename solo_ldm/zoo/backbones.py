@@ -21,7 +21,7 @@ from solo_ldm.data.augment.photometric import Normalise
 from solo_ldm.data.augment.transforms import evaluation_view
 from solo_ldm.data.config import DataConfig, ViewSpec
 from solo_ldm.data.module import ImageDataModule, Split
-from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, read_image
+from solo_ldm.data.sources.images import ArrayImages, FileImages, read_image
 from solo_ldm.evaluation.features import extract_features
 from solo_ldm.evaluation.protocols import PROTOCOLS
 from solo_ldm.evaluation.scores import evaluate
@@ -210,19 +210,13 @@ def _as_image(image: Any) -> Image.Image:
 
 
 def _hash_of(module: ImageDataModule) -> str:
+    """Hash labels and images, in their order, whatever their files are called."""
     digest = hashlib.sha256()
-    for split in _SPLITS:
-        source = module.source(split)
-        if source is not None:
-            _add(digest, source)
+    for source in filter(None, map(module.source, _SPLITS)):
+        digest.update(np.ascontiguousarray(source.labels).tobytes())
+        if isinstance(source, ArrayImages):
+            digest.update(np.ascontiguousarray(source.images).tobytes())
+        elif isinstance(source, FileImages):
+            for index in range(len(source)):
+                digest.update(Path(source.path(index)).read_bytes())
     return digest.hexdigest()
-
-
-def _add(digest: Any, source: ImageSource) -> None:
-    """Add labels and images, in their order, whatever their files are called."""
-    digest.update(np.ascontiguousarray(source.labels).tobytes())
-    if isinstance(source, ArrayImages):
-        digest.update(np.ascontiguousarray(source.images).tobytes())
-    elif isinstance(source, FileImages):
-        for index in range(len(source)):
-            digest.update(Path(source.path(index)).read_bytes())

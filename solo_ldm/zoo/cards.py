@@ -18,10 +18,7 @@ METRICS = {"top1": "top-1 accuracy", "r2": "R²"}
 def write_card(path: Path, entry: Entry, library: str) -> None:
     """Write README.md of an entry: front matter for the hub, then text for people.
 
-    Args:
-        path: of the file.
-        entry: of the manifest.
-        library: that loads it, for the hub.
+    The hub is told the library that loads the model.
     """
     front = OmegaConf.to_yaml(OmegaConf.create(_front_matter(entry, library)))
     write_text(path, f"---\n{front}---\n\n{_body(entry)}")

@@ -161,12 +161,7 @@ def kind_of(args: Mapping[str, Any], source: str | Path) -> str:
 
 
 def usage(kind: str, name: str) -> str:
-    """Return lines of Python that load a model and use it.
-
-    Args:
-        kind: of the entry.
-        name: of the entry.
-    """
+    """Return lines of Python that load an entry of a kind and use it."""
     return f'from solo_ldm import zoo\n\nmodel = zoo.load("{name}")\n{_USAGE[kind]}'
 
 

@@ -26,12 +26,7 @@ _Row = tuple[Entry, Result]
 
 @styled
 def write_picture(path: Path, entries: Mapping[str, Entry]) -> None:
-    """Draw every score, a panel a metric, beside the untrained network and others' figures.
-
-    Args:
-        path: ends in .png.
-        entries: of the manifest, at least one.
-    """
+    """Draw every score, a panel a metric, beside the untrained network and others' figures."""
     rows = {
         metric: [
             (entry, one)

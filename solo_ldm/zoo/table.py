@@ -28,12 +28,7 @@ deviation of runs that differ in the seed alone, of which the first was publishe
 
 
 def write_table(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """Write README.md and scores.png of a zoo.
-
-    Args:
-        folder: of the zoo.
-        entries: of its manifest.
-    """
+    """Write README.md and scores.png of a zoo, made of the entries of its manifest."""
     write_picture(folder / "scores.png", entries)
     write_text(folder / "README.md", table(entries))
 

@@ -97,13 +97,7 @@ def _categories(
     trained: TrainedMethod, columns: slice, cfg: DictConfig, console: Console
 ) -> tuple[ImageSource, np.ndarray, np.ndarray]:
     """Return the held-out images that can be read: source, indexes (N,), probabilities (N, n)."""
-    dataset = trained.cfg.data.dataset
-    source = trained.data.source("val")
-    if source is None or not len(source.labelled):
-        raise ValueError(
-            f"{dataset}: there are no held-out images to compare; the run needs labelled images "
-            "with data.val_fraction or data.val_path"
-        )
+    source = trained.held_out()
     indexes = source.labelled[spread(len(source.labelled), cfg.num_images)]
     unreadable = Unreadable(source)
     made: list[np.ndarray] = []
@@ -116,7 +110,7 @@ def _categories(
                 latents = trained.method(images.to(trained.hardware.device))["z"]
                 made.append(latents[:, columns].double().cpu().numpy())
     if not made:
-        raise ValueError(f"{dataset}: none of the held-out images can be read")
+        raise ValueError(f"{trained.cfg.data.dataset}: none of the held-out images can be read")
     indexes = np.array([index for index in indexes.tolist() if index not in unreadable])
     return source, indexes, np.concatenate(made)
 

@@ -17,9 +17,14 @@ from solo_ldm.commands.knn.report import (
     named_score,
     print_report,
 )
-from solo_ldm.commands.shared.inputs import SPLITS, Evaluation, load_images, load_weights
+from solo_ldm.commands.shared.inputs import (
+    SPLITS,
+    Evaluation,
+    check_labelled,
+    load_images,
+    load_weights,
+)
 from solo_ldm.data.choice import choose_data
-from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.features import Features, check_samples
 from solo_ldm.evaluation.knn import knn_grid
 from solo_ldm.evaluation.metrics import pad_classes
@@ -65,7 +70,7 @@ def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
     trained_on = (pretrained.args or {}).get("data")
     config = choose_data(cfg.data, trained_on if isinstance(trained_on, dict) else None)
     data = load_images(config, pretrained, cfg.batch_size, cfg.seed, hardware.device)
-    num_train = _check_labels(data)
+    num_train = check_labelled(data)
     skipped = [k for k in cfg.k if k > num_train]
     if skipped:
         console.print(
@@ -86,20 +91,6 @@ def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
     return Evaluation(cfg, pretrained, data, hardware, RunFolder(folder), sha256)
 
 
-def _check_labels(data: ImageDataModule) -> int:
-    """Return the number of labelled training images; refuse a split without labels."""
-    labelled = {}
-    for split, name in SPLITS.items():
-        source = data.source(split)
-        labelled[split] = 0 if source is None else len(source.labelled)
-        if not labelled[split]:
-            raise ValueError(
-                f"{data.data.dataset}: there are no labelled {name} images to evaluate with; give "
-                "class folders (data.train_path, data.val_path), or another data set (data=NAME)"
-            )
-    return labelled["train"]
-
-
 def _scores(work: Evaluation, train: Features, test: Features) -> list[Score]:
     """Score every setting that the training images suffice for, the best first."""
     cfg, num_train = work.cfg, len(train.features)
@@ -114,18 +105,12 @@ def _scores(work: Evaluation, train: Features, test: Features) -> list[Score]:
     scores: list[Score] = []
     search: dict[str, float] = {}
     since = time.perf_counter()
-    for vote in grid:
+    for settings, probabilities in grid:
         seconds = time.perf_counter() - since
         # The first of a distance includes the search for neighbours, which all of them need.
-        first = search.setdefault(vote.distance, seconds)
-        settings = {
-            "num_neighbours": vote.num_neighbours,
-            "temperature": vote.temperature,
-            "distance": vote.distance,
-        }
-        settings = {key: value for key, value in settings.items() if value is not None}
+        first = search.setdefault(settings["distance"], seconds)
         score = score_predictions(
-            pad_classes(vote.probabilities, num_classes),
+            pad_classes(probabilities, num_classes),
             test.labels,
             protocol=NAMED if settings == PROTOCOLS[NAMED].settings else "knn",
             settings=settings,

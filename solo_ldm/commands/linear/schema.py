@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Optional
+from typing import Any, Literal, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -78,8 +78,6 @@ class LinearConfig(TrainingConfig):
     pretrain_method is for the record; dali, checkpoint.keep_prev and auto_resume.max_hours have no
     effect: solo-learn's files set them.
     """
-
-    ALIASES: ClassVar[dict[str, str]] = {"output": "checkpoint.dir"}
 
     protocol: Optional[str] = None
     pretrained_feature_extractor: Optional[str] = None

@@ -8,7 +8,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from solo_ldm.commands.shared.inputs import Evaluation, load_images, load_weights
+from solo_ldm.commands.shared.inputs import (
+    Evaluation,
+    check_labelled,
+    load_images,
+    load_weights,
+)
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import ONLINE, TRAINED
@@ -50,11 +55,7 @@ def set_up(cfg: DictConfig, hardware: Hardware) -> Evaluation:
             f"{cfg.data.dataset}: expected training images of at least 2 classes, got "
             f"{data.num_classes}; give class folders in data.train_path"
         )
-    if not data.num_val_images:
-        raise ValueError(
-            f"{cfg.data.dataset}: there are no labelled validation images to score; set "
-            "data.val_path to class folders, or leave it out with data.val_fraction above 0"
-        )
+    check_labelled(data)
     weights: list[nn.Module] = [pretrained.backbone]
     if trains:
         check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))

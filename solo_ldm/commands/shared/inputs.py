@@ -31,16 +31,12 @@ SPLITS: dict[Split, str] = {"train": "training", "val": "test"}
 
 
 def load_weights(cfg: DictConfig, image_size: int | None) -> Pretrained:
-    """Read the backbone that a configuration names.
+    """Read the backbone that a configuration names; see `load_pretrained`.
 
     Args:
         cfg: holds pretrained_feature_extractor, backbone and augmentations.
         image_size: side of the images in pixels; None takes that of the training, and for
             untrained:NAME that of the augmentations.
-
-    Raises:
-        ValueError: in one line: weights that cannot be read or do not fit the network.
-        FileNotFoundError: in one line: weights that are not there.
     """
     source = str(cfg.pretrained_feature_extractor)
     if image_size is None and source.startswith("untrained:") and cfg.augmentations:
@@ -76,6 +72,20 @@ def load_images(
     for key, own in (("mean", pretrained.mean), ("std", pretrained.std)):
         drawn[key] = drawn.get(key) or (list(own) if own else None)
     return ImageDataModule(config, [drawn], batch_size, seed, device)
+
+
+def check_labelled(data: ImageDataModule) -> int:
+    """Return the number of labelled training images; refuse a split without labels."""
+    labelled = {}
+    for split, name in SPLITS.items():
+        source = data.source(split)
+        labelled[split] = 0 if source is None else len(source.labelled)
+        if not labelled[split]:
+            raise ValueError(
+                f"{data.data.dataset}: there are no labelled {name} images to evaluate with; give "
+                "class folders (data.train_path, data.val_path), or another data set (data=NAME)"
+            )
+    return labelled["train"]
 
 
 @dataclass(frozen=True)

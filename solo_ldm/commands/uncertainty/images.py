@@ -79,12 +79,7 @@ def image_sets(cfg: DictConfig, trained: TrainedMethod) -> list[Images]:
     Raises:
         ValueError: in one line: there are no held-out images, or the other set is not there.
     """
-    source = trained.data.source("val")
-    if source is None:
-        raise ValueError(
-            f"{trained.cfg.data.dataset}: there are no held-out images to predict; the run needs "
-            "labelled images with data.val_fraction or data.val_path"
-        )
+    source = trained.held_out()
     indexes = spread(len(source), cfg.num_images)
     sets = [Images("held-out", source, indexes, trained, cfg)]
     sets.append(Images("inverted", source, indexes, trained, cfg, inverted=True))

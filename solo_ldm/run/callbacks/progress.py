@@ -173,17 +173,14 @@ class ShowProgress(Callback):
             parts.insert(1, f"{self.accuracy} {100 * float(shown['val_acc1']):.1f}%")
         return "  ".join(parts)
 
-    def _close(self) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close the bar."""
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Close the bar."""
-        self._close()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Close the bar, so that the error is readable."""
-        self._close()
+        self.on_train_end(trainer, pl_module)

@@ -83,12 +83,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """Write a manifest, atomically.
-
-    Args:
-        folder: that holds manifest.yaml.
-        entries: by name.
-    """
+    """Write the manifest.yaml of a folder, atomically."""
     content = {}
     for name, entry in sorted(entries.items()):
         one = asdict(entry)
@@ -117,17 +112,12 @@ def find_entry(name: str) -> Entry:
     return entries[name]
 
 
-def check_name(name: str) -> str:
-    """Return a model's name, which becomes a folder and part of a URL.
-
-    Raises:
-        ValueError: in one line: other characters than these two allow.
-    """
+def check_name(name: str) -> None:
+    """Raise a one-line ValueError for a name that is no good folder or part of a URL."""
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"name: expected small letters and digits joined by - . or _, got {name!r}"
         )
-    return name
 
 
 def as_reference(where: str, content: Any, results: Sequence[Result]) -> Reference | None:

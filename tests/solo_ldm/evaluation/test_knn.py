@@ -85,21 +85,17 @@ def test_of_equally_near_samples_the_one_with_the_lower_index_is_nearer(dtype):
 def test_a_grid_equals_its_settings_one_by_one(digits):
     train, test = digits
     votes = list(knn_grid(train, test.features, [20, 1, 200], [0.07, 0.5], ["euclidean", "cosine"]))
-    settings = [(vote.distance, vote.num_neighbours, vote.temperature) for vote in votes]
+    settings = [
+        (one["distance"], one["num_neighbours"], one.get("temperature")) for one, _ in votes
+    ]
     assert settings == [
         *(("euclidean", k, None) for k in (20, 1, 200)),
         *(("cosine", k, temperature) for k in (20, 1, 200) for temperature in (0.07, 0.5)),
     ]
-    for vote in votes:
-        alone = knn_predict(
-            *train,
-            test.features,
-            num_neighbours=vote.num_neighbours,
-            temperature=vote.temperature or 1.0,
-            distance=vote.distance,
-        )
-        torch.testing.assert_close(vote.probabilities, alone, atol=1e-6, rtol=0)
-        assert torch.equal(vote.probabilities.argmax(dim=1), alone.argmax(dim=1))
+    for one, shares in votes:
+        alone = knn_predict(*train, test.features, **one)
+        torch.testing.assert_close(shares, alone, atol=1e-6, rtol=0)
+        assert torch.equal(shares.argmax(dim=1), alone.argmax(dim=1))
 
 
 def test_a_wrong_grid_is_one_line_before_anything_is_computed(digits):
