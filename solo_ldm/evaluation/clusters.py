@@ -24,7 +24,8 @@ class ClusterScores:
         adjusted_rand: share of the pairs of images that both put together or both apart, corrected
             for chance; 1 is agreement, 0 chance.
         num_used: clusters with an image.
-        class_of_cluster: (n,) the class that each cluster was assigned for `accuracy`; −1 without.
+        class_of_cluster: (n,) the class that each cluster was assigned for `accuracy`; −1 where the
+            cluster has no image of it, and for clusters that are left when the classes are taken.
         confusion: (C, n) counts, a row a class, a column a cluster.
         num_images: N.
     """
@@ -70,36 +71,20 @@ def score_clusters(
             )
     confusion = np.zeros((num_classes, num_clusters), dtype=np.int64)
     np.add.at(confusion, (true, found), 1)
-    assigned = assign(confusion)
-    named = np.flatnonzero(assigned >= 0)
+    rows, columns = linear_sum_assignment(confusion, maximize=True)
+    counts = confusion[rows, columns]
+    class_of_cluster = np.full(num_clusters, -1)
+    class_of_cluster[columns[counts > 0]] = rows[counts > 0]
     return ClusterScores(
-        accuracy=float(confusion[assigned[named], named].sum() / len(found)),
+        accuracy=float(counts.sum() / len(found)),
         purity=float(confusion.max(axis=0).sum() / len(found)),
         normalised_mutual_information=float(normalized_mutual_info_score(true, found)),
         adjusted_rand=float(adjusted_rand_score(true, found)),
         num_used=int((confusion.sum(axis=0) > 0).sum()),
-        class_of_cluster=assigned.tolist(),
+        class_of_cluster=class_of_cluster.tolist(),
         confusion=confusion.tolist(),
         num_images=len(found),
     )
-
-
-def assign(confusion: npt.ArrayLike) -> Ints:
-    """Assign classes to clusters one to one so that the most images are named right.
-
-    Args:
-        confusion: (C, n) counts, a row a class, a column a cluster.
-
-    Returns:
-        (n,) the class of each cluster; −1 for clusters without an image of the class they would
-        get, and for those that are left when the classes are all taken.
-    """
-    counts = np.asarray(confusion, dtype=np.int64)
-    rows, columns = linear_sum_assignment(counts, maximize=True)
-    assigned = np.full(counts.shape[1], -1, dtype=np.int64)
-    shared = counts[rows, columns] > 0
-    assigned[columns[shared]] = rows[shared]
-    return assigned
 
 
 def most_and_least(values: npt.ArrayLike, members: Ints, count: int) -> tuple[Ints, Ints]:

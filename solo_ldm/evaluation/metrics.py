@@ -5,12 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from solo_ldm.evaluation.features import check_labels
-
 CALIBRATION_BINS = 15
-
-# Rows of float32 shares over a thousand classes sum to one within this.
-ROUNDING = 1e-3
 
 
 def top_k_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
@@ -106,42 +101,3 @@ def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
         validate_args=False,
     )
     return float(error)
-
-
-def check_predictions(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Check that rows are distributions over the classes of the labels.
-
-    Args:
-        probabilities: (M, C), rows sum to one, C at least 2.
-        labels: (M,) integers from 0 to C - 1.
-
-    Returns:
-        Both on the CPU, in float64 and int64.
-
-    Raises:
-        ValueError: in one line, for shapes that do not fit, a row that is no distribution, or a
-            label without a column.
-    """
-    if probabilities.ndim != 2 or len(probabilities) == 0 or probabilities.shape[1] < 2:
-        raise ValueError(
-            "probabilities: expected (samples, classes), at least one sample and two classes, "
-            f"got {tuple(probabilities.shape)}"
-        )
-    check_labels("test", labels, len(probabilities))
-    probabilities = probabilities.detach().to("cpu", torch.float64)
-    off = ~((probabilities >= 0).all(dim=1) & ((probabilities.sum(dim=1) - 1).abs() < ROUNDING))
-    if off.any():
-        first = int(off.nonzero()[0])
-        raise ValueError(
-            f"probabilities: expected rows from 0 to 1 that sum to one, got {int(off.sum())} of "
-            f"{len(off)} that do not, first row {first} with sum "
-            f"{probabilities[first].sum().item():.3g}; take the softmax of scores first"
-        )
-    labels = labels.cpu().long()
-    num_classes = probabilities.shape[1]
-    if int(labels.max()) >= num_classes:
-        raise ValueError(
-            f"test labels: expected classes 0 to {num_classes - 1}, one a column of the "
-            f"probabilities, got {int(labels.max())}; pad the probabilities (pad_classes)"
-        )
-    return probabilities, labels

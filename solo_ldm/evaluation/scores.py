@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from solo_ldm.evaluation.features import Features, check_samples
+from solo_ldm.evaluation.features import Features, check_labels, check_samples
 from solo_ldm.evaluation.metrics import (
     calibration_error,
-    check_predictions,
     pad_classes,
     top_k_accuracy,
     wilson_interval,
@@ -22,6 +21,9 @@ from solo_ldm.evaluation.metrics import (
 from solo_ldm.evaluation.protocols import ONLINE, ONLINE_PROTOCOL, find_protocol
 
 FEATURE_LAYER = "pooled backbone output"
+
+# Rows of float32 shares over a thousand classes sum to one within this.
+_ROUNDING = 1e-3
 
 # Larger confusion matrices are left out of results.json: they would be most of it.
 MAX_CONFUSION = 100
@@ -88,7 +90,7 @@ def score_predictions(probabilities: Tensor, labels: Tensor, **record: Any) -> S
         ValueError: in one line, for shapes that do not fit, a row that is no distribution, or a
             label without a column.
     """
-    probabilities, labels = check_predictions(probabilities, labels)
+    probabilities, labels = _checked(probabilities, labels)
     num_samples, num_classes = probabilities.shape
     # The CPU's argmax names the first of equal values, as `top_k_accuracy` does.
     predicted = probabilities.argmax(dim=1)
@@ -107,6 +109,33 @@ def score_predictions(probabilities: Tensor, labels: Tensor, **record: Any) -> S
         num_test=num_samples,
         **record,
     )
+
+
+def _checked(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Refuse rows that are no distribution over the labels; return both on the CPU, in float64."""
+    if probabilities.ndim != 2 or len(probabilities) == 0 or probabilities.shape[1] < 2:
+        raise ValueError(
+            "probabilities: expected (samples, classes), at least one sample and two classes, "
+            f"got {tuple(probabilities.shape)}"
+        )
+    check_labels("test", labels, len(probabilities))
+    probabilities = probabilities.detach().to("cpu", torch.float64)
+    off = ~((probabilities >= 0).all(dim=1) & ((probabilities.sum(dim=1) - 1).abs() < _ROUNDING))
+    if off.any():
+        first = int(off.nonzero()[0])
+        raise ValueError(
+            f"probabilities: expected rows from 0 to 1 that sum to one, got {int(off.sum())} of "
+            f"{len(off)} that do not, first row {first} with sum "
+            f"{probabilities[first].sum().item():.3g}; take the softmax of scores first"
+        )
+    labels = labels.cpu().long()
+    num_classes = probabilities.shape[1]
+    if int(labels.max()) >= num_classes:
+        raise ValueError(
+            f"test labels: expected classes 0 to {num_classes - 1}, one a column of the "
+            f"probabilities, got {int(labels.max())}; pad the probabilities (pad_classes)"
+        )
+    return probabilities, labels
 
 
 def evaluate(protocol_name: str, train: Features, test: Features, **record: Any) -> Score:

@@ -15,13 +15,9 @@ from solo_ldm.run.folder import RunFolder
 def checkpoint_to_resume(
     cfg: DictConfig, folder: RunFolder, module: pl.LightningModule, resume_from: str | None = None
 ) -> tuple[str, int] | None:
-    """Find the checkpoint to continue from: the configured one, or the folder's last.
+    """Find the checkpoint to continue from, which the module fits.
 
-    Args:
-        cfg: holds auto_resume.enabled and max_epochs.
-        folder: of the run.
-        module: what the checkpoint must fit.
-        resume_from: the configured checkpoint's file.
+    It is the configured one (`resume_from`), or the folder's last.
 
     Returns:
         Its path and the first epoch that is still to be trained; None to start from the beginning.

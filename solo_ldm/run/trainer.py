@@ -36,17 +36,7 @@ def build_trainer(
     callbacks: Sequence[Callback],
     validates: bool,
 ) -> pl.Trainer:
-    """Build Lightning's trainer as the configuration says.
-
-    Args:
-        cfg: holds max_epochs, num_nodes, accumulate_grad_batches, checkpoint, wandb, tensorboard
-            and trainer, whose keys go before all others.
-        hardware: what it trains on.
-        folder: of the run.
-        logger: takes the metrics of each epoch.
-        callbacks: in order.
-        validates: whether there are validation images.
-    """
+    """Build Lightning's trainer for `fit`; the keys of cfg.trainer go before all others."""
     check_keys("trainer", cfg.trainer, inspect.signature(pl.Trainer).parameters)
     if hardware.accelerator == "cuda":
         torch.set_float32_matmul_precision("high")

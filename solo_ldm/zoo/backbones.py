@@ -108,14 +108,9 @@ class BackboneKind(Kind):
     def facts(self, args: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of an entry that a run records."""
         axes = ("latent", "entropy", "over", "predictor", "target")
-        return {
-            "cell": {name: results.get(name) for name in axes},
-            "headline": results["headline"],
-            "dataset": results["dataset"],
-            "backbone": results["backbone"],
-            "image_size": results["image_size"],
-            "batch_size": results["batch_size"],
-        }
+        same = ("headline", "dataset", "backbone", "image_size", "batch_size")
+        cell = {name: results.get(name) for name in axes}
+        return {"cell": cell, **{name: results[name] for name in same}}
 
     def run_scores(self, results: Mapping[str, Any]) -> dict[str, Score]:
         """Return the top-1 accuracies, trained and untrained."""

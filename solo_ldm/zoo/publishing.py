@@ -35,6 +35,8 @@ from solo_ldm.zoo.kinds import Kind, Progress, Score, find_kind, kind_of, no_pro
 from solo_ldm.zoo.table import write_table
 
 HUB_CONFIG, CARD, PICTURE = "config.json", "README.md", "report.png"
+# Fields of an entry that are those of the run's results.json.
+_RECORDED = ("method", "epochs", "commit", "versions", "hardware", "seconds")
 
 
 def publish(
@@ -111,22 +113,17 @@ def publish(
         entry = Entry(
             name=name,
             kind=kind_name,
-            method=results["method"],
             dataset_sha256=sha256,
             licence=licence,
             num_features=int(getattr(model, "num_features", 0)),
-            epochs=results["epochs"],
             seed=args["seed"],
             command=_command(kind, name, places),
-            commit=results["commit"],
-            versions=results["versions"],
-            hardware=results["hardware"],
-            seconds=results["seconds"],
             date=results["finished"][:10],
             files=_files(made, name, urls),
             results=found,
             reference=as_reference(name, reference, found),
             **facts,
+            **{key: results[key] for key in _RECORDED},
         )
         write_card(made / CARD, entry, kind.library)
         target = folder / "weights" / name

@@ -83,7 +83,8 @@ def check_labelled(data: ImageDataModule) -> int:
         if not labelled[split]:
             raise ValueError(
                 f"{data.data.dataset}: there are no labelled {name} images to evaluate with; give "
-                "class folders (data.train_path, data.val_path), or another data set (data=NAME)"
+                "class folders (data.train_path, data.val_path, or data.val_fraction above 0), or "
+                "another data set (data=NAME)"
             )
     return labelled["train"]
 

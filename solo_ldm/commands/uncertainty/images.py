@@ -72,9 +72,7 @@ class Images:
 def image_sets(cfg: DictConfig, trained: TrainedMethod) -> list[Images]:
     """Return the held-out images of a run, then those outside their distribution.
 
-    Args:
-        cfg: the completed configuration; its data names another set, or none.
-        trained: the method of the run.
+    These are the inverted ones, and those of another data set where the configuration names one.
 
     Raises:
         ValueError: in one line: there are no held-out images, or the other set is not there.

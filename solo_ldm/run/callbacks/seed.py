@@ -12,9 +12,6 @@ class EpochSeed(Callback):
 
     What is random in the network (dropout, drop-path) then does not depend on where a run was
     interrupted, nor on what ran before the epoch.
-
-    Args:
-        seed: the run's seed.
     """
 
     def __init__(self, seed: int) -> None:

@@ -10,12 +10,7 @@ from solo_ldm.data.module import ImageDataModule
 
 
 class NoteUnreadable(Callback):
-    """Say after each epoch which images could not be read for the first time.
-
-    Args:
-        data: the run's data.
-        console: where to print.
-    """
+    """Print after each epoch which images could not be read for the first time."""
 
     def __init__(self, data: ImageDataModule, console: Console) -> None:
         self._data = data

@@ -141,7 +141,7 @@ def test_digits_are_never_mirrored_and_photographs_are(dataset):
         (["scheduler.name=reduce"], "scheduler.name"),
         (["optimizer.batch_size=4000"], "optimizer.batch_size"),
         (["backbone.name=resnet18"], "resnet18"),
-        (["data.val_fraction=0"], "validation"),
+        (["data.val_fraction=0"], "no labelled test images"),
         (["max_epochs=0"], "max_epochs"),
         (["resume_from_checkpoint=nowhere.ckpt"], "nowhere.ckpt"),
     ],
