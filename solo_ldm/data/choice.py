@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from solo_ldm.config.schema import as_object
-from solo_ldm.data.config import DataConfig, check_data_config
+from solo_ldm.data.config import DataConfig
 
 
 @dataclass
@@ -46,6 +46,4 @@ def choose_data(
             "data: expected a data set, got none, and the data of the training are not known; give "
             "data=NAME, e.g. data=cifar10"
         )
-    config = as_object(DataConfig, chosen, "data.", _Keys)
-    check_data_config(config)
-    return config
+    return as_object(DataConfig, chosen, "data.", _Keys)

@@ -4,17 +4,13 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from solo_ldm.data.augment.draws import Ints
 from solo_ldm.data.augment.pairs import Partners
 from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews
 from solo_ldm.data.backends.choice import choose_backend
-from solo_ldm.data.config import (
-    DataConfig,
-    check_data_config,
-    parse_augmentations,
-)
+from solo_ldm.data.config import DataConfig, check_data_config, parse_augmentations
 from solo_ldm.data.datasets.registry import load_source
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.data.sources.images import ImageSource
@@ -68,7 +64,7 @@ class ImageDataModule:
         self._device = device
         self._backends: dict[torch.device, Backend] = {}
         self._sources: dict[str, ImageSource | None] = {}
-        self._unreadable: dict[ImageSource, Unreadable] = {}
+        self._unreadable: dict[str, Unreadable] = {}
 
     @property
     def backend(self) -> str:
@@ -86,8 +82,7 @@ class ImageDataModule:
 
     def unreadable(self) -> dict[str, list[str]]:
         """Return the names of the images found unreadable so far, by split."""
-        sources = {split: source for split, source in self._sources.items() if source is not None}
-        found = {split: self._unreadable_of(source).names() for split, source in sources.items()}
+        found = {split: images.names() for split, images in self._unreadable.items()}
         return {split: names for split, names in found.items() if names}
 
     def unreadable_summary(self) -> dict[str, dict[str, Any]]:
@@ -99,13 +94,9 @@ class ImageDataModule:
 
     def share_unreadable(self) -> dict[str, list[str]]:
         """Gather what all processes have found, and return `unreadable`. All must call it."""
-        for source in self._sources.values():
-            if source is not None:
-                self._unreadable_of(source).share()
+        for images in self._unreadable.values():
+            images.share()
         return self.unreadable()
-
-    def _unreadable_of(self, source: ImageSource) -> Unreadable:
-        return self._unreadable.setdefault(source, Unreadable(source))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -174,14 +165,19 @@ class ImageDataModule:
         if split not in ("train", "val"):
             raise ValueError(f"split: expected train or val, got {split!r}")
         if split not in self._sources:
-            self._sources[split] = load_source(self.data, split)
+            self._use(split, load_source(self.data, split))
         return self._sources[split]
 
-    def keep(self, split: Split, indexes: npt.NDArray[np.int64]) -> None:
+    def _use(self, split: Split, source: ImageSource | None) -> None:
+        self._sources[split] = source
+        if source is not None:
+            self._unreadable[split] = Unreadable(source)
+
+    def keep(self, split: Split, indexes: Ints) -> None:
         """Use the images of a split at `indexes` alone, in that order, from now on."""
         source = self.source(split)
         if source is not None:
-            self._sources[split] = source.subset(indexes)
+            self._use(split, source.subset(indexes))
 
     def prepare_data(self) -> None:
         """Fetch what is missing, in one process of each machine."""
@@ -198,8 +194,8 @@ class ImageDataModule:
         world_size, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
         sampler = self._sampler(world_size, rank)
         sampler.set_epoch(self.first_epoch)
-        unreadable, partners = self._unreadable_of(self._train), self._partners()
-        views = TrainViews(self._train, self.views, self.seed, unreadable, partners)
+        found, partners = self._unreadable["train"], self._partners()
+        views = TrainViews(self._train, self.views, self.seed, found, partners)
         return self._backend.train_loader(views, sampler, self.data.num_workers)
 
     def check_batches(self, num_processes: int) -> None:
@@ -225,9 +221,7 @@ class ImageDataModule:
     def val_dataloader(self) -> Any:
         """Return batches [images (B, 3, H, W), targets (B,)]; no loader without such a split."""
         source = self.source("val")
-        if source is None:
-            return []
-        return self._plain_loader(source, source.labelled, persistent=True)
+        return [] if source is None else self._plain_loader("val", source.labelled, persistent=True)
 
     def evaluation_dataloader(self, split: Split) -> Any:
         """Return plain images with their labels, in a fixed order, each labelled image once.
@@ -247,7 +241,7 @@ class ImageDataModule:
                 f"{self.data.dataset}: the {split} split has no labelled images to evaluate; "
                 f"give class folders (data.train_path, data.val_path) with data.no_labels=false"
             )
-        return self._plain_loader(source, source.labelled, persistent=False)
+        return self._plain_loader(split, source.labelled)
 
     def sample_dataloader(self, most: int) -> Any:
         """Return up to `most` plain training images, labelled or not, spread over the set.
@@ -257,12 +251,13 @@ class ImageDataModule:
         """
         count = min(most, self.num_train_images)
         indexes = np.linspace(0, self.num_train_images - 1, count).astype(np.int64)
-        return self._plain_loader(self._train, indexes, persistent=False)
+        return self._plain_loader("train", indexes)
 
-    def _plain_loader(
-        self, source: ImageSource, indexes: npt.NDArray[np.int64], persistent: bool
-    ) -> Any:
-        how = (self.image_size, self.mean, self.std, self._unreadable_of(source))
+    def _plain_loader(self, split: Split, indexes: Ints, persistent: bool = False) -> Any:
+        source = self._sources[split]
+        assert source is not None, "its indexes are given"
+        how = (self.image_size, self.mean, self.std, self._unreadable[split])
+        images = PlainImages(source, indexes, *how)
         return self._backend.evaluation_loader(
-            PlainImages(source, indexes, *how), self.batch_size, self.data.num_workers, persistent
+            images, self.batch_size, self.data.num_workers, persistent
         )

@@ -67,28 +67,25 @@ def render(pixels: Tensor, parameters: ViewParameters, normalise: Normalise) -> 
 def _adjust(images: Tensor, parameters: ViewParameters, start: int) -> Tensor:
     """Apply the operators to images start, start + 1, ... of a batch, in place."""
     rows = slice(start, start + len(images))
-    order, factors = parameters.order[rows], parameters.factors[rows]
+    order, sigma = parameters.order[rows], parameters.sigma[rows]
+    factors = parameters.factors[rows].astype(np.float32)
     for step in range(order.shape[1]):
         for adjustment, operator in _ADJUSTMENTS.items():
-            chosen = np.flatnonzero(order[:, step] == adjustment)
-            if len(chosen):
-                values = torch.from_numpy(factors[chosen, adjustment]).float()
-                _at(images, chosen, operator, values.to(images.device))
-    sigma = parameters.sigma[rows]
-    _at(images, np.flatnonzero(parameters.grayscale[rows]), grayscale)
-    blurred = np.flatnonzero(sigma > 0)
-    if len(blurred):
-        _at(images, blurred, gaussian_blur, torch.from_numpy(sigma[blurred]).to(images.device))
-    _at(images, np.flatnonzero(parameters.solarize[rows]), solarize)
-    _at(images, np.flatnonzero(parameters.equalize[rows]), equalize)
-    _at(images, np.flatnonzero(parameters.flip[rows]), lambda some: some.flip(3))
+            _at(images, order[:, step] == adjustment, operator, factors[:, adjustment])
+    _at(images, parameters.grayscale[rows], grayscale)
+    _at(images, sigma > 0, gaussian_blur, sigma)
+    _at(images, parameters.solarize[rows], solarize)
+    _at(images, parameters.equalize[rows], equalize)
+    _at(images, parameters.flip[rows], lambda some: some.flip(3))
     return images
 
 
 def _at(
-    images: Tensor, chosen: np.ndarray, operator: Callable[..., Tensor], *arguments: Tensor
+    images: Tensor, where: np.ndarray, operator: Callable[..., Tensor], *values: np.ndarray
 ) -> None:
-    """Apply an operator to the chosen images, in place."""
+    """Apply an operator, with a value an image where it takes one, to some images in place."""
+    chosen = np.flatnonzero(where)
+    arguments = [torch.from_numpy(each[chosen]).to(images.device) for each in values]
     if len(chosen) == len(images):
         images.copy_(operator(images, *arguments))
     elif len(chosen):

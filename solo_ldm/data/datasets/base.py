@@ -119,7 +119,11 @@ def masked(size: int, patch_size: int, crop: float = 0.3, flip: bool = True) -> 
 
 
 def torchvision_dataset(
-    kind: str, layout: str, splits: tuple[Any, Any], labels: str = "targets", **about: Any
+    kind: str,
+    layout: str,
+    splits: tuple[Any, Any] = (True, False),
+    labels: str = "targets",
+    **about: Any,
 ) -> Dataset:
     """Return a data set that torchvision reads into memory.
 

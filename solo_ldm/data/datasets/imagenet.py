@@ -8,16 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from solo_ldm.data.config import DataConfig
-from solo_ldm.data.datasets.base import (
-    PHOTOGRAPHS,
-    Dataset,
-    Split,
-    Views,
-    crop_view,
-    masked,
-    reference_views,
-    without_val_path,
-)
+from solo_ldm.data.datasets import base
 from solo_ldm.data.datasets.imagenet100 import IMAGENET100
 from solo_ldm.data.sources.folders import check_same_classes, contents, labelled, some
 from solo_ldm.data.sources.images import Listing
@@ -26,7 +17,7 @@ NUM_CLASSES = 1000
 _WORDNET = re.compile(r"n\d{8}")
 
 
-def _read(config: DataConfig, split: Split) -> Listing:
+def _read(config: DataConfig, split: base.Split) -> Listing:
     """Find the images of ImageNet (`imagenet`) or of its hundred classes (`imagenet100`).
 
     `train_path` and `val_path` hold one folder a class, named by its WordNet number. ImageNet-100
@@ -97,22 +88,23 @@ def _found(names: Sequence[str], loose: Sequence[str]) -> str:
     return text + (f" and {len(loose)} loose images ({some(loose)})" if loose else "")
 
 
-VIEWS = Views(
+VIEWS = base.Views(
     "imagenet",
-    pretraining=reference_views(224),
-    linear=crop_view(224, 0.08),  # the usual crop and flip of a linear evaluation, solo-learn's too
-    masked=masked(224, patch_size=16),  # 14 × 14 patches, as in the paper of I-JEPA
+    pretraining=base.reference_views(224),
+    linear=base.crop_view(224, 0.08),  # the usual crop and flip, solo-learn's too
+    masked=base.masked(224, patch_size=16),  # 14 × 14 patches, as in the paper of I-JEPA
 )
 
 
-def _dataset(name: str, backbone: str) -> Dataset:
+def _dataset(name: str, backbone: str) -> base.Dataset:
     # One folder a class, named n01440764 and so on; a val_path of null holds out a share of
     # train_path. ImageNet-100 is read from its hundred folders, or out of ImageNet's thousand.
     paths: dict[str, str | None] = {
         "train_path": f"./datasets/{name}/train",
         "val_path": f"./datasets/{name}/val",
     }
-    return Dataset(_read, *PHOTOGRAPHS, VIEWS, backbone, paths, without_val_path, _folders)
+    about = (backbone, paths, base.without_val_path, _folders)
+    return base.Dataset(_read, *base.PHOTOGRAPHS, VIEWS, *about)
 
 
 IMAGENET = _dataset("imagenet", "resnet50")

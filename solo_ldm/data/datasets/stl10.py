@@ -1,14 +1,8 @@
 """STL-10: photographs of 96 pixels, most of them without a label."""
 
-from solo_ldm.data.datasets.base import (
-    Views,
-    crop_view,
-    masked,
-    reference_views,
-    torchvision_dataset,
-)
+from solo_ldm.data.datasets import base
 
-STL10 = torchvision_dataset(
+STL10 = base.torchvision_dataset(
     "STL10",
     "stl10_binary/*.bin",
     # The unlabelled images have label -1; evaluation uses the labelled ones alone.
@@ -16,10 +10,10 @@ STL10 = torchvision_dataset(
     labels="labels",
     mean=(0.4914, 0.4823, 0.4466),
     std=(0.247, 0.243, 0.261),
-    views=Views(
+    views=base.Views(
         "stl10",
-        pretraining=reference_views(96),
-        linear=crop_view(96, 0.08),  # the usual crop and flip, solo-learn's too
-        masked=masked(96, patch_size=8),
+        pretraining=base.reference_views(96),
+        linear=base.crop_view(96, 0.08),  # the usual crop and flip, solo-learn's too
+        masked=base.masked(96, patch_size=8),
     ),
 )

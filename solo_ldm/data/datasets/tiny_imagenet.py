@@ -8,15 +8,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from solo_ldm.data.config import DataConfig
-from solo_ldm.data.datasets.base import (
-    Dataset,
-    Split,
-    Views,
-    crop_view,
-    first_line,
-    masked,
-    reference_views,
-)
+from solo_ldm.data.datasets import base
 from solo_ldm.data.sources.folders import check_same_classes, contents, labelled, some
 from solo_ldm.data.sources.images import Listing
 
@@ -26,7 +18,7 @@ URL = f"http://cs231n.stanford.edu/{FOLDER}.zip"
 _MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 
 
-def _read(config: DataConfig, split: Split) -> Listing:
+def _read(config: DataConfig, split: base.Split) -> Listing:
     """Find the images of Tiny ImageNet as its archive unpacks, or with `val` sorted into classes.
 
     Args:
@@ -115,7 +107,7 @@ def _fetch(root: Path) -> None:
         download_and_extract_archive(URL, str(root.parent), md5=_MD5, remove_finished=True)
     except (RuntimeError, OSError, BadZipFile) as error:
         raise FileNotFoundError(
-            f"Tiny ImageNet could not be fetched from {URL} ({first_line(error)}); check the "
+            f"Tiny ImageNet could not be fetched from {URL} ({base.first_line(error)}); check the "
             f"connection, or unpack it as {_layout(root)}"
         ) from error
 
@@ -124,16 +116,16 @@ def _layout(root: Path) -> str:
     return f"{root.parent.resolve() / FOLDER} with wnids.txt, train/ and val/"
 
 
-TINY_IMAGENET = Dataset(
+TINY_IMAGENET = base.Dataset(
     _read,
     # As commonly used for this set, which publishes none.
     mean=(0.4802, 0.4481, 0.3975),
     std=(0.2770, 0.2691, 0.2821),
-    views=Views(
+    views=base.Views(
         "tiny_imagenet",
-        pretraining=reference_views(64),
-        linear=crop_view(64, 0.08),
-        masked=masked(64, patch_size=8),
+        pretraining=base.reference_views(64),
+        linear=base.crop_view(64, 0.08),
+        masked=base.masked(64, patch_size=8),
     ),
     check=_root,
 )

@@ -144,11 +144,7 @@ class FileImages(ImageSource):
         return os.fsdecode(bytes(self.images[index]))
 
     def load(self, index: int) -> Image.Image:
-        """Return image `index` in mode RGB.
-
-        Raises:
-            UnreadableImageError: its file cannot be decoded.
-        """
+        """Decode image `index`; see `ImageSource`."""
         return read_image(self.path(index))
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from solo_ldm.data.augment.draws import ViewParameters
+from solo_ldm.data.augment.draws import Floats, ViewParameters
+from solo_ldm.data.backends.base import usable_cpus
 from solo_ldm.data.backends.dali.graph import Crop, Graph, Inputs, to_torch
-from solo_ldm.data.backends.dali.sources import Feed
+from solo_ldm.data.backends.dali.sources import Feed, Indexes
 
 # Batches under way at a time: one is trained on while the next is decoded.
 _PREFETCH = 2
@@ -26,7 +25,7 @@ class Job:
     """One batch: what was asked for, the images that are read for it, what the pipeline is fed."""
 
     asked: Any
-    indexes: npt.NDArray[np.int64]
+    indexes: Indexes
     inputs: Inputs
     parameters: list[ViewParameters] = field(default_factory=list)
 
@@ -40,9 +39,10 @@ class Batches:
     Args:
         feed: the images as the pipeline takes them.
         crops: what each view keeps of an image.
-        batch_size: the largest batch.
-        num_threads: of DALI.
+        batch_size: images asked for at a time; the last batch may be smaller.
+        num_workers: threads of DALI; no more than there are processors.
         device: where images are decoded and cropped.
+        paired: whether another image is read for each that is asked for.
     """
 
     def __init__(
@@ -50,25 +50,31 @@ class Batches:
         feed: Feed,
         crops: Sequence[Crop],
         batch_size: int,
-        num_threads: int,
+        num_workers: int,
         device: torch.device,
+        paired: bool = False,
     ) -> None:
-        self.feed = feed
-        self.graph = Graph(feed.files, crops)
-        self._device = device
-        self._how = (batch_size, num_threads, device, _PREFETCH)
+        self.feed, self._batch_size = feed, batch_size
+        self._graph, self._device = Graph(feed.files, crops), device
+        num_threads = max(1, min(num_workers, usable_cpus()))
+        self._how = ((2 if paired else 1) * batch_size, num_threads, device, _PREFETCH)
         self._idle: tuple[Any, _Queue] | None = None
 
+    def inputs(self, indexes: Indexes, boxes: Sequence[Floats], affines: Any = ()) -> Inputs:
+        """Return what the pipeline is fed for images; see `Graph.inputs`."""
+        return self._graph.inputs(self.feed.images(indexes), boxes, affines)
+
     def run(
-        self, wanted: Iterable[Any], prepare: Callable[[Any], Job]
+        self, asked: Sequence[Any] | Indexes, prepare: Callable[[Any], Job]
     ) -> Iterator[tuple[Job, list[Tensor]]]:
         """Yield the job of every batch with its crops, uint8 (B, size, size, 3) each.
 
         Args:
-            wanted: what is asked for, a batch each.
-            prepare: returns the job of a batch; without indexes if nothing of it is readable.
+            asked: what is asked for, an image each.
+            prepare: returns the job of a batch of these; without indexes if none is readable.
         """
-        wanted = iter(wanted)
+        size = self._batch_size
+        wanted = (asked[start : start + size] for start in range(0, len(asked), size))
         (pipeline, queue), self._idle = self._idle or self._build(), None
         queue.start(wanted, prepare)
         try:
@@ -90,7 +96,7 @@ class Batches:
 
     def _build(self) -> tuple[Any, _Queue]:
         queue = _Queue()
-        return self.graph.build(queue.take, *self._how), queue
+        return self._graph.build(queue.take, *self._how), queue
 
 
 class _Queue:

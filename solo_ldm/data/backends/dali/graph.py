@@ -33,7 +33,7 @@ class Crop:
     """
 
     size: int
-    cut_first: bool
+    cut_first: bool = False
     affine: bool = False
 
 

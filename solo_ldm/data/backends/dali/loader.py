@@ -21,7 +21,7 @@ from torch import Tensor
 from solo_ldm.data.augment.pairs import of_partner
 from solo_ldm.data.augment.photometric import render
 from solo_ldm.data.augment.transforms import evaluation_box
-from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews, usable_cpus
+from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews
 from solo_ldm.data.backends.dali.batches import Batches, Job
 from solo_ldm.data.backends.dali.graph import Crop
 from solo_ldm.data.backends.dali.sources import Feed
@@ -38,17 +38,13 @@ class DaliBackend(Backend):
 
     def train_loader(self, views: TrainViews, sampler: EpochSampler, num_workers: int) -> Any:
         """Return the loader of augmented batches; see `Backend`."""
-        return TrainLoader(views, sampler, _threads(num_workers), self.device)
+        return TrainLoader(views, sampler, num_workers, self.device)
 
     def evaluation_loader(
         self, images: PlainImages, batch_size: int, num_workers: int, persistent: bool = False
     ) -> Any:
         """Return the loader of plain batches; see `Backend`."""
-        return EvaluationLoader(images, batch_size, _threads(num_workers), self.device)
-
-
-def _threads(num_workers: int) -> int:
-    return max(1, min(num_workers, usable_cpus()))
+        return EvaluationLoader(images, batch_size, num_workers, self.device)
 
 
 class TrainLoader:
@@ -60,12 +56,12 @@ class TrainLoader:
     Args:
         views: what is drawn.
         sampler: which images make each batch of this process.
-        num_threads: of DALI.
+        num_workers: threads of DALI.
         device: where images are decoded, cropped and augmented.
     """
 
     def __init__(
-        self, views: TrainViews, sampler: EpochSampler, num_threads: int, device: torch.device
+        self, views: TrainViews, sampler: EpochSampler, num_workers: int, device: torch.device
     ) -> None:
         self._views = views
         self.sampler = sampler
@@ -73,9 +69,9 @@ class TrainLoader:
             Crop(spec.crop_size, cut_first=spec.rrc.enabled, affine=spec.affine.prob > 0)
             for spec in views.specs
         ]
-        size = sampler.batch_size * (1 if views.partners is None else 2)
-        feed = Feed(views.source, views.unreadable)
-        self._batches = Batches(feed, crops, size, num_threads, device)
+        feed, size = Feed(views.source, views.unreadable), sampler.batch_size
+        paired = views.partners is not None
+        self._batches = Batches(feed, crops, size, num_workers, device, paired)
 
     def __len__(self) -> int:
         return self.sampler.num_steps
@@ -84,9 +80,7 @@ class TrainLoader:
         """Yield the batches of the epoch that the sampler was last set to."""
         # The epoch is asked for with the first batch: Lightning makes its iterator before it names
         # the epoch of a resumed run.
-        keys, size = list(self.sampler), self.sampler.batch_size
-        wanted = (keys[start : start + size] for start in range(0, len(keys), size))
-        for job, crops in self._batches.run(wanted, self._prepare):
+        for job, crops in self._batches.run(list(self.sampler), self._prepare):
             yield self._finish(job, crops)
 
     def _prepare(self, asked: Any) -> Job:
@@ -101,7 +95,7 @@ class TrainLoader:
             views.draw(number, epoch, samples, *sides) for number in range(len(views.specs))
         ]
         boxes, affines = zip(*((drawn.box, drawn.affine) for drawn in parameters), strict=True)
-        inputs = self._batches.graph.inputs(feed.images(indexes), boxes, affines)
+        inputs = self._batches.inputs(indexes, boxes, affines)
         return Job(asked, indexes, inputs, parameters)
 
     def _finish(self, job: Job, crops: list[Tensor]) -> list[Any]:
@@ -121,26 +115,23 @@ class EvaluationLoader:
     Args:
         images: which, and how large.
         batch_size: the last batch may be smaller.
-        num_threads: of DALI.
+        num_workers: threads of DALI.
         device: where images are decoded and cropped.
     """
 
     def __init__(
-        self, images: PlainImages, batch_size: int, num_threads: int, device: torch.device
+        self, images: PlainImages, batch_size: int, num_workers: int, device: torch.device
     ) -> None:
         self._images, self.batch_size = images, batch_size
-        crops = [Crop(images.crop_size, cut_first=False)]
-        feed = Feed(images.source, images.unreadable)
-        self._batches = Batches(feed, crops, batch_size, num_threads, device)
+        feed, crops = Feed(images.source, images.unreadable), [Crop(images.crop_size)]
+        self._batches = Batches(feed, crops, batch_size, num_workers, device)
 
     def __len__(self) -> int:
         return -(-len(self._images.indexes) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Any]]:
         """Yield every image once."""
-        size, indexes = self.batch_size, self._images.indexes
-        wanted = (indexes[start : start + size] for start in range(0, len(indexes), size))
-        for job, (crops,) in self._batches.run(wanted, self._prepare):
+        for job, (crops,) in self._batches.run(self._images.indexes, self._prepare):
             yield self._images.batch(crops, job.indexes)
 
     def _prepare(self, asked: Any) -> Job:
@@ -152,7 +143,7 @@ class EvaluationLoader:
         ]
         box = np.array(boxes, dtype=np.float64).reshape(-1, 4)
         box[:, 2:] -= box[:, :2]
-        return Job(asked, indexes, self._batches.graph.inputs(feed.images(indexes), [box]))
+        return Job(asked, indexes, self._batches.inputs(indexes, [box]))
 
 
 @contextmanager
