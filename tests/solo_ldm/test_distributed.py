@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -22,6 +21,7 @@ from solo_ldm.methods.ldm.whitening import Whitening
 from tests.support.cells import ON_SUPPORT
 from tests.support.masked_toy import STEP
 from tests.support.masked_toy import build as build_masked
+from tests.support.processes import launch
 from tests.support.toy import plain, toy_config
 
 PROCESSES = 2
@@ -134,11 +134,10 @@ def value_and_gradients(loss: nn.Module, *inputs: Any) -> tuple[Tensor, dict[str
     return value.detach(), {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
-def train_in_one_of_two_processes(rank: int, folder: Path) -> None:
+def train_in_one_of_two_processes(folder: Path) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES
-    )
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
 
     def share(whole: Any) -> Any:
         if isinstance(whole, list):
@@ -157,7 +156,7 @@ def train_in_one_of_two_processes(rank: int, folder: Path) -> None:
 def both(tmp_path_factory) -> list[Any]:
     """What each of the two processes has of each loss, with what one process has."""
     folder = tmp_path_factory.mktemp("processes")
-    mp.spawn(train_in_one_of_two_processes, args=(folder,), nprocs=PROCESSES)
+    launch(PROCESSES, train_in_one_of_two_processes, folder)
     ranks = [torch.load(folder / f"rank{rank}.pt") for rank in range(PROCESSES)]
     alone = [value_and_gradients(loss, *inputs) for loss, inputs in losses_and_inputs()]
     return list(zip((*CASES, *MASKED_CASES), *ranks, alone, strict=True))

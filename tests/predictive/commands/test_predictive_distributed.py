@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,29 +10,23 @@ import torch
 from predictive.data.sequences import Sequences
 from predictive.data.simulated.moving_dot import moving_dot
 from predictive.method import PredictiveMethod
+from solo_ldm.cli import run_command
 from solo_ldm.run.folder import RunFolder
-from tests.support import ROOT
 from tests.support.predictive_runs import SMALL, rows, run, trained
 from tests.support.predictive_toy import method_config
+from tests.support.processes import launch
 
 
 def test_two_processes_train_as_one_with_the_whole_batch(tmp_path):
     overrides = (*SMALL["figure8"], "objective.entropy=logdet", "objective.over=joint")
     overrides = (*overrides, "precision=64-true", "accelerator=cpu", "evaluation.report=false")
     one = run(tmp_path / "one", *overrides, "optimizer.batch_size=8")
-    command = [sys.executable, str(ROOT / "main_predictive.py"), "--config-name", "figure8"]
     shared = ("devices=2", "strategy=ddp", "optimizer.batch_size=4", f"checkpoint.dir={tmp_path}/2")
     # A comparison that waited for the other process would never end.
     compared = "evaluation.compare_gradients_every=3"
-    done = subprocess.run(
-        [*command, *overrides, *shared, compared],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("writing to") == 1
+    arguments = ["--config-name", "figure8", *overrides, *shared, compared]
+    printed = launch(2, run_command, "predictive", arguments)
+    assert [text.count("writing to") for text in printed] == [1, 0]
     (path,) = (tmp_path / "2" / "kalman").iterdir()
     two = RunFolder(path)
     assert json.loads(two.results.read_text())["num_processes"] == 2

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-
 import pytest
 
 from solo_ldm.run.folder import RunFolder
-from tests.support import ROOT
 from tests.support.predictive_runs import assert_same, die_at, rows, run, trained
+from tests.support.processes import kill_at
 
 # Fewer samples than latents: which are drawn is random. 4 steps an epoch.
 RANDOM = ("objective.entropy=neighbour", "objective.num_samples=40")
@@ -45,31 +41,10 @@ def test_the_same_seed_gives_the_same_numbers_and_so_does_a_run_stopped_and_cont
     assert other.folder.metrics.read_text() != whole.folder.metrics.read_text()
 
 
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from solo_ldm.run.callbacks.finite import StopAtNonFinite
-from tests.support.predictive_runs import run
-
-look = StopAtNonFinite.on_train_batch_end
-
-def die(self, trainer, *rest):
-    look(self, trainer, *rest)
-    if trainer.global_step == 10:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-StopAtNonFinite.on_train_batch_end = die
-run(Path(sys.argv[2]), *sys.argv[3:])
-"""
-
-
 def test_killed_in_an_epoch_and_started_again_gives_the_same_weights_bit_for_bit(tmp_path):
     _, overrides = CASES["kalman"]
     whole = run(tmp_path / "whole", *overrides)
-    command = [sys.executable, "-c", KILLED, str(ROOT), str(tmp_path / "killed")]
-    killed = subprocess.run([*command, *overrides], capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_at(10, run, tmp_path / "killed", *overrides)
     unfinished = RunFolder(next((tmp_path / "killed" / "kalman").iterdir()))
     assert unfinished.last.exists()
     assert not unfinished.finished

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,7 +13,7 @@ from solo_ldm.integrations import solo_learn
 from solo_ldm.integrations.recipes import RECIPES
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.weights.pretrained import load_pretrained
-from tests.support import ROOT
+from tests.support.processes import kill_at
 from tests.support.solo_learn import (
     WITH_SOLO_LEARN,
     assert_same_weights,
@@ -68,25 +65,6 @@ def test_without_labels_it_trains_or_says_that_it_needs_them(tmp_path, name):
     assert "classifier.weight" not in state["state_dict"]
 
 
-DIES = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from solo_ldm.run.callbacks.finite import StopAtNonFinite
-from tests.support.solo_learn import hosted
-
-look = StopAtNonFinite.on_train_batch_end
-
-def die(self, trainer, *rest):
-    look(self, trainer, *rest)
-    if trainer.global_step == 10:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-StopAtNonFinite.on_train_batch_end = die
-hosted(Path(sys.argv[2]), *sys.argv[3:])
-"""
-
-
 # With a moving average, a queue from the start, one made when training starts, and a memory.
 @pytest.mark.parametrize("name", ["byol", "mocov2plus", "swav", "deepclusterv2"])
 def test_a_killed_run_of_a_method_of_solo_learn_continues_bit_for_bit(tmp_path, name):
@@ -95,9 +73,7 @@ def test_a_killed_run_of_a_method_of_solo_learn_continues_bit_for_bit(tmp_path, 
         overrides.append("method_kwargs.epoch_queue_starts=0")
     whole = hosted(tmp_path / "whole", name, *overrides).folder
     # 6 steps an epoch: step 10 is in the second.
-    command = [sys.executable, "-c", DIES, str(ROOT), str(tmp_path / "killed")]
-    killed = subprocess.run([*command, name, *overrides], capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_at(10, hosted, tmp_path / "killed", name, *overrides)
     unfinished = RunFolder(next((tmp_path / "killed" / "solo" / name).iterdir()))
     assert unfinished.last.exists()
     resumed = hosted(tmp_path / "killed", name, *overrides).folder

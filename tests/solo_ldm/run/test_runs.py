@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +25,7 @@ from solo_ldm.run.callbacks.health import CollapseWarning
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import RunFolder, identity
 from solo_ldm.run.record import Outcome
-from tests.support import ROOT
+from tests.support.processes import kill_at
 from tests.support.toy import toy_config
 
 needs_dali = pytest.mark.skipif(not dali_installed(), reason="DALI is not installed (Linux only)")
@@ -90,25 +87,6 @@ RANDOM_NETWORK = (
     "data.num_workers=1",
 )
 
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from solo_ldm.run.callbacks.finite import StopAtNonFinite
-from solo_ldm.commands.pretrain import pretrain
-from tests.support.toy import toy_config
-
-look = StopAtNonFinite.on_train_batch_end
-
-def die(self, trainer, *rest):
-    look(self, trainer, *rest)
-    if trainer.global_step == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-StopAtNonFinite.on_train_batch_end = die
-pretrain(toy_config(Path(sys.argv[2]), *sys.argv[5:], name=sys.argv[4]))
-"""
-
 
 def write_photographs(folder: Path) -> None:
     """Write 160 JPEG patches of two photographs in class folders; one file is cut off."""
@@ -142,11 +120,7 @@ def test_killed_in_an_epoch_and_started_again_gives_the_same_weights_bit_for_bit
         overrides += ["data.dataset=custom", "data.num_workers=2"]
     whole = run(tmp_path / "whole", *overrides, name=name).folder
     # 4 steps an epoch: step 10 is in the middle of the third.
-    command = [sys.executable, "-c", KILLED, str(ROOT)]
-    killed = subprocess.run(
-        [*command, str(tmp_path / "killed"), "10", name, *overrides], capture_output=True, text=True
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_at(10, run, tmp_path / "killed", *overrides, name=name)
     unfinished = RunFolder(next((tmp_path / "killed").glob("*/*")))
     assert not unfinished.finished
     assert unfinished.last.exists()
