@@ -9,10 +9,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from solo_ldm.config.arguments import check_keys
+from solo_ldm.data.datasets.custom import CUSTOM
+from solo_ldm.data.datasets.registry import DATASETS
 from solo_ldm.weights.pretrained import CHECKPOINTS, Pretrained, load_pretrained
 
 # Data sets that solo-learn's loaders read.
-DATASETS = ("cifar10", "cifar100", "stl10", "imagenet", "imagenet100", "custom")
+THEIR_DATASETS = ("cifar10", "cifar100", "stl10", "imagenet", "imagenet100", "custom")
 
 # Operators that each of its views must have, with a probability, and their other settings.
 _OPERATORS = {
@@ -108,16 +110,16 @@ def _check_classes(cfg: DictConfig) -> None:
 
 def _common(cfg: DictConfig) -> None:
     _hardware(cfg)
-    if cfg.data.dataset == "image_folder":
+    if DATASETS.get(cfg.data.dataset) is CUSTOM:
         cfg.data.dataset = "custom"
-    if cfg.data.dataset not in DATASETS:
+    if cfg.data.dataset not in THEIR_DATASETS:
         raise ValueError(
-            f"data.dataset={cfg.data.dataset}: solo-learn has {', '.join(DATASETS)}; give "
+            f"data.dataset={cfg.data.dataset}: solo-learn has {', '.join(THEIR_DATASETS)}; give "
             "data=custom and data.train_path=FOLDER, or train by solo-ldm pretrain"
         )
     if cfg.data.get("train_path") is None:
         raise ValueError("missing key data.train_path: the folder of the training images")
-    if cfg.data.dataset in ("cifar10", "cifar100", "stl10"):
+    if not DATASETS[cfg.data.dataset].paths:
         # One folder holds both splits; without a path solo-learn would look beside its code.
         _default(cfg, "data.val_path", cfg.data.train_path)
     if cfg.data.get("format", "auto") in ("auto", "torchvision"):

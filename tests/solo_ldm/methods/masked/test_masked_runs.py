@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 
 from solo_ldm.backbones import create_backbone, load_backbone
 from solo_ldm.data.config import DataConfig
+from solo_ldm.data.datasets.registry import DATASETS
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.methods.masked.method import Masked
 from solo_ldm.methods.masked.settings import resolve
 from solo_ldm.methods.masked.tokens import check_backbone
 from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.run.configuration import complete
-from tests.support import ROOT
 from tests.support.masked_toy import (
     build,
     collapse_is_expected,
@@ -26,8 +26,6 @@ from tests.support.masked_toy import (
     run,
     state_of,
 )
-
-CONFIGS = ROOT / "solo_ldm" / "configs"
 
 # Runs.
 
@@ -80,16 +78,8 @@ def test_the_saved_backbone_is_timms(tmp_path):
     assert results["predictor"] == "transformer"
 
 
-DATA = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
-AUGMENTATIONS = sorted(path.stem for path in (CONFIGS / "augmentations").glob("*.yaml"))
-
-
-def test_each_size_of_images_has_its_patches():
-    assert sorted(path.stem for path in (CONFIGS / "masked").glob("*.yaml")) == AUGMENTATIONS
-
-
-@pytest.mark.parametrize("data", DATA)
-def test_the_preset_fits_every_data_set(data):
+@pytest.mark.parametrize("data", {one.views.name: name for name, one in DATASETS.items()}.values())
+def test_the_preset_fits_the_views_of_every_data_set(data):
     overrides = [f"data={data}", "data.train_path=somewhere", "++backbone.kwargs.depth=1"]
     with initialize_config_module("solo_ldm.configs", version_base="1.3"):
         cfg = complete(compose("ijepa", overrides=[*overrides, "method_kwargs.pred_depth=1"]))
