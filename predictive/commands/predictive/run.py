@@ -19,22 +19,10 @@ from solo_ldm.run.trainer import is_helper_process
 
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
-    """Train, evaluate and document one predictive method.
+    """Do the work of `predictive.commands.predictive`, with the completed configuration.
 
     Everything that can be wrong with the configuration, the data or a checkpoint is found before
     the first file is written.
-
-    Args:
-        cfg: the completed configuration.
-        console: where to print; standard output by default.
-
-    Returns:
-        The outcome, or None in the helper processes of distributed training.
-
-    Raises:
-        ValueError: in one line: a key, a value, the data or a checkpoint that does not fit, or a
-            loss that is not finite.
-        FileNotFoundError: in one line: data or a checkpoint that is not there.
     """
     console = console or Console(quiet=is_helper_process())
     hardware = resolve_hardware(cfg)

@@ -34,9 +34,7 @@ _NOT_IDENTITY = ("pretrained_feature_extractor", "pretrain_method", "backbone")
 def set_up(cfg: DictConfig, hardware: Hardware) -> Evaluation:
     """Load weights and data, and check that they fit each other and the protocol.
 
-    Args:
-        cfg: the completed configuration; a batch size that is left open is filled in.
-        hardware: what to compute on.
+    A batch size that the configuration leaves open is filled in.
 
     Raises:
         ValueError: in one line: weights, data or settings of the optimiser that do not fit.

@@ -35,10 +35,7 @@ def assess(
 ) -> tuple[dict[str, Any], dict[str, Features]]:
     """Score the trained and the untrained backbone by every protocol of the configuration.
 
-    Args:
-        run: after training.
-        untrained: the backbone's state before training.
-        console: where to print.
+    `untrained` is the state of the backbone before training.
 
     Returns:
         The content of results.json; and the features for the picture of the trained and of the
