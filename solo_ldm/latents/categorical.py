@@ -111,11 +111,7 @@ class CategoricalSimplex(_Categories):
         return dim
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """Return the expectation of log p(c1, c2) for each pair.
-
-        Args:
-            z1: probabilities of the categories in the first view (B, n).
-            z2: probabilities of the categories in the second view (B, n).
+        """Return the expectation of log p(c1, c2) of each pair of distributions, both (B, n).
 
         Returns:
             (B,), in nats, all constants included.
@@ -158,11 +154,7 @@ class FittedCategories(_Categories):
     follows_latents = True
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """Return the expectation of log P[c1, c2] for each pair.
-
-        Args:
-            z1: probabilities of the categories in the first view (B, n).
-            z2: probabilities of the categories in the second view (B, n).
+        """Return the expectation of log P[c1, c2] of each pair of distributions, both (B, n).
 
         Returns:
             (B,), in nats.

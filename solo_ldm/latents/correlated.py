@@ -40,11 +40,7 @@ class CorrelatedPlane(LatentModel):
         self.prediction_precision, self.ridge = prediction_precision, ridge
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """Return −λ Σ_d (1 − C_dd) (1 − x1_d x2_d) for each pair.
-
-        Args:
-            z1: latents of the first view (B, D).
-            z2: latents of the second view (B, D).
+        """Return −λ Σ_d (1 − C_dd) (1 − x1_d x2_d) of each pair of latents, both (B, D).
 
         Returns:
             (B,), dimensionless.

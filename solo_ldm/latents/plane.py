@@ -33,11 +33,7 @@ class GaussianPlane(LatentModel):
         self.prediction_precision = prediction_precision
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """Return −λ · mean_d (z1 − z2)² of each pair.
-
-        Args:
-            z1: latents of the first view (B, D).
-            z2: latents of the second view (B, D).
+        """Return −λ · mean_d (z1 − z2)² of each pair of latents, both (B, D).
 
         Returns:
             (B,), in nats up to the constant (D/2) log(λ / (πD)).

@@ -39,11 +39,7 @@ class VonMisesFisherSphere(LatentModel):
         return narrow(normalize(widen(h)), h)
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """Return κ · z1ᵀz2 for each pair.
-
-        Args:
-            z1: unit vectors of the first view (B, D).
-            z2: unit vectors of the second view (B, D).
+        """Return κ · z1ᵀz2 of each pair of unit vectors, both (B, D).
 
         Returns:
             (B,), in nats up to the constant log C_D(κ) and the entropy of the uniform prior.

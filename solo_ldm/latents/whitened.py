@@ -46,11 +46,7 @@ class WhitenedPlane(LatentModel):
         self.prediction_precision, self.ridge = prediction_precision, ridge
 
     def log_prob(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """Return −2λ (1 − x1ᵀx2) for each pair.
-
-        Args:
-            z1: latents of the first view (B, D).
-            z2: latents of the second view (B, D).
+        """Return −2λ (1 − x1ᵀx2) of each pair of latents, both (B, D).
 
         Returns:
             (B,), dimensionless.
