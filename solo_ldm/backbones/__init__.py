@@ -118,15 +118,10 @@ def load_backbone(path: str | Path) -> nn.Module:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
-    """Load weights into a network that has each of them and no other.
-
-    Args:
-        model: the network.
-        weights: by the model's keys.
-        source: where they are from, for the message.
+    """Load weights into a network that has each of them, by its key, and no other.
 
     Raises:
-        ValueError: one line that names the first keys that differ.
+        ValueError: one line that names the source of the weights and the first keys that differ.
     """
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in weights.items()}

@@ -59,13 +59,7 @@ TRAINED = {
 
 
 def find_protocol(name: str) -> Protocol:
-    """Find a protocol by its name.
-
-    Args:
-        name: a key of `PROTOCOLS`, or linear-online.
-
-    Returns:
-        The protocol.
+    """Return a protocol by its name, a key of `PROTOCOLS` or linear-online.
 
     Raises:
         ValueError: a protocol that trains a network, or an unknown name, with the nearest one

@@ -32,12 +32,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     such as the configuration in a solo-learn checkpoint. Here each such class is replaced by
     `Inert`: the tensors can be read, and no code of the file runs.
 
-    Args:
-        path: of the file.
-
-    Returns:
-        The content.
-
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: in one line: no checkpoint, or no mapping.

@@ -66,7 +66,7 @@ class DataNotHereError(FileNotFoundError):
 class Kind(ABC):
     """A kind of model; a subclass is final.
 
-    Files of an entry: config.yaml trains it again, model.safetensors holds its weights.
+    In the folder of an entry config.yaml trains it again, model.safetensors holds its weights.
     """
 
     command: str  # that trains it
@@ -101,7 +101,7 @@ class Kind(ABC):
         """Return scores of the files of an entry by protocol, and the SHA-256 of the data.
 
         Args:
-            folder: that holds config.yaml and model.safetensors.
+            folder: of the entry.
             data: keys of data.* that differ from the run's, such as train_path.
             progress: see `Progress`.
 
@@ -113,12 +113,7 @@ class Kind(ABC):
 
     @abstractmethod
     def load(self, name: str, folder: Path) -> nn.Module:
-        """Return the model in evaluation mode.
-
-        Args:
-            name: of the entry.
-            folder: that holds config.yaml and model.safetensors.
-        """
+        """Return the model of an entry, from the files in its folder, in evaluation mode."""
 
     def weights_digest(self, run: Path) -> str | None:
         """Return the `source_sha256` of a run's linear evaluations; None where there are none."""
@@ -144,12 +139,8 @@ def find_kind(name: str) -> Kind:
 def kind_of(args: Mapping[str, Any], source: str | Path) -> str:
     """Return the name of the kind of model that a configuration trains.
 
-    Args:
-        args: the configuration.
-        source: of the configuration, for the message.
-
     Raises:
-        ValueError: in one line: a configuration of no known kind.
+        ValueError: in one line that names the source: a configuration of no known kind.
     """
     for name, (_, keys) in KINDS.items():
         if keys <= args.keys():
@@ -166,11 +157,7 @@ def usage(kind: str, name: str) -> str:
 
 
 def with_data(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a published configuration with the paths of its data on this machine.
-
-    Args:
-        config: of the entry.
-        data: keys of data.* that differ on this machine.
+    """Return a published configuration with the keys of data.* that differ on this machine.
 
     Raises:
         DataNotHereError: in one line: a path that is not in `data`.

@@ -25,15 +25,8 @@ def cache_folder() -> Path:
 def fetch(entry: Entry, name: str) -> Path:
     """Return the path of a published file, downloaded if it is not on this machine yet.
 
-    The SHA-256 of the content is compared with the manifest's at every call. An interrupted
-    download is resumed.
-
-    Args:
-        entry: that the file belongs to.
-        name: of the file.
-
-    Returns:
-        The path, in the entry's folder of the package or of the cache.
+    It lies in the entry's folder of the package or of the cache. The SHA-256 of the content is
+    compared with the manifest's at every call. An interrupted download is resumed.
 
     Raises:
         ValueError: in one line: another content than the published one, or no mirror that serves

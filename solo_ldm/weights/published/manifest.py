@@ -123,13 +123,9 @@ def check_name(name: str) -> None:
 def as_reference(where: str, content: Any, results: Sequence[Result]) -> Reference | None:
     """Return the score that others published, or None where nothing is given.
 
-    Args:
-        where: named in errors.
-        content: its fields.
-        results: of the entry.
-
     Raises:
-        ValueError: in one line: a missing or unknown field, a protocol that the entry lacks.
+        ValueError: in one line that starts with `where`: a missing or unknown field, a protocol
+            that the results of the entry lack.
     """
     if not content:
         return None
