@@ -78,10 +78,10 @@ def write_report(
         raise ValueError(f"history: expected series of equal length, got {lengths}")
     epochs = np.asarray(history.get("epoch", range(max(lengths.values(), default=0))), dtype=float)
     points, numbers = _check_features(features, labels, classes)
-    terms = [history.get(name, ()) for name in ("loss", "log_prob", "entropy")]
+    loss, log_prob, entropy = (history.get(name, ()) for name in ("loss", "log_prob", "entropy"))
     rows = [
         [
-            Panel("losses", lambda axes: draw_losses(axes[0], epochs, *terms)),
+            Panel("losses", lambda axes: draw_losses(axes[0], epochs, loss, log_prob, entropy)),
             Panel("health", lambda axes: _draw_health(axes, epochs, history), stack=3),
             Panel("spectrum", lambda axes: _draw_spectra(axes[0], spectra or {})),
         ],
