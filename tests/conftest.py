@@ -9,12 +9,13 @@ if _WORKERS > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
 
 import pytest  # noqa: E402
-import torch  # noqa: E402
 from hydra.core.hydra_config import HydraConfig  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
+    import torch  # not above: the process that only hands out tests needs none
+
     torch.manual_seed(0)
 
 

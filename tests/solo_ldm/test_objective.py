@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -17,6 +17,7 @@ from solo_ldm.latents import LATENTS, GaussianPlane, VonMisesFisherSphere
 from solo_ldm.objective import LDMObjective
 from tests.support import DATA
 from tests.support.cells import ESTIMATORS, SUPPORTS, each_cell, objective
+from tests.support.processes import forget, run_child
 from tests.support.tensors import DEGENERATE, HALF_AND_SINGLE, LargestTensor, degenerate
 
 GOLDEN = DATA
@@ -166,13 +167,18 @@ def test_every_estimator_of_the_registry_has_a_row_in_the_test_table():
     assert ENTROPIES == ESTIMATORS
 
 
+def import_the_objective_without_others() -> None:
+    others = ("lightning", "hydra", "omegaconf", "timm", "sklearn", "torchvision")
+    forget("solo_ldm", *others)
+    for name in others:
+        sys.modules[name] = None  # its import fails
+    for name in ("latents", "entropy", "objective"):
+        importlib.import_module(f"solo_ldm.{name}")
+
+
 def test_importing_the_objective_needs_torch_alone():
-    code = (
-        "import sys; import solo_ldm.latents, solo_ldm.entropy, solo_ldm.objective; "
-        "loaded = {name.partition('.')[0] for name in sys.modules}; "
-        "assert not loaded & {'lightning', 'hydra', 'omegaconf', 'timm', 'sklearn', 'torchvision'}"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    ended = run_child(import_the_objective_without_others)
+    assert ended.code == 0, ended.printed
 
 
 @each_cell

@@ -35,7 +35,7 @@ _SECONDS = 300.0
 
 @atexit.register
 def _stop_server() -> None:
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    forkserver._forkserver._stop()
 
 
 class Ended(NamedTuple):
@@ -86,7 +86,11 @@ def run_child(function: Callable[..., None], *arguments: Any, **environment: str
 
 
 def launch(count: int, function: Callable[..., None], *arguments: Any) -> list[str]:
-    """Call a function in processes that find each other, as torchrun does; return what each printed."""
+    """Call a function in processes that find each other, as torchrun does.
+
+    Returns:
+        What each printed.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -136,7 +140,7 @@ def _train_until(
         if trainer.global_step == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    StopAtNonFinite.on_train_batch_end = die  # type: ignore[method-assign]
+    StopAtNonFinite.on_train_batch_end = die
     function(*arguments, **keywords)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import importlib
 import sys
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from solo_ldm.integrations.hosted import HostedMethod
 from solo_ldm.integrations.recipes import RECIPES, default_settings
 from solo_ldm.integrations.translation import for_linear, for_pretraining
 from solo_ldm.run.configuration import RunConfig
+from tests.support.processes import forget, run_child
 from tests.support.toy import toy_config
 
 ABSENT = r"^solo-learn is not importable: run in a checkout .* SOLO_LEARN=FOLDER$"
@@ -47,9 +48,15 @@ def for_custom(folder: Path, *overrides: str):
     return composed(*paths, "accelerator=cpu", *overrides)
 
 
+def import_the_integration() -> None:
+    forget("solo_ldm", "solo")
+    importlib.import_module("solo_ldm.integrations.solo_learn")
+    assert "solo" not in sys.modules
+
+
 def test_importing_the_integration_imports_nothing_of_solo_learn():
-    code = "import sys, solo_ldm.integrations.solo_learn; sys.exit('solo' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    ended = run_child(import_the_integration)
+    assert ended.code == 0, ended.printed
 
 
 @pytest.mark.parametrize("use", [solo_learn.register, lambda: solo_learn.find("byol")])

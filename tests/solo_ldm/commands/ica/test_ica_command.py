@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from solo_ldm.commands.ica.report import GOOD
 from solo_ldm.ica import MODELS
 from solo_ldm.ica.problems import generalised_gaussian, ornstein_uhlenbeck
 from solo_ldm.ica.trial import run_trial
+from tests.support.processes import run_child
 
 FILES = {"results.json", "picture.png", "sources.npy"}
 SMALL = {
@@ -59,12 +58,13 @@ def test_a_task_leaves_numbers_a_picture_and_the_sources(task, tmp_path, capsys,
         assert words in shown
 
 
-def test_the_same_command_gives_the_same_numbers_again(tmp_path):
+def test_the_same_command_gives_the_same_numbers_again(tmp_path, monkeypatch):
     """Also where one is a process of its own, and the folder is given by its older name."""
     arguments = ["ica", "task=generalised_gaussian", "seed=3", "restarts=1"]
     arguments += SMALL["generalised_gaussian"]
-    command = [sys.executable, "-m", "solo_ldm.cli", *arguments, "folder=first"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path)
+    ended = run_child(main, [*arguments, "folder=first"])
+    assert ended.code == 0, ended.printed
     main([*arguments, f"output={tmp_path / 'second'}"])
     found = [results_of(tmp_path / name)["trials"][0] for name in ("first", "second")]
     for key in ("seed", "amari_distance", "loss"):
