@@ -27,7 +27,7 @@ class LogVariance(EntropyEstimator):
         super().__init__(support)  # pyright: ignore[reportArgumentType]
         self.floor = floor
 
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         return 0.5 * (z.var(dim=0) + self.floor).log().mean()
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -48,7 +49,7 @@ class EntropyEstimator(nn.Module, ABC):
         return
 
     @abstractmethod
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples as a scalar; see the class for the equation.
 
         Args:
@@ -56,6 +57,10 @@ class EntropyEstimator(nn.Module, ABC):
                 `solo_ldm.numerics.widen`), outside autocast.
             num_views: how many views are stacked along features.
         """
+
+    def estimate_joint(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return the value of paired samples, as `estimate` does, which takes them stacked."""
+        return self.estimate(torch.cat([z1, z2], dim=1), num_views=2)
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Convert a value at the training scale into an estimate of the entropy in nats.
@@ -83,7 +88,7 @@ class EntropyEstimator(nn.Module, ABC):
         Raises:
             ValueError: samples of another shape, or fewer than `fewest_samples`.
         """
-        return self._value(z, num_views=1)
+        return self._value(self.estimate, z)
 
     def joint(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return H[q(z1, z2)] of paired samples, both (B, D), as a scalar.
@@ -92,7 +97,7 @@ class EntropyEstimator(nn.Module, ABC):
         of two spheres.
         """
         check_pair(z1, z2)
-        return self._value(torch.cat([z1, z2], dim=1), num_views=2)
+        return self._value(self.estimate_joint, z1, z2)
 
     def pooled(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the entropy of the 2B samples of both views together, as a scalar."""
@@ -103,7 +108,8 @@ class EntropyEstimator(nn.Module, ABC):
         """Show the settings when printed."""
         return shown(self)
 
-    def _value(self, z: Tensor, num_views: int) -> Tensor:
+    def _value(self, estimate: Callable[..., Tensor], *views: Tensor) -> Tensor:
+        z = views[0]
         check_samples(z, self.fewest_samples, type(self).__name__, self.remedy)
         with torch.autocast(z.device.type, enabled=False):
-            return narrow(self.estimate(widen(z), num_views), z)
+            return narrow(estimate(*map(widen, views)), z)

@@ -34,7 +34,7 @@ class CodingRateEntropy(EntropyEstimator):
         super().__init__(support)
         self.distortion = distortion
 
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
         batch, dim = z.shape
         scaled = z * math.sqrt(dim / (batch * self.distortion**2))

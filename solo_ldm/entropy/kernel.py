@@ -51,7 +51,7 @@ class KernelEntropy(EntropyEstimator):
         self.kernel_precision = kernel_precision
         self.leave_one_out = leave_one_out
 
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
         if self.support == "sphere":
             exponent = self.kernel_precision * (z @ z.T)

@@ -42,7 +42,7 @@ class LogDetEntropy(EntropyEstimator):
         super().__init__(support)
         self.ridge = ridge
 
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
         return log_det_ridge(scatter_root(z), self.ridge) / (2.0 * z.shape[1])
 
@@ -85,7 +85,7 @@ class LogDetExpansionEntropy(EntropyEstimator):
         super().__init__(support)
         self.ridge = ridge
 
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
         root = scatter_root(z)
         variance = root.square().sum(dim=0)

@@ -62,7 +62,7 @@ class NeighbourEntropy(EntropyEstimator):
         """k + 1: each sample needs k others."""
         return self.num_neighbours + 1
 
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
         difference = z - z[self._kth_neighbour(z.detach())]
         # The norm of an exact zero has no gradient: duplicates count as distance 0, force 0.

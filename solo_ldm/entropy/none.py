@@ -28,6 +28,6 @@ class NoEntropy(EntropyEstimator):
         """One: nothing is estimated."""
         return 1
 
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return zero."""
         return z.new_zeros(())

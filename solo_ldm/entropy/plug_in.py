@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.latents.base import Support
-from solo_ldm.numerics import category_table, check_pair, check_samples, narrow, safe_log, widen
+from solo_ldm.numerics import category_table, safe_log
 
 
 class PlugInEntropy(EntropyEstimator):
@@ -37,16 +36,13 @@ class PlugInEntropy(EntropyEstimator):
     def __init__(self, support: Support = "simplex") -> None:
         super().__init__(support)
 
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return H[c] of probabilities (B, n) as a scalar, in nats."""
         return _entropy(z.mean(dim=0))
 
-    def joint(self, z1: Tensor, z2: Tensor) -> Tensor:
+    def estimate_joint(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return H[c1, c2] of pairs of probabilities, both (B, n), as a scalar, in nats."""
-        check_pair(z1, z2)
-        check_samples(z1, self.fewest_samples, type(self).__name__, self.remedy)
-        with torch.autocast(z1.device.type, enabled=False):
-            return narrow(_entropy(category_table(widen(z1), widen(z2))), z1)
+        return _entropy(category_table(z1, z2))
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Return the value, which is in nats: the entropy of a category, or of a pair of them."""

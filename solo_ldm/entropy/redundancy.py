@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, autocast
+from torch import Tensor
 
 from solo_ldm.config.arguments import NonNegative, Positive, checked
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.latents.base import Support
-from solo_ldm.numerics import check_pair, check_samples, narrow, standardise, widen
+from solo_ldm.numerics import standardise
 
 
 class RedundancyEntropy(EntropyEstimator):
@@ -44,22 +44,18 @@ class RedundancyEntropy(EntropyEstimator):
         super().__init__(support)
         self.redundancy_weight, self.ridge = redundancy_weight, ridge
 
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
-        return self.joint(z, z)
+        return self.estimate_joint(z, z)
 
-    def joint(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """Return the value for paired samples, both (B, D), as a scalar."""
-        check_pair(z1, z2)
-        check_samples(z1, self.fewest_samples, type(self).__name__, self.remedy)
-        with autocast(z1.device.type, enabled=False):
-            x1, x2 = (standardise(widen(z), self.ridge) for z in (z1, z2))
-            batch, dim = x1.shape
-            diagonal = (x1 * x2).mean(dim=0)
-            # ‖X1ᵀX2‖² = Σ (X1X1ᵀ ∘ X2X2ᵀ): the smaller matrices give the same sum.
-            if batch < dim:
-                total = ((x1 @ x1.T) * (x2 @ x2.T)).sum() / batch**2
-            else:
-                total = (x1.T @ x2 / batch).square().sum()
-            redundancy = total - diagonal.square().sum()
-            return narrow(-self.redundancy_weight * redundancy, z1)
+    def estimate_joint(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return the value of paired samples, both (B, D), as a scalar."""
+        x1, x2 = standardise(z1, self.ridge), standardise(z2, self.ridge)
+        batch, dim = x1.shape
+        diagonal = (x1 * x2).mean(dim=0)
+        # ‖X1ᵀX2‖² = Σ (X1X1ᵀ ∘ X2X2ᵀ): the smaller matrices give the same sum.
+        if batch < dim:
+            total = ((x1 @ x1.T) * (x2 @ x2.T)).sum() / batch**2
+        else:
+            total = (x1.T @ x2 / batch).square().sum()
+        return -self.redundancy_weight * (total - diagonal.square().sum())

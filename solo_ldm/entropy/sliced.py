@@ -80,7 +80,7 @@ class SlicedGaussianEntropy(EntropyEstimator):
         drawn = torch.randn(dim, self.num_slices, generator=generator)
         return torch.nn.functional.normalize(drawn, dim=0)
 
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
         directions = self.slices(z.shape[1]).to(z)
         times = torch.arange(self.num_points, dtype=z.dtype, device=z.device)

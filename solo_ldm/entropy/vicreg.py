@@ -48,7 +48,7 @@ class VICRegEntropy(EntropyEstimator):
         self.variance_weight, self.covariance_weight = variance_weight, covariance_weight
         self.target_std, self.ridge = target_std, ridge
 
-    def estimate(self, z: Tensor, num_views: int) -> Tensor:
+    def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
         root = scatter_root(z)
         std = (root.square().sum(dim=0) + self.ridge).sqrt()

@@ -145,35 +145,29 @@ def warmup_cosine(
     Groups marked `static_lr` keep their rate.
     """
 
-    def schedule(base: float) -> Callable[[int], float]:
-        def factor(step: int) -> float:
-            if step < warmup_steps:
-                return (warmup_start_lr + (base - warmup_start_lr) * step / warmup_steps) / base
-            progress = min(1.0, (step - warmup_steps) / max(1.0, total_steps - warmup_steps))
-            return (min_lr + (base - min_lr) * 0.5 * (1 + math.cos(math.pi * progress))) / base
+    def factor(base: float, step: int) -> float:
+        if step < warmup_steps:
+            return (warmup_start_lr + (base - warmup_start_lr) * step / warmup_steps) / base
+        progress = min(1.0, (step - warmup_steps) / max(1.0, total_steps - warmup_steps))
+        return (min_lr + (base - min_lr) * 0.5 * (1 + math.cos(math.pi * progress))) / base
 
-        return factor
-
-    return _lambda_lr(optimizer, schedule)
+    return _lambda_lr(optimizer, factor)
 
 
 def step_decay(optimizer: Optimizer, milestones: list[int], gamma: float = 0.1) -> LambdaLR:
     """Multiply the rate by `gamma` at each of the milestones, except in `static_lr` groups."""
-
-    def schedule(base: float) -> Callable[[int], float]:
-        return lambda step: gamma ** sum(step >= milestone for milestone in milestones)
-
-    return _lambda_lr(optimizer, schedule)
+    return _lambda_lr(
+        optimizer, lambda _, step: gamma ** sum(step >= milestone for milestone in milestones)
+    )
 
 
-def _lambda_lr(
-    optimizer: Optimizer, schedule: Callable[[float], Callable[[int], float]]
-) -> LambdaLR:
-    factors = [
+def _lambda_lr(optimizer: Optimizer, factor: Callable[[float, int], float]) -> LambdaLR:
+    """Multiply the rate of each group by `factor` of its base rate and the step."""
+
+    def of(group: dict[str, Any]) -> Callable[[int], float]:
         # A rate of zero is valid: it keeps a part of the network as it is.
-        (lambda step: 1.0)
-        if group.get("static_lr", False) or group["lr"] == 0.0
-        else schedule(group["lr"])
-        for group in optimizer.param_groups
-    ]
-    return LambdaLR(optimizer, factors)
+        fixed = group.get("static_lr", False) or group["lr"] == 0.0
+        base = group["lr"]
+        return lambda step: 1.0 if fixed else factor(base, step)
+
+    return LambdaLR(optimizer, [of(group) for group in optimizer.param_groups])
