@@ -140,7 +140,7 @@ def _loader(
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,
-        collate_fn=_whole_batch,
+        collate_fn=list,  # the data set returns whole batches
         pin_memory=torch.cuda.is_available(),
         persistent_workers=persistent and num_workers > 0,
         # A loader draws a number for its workers; from its own generator it leaves the run's alone.
@@ -164,7 +164,3 @@ class _Loader(DataLoader[Any]):
             return super().__iter__()
         finally:
             gc.unfreeze()
-
-
-def _whole_batch(batch: Any) -> Any:
-    return batch

@@ -27,21 +27,8 @@ def _read(config: DataConfig, split: Split) -> Listing | None:
 
     A place is a folder or a text file that lists images (see `read_list`). Two or more folders
     with images in them are classes, in the order of their names; a folder of loose images is
-    unlabelled. Hidden files and files of other kinds are ignored.
-
-    Args:
-        config: `dataset` (for messages), `train_path`, `val_path` and `no_labels` are used.
-        split: `val` without `val_path` returns the training images, of which the caller keeps the
-            held-out share.
-
-    Returns:
-        The images, or None for a validation split of unlabelled images.
-
-    Raises:
-        FileNotFoundError: a folder or a listed file is missing.
-        ValueError: no images, a single class, a class without images, splits in place of classes,
-            images beside class folders, a malformed list, or validation classes that differ from
-            the training classes.
+    unlabelled and has no validation split. Hidden files and files of other kinds are ignored.
+    Without `val_path` both splits are the training images, of which the caller holds a share out.
     """
     train, val = _places(config)
     if split == "train" or val is None:

@@ -21,16 +21,8 @@ def _read(config: DataConfig, split: base.Split) -> Listing:
     """Find the images of ImageNet (`imagenet`) or of its hundred classes (`imagenet100`).
 
     `train_path` and `val_path` hold one folder a class, named by its WordNet number. ImageNet-100
-    is read from all thousand classes or from its hundred alone.
-
-    Args:
-        config: `dataset`, `train_path` and `val_path` are used.
-        split: `val` without `val_path` returns the training images, of which the caller keeps the
-            held-out share.
-
-    Raises:
-        FileNotFoundError: a folder is missing.
-        ValueError: classes are missing, or others are there.
+    is read from all thousand classes or from its hundred alone. Without `val_path` both splits are
+    the training images, of which the caller holds a share out.
     """
     (train, classes), val = _folders(config)
     if split == "train" or val is None:

@@ -21,14 +21,7 @@ _MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 def _read(config: DataConfig, split: base.Split) -> Listing:
     """Find the images of Tiny ImageNet as its archive unpacks, or with `val` sorted into classes.
 
-    Args:
-        config: `train_path` (the folder tiny-imagenet-200, or the one that holds it) and
-            `download` are used.
-        split: train or val.
-
-    Raises:
-        FileNotFoundError: it is not there, and was not to be or could not be fetched.
-        ValueError: classes are missing, or the validation labels do not fit the images.
+    `train_path` is the folder tiny-imagenet-200, or the one that holds it.
     """
     root = _root(config)
     if not (root / "wnids.txt").is_file():

@@ -80,9 +80,7 @@ def read_list(path: Path, key: str, no_labels: bool = False) -> Listing:
 
 
 def _classes(names: set[str]) -> list[str]:
-    if all(name.isdecimal() for name in names):
-        return sorted(names, key=int)
-    return sorted(names)
+    return sorted(names, key=int if all(name.isdecimal() for name in names) else None)
 
 
 def _is_heading(line: str) -> bool:
