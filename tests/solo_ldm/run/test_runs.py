@@ -80,10 +80,10 @@ def test_backbone_file_rebuilds_the_network_with_timms_keys(tmp_path):
 
 # Drop-path draws random numbers in every forward pass.
 RANDOM_NETWORK = (
-    "backbone.name=resnet10t",
+    "backbone.name=test_resnet",
     "~backbone.kwargs.width",
     "+backbone.kwargs.drop_path_rate=0.3",
-    "max_epochs=4",
+    "max_epochs=3",
     "data.num_workers=1",
 )
 
@@ -119,8 +119,8 @@ def test_killed_in_an_epoch_and_started_again_gives_the_same_weights_bit_for_bit
         overrides += [f"data.train_path={tmp_path / 'photographs'}", "data.fraction=-1"]
         overrides += ["data.dataset=custom", "data.num_workers=2"]
     whole = run(tmp_path / "whole", *overrides, name=name).folder
-    # 4 steps an epoch: step 10 is in the middle of the third.
-    kill_at(10, run, tmp_path / "killed", *overrides, name=name)
+    # 4 steps an epoch: step 6 is in the middle of the second.
+    kill_at(6, run, tmp_path / "killed", *overrides, name=name)
     unfinished = RunFolder(next((tmp_path / "killed").glob("*/*")))
     assert not unfinished.finished
     assert unfinished.last.exists()
