@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.support import ROOT
+from tests.support.processes import forget, run_child
 
 SECTION = (ROOT / "README.md").read_text().split("## Pretrained models\n")[1].split("\n## ")[0]
 (SNIPPET,) = re.findall(r"^```python\n(.*?)^```", SECTION, flags=re.MULTILINE | re.DOTALL)
@@ -52,17 +53,11 @@ def images(tmp_path) -> Path:
     return tmp_path
 
 
-def features_of(python: str | Path, folder: Path, path: str | None) -> dict[str, str]:
-    """Run the README's lines and return what the check prints, by its first word."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment["SOLO_LDM_CACHE"] = str(folder / "cache")
-    if path is not None:
-        environment["PYTHONPATH"] = path
-    done = subprocess.run(
-        [python, "-c", SNIPPET + CHECK], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(line.split(" ", 1) for line in done.stdout.splitlines()[-2:])
+def features_with(site: Path) -> None:
+    """Run the README's lines with the packages in a folder."""
+    forget("solo_ldm", "predictive", "hubconf")
+    sys.path[:] = [str(site), *(path for path in sys.path if Path(path).resolve() != ROOT)]
+    exec(SNIPPET + CHECK, {})
 
 
 def test_the_readmes_way_to_features_is_ten_lines():
@@ -71,14 +66,19 @@ def test_the_readmes_way_to_features_is_ten_lines():
     assert "\npip install .  #" in SECTION
 
 
-def test_the_wheel_holds_the_zoo_and_all_that_loading_needs(copy, images):
+def test_the_wheel_holds_the_zoo_and_all_that_loading_needs(copy, images, monkeypatch):
     built = images / "wheel"
     subprocess.run(["uv", "build", "--quiet", "--wheel", "--out-dir", built, copy], check=True)
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(images / "site")
-    said = features_of(sys.executable, images, str(images / "site"))
-    assert said == {"from": f"{images}/site {images}/site", "made": "(5, 128) 128 True"}
+    monkeypatch.chdir(images)
+    ended = run_child(features_with, images / "site", SOLO_LDM_CACHE=str(images / "cache"))
+    assert ended.code == 0, ended.printed
+    assert ended.printed.splitlines()[-2:] == [
+        f"from {images}/site {images}/site",
+        "made (5, 128) 128 True",
+    ]
 
 
 @pytest.mark.slow
@@ -90,9 +90,18 @@ def test_a_fresh_environment_goes_from_pip_install_to_features(copy, images):
     subprocess.run(
         ["uv", "pip", "install", "--quiet", "--python", python, "."], cwd=copy, check=True
     )
-    said = features_of(python, images, None)
-    assert said["made"] == "(5, 128) 128 True"
-    assert said["from"].count(str(environment)) == 2
+    settings = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [python, "-c", SNIPPET + CHECK],
+        cwd=images,
+        env={**settings, "SOLO_LDM_CACHE": str(images / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    origin, made = done.stdout.splitlines()[-2:]
+    assert made == "made (5, 128) 128 True"
+    assert origin.count(str(environment)) == 2
     command = [environment / "bin" / "solo-ldm", "zoo", "verify"]
     done = subprocess.run(command, cwd=images, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
