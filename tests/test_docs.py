@@ -26,12 +26,16 @@ SNIPPETS = [text for kind, text in BLOCKS if kind == "python"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
+TRAINING_ALONE = ["evaluation.protocols=[]", "evaluation.report=false"]
+
 # What makes a command of the README a matter of seconds: fewer steps on fewer, smaller images.
 SECONDS = [
     "max_epochs=1",
     "optimizer.batch_size=64",
-    "evaluation.protocols=[]",
+    *TRAINING_ALONE,
     "data.num_workers=0",
+    "data.fraction=0.2",
+    "++backbone.kwargs.width=8",
     "method_kwargs.proj_hidden_dim=16",
     "method_kwargs.proj_output_dim=8",
 ]
@@ -78,7 +82,7 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
             write_recording(tmp_path / "my_recording.npz")
     if words[1] == "compare":
         # Two methods, a seed: what the command names is tried out by tests/test_compare_command.py.
-        few = ["data=digits", *(one for one in SECONDS if "protocols" not in one)]
+        few = ["data=digits", *(one for one in SECONDS if one not in TRAINING_ALONE)]
         small = ["methods=[gaussprob,simclr]", "seeds=[0]", "jobs=1", f"overrides={few}"]
     if words[1] == "theorem":
         small = ["steps=5", "seeds=[0]"]
@@ -94,12 +98,14 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
             assert "proj_output_dim: 2048" in capsys.readouterr().out
             return
         if "resume_from_checkpoint=zoo:gaussprob-digits" in words:
-            main([*words[1:-1], "max_epochs=81"])  # one more than it was trained for
+            # One epoch more than it was trained for.
+            main([*words[1:-1], "max_epochs=81", *TRAINING_ALONE])
             assert "next:" in capsys.readouterr().out
             return
         if "data=image_folder" in words:
             write_images(tmp_path / "my_images")
-            small = [*SECONDS, "augmentations=cifar", "backbone.name=convnet_small"]
+            small = [*SECONDS, "data.fraction=-1", "augmentations=cifar"]
+            small.append("backbone.name=convnet_small")
     main([*words[1:], *small])
     assert "next:" in capsys.readouterr().out
 
