@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -200,8 +201,8 @@ PRIMARY = [path.stem for path in PACKAGED.glob("*prob.yaml")]
 DATA = [name for name in DATASETS if name != "image_folder"]  # which is another name of custom
 
 
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("name", PRIMARY)
+# Each data set with one method, each method with some data set.
+@pytest.mark.parametrize(("name", "data"), zip(cycle(PRIMARY), DATA, strict=False))
 def test_every_packaged_yaml_instantiates(name, data):
     overrides = [f"data={data}", "data.train_path=somewhere"]
     with initialize_config_module("solo_ldm.configs", version_base="1.3"):

@@ -71,8 +71,8 @@ def test_a_run_leaves_everything_it_promises(tmp_path, capsys):
 
 
 def test_backbone_file_rebuilds_the_network_with_timms_keys(tmp_path):
-    folder = run(tmp_path, "backbone.name=resnet10t", "~backbone.kwargs.width").folder
-    plain = timm.create_model("resnet10t", num_classes=0)
+    folder = run(tmp_path, "backbone.name=test_resnet", "~backbone.kwargs.width").folder
+    plain = timm.create_model("test_resnet", num_classes=0)
     plain.load_state_dict(load_file(folder.backbone))
     images = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(load_backbone(folder.backbone)(images), plain.eval()(images))
@@ -204,7 +204,7 @@ def test_a_non_finite_loss_stops_the_run_and_names_the_term(tmp_path, monkeypatc
 @pytest.mark.filterwarnings("default::solo_ldm.run.callbacks.health.CollapseWarning")
 def test_a_collapse_is_warned_of_with_its_cause(tmp_path):
     with pytest.warns(CollapseWarning, match=r"[Cc]ollapse.*entropy_weight"):
-        run(tmp_path, "method_kwargs.entropy_weight=0", "max_epochs=30", "optimizer.lr=0.02")
+        run(tmp_path, "method_kwargs.entropy_weight=0", "max_epochs=15", "optimizer.lr=0.06")
 
 
 def make_images(folder: Path, classes: int, each: int) -> None:
