@@ -202,7 +202,7 @@ DATA = [name for name in DATASETS if name != "image_folder"]  # which is another
 
 
 # Each data set with one method, each method with some data set.
-@pytest.mark.parametrize(("name", "data"), zip(cycle(PRIMARY), DATA, strict=False))
+@pytest.mark.parametrize(("name", "data"), list(zip(cycle(PRIMARY), DATA, strict=False)))
 def test_every_packaged_yaml_instantiates(name, data):
     overrides = [f"data={data}", "data.train_path=somewhere"]
     with initialize_config_module("solo_ldm.configs", version_base="1.3"):
