@@ -76,15 +76,20 @@ def complete_predictive(cfg: DictConfig) -> DictConfig:
     Raises:
         ValueError: one line naming the key that is unknown, missing, of the wrong type or out of
             its bounds.
-        FileNotFoundError: one line: a recording or a checkpoint that is not there.
+        FileNotFoundError: one line: a checkpoint that is not there.
     """
     cfg = complete(cfg, PredictiveConfig, "host.yaml", PACKAGE)
-    paths = cfg.data.get("path") or []
-    for path in paths if OmegaConf.is_list(paths) else [paths]:
-        if not any(character in str(path) for character in "*?["):  # of a pattern
-            check_path("data.path", str(path))
     _check_parts(plain(cfg))
     return cfg
+
+
+def complete_with_recording(cfg: DictConfig) -> DictConfig:
+    """Complete a configuration whose recording is there, which is looked for before torch is."""
+    paths = OmegaConf.select(cfg, "data.path")
+    for path in paths if OmegaConf.is_list(paths) else [paths]:
+        if isinstance(path, str) and not set(path) & set("*?["):  # of a pattern
+            check_path("data.path", path)
+    return complete_predictive(cfg)
 
 
 def plain(node: Any) -> dict[str, Any]:

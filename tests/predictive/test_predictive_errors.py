@@ -208,7 +208,7 @@ def test_place_cells_that_cannot_be_trained_on_are_one_line(
             FRAMES,
             "data.folds: expected data in folds, got none for data.dataset=moving_dot",
         ),
-        ("recording", (*RECORDING, "data.path=x", "data.split=contiguous"), "data.split=blocks"),
+        ("recording", (*RECORDING, "data.path=/", "data.split=contiguous"), "data.split=blocks"),
         ("place_cells", (*SPIKES, "devices=2"), "devices: expected 1 for decode, got 2"),
     ],
 )
@@ -232,7 +232,7 @@ RECORDINGS = [
     ({}, ["optimizer.batch_size=5000"], "optimizer.batch_size: expected at most"),
     ({}, ["data.format=npy"], "data.format: expected auto, npz, mat"),
     ({}, ["data.split=block"], "data.split: expected blocks or contiguous"),
-    ({}, ["data.path=nowhere.npz"], "expected the file of a recording, got nowhere.npz"),
+    ({}, ["data.path=nowhere.npz"], "data.path: expected a path that exists, got nowhere.npz"),
     ({}, ["data.path=nowhere/*.npz"], "expected files that match nowhere/*.npz"),
     ({}, ["data.path=3"], "data.path: expected a text or"),
 ]

@@ -10,7 +10,7 @@ from solo_ldm.config.command import HydraCommand
 decode = HydraCommand(
     run="predictive.commands.decode.run:run",
     schema="predictive.configuration:PredictiveConfig",
-    complete="predictive.configuration:complete_predictive",
+    complete="predictive.configuration:complete_with_recording",
     package="predictive.configs",
 )
 main = decode.main
