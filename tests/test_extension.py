@@ -117,7 +117,7 @@ predictor: {latent_dim: 2}
 
 def test_a_time_series_data_set_trains_once_it_has_a_name(tmp_path, monkeypatch, capsys):
     from predictive.data.registry import DATASETS
-    from tests.support.predictive_extension import sine
+    from tests.support.predictive.extension import sine
 
     monkeypatch.setitem(DATASETS, "sine", sine)
     results = _train_time_series(tmp_path, monkeypatch, _SINE)
@@ -132,7 +132,7 @@ def test_a_time_series_data_set_trains_once_it_has_a_name(tmp_path, monkeypatch,
 
 def test_a_predictor_trains_at_rates_of_its_own_once_it_has_a_name(tmp_path, monkeypatch):
     from predictive.predictors import PREDICTORS
-    from tests.support.predictive_extension import Persistence
+    from tests.support.predictive.extension import Persistence
 
     monkeypatch.setitem(PREDICTORS, "persistence", Persistence)
     text = """
@@ -150,7 +150,7 @@ optimizer: {multipliers: {memory: 3.0}}
 
 def test_an_estimator_of_the_registry_trains_time_series_too(tmp_path, monkeypatch):
     from predictive.data.registry import DATASETS
-    from tests.support.predictive_extension import sine
+    from tests.support.predictive.extension import sine
 
     monkeypatch.setitem(ENTROPIES, "log_variance", LogVariance)
     monkeypatch.setitem(DATASETS, "sine", sine)
@@ -167,7 +167,7 @@ def test_an_image_data_set_trains_and_is_evaluated_with_its_own_views(tmp_path, 
 
     from solo_ldm.commands.linear import linear
     from solo_ldm.data import DATASETS
-    from tests.support.stripes import STRIPES
+    from tests.support.data.stripes import STRIPES
 
     monkeypatch.setitem(DATASETS, "stripes", STRIPES)
     outcome = pretrain(toy_config(tmp_path, "data=stripes", "data.fraction=-1"))

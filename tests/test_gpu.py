@@ -24,8 +24,8 @@ from solo_ldm.data.datasets.registry import load_source
 from solo_ldm.data.sampler import EpochSampler
 from tests.predictive.commands.test_predictive_run import rows as predictive_rows
 from tests.predictive.commands.test_predictive_run import run as predictive_run
-from tests.support.cells import each_cell, objective
-from tests.support.filtering_models import MASKS, close, data, random_model
+from tests.support.methods.cells import each_cell, objective
+from tests.support.predictive.filtering_models import MASKS, close, data, random_model
 from tests.support.toy import toy_config
 
 pytestmark = [

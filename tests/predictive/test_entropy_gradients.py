@@ -21,8 +21,8 @@ from predictive.gradients import (
 from predictive.objective import PredictiveObjective
 from predictive.predictors import Forecast
 from solo_ldm.run.trainer import without_lightnings_advice
-from tests.support.filtering_models import close
-from tests.support.predictive_toy import random_data, tiny_method
+from tests.support.predictive.filtering_models import close
+from tests.support.predictive.toy import random_data, tiny_method
 
 
 class EncoderOfAnExactModel(torch.nn.Module):

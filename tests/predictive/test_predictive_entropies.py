@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 from predictive.filtering import Gaussian
 from predictive.objective import PredictiveObjective
 from predictive.predictors import Forecast
-from tests.support.filtering_models import close
+from tests.support.predictive.filtering_models import close
 
 A = torch.tensor([0.9, 0.5], dtype=torch.float64)
 NOISE = 0.3

@@ -9,7 +9,7 @@ import pytest
 
 import predictive.configs
 from solo_ldm.cli import main
-from tests.support.spike_toy import write_recording
+from tests.support.predictive.spikes import write_recording
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, command="predictive") -> str:

@@ -14,8 +14,8 @@ from predictive.encoder import Encoder
 from predictive.method import PredictiveMethod
 from predictive.networks import VarianceNetwork, mlp
 from solo_ldm.run.trainer import without_lightnings_advice
-from tests.support.filtering_models import close
-from tests.support.predictive_toy import FEATURES, TARGETS, method_config, random_data, tiny_method
+from tests.support.predictive.filtering_models import close
+from tests.support.predictive.toy import FEATURES, TARGETS, method_config, random_data, tiny_method
 
 INPUT_NOISE = ["predictor.observation_noise=input", "predictor.process_noise=errors"]
 

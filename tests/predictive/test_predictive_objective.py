@@ -11,8 +11,8 @@ from torch.distributions import MultivariateNormal
 from predictive.filtering import Gaussian
 from predictive.objective import PredictiveObjective
 from predictive.predictors import Forecast
-from tests.support.filtering_models import close
-from tests.support.forecasts import (
+from tests.support.predictive.filtering_models import close
+from tests.support.predictive.forecasts import (
     CASES,
     LATENTS,
     SAMPLES,
@@ -22,7 +22,7 @@ from tests.support.forecasts import (
     padded,
     random_forecast,
 )
-from tests.support.predictor_kinds import predictor, sequences
+from tests.support.predictive.predictor_kinds import predictor, sequences
 
 each_case = pytest.mark.parametrize(("entropy", "over"), CASES)
 

@@ -7,8 +7,8 @@ import torch
 
 from predictive.objective import PredictiveObjective
 from solo_ldm.entropy import ENTROPIES
-from tests.support.filtering_models import close
-from tests.support.forecasts import AT_ITS_OWN_SCALE, IN_NATS, padded, random_forecast
+from tests.support.predictive.filtering_models import close
+from tests.support.predictive.forecasts import AT_ITS_OWN_SCALE, IN_NATS, padded, random_forecast
 
 
 @pytest.mark.parametrize(

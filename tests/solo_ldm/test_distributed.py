@@ -18,9 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 from solo_ldm.distributed import gather
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.whitening import Whitening
-from tests.support.cells import ON_SUPPORT
-from tests.support.masked_toy import STEP
-from tests.support.masked_toy import build as build_masked
+from tests.support.methods.cells import ON_SUPPORT
+from tests.support.methods.masked import STEP
+from tests.support.methods.masked import build as build_masked
 from tests.support.processes import launch
 from tests.support.toy import plain, toy_config
 

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_module
 
 from solo_ldm.commands.linear import linear
 from solo_ldm.commands.pretrain import pretrain
-from tests.support.cells import TWELVE
+from tests.support.methods.cells import TWELVE
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ from solo_ldm.entropy import KernelEntropy, NeighbourEntropy, VICRegEntropy
 from solo_ldm.latents import LATENTS, GaussianPlane, VonMisesFisherSphere
 from solo_ldm.objective import LDMObjective
 from tests.support import DATA
-from tests.support.cells import ESTIMATORS, SUPPORTS, each_cell, objective
+from tests.support.methods.cells import ESTIMATORS, SUPPORTS, each_cell, objective
+from tests.support.methods.tensors import DEGENERATE, HALF_AND_SINGLE, LargestTensor, degenerate
 from tests.support.processes import forget, run_child
-from tests.support.tensors import DEGENERATE, HALF_AND_SINGLE, LargestTensor, degenerate
 
 GOLDEN = DATA
 SETTINGS = json.loads((GOLDEN / "ldm_losses.json").read_text())

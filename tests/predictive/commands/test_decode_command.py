@@ -17,8 +17,8 @@ from predictive.training import build_data
 from solo_ldm.cli import main
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome
-from tests.support.predictive_runs import config, die_at, run
-from tests.support.spike_toy import write_recording
+from tests.support.predictive.runs import config, die_at, run
+from tests.support.predictive.spikes import write_recording
 
 FOLDS = 3
 CELLS = (

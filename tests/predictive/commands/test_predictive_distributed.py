@@ -12,8 +12,8 @@ from predictive.data.simulated.moving_dot import moving_dot
 from predictive.method import PredictiveMethod
 from solo_ldm.cli import run_command
 from solo_ldm.run.folder import RunFolder
-from tests.support.predictive_runs import SMALL, rows, run, trained
-from tests.support.predictive_toy import method_config
+from tests.support.predictive.runs import SMALL, rows, run, trained
+from tests.support.predictive.toy import method_config
 from tests.support.processes import launch
 
 

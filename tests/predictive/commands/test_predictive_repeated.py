@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from solo_ldm.run.folder import RunFolder
-from tests.support.predictive_runs import assert_same, die_at, rows, run, trained
+from tests.support.predictive.runs import assert_same, die_at, rows, run, trained
 from tests.support.processes import kill_at
 
 # Fewer samples than latents: which are drawn is random. 4 steps an epoch.

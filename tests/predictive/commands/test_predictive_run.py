@@ -7,7 +7,7 @@ import json
 import pytest
 
 from predictive.commands.predictive import predictive
-from tests.support.predictive_runs import config, rows, run
+from tests.support.predictive.runs import config, rows, run
 
 PICTURES = {
     "circular": {"frames", "history", "latents", "noise", "position", "report", "scores", "space"},

@@ -9,7 +9,7 @@ import torch
 
 from predictive.data.module import SequenceLoader, SequenceModule, as_batch
 from predictive.data.sequences import Segment, Sequences, TimeSeriesData, pad
-from tests.support.filtering_models import close
+from tests.support.predictive.filtering_models import close
 
 LENGTHS = (7, 12, 3, 20)
 each_cut = pytest.mark.parametrize(

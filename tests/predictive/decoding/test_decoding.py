@@ -8,7 +8,7 @@ import torch
 
 from predictive.decoding.fit import fit_linear
 from predictive.decoding.score import combine_folds, decode, score
-from tests.support.series import autoregressive, normal, r2
+from tests.support.predictive.series import autoregressive, normal, r2
 
 
 def test_a_score_tells_of_a_relation_and_of_chance():

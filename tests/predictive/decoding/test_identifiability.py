@@ -11,7 +11,7 @@ from predictive.decoding.identifiability import (
     identifiability,
     procrustes_r2,
 )
-from tests.support.series import close
+from tests.support.predictive.series import close
 
 
 def halves(recovered, true):

@@ -12,7 +12,7 @@ from predictive.decoding.intervals import (
     decode_with_interval,
     fit_residual,
 )
-from tests.support.series import close, normal
+from tests.support.predictive.series import close, normal
 
 
 def gaussian_world(bins, spread, residual=0.5):

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from predictive.decoding.bins import sums_of_squares
 from predictive.decoding.fit import fit_linear
-from tests.support.series import close, normal, r2
+from tests.support.predictive.series import close, normal, r2
 
 
 def test_the_linear_decoder_recovers_an_affine_map_exactly():

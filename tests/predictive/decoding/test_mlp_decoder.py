@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from predictive.decoding.fit import fit_linear, fit_mlp
-from tests.support.series import close, normal, r2
+from tests.support.predictive.series import close, normal, r2
 
 
 def test_the_perceptron_decodes_what_no_affine_map_can():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from predictive.decoding.smoothing import smooth_causally
-from tests.support.series import close, normal
+from tests.support.predictive.series import close, normal
 
 
 def test_smoothing_is_the_weighted_mean_of_the_past():

@@ -19,7 +19,7 @@ from predictive.filtering import (
     predict_observations,
 )
 from tests.support import DATA
-from tests.support.filtering_models import (
+from tests.support.predictive.filtering_models import (
     KINDS,
     MASKS,
     METHODS,

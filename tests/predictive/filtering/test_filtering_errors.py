@@ -15,7 +15,7 @@ from predictive.filtering import (
     sample_model,
     sample_posterior,
 )
-from tests.support.filtering_models import data, random_model
+from tests.support.predictive.filtering_models import data, random_model
 
 
 @pytest.mark.parametrize(

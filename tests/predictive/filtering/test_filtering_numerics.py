@@ -20,7 +20,7 @@ from predictive.filtering import (
     log_likelihood,
     sample_model,
 )
-from tests.support.filtering_models import (
+from tests.support.predictive.filtering_models import (
     KINDS,
     LATENTS,
     MASKS,

@@ -7,7 +7,7 @@ import torch
 from statsmodels.tsa.statespace.kalman_smoother import KalmanSmoother
 
 from predictive.filtering import kalman_smoother, log_likelihood
-from tests.support.filtering_models import (
+from tests.support.predictive.filtering_models import (
     KINDS,
     LATENTS,
     MASKS,

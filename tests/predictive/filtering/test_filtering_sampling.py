@@ -11,7 +11,7 @@ from predictive.filtering import (
     sample_model,
     sample_posterior,
 )
-from tests.support.filtering_models import (
+from tests.support.predictive.filtering_models import (
     METHODS,
     SAMPLES,
     STATES,

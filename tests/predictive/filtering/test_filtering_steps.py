@@ -16,7 +16,7 @@ from predictive.filtering import (
     log_likelihood,
     predict,
 )
-from tests.support.filtering_models import (
+from tests.support.predictive.filtering_models import (
     LATENTS,
     SAMPLES,
     STATES,

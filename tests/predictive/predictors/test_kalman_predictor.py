@@ -11,8 +11,8 @@ import torch
 from predictive.filtering import StateSpaceModel, kalman_filter, log_density
 from predictive.predictors import KalmanPredictor
 from tests.support import DATA
-from tests.support.filtering_models import close
-from tests.support.predictor_kinds import (
+from tests.support.predictive.filtering_models import close
+from tests.support.predictive.predictor_kinds import (
     FEATURES,
     LATENTS,
     SAMPLES,

@@ -9,8 +9,8 @@ import torch
 
 from predictive.filtering import log_density
 from predictive.predictors import KalmanPredictor, RecurrentPredictor, Variable
-from tests.support.filtering_models import close
-from tests.support.predictor_kinds import (
+from tests.support.predictive.filtering_models import close
+from tests.support.predictive.predictor_kinds import (
     ALL,
     KALMAN,
     LATENTS,

@@ -13,7 +13,7 @@ from solo_ldm.data.backends.choice import choose_backend, dali_installed
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.data.sources.images import ArrayImages
 from solo_ldm.data.sources.unreadable import Unreadable
-from tests.support.images import (
+from tests.support.data.images import (
     ONE_VIEW,
     VIEWS,
     close,

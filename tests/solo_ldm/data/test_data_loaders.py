@@ -12,7 +12,7 @@ from solo_ldm.data import DataConfig
 from solo_ldm.data.lightning import LightningData
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sampler import EpochSampler
-from tests.support.images import equal, needs_dali
+from tests.support.data.images import equal, needs_dali
 
 VIEWS = yaml.safe_load(
     """

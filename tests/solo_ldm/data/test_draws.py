@@ -9,7 +9,7 @@ from scipy import stats
 
 from solo_ldm.data.augment.draws import SATURATION, Uniforms, draw_view
 from solo_ldm.data.config import AffineSpec, ColorJitterSpec, CropSpec, ViewSpec
-from tests.support.views import OPERATORS, draw, picture
+from tests.support.data.views import OPERATORS, draw, picture
 
 
 @pytest.mark.parametrize("name", OPERATORS)

@@ -5,7 +5,7 @@ import pytest
 
 from solo_ldm.data import DataConfig, load_source
 from solo_ldm.data.datasets.registry import stratified_indexes
-from tests.support.images import load, make_classes, save
+from tests.support.data.images import load, make_classes, save
 
 
 def test_digits_splits_are_disjoint_complete_and_stratified():

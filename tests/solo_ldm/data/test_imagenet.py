@@ -5,7 +5,7 @@ import torchvision.datasets.utils
 
 from solo_ldm.data.datasets.imagenet100 import IMAGENET100
 from solo_ldm.data.datasets.tiny_imagenet import URL as TINY_URL
-from tests.support.images import load, names_of, refusal, write
+from tests.support.data.images import load, names_of, refusal, write
 
 # Enough names to fill ImageNet up; they are not those of its classes.
 OTHERS = tuple(f"n9{number:07}" for number in range(900))

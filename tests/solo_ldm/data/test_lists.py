@@ -3,7 +3,7 @@
 import pytest
 
 from solo_ldm.data import DataConfig, load_source
-from tests.support.images import load, names_of, refusal, write
+from tests.support.data.images import load, names_of, refusal, write
 
 
 def make_list(root, jpeg, text, name="list.txt", images=("a.jpg", "sub/b.JPG", "my c.png")):

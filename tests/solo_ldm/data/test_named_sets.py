@@ -7,7 +7,7 @@ import pytest
 import scipy.io
 import torchvision.datasets
 
-from tests.support.images import load
+from tests.support.data.images import load
 
 
 class OldDtype:

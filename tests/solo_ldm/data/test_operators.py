@@ -13,7 +13,7 @@ from solo_ldm.data.augment.draws import draw_view
 from solo_ldm.data.augment.photometric import render
 from solo_ldm.data.augment.transforms import crop_view, evaluation_view
 from solo_ldm.data.config import AffineSpec, ColorJitterSpec, CropSpec, SwitchSpec, ViewSpec
-from tests.support.views import IDENTITY, OPERATORS, draw, photographs, picture, stacked
+from tests.support.data.views import IDENTITY, OPERATORS, draw, photographs, picture, stacked
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])

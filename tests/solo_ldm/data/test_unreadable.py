@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from solo_ldm.data import UnreadableImageError
-from tests.support.images import (
+from tests.support.data.images import (
     BACKENDS,
     VIEWS,
     close,

@@ -20,7 +20,7 @@ from solo_ldm.entropy import (
 )
 from solo_ldm.entropy.kernel import von_mises_fisher_log_normaliser
 from solo_ldm.numerics import squared_distances, widen
-from tests.support.cells import ESTIMATORS, ON_SUPPORT, SUPPORTS, each_estimator
+from tests.support.methods.cells import ESTIMATORS, ON_SUPPORT, SUPPORTS, each_estimator
 
 
 def correlated_gaussian(num_samples: int, dim: int) -> tuple[torch.Tensor, float]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from solo_ldm.ica import amari_distance, fast_ica, match_sources
-from tests.support.ica_toy import draw, mixed_uniform
+from tests.support.studies.ica import draw, mixed_uniform
 
 
 def test_amari_distance_is_zero_for_scaled_permutations_alone():

@@ -16,7 +16,7 @@ from solo_ldm.ica import (
 from solo_ldm.ica.photographs import photographs
 from solo_ldm.ica.problems import Problem, generalised_gaussian, ornstein_uhlenbeck
 from solo_ldm.ica.trial import run_trial
-from tests.support.ica_toy import draw, mixed_uniform
+from tests.support.studies.ica import draw, mixed_uniform
 
 SEEDS = (0, 1, 2)
 

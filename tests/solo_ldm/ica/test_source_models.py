@@ -14,7 +14,7 @@ from solo_ldm.entropy import ENTROPIES
 from solo_ldm.entropy.logdet import LogDetEntropy
 from solo_ldm.ica import GeneralisedGaussian, ICAObjective, OrnsteinUhlenbeck, ica_entropy
 from solo_ldm.ica.problems import generalised_gaussian, ornstein_uhlenbeck, random_mixing
-from tests.support.ica_toy import draw, mixed_uniform
+from tests.support.studies.ica import draw, mixed_uniform
 
 
 @pytest.mark.parametrize("shape", [0.6, 1.0001, 1.5, 2.0, 8.0])

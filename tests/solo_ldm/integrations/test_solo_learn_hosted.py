@@ -13,13 +13,13 @@ from solo_ldm.integrations import solo_learn
 from solo_ldm.integrations.recipes import RECIPES
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.weights.pretrained import load_pretrained
-from tests.support.processes import kill_at
-from tests.support.solo_learn import (
+from tests.support.methods.solo_learn import (
     WITH_SOLO_LEARN,
     assert_same_weights,
     hosted,
     registry,
 )
+from tests.support.processes import kill_at
 
 pytestmark = WITH_SOLO_LEARN
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from solo_ldm.integrations import solo_learn
 from solo_ldm.methods import find_method
 from tests.support import ROOT
-from tests.support.solo_learn import (
+from tests.support.methods.solo_learn import (
     WITH_SOLO_LEARN,
     both_hosts,
     registry,

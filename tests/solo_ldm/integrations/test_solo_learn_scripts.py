@@ -19,7 +19,7 @@ from solo_ldm.commands.knn import knn
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.integrations import solo_learn
 from solo_ldm.weights.pretrained import load_pretrained
-from tests.support.solo_learn import (
+from tests.support.methods.solo_learn import (
     SMALL,
     WITH_SOLO_LEARN,
     assert_same_weights,

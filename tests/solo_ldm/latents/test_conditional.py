@@ -12,7 +12,7 @@ from torch import distributions as td
 
 from solo_ldm.latents import ConditionalGaussian
 from solo_ldm.objective import LDMObjective
-from tests.support.tensors import DEGENERATE, HALF_AND_SINGLE, LargestTensor, degenerate
+from tests.support.methods.tensors import DEGENERATE, HALF_AND_SINGLE, LargestTensor, degenerate
 
 COVARIANCES = ("diagonal", "low_rank", "full")
 DIM = 5

@@ -14,7 +14,7 @@ from solo_ldm.latents import ConditionalGaussian
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.body import LDMBody
 from solo_ldm.methods.ldm.method_kwargs import resolve
-from tests.support.methods import SIZES, method_config
+from tests.support.methods.configurations import SIZES, method_config
 from tests.support.toy import toy_config
 
 COVARIANCES = ("diagonal", "low_rank", "full")

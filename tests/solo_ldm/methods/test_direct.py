@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.ldm.direct import DirectPredictor
-from tests.support.methods import method_config
+from tests.support.methods.configurations import method_config
 
 
 def latents(count: int, dim: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from solo_ldm.methods.averaging import MovingAverage
 from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.ldm.heads import perceptron
 from solo_ldm.run.trainer import without_lightnings_advice
-from tests.support.methods import method_config
+from tests.support.methods.configurations import method_config
 
 
 def batch(size: int = 12):

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.body import LDMBody
 from solo_ldm.methods.ldm.method_kwargs import REFERENCE_TYPES, resolve
-from tests.support.cells import TWELVE
-from tests.support.methods import SIZES, method_config
+from tests.support.methods.cells import TWELVE
+from tests.support.methods.configurations import SIZES, method_config
 
 
 @pytest.mark.parametrize("kind", REFERENCE_TYPES)

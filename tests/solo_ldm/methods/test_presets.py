@@ -14,7 +14,7 @@ from lightly.loss import (
 from lightly.loss.lejepa_loss import SIGReg, lejepa_invariance_loss
 from torch import Tensor
 
-from tests.support.presets import CLOSE, Views, loss_of, preset, value_and_gradients
+from tests.support.methods.presets import CLOSE, Views, loss_of, preset, value_and_gradients
 
 
 def test_simclr_is_lightlys_nt_xent():

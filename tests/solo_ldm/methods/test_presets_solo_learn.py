@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from solo_ldm.integrations import solo_learn
-from tests.support.presets import CLOSE, loss_of, preset, value_and_gradients
+from tests.support.methods.presets import CLOSE, loss_of, preset, value_and_gradients
 
 pytestmark = [
     pytest.mark.solo_learn,

@@ -8,7 +8,7 @@ import torch
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.whitening import Whitening
-from tests.support.methods import method_config
+from tests.support.methods.configurations import method_config
 from tests.support.toy import toy_config
 
 DIM, BATCH = 6, 40

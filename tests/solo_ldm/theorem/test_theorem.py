@@ -22,7 +22,7 @@ from solo_ldm.theorem import (
 from solo_ldm.theorem.alternatives import forward_loss, gaussianising
 from solo_ldm.theorem.problems import shear, swirl
 from solo_ldm.theorem.trial import build_objective
-from tests.support.theorem_toy import few_samples
+from tests.support.studies.theorem import few_samples
 
 
 def generator(seed: int = 0) -> torch.Generator:

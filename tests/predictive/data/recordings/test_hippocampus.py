@@ -8,7 +8,7 @@ import torch
 
 from predictive.data.recordings.hippocampus import read_cebra, read_hc11
 from predictive.data.recordings.recording import recording, segments
-from tests.support.spike_toy import BIN, flat, place_at, spikes, write_mat
+from tests.support.predictive.spikes import BIN, flat, place_at, spikes, write_mat
 
 
 def hc11(maze="1.6m Linear Maze", one_d=True):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from predictive.data.recordings.recording import recording
-from tests.support.spike_toy import BIN, counted_fields, timed_fields
+from tests.support.predictive.spikes import BIN, counted_fields, timed_fields
 
 
 def test_the_builder_splits_into_blocks_and_gives_raw_counts(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from predictive.data.recordings.nwb import read_nwb
 from predictive.data.recordings.recording import recording, segments
 from predictive.data.recordings.spike_files import from_fields, read_mat, read_npz
-from tests.support.spike_toy import (
+from tests.support.predictive.spikes import (
     BIN,
     counted_fields,
     place_at,

@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 from skimage.transform import swirl
 
 from predictive.data.simulated.nonlinear_system import nonlinear_system, runge_kutta_step, velocity
-from tests.support.series import angles
+from tests.support.predictive.series import angles
 
 
 def _polar_solution(position, seconds):

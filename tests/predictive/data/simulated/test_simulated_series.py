@@ -17,7 +17,7 @@ from predictive.data.simulated.nonlinear_system import nonlinear_system
 from predictive.data.simulated.ornstein_uhlenbeck import ornstein_uhlenbeck
 from predictive.data.simulated.place_cells import place_cells
 from predictive.data.simulated.simulation import random_streams
-from tests.support.series import angles
+from tests.support.predictive.series import angles
 
 SMALL = {"num_train": 6, "num_held_out": 3, "num_steps": 20}
 BUILDERS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from solo_ldm.commands.compare.differences import budget_of, find_differences, published_line
 from solo_ldm.commands.compare.entries import cell_of
 from solo_ldm.commands.compare.table import markdown
-from tests.support.fabricated import RESULTS, comparison_of
+from tests.support.studies.fabricated import RESULTS, comparison_of
 
 
 def test_cells_off_the_grid_are_called_by_their_headline():

@@ -22,7 +22,7 @@ from solo_ldm.commands.compare import runs as compare_runs
 from solo_ldm.commands.compare.runs import Result, Run, train_all
 from solo_ldm.run.callbacks.finite import NonFiniteLossError, StopAtNonFinite
 from solo_ldm.run.callbacks.seed import EpochSeed
-from tests.support.dying_worker import die_at_seed_1
+from tests.support.studies.dying_worker import die_at_seed_1
 
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 

@@ -14,7 +14,7 @@ from solo_ldm.commands.compare.ranking import rank_methods
 from solo_ldm.commands.compare.runs import Result
 from solo_ldm.commands.compare.table import csv_text, markdown
 from solo_ldm.plotting.page import save
-from tests.support.fabricated import (
+from tests.support.studies.fabricated import (
     PROTOCOLS,
     RESULTS,
     SCORES,

@@ -16,7 +16,7 @@ from solo_ldm.commands.theorem import schema as theorem_schema
 from solo_ldm.commands.theorem import theorem
 from solo_ldm.commands.theorem.report import judge, judge_all
 from solo_ldm.theorem import CASES, Problem
-from tests.support.theorem_toy import few_samples
+from tests.support.studies.theorem import few_samples
 
 TINY = ["steps=20", "batch_size=32", "hidden=8"]
 

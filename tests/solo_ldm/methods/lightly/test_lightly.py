@@ -12,7 +12,7 @@ from lightly import loss as losses
 from solo_ldm.methods import find_method
 from solo_ldm.methods.lightly.method import LightlyMethod
 from solo_ldm.methods.lightly.recipes import RECIPES
-from tests.support.lightly_toy import AVERAGED, batch, build, toy, train, unit
+from tests.support.methods.lightly import AVERAGED, batch, build, toy, train, unit
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -13,7 +13,7 @@ from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.methods.lightly.method import LightlyMethod
 from solo_ldm.methods.lightly.recipes import RECIPES
 from solo_ldm.run.resume import load_checkpoint
-from tests.support.lightly_toy import MULTI, batch, build, toy, train, unit
+from tests.support.methods.lightly import MULTI, batch, build, toy, train, unit
 
 # Toy runs are too short to leave a collapse.
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")

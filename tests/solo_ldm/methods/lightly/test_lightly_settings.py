@@ -11,7 +11,7 @@ from lightly import loss as losses
 
 from solo_ldm.methods import find_method, lightly
 from solo_ldm.methods.lightly.recipes import RECIPES
-from tests.support.lightly_toy import build, toy, unit
+from tests.support.methods.lightly import build, toy, unit
 
 
 def test_every_recipe_has_a_configuration_and_says_what_it_publishes():

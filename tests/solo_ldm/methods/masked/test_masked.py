@@ -7,7 +7,7 @@ import torch
 
 from solo_ldm.entropy import ENTROPIES
 from solo_ldm.methods.masked.tokens import encode
-from tests.support.masked_toy import build, images_and_masks
+from tests.support.methods.masked import build, images_and_masks
 
 # The predictor.
 

@@ -11,7 +11,7 @@ import torch
 
 from solo_ldm.methods.masked.masks import BlockMasks
 from solo_ldm.methods.masked.tokens import encode, patches_of, positions
-from tests.support.masked_toy import EPOCH, SEED, STEP, build, images_and_masks
+from tests.support.methods.masked import EPOCH, SEED, STEP, build, images_and_masks
 
 # Masks.
 

@@ -19,7 +19,7 @@ from solo_ldm.methods.masked.settings import resolve
 from solo_ldm.methods.masked.tokens import check_backbone
 from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.run.configuration import complete
-from tests.support.masked_toy import (
+from tests.support.methods.masked import (
     build,
     collapse_is_expected,
     images_and_masks,
