@@ -35,7 +35,7 @@ def assess(result: Result) -> dict[str, Any] | None:
     if result.results["latent"] != "conditional":
         return None
     kept, made_from = (
-        Path(result.path, "evaluation", "results.json"),
+        Path(result.path, "evaluation", "uncertainty", "results.json"),
         RunFolder(Path(result.path)).results,
     )
     if kept.exists() and kept.stat().st_mtime >= made_from.stat().st_mtime:

@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import cleandoc
 
-from solo_ldm.config.command import leave, one_line_errors
+from solo_ldm.config.command import HydraCommand, leave, one_line_errors
 from solo_ldm.config.suggestions import suggestion
 
 # The module of a command: its docstring is the help, its `main` takes the arguments and returns the
@@ -58,8 +59,12 @@ def run_command(name: str, argv: Sequence[str] | None = None) -> None:
         nearest = suggestion(name, list(COMMANDS))
         leave(f"unknown command {name}{nearest}: expected {', '.join(COMMANDS)}")
     os.environ[_COMMAND_OF_HELPERS] = name
+    arguments, module = sys.argv[1:] if argv is None else argv, import_module(COMMANDS[name])
+    if isinstance(getattr(module, name, None), HydraCommand) and {"-h", "--help"} & {*arguments}:
+        print(f"{cleandoc(module.__doc__ or '')}\n\n{_KEYS}")
+        return
     with one_line_errors():
-        code = import_module(COMMANDS[name]).main(sys.argv[1:] if argv is None else argv)
+        code = module.main(arguments)
     if code:
         sys.exit(code)
 

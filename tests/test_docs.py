@@ -81,7 +81,7 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
         if config == "recording":
             write_recording(tmp_path / "my_recording.npz")
     if words[1] == "compare":
-        # Two methods, a seed: what the command names is tried out by tests/test_compare_command.py.
+        # Two methods, one seed: tests/solo_ldm/commands/compare tries what the command names.
         few = ["data=digits", *(one for one in SECONDS if one not in TRAINING_ALONE)]
         small = ["methods=[gaussprob,simclr]", "seeds=[0]", "jobs=1", f"overrides={few}"]
     if words[1] == "theorem":

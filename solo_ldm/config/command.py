@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from solo_ldm.config.schema import aliases, complete, nearest_key, open_keys
+from solo_ldm.config.suggestions import suggestion
 
 # Hydra reports errors by itself and leaves with its own code unless it is told to raise them.
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -97,6 +99,7 @@ class HydraCommand:
         flags = {argument.partition("=")[0] for argument in arguments}
         if self.default is None and not flags & _NAMING_FLAGS:
             leave(f"give --config-name: {', '.join(self._names())} or a YAML with --config-path")
+        self._check_name(arguments)
         sys.argv = [sys.argv[0], *self._for_hydra(arguments)]
         with one_line_errors(self._schema):
             compose()
@@ -109,7 +112,7 @@ class HydraCommand:
         """Return the packaged configurations of a run: those that build on host.yaml."""
         from omegaconf import DictConfig, OmegaConf
 
-        folder = Path(import_module(self.package).__file__ or "").parent
+        folder = self._folder()
         built_on: dict[str, list[str]] = {}
         for path in sorted(folder.rglob("*.yaml")):
             content = OmegaConf.load(path)
@@ -122,18 +125,36 @@ class HydraCommand:
 
         return [name for name in built_on if is_run(name)]
 
+    def _check_name(self, arguments: Sequence[str]) -> None:
+        """Leave with the nearest name if there is no packaged configuration of the name given."""
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--config-name", "-cn", default=self.default)
+        parser.add_argument("--config-path", "-cp")
+        parser.add_argument("--config-dir", "-cd")
+        given, _ = parser.parse_known_args(list(arguments))
+        name = str(given.config_name).removesuffix(".yaml")
+        own = given.config_path or given.config_dir
+        if given.config_name and not own and not (self._folder() / f"{name}.yaml").is_file():
+            near = suggestion(name, self._names())
+            leave(f"--config-name: there is no packaged configuration {name}{near}")
+
+    def _folder(self) -> Path:
+        return Path(import_module(self.package).__file__ or "").parent
+
     def _for_hydra(self, arguments: Sequence[str]) -> list[str]:
         """Return the arguments as Hydra takes them.
 
         Paths are absolute, older names of keys replaced by the present ones, and overrides below
-        a part that is open may add keys: the checks of `work` know them, Hydra does not.
+        a part that is open may add keys: the checks of `complete` know them, Hydra does not.
         """
         older, made = aliases(self._schema()), []
         open_parts = tuple(f"{part}." for part in open_keys(self._schema()))
         for i, argument in enumerate(with_packaged_groups(list(arguments), self.package)):
             key, separator, value = argument.partition("=")
-            if i == 0 and not separator and self.positional and not key.startswith("-"):
-                key, separator, value = self.positional, "=", argument
+            named = separator and not Path(argument).exists()
+            if i == 0 and self.positional and not named and not key.startswith("-"):
+                quoted = argument.replace("\\", "\\\\").replace("'", "\\'")
+                key, separator, value = self.positional, "=", f"'{quoted}'"
             key = older.get(key, key)
             made.append(f"{'++' if key.startswith(open_parts) else ''}{key}{separator}{value}")
         return made
@@ -168,10 +189,12 @@ def one_line_errors(schema: Callable[[], type] | None = None) -> Iterator[None]:
     """Turn errors that a user can fix into one line and exit code 2; see `one_line`."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
+    fixable = (HydraException, OmegaConfBaseException, YAMLError, ValueError, FileNotFoundError)
     try:
         yield
-    except (HydraException, OmegaConfBaseException, ValueError, FileNotFoundError) as error:
+    except fixable as error:
         if os.environ.get("SOLO_LDM_DEBUG"):
             raise
         leave(one_line(error, schema))

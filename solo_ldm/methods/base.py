@@ -49,7 +49,8 @@ class BaseMethod(pl.LightningModule, ABC):
     """A backbone, an online classifier and their optimiser; a method adds heads and a loss.
 
     A method of your own is a subclass in a file of yours, named in a YAML that lists host.yaml
-    among its defaults (`method: my_package.my_module.MyMethod`). It defines two things::
+    among its defaults (`method: my_package.my_module.MyMethod`). With `check_arguments` of
+    `solo_ldm.config.arguments` and the names of this module it reads::
 
         class MyMethod(BaseMethod):
             @classmethod

@@ -82,7 +82,8 @@ def load_method(run: str | Path, accelerator: str = "auto") -> TrainedMethod:
     cfg = complete(OmegaConf.create({**args, **one}))
     hardware = resolve_hardware(cfg)
     data = read_data(cfg, hardware)
-    method = find_method(cfg.method)(for_method(cfg, data, hardware))
+    kind = find_method(cfg.method)
+    method = kind(for_method(cfg, data, hardware), **kind.describe(cfg).built_with)
     try:
         method.load_state_dict(checkpoint["state_dict"])
     except (KeyError, RuntimeError) as error:

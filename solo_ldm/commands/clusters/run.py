@@ -49,7 +49,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         **provenance(trained.hardware),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    folder = Path(cfg.output) if cfg.output else trained.folder.path / "evaluation"
+    folder = Path(cfg.output) if cfg.output else trained.folder.path / "evaluation/clusters"
     write_json(folder / "results.json", results)
     named = np.asarray(scores.class_of_cluster)[clusters]
     columns = (indexes, labels, clusters, named, entropies, *shares.T)

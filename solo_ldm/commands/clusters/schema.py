@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from solo_ldm.commands.shared.schema import WeightsConfig
-from solo_ldm.config.schema import number
+from solo_ldm.config.schema import existing, number
 
 
 @dataclass
 class ClustersConfig(WeightsConfig):
     """A whole configuration. The defaults are in configs/clusters.yaml."""
 
+    pretrained_feature_extractor: str = existing()  # the folder of a run
     num_images: int = number(1)

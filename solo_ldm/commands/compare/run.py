@@ -25,7 +25,7 @@ from solo_ldm.files import write_atomically, write_json
 from solo_ldm.plotting.page import save
 from solo_ldm.run.record import provenance
 
-TABLE, ROWS, PICTURE, RUNS = "table.md", "table.csv", "comparison.png", "runs.json"
+TABLE, ROWS, PICTURE, RECORD = "table.md", "table.csv", "comparison.png", "results.json"
 
 
 def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = None) -> Comparison:
@@ -55,7 +55,7 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
     write_atomically(folder / TABLE, lambda to: to.write_text(markdown(comparison, PICTURE)))
     write_atomically(folder / ROWS, lambda to: to.write_text(csv_text(comparison)))
     save(folder / PICTURE, draw_comparison(comparison))
-    written = [folder / name for name in (TABLE, ROWS, PICTURE, RUNS)]
+    written = [folder / name for name in (TABLE, ROWS, PICTURE, RECORD)]
     if cfg.copy_to is not None:
         target = Path(cfg.copy_to)
         target.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
 def _run_all(
     cfg: DictConfig, entries: Sequence[Entry], folder: Path, console: Console
 ) -> dict[str, list[Result]]:
-    """Return the results of every entry, and write runs.json after each.
+    """Return the results of every entry, and write results.json after each.
 
     Seeds are the outer loop, so that an unfinished comparison is balanced.
     """
@@ -86,10 +86,10 @@ def _run_all(
         f"{len(runs) - len(waiting)} of {len(runs)} runs are finished already",
         soft_wrap=True,
     )
-    write_json(folder / RUNS, _record(cfg, entries, results))
+    write_json(folder / RECORD, _record(cfg, entries, results))
     for result in _watched(waiting, len(runs), cfg, console):
         results[result.label].append(result)
-        write_json(folder / RUNS, _record(cfg, entries, results))
+        write_json(folder / RECORD, _record(cfg, entries, results))
     return results
 
 
@@ -154,7 +154,7 @@ def _ranked(
 def _record(
     cfg: DictConfig, entries: Sequence[Entry], results: dict[str, list[Result]]
 ) -> dict[str, Any]:
-    """Return the content of runs.json: the configuration, and the state of each run."""
+    """Return the content of results.json: the configuration, and the state of each run."""
     runs = []
     for entry in entries:
         ended = {result.seed: result for result in results[entry.label]}
@@ -165,11 +165,9 @@ def _record(
                 about["status"] = "finished" if result.finished else "failed"
                 about |= {key: getattr(result, key) for key in ("path", "error", "trace")}
             runs.append(about)
-    origin = provenance()
     return {
         "comparison": OmegaConf.to_container(cfg),
-        "written": origin.pop("finished"),
-        **origin,
+        **provenance(),
         "methods": [
             {
                 "label": entry.label,

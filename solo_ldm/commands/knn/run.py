@@ -127,7 +127,9 @@ def _folder(pretrained: Pretrained, dataset: str) -> Path:
     """Return the folder beside the run of the weights, or else one in evaluations/."""
     weights = pretrained.weights
     if weights is None or pretrained.kind not in ("run", "checkpoint") or not pretrained.args:
-        name = pretrained.source.rpartition(":")[2] if weights is None else weights.stem
+        name = pretrained.source.rpartition(":")[2].replace("/", "-")
+        if pretrained.kind not in ("zoo", "hf-hub", "timm", "untrained") and weights is not None:
+            name = weights.stem if weights.stem != "backbone" else weights.resolve().parent.name
         return Path("evaluations") / name / dataset / "knn"
     folder = weights.parent.parent if weights.parent.name == "checkpoints" else weights.parent
     name = "knn" if pretrained.kind == "run" else f"knn-{weights.stem}"

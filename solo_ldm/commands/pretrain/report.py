@@ -60,4 +60,6 @@ def _follow_ups(run: Fitted, results: dict[str, Any]) -> list[str]:
         commands.insert(0, f"solo-ldm linear {folder.path}  # or solo-ldm knn")
     if str(results.get("latent")).startswith("categorical"):
         commands.insert(0, f"solo-ldm clusters {folder.path}")
+    if results.get("latent") == "conditional":
+        commands.insert(0, f"solo-ldm uncertainty {folder.path}")
     return commands

@@ -76,7 +76,9 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         **provenance(trained.hardware),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    folder = Path(cfg.output) if cfg.output else trained.folder.path / "evaluation"
+    other = cfg.data.get("dataset")
+    name = f"uncertainty-{other}" if other else "uncertainty"
+    folder = Path(cfg.output or trained.folder.path / "evaluation" / name)
     write_json(folder / "results.json", results)
     columns = (inside.indexes, inside.source.labels[inside.indexes], *(own[k] for k in _SCORES))
     rows = zip(*(column.tolist() for column in columns), strict=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 
 from solo_ldm.commands.shared.schema import WeightsOnImagesConfig
-from solo_ldm.config.schema import complete, number
+from solo_ldm.config.schema import complete, existing, number
 from solo_ldm.data.choice import choose_data
 
 
@@ -18,6 +18,7 @@ class UncertaintyConfig(WeightsOnImagesConfig):
     data holds the keys of `DataConfig`, of images that lie outside the run's distribution.
     """
 
+    pretrained_feature_extractor: str = existing()  # the folder of a run
     num_images: int = number(2)
     num_draws: int = number(1)
     strengths: list[float] = number(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     argument("--name", required=True, help="of the entry")
     argument("--licence", required=True, help="of the data")
     argument("--dataset", help="name of the data, for data=custom")
-    argument("--zoo", default="zoo", metavar="FOLDER", help="that holds manifest.yaml")
+    own = os.environ.get("SOLO_LDM_ZOO", "zoo")
+    argument("--zoo", default=own, metavar="FOLDER", help="that holds manifest.yaml")
     argument("--url", action="append", default=[], metavar="URL",
              help="of a mirror, with {name} and {file}; may be repeated")  # fmt: skip
     argument("--training-state", action="store_true",

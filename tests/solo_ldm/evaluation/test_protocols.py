@@ -9,13 +9,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor, nn
+from torch import nn
 
-from solo_ldm.commands.linear import schema as linear_schema
 from solo_ldm.evaluation.features import Features, extract_features
 from solo_ldm.evaluation.linear import linear_predict
 from solo_ldm.evaluation.metrics import top_k_accuracy
-from solo_ldm.evaluation.protocols import PROTOCOLS, Protocol, find_protocol
+from solo_ldm.evaluation.protocols import PROTOCOLS, find_protocol
 from solo_ldm.evaluation.scores import evaluate
 
 
@@ -51,24 +50,6 @@ def test_protocols_that_train_a_network_say_where_they_run(digits):
     assert find_protocol("linear-online").predict is None
     with pytest.raises(ValueError, match="main_linear"):
         evaluate("linear-online", *digits)
-
-
-def nearest_centroid(
-    train_features: Tensor, train_labels: Tensor, test_features: Tensor, temperature: float
-) -> Tensor:
-    classes = range(int(train_labels.max()) + 1)
-    centroids = torch.stack([train_features[train_labels == one].mean(dim=0) for one in classes])
-    return (-torch.cdist(test_features, centroids) / temperature).softmax(dim=1)
-
-
-def test_a_protocol_is_a_function_and_a_line(digits, monkeypatch):
-    ours = Protocol("nearest mean of a class", f"{__name__}:nearest_centroid", {"temperature": 1.0})
-    monkeypatch.setitem(PROTOCOLS, "centroid", ours)
-    score = evaluate("centroid", *digits)
-    assert score.top1 > 0.85
-    assert (score.protocol, score.settings) == ("centroid", {"temperature": 1.0})
-    assert "centroid" in linear_schema.protocols()  # `solo-ldm linear protocol=centroid`
-    assert find_protocol("centroid") is ours  # evaluation.protocols of a pretraining run
 
 
 def test_linear_features_is_scikit_learns_logistic_regression(digits):

@@ -49,7 +49,7 @@ def run(tmp_path_factory) -> Outcome:
 
 def test_a_run_is_compared_with_the_classes(run, capsys):
     main(["clusters", str(run.folder.path), "num_images=90"])
-    folder = run.folder.path / "evaluation"
+    folder = run.folder.path / "evaluation" / "clusters"
     assert {path.name for path in folder.iterdir()} == FILES
     found = json.loads((folder / "results.json").read_text())
     assert found["num_images"] == 90

@@ -99,7 +99,7 @@ def test_a_comparison_leaves_everything_it_promises(compared):
     folder, output = compared
     made = folder / "comparison"
     names = {path.name for path in made.iterdir()}
-    assert names == {"table.md", "table.csv", "comparison.png", "runs.json"}
+    assert names == {"table.md", "table.csv", "comparison.png", "results.json"}
     assert {path.name for path in (folder / "docs").iterdir()} == {"table.md", "comparison.png"}
     rows = list(csv.DictReader(io.StringIO((made / "table.csv").read_text())))
     assert [row["status"] for row in rows] == ["finished"] * 4
@@ -107,7 +107,7 @@ def test_a_comparison_leaves_everything_it_promises(compared):
         results = json.loads((Path(row["path"]) / "results.json").read_text())
         assert float(row["linear-features"]) == results["results"]["linear-features"]["top1"]
         assert results["seed"] == int(row["seed"])
-    record = json.loads((made / "runs.json").read_text())
+    record = json.loads((made / "results.json").read_text())
     assert [run["status"] for run in record["runs"]] == ["finished"] * 4
     assert [one["label"] for one in record["methods"]] == ["simclr", "gaussprob"]
     assert record["methods"][0]["resolved"]["optimizer"]["batch_size"] == 64
@@ -164,7 +164,7 @@ def test_a_failed_run_stops_no_other_and_is_continued_by_the_next_call(
     assert [run.label for run in first.finished] == ["gaussprob"]
     text = (tmp_path / "comparison" / "table.md").read_text()
     assert "- **simclr**, seed 0: the loss is not finite at step 4 of epoch 1" in text
-    record = json.loads((tmp_path / "comparison" / "runs.json").read_text())
+    record = json.loads((tmp_path / "comparison" / "results.json").read_text())
     assert "NonFiniteLossError" in record["runs"][0]["trace"]
 
     epochs: list[int] = []
@@ -194,7 +194,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(tmp_path, console, monke
         with pytest.raises(KeyboardInterrupt):
             compare(toy_comparison(tmp_path), console)
     assert "the same command continues" in said(console)
-    record = json.loads((tmp_path / "comparison" / "runs.json").read_text())
+    record = json.loads((tmp_path / "comparison" / "results.json").read_text())
     assert [(run["seed"], run["status"]) for run in record["runs"]] == [
         (0, "finished"), (1, "waiting"), (0, "finished"), (1, "waiting"),
     ]  # fmt: skip

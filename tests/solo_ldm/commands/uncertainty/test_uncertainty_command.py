@@ -33,7 +33,7 @@ def run(tmp_path_factory) -> Outcome:
 
 def test_a_run_is_assessed_beside_itself(run, capsys):
     main(["uncertainty", str(run.folder.path), *QUICK])
-    folder = run.folder.path / "evaluation"
+    folder = run.folder.path / "evaluation" / "uncertainty"
     assert {path.name for path in folder.iterdir()} == FILES
     found = json.loads((folder / "results.json").read_text())
     assert found["num_images"] == 40
