@@ -14,6 +14,7 @@ from solo_ldm.evaluation.features import Features, extract_features
 from solo_ldm.evaluation.protocols import ONLINE
 from solo_ldm.evaluation.scores import evaluate, score_online
 from solo_ldm.evaluation.spectrum import covariance_spectrum
+from solo_ldm.methods.base import Description
 from solo_ldm.run.fit import Fitted
 from solo_ldm.run.record import provenance
 
@@ -31,11 +32,11 @@ _HEALTH = (
 
 
 def assess(
-    run: Fitted, untrained: Mapping[str, Tensor], console: Console
+    run: Fitted, description: Description, untrained: Mapping[str, Tensor], console: Console
 ) -> tuple[dict[str, Any], dict[str, Features]]:
     """Score the trained and the untrained backbone by every protocol of the configuration.
 
-    `untrained` is the state of the backbone before training.
+    `description` is that of the method, `untrained` the state of the backbone before training.
 
     Returns:
         The content of results.json; and the features for the picture of the trained and of the
@@ -61,7 +62,7 @@ def assess(
         for protocol in protocols:
             status.update(f"evaluating: {protocol}")
             scores[protocol] = _score(protocol, run, features)
-    return _content(run, scores), {name: parts[-1] for name, parts in features.items()}
+    return _content(run, description, scores), {name: parts[-1] for name, parts in features.items()}
 
 
 def _score(protocol: str, run: Fitted, features: dict[str, list[Features]]) -> dict[str, Any]:
@@ -77,8 +78,8 @@ def _score(protocol: str, run: Fitted, features: dict[str, list[Features]]) -> d
     return {**score.as_dict(), "untrained_top1": baseline}
 
 
-def _content(run: Fitted, scores: dict[str, Any]) -> dict[str, Any]:
-    cfg, data, description = run.cfg, run.data, run.module.describe(run.cfg)
+def _content(run: Fitted, description: Description, scores: dict[str, Any]) -> dict[str, Any]:
+    cfg, data = run.cfg, run.data
     measured = (*description.terms, *_HEALTH)
     last = {name: (run.metrics.column(name) or [float("nan")])[-1] for name in measured}
     return {
@@ -109,10 +110,12 @@ def _content(run: Fitted, scores: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_picture(run: Fitted, results: dict[str, Any], features: dict[str, Features]) -> None:
-    """Write report.png; see `assess`."""
+def write_picture(
+    run: Fitted, loss: str, results: dict[str, Any], features: dict[str, Features]
+) -> None:
+    """Write report.png; `loss` is the name of the logged loss, the rest is of `assess`."""
     columns = {
-        "loss": run.module.describe(run.cfg).terms[0],
+        "loss": loss,
         "log_prob": "train_log_prob",
         "entropy": "train_entropy",
         "effective_rank": "z_effective_rank",

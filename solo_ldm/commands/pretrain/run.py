@@ -68,9 +68,9 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     built_by = {"name": cfg.backbone.name, "image_size": data.image_size, **cfg.backbone.kwargs}
     about = {"method": cfg.method, "epoch": cfg.max_epochs}
     write_backbone(folder.backbone, method.backbone, built_by, data.mean, data.std, about)
-    results, features = assess(fitted, untrained, console)
+    results, features = assess(fitted, description, untrained, console)
     if cfg.evaluation.report:
-        write_picture(fitted, results, features)
+        write_picture(fitted, description.terms[0], results, features)
     write_json(folder.results, results)
     print_report(fitted, results, console)
     return Outcome(folder, results)
