@@ -1,4 +1,4 @@
-"""Writing files so that a killed process leaves the old or the new one, never half of one."""
+"""Files: written so that a killed process leaves the old or the new one, checked on reading."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,27 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) 
                 writer.writerow([f"{x:.6g}" if isinstance(x, float) else x for x in row])
 
     write_atomically(path, write)
+
+
+def check_archive(path: Path) -> None:
+    """Compare the contents of a zip archive, such as a torch checkpoint, with its checksums.
+
+    torch does not look at them. A file that is no archive is left to its reader.
+
+    Raises:
+        ValueError: in one line: a part of the archive is not what was written.
+    """
+    with path.open("rb") as stream:
+        if stream.read(4) != b"PK\x03\x04":
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except OSError:
+        raise
+    except Exception as error:  # of zipfile, zlib or struct, for headers that make no sense
+        raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
+    if damaged is not None:
+        raise ValueError(
+            f"{path} is damaged: {damaged} does not match its checksum; restore it from a copy"
+        )
