@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from typing import Any
 # is safe while one thread imports. A temporary file would be the owner's alone.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
+
+# Of a run: its results, and the key in it that has the SHA-256 of each file of weights beside it.
+_RESULTS, _DIGESTS = "results.json", "weights_sha256"
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -85,3 +90,71 @@ def check_archive(path: Path) -> None:
         raise ValueError(
             f"{path} is damaged: {damaged} does not match its checksum; restore it from a copy"
         )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def weights_written(folder: Path) -> dict[str, dict[str, str]]:
+    """Return the entry of a run's results.json by which `check_recorded` knows its weights."""
+    files = [*folder.glob("*.safetensors"), *folder.glob("checkpoints/*.ckpt")]
+    return {_DIGESTS: {str(file.relative_to(folder)): sha256_of(file) for file in sorted(files)}}
+
+
+def check_recorded(path: Path) -> None:
+    """Compare a file of weights with the digest in the results.json of its run, where there is one.
+
+    Raises:
+        ValueError: in one line: the file is not the one that the run wrote.
+    """
+    folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    if not (folder / _RESULTS).is_file():
+        return
+    known = read_json(folder / _RESULTS).get(_DIGESTS)
+    expected = known.get(path.relative_to(folder).as_posix()) if isinstance(known, dict) else None
+    if expected is not None and (got := sha256_of(path)) != expected:
+        raise ValueError(
+            f"{path} is not the file that its run wrote: {_RESULTS} expects sha256 {expected}, got "
+            f"{got}; restore it from a copy"
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the keys and values of a JSON file.
+
+    Raises:
+        ValueError: in one line: another content.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON ({error}); restore it or move it") from None
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path}: expected keys and values, got a {type(content).__name__}; restore it or "
+            "move it"
+        )
+    return content
+
+
+@contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """Let what is read from a file of ours be of another shape than we write only in one line.
+
+    Raises:
+        ValueError: in one line that names the file: a key that is missing, a value of another type.
+    """
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        what = " ".join(str(error).split())[:160]
+        raise ValueError(
+            f"{path} is not as solo-ldm writes it ({type(error).__name__}: {what}); restore it "
+            "from a copy"
+        ) from error

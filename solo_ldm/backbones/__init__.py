@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from solo_ldm.backbones.small import ConvNetSmall
 from solo_ldm.backbones.small_stem import use_small_stem
+from solo_ldm.backbones.stored import load_weights, read_safetensors
 
 # Images up to this side keep their resolution: a 7×7 stride-2 stem and a pooling layer would
 # leave a 32-pixel image 8 pixels to work with.
@@ -42,6 +40,7 @@ __all__ = [
     "create_backbone",
     "load_backbone",
     "load_weights",
+    "read_backbone",
 ]
 
 
@@ -100,39 +99,24 @@ def load_backbone(path: str | Path) -> nn.Module:
         FileNotFoundError: no such file.
         ValueError: no safetensors file, or one that no run of ours wrote.
     """
+    return read_backbone(path)[0]
+
+
+def read_backbone(path: str | Path) -> tuple[nn.Module, dict[str, dict[str, Any]]]:
+    """Return what `load_backbone` does, and what the metadata of the file say."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no backbone at {path}: give a run's backbone.safetensors")
-    try:
-        with safe_open(path, framework="pt") as stored:
-            metadata = stored.metadata() or {}
-            weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file ({error})") from None
+    metadata, weights = read_safetensors(path)
     if "backbone" not in metadata:
         raise ValueError(
             f"{path}: expected metadata that name the backbone, got none; no run of ours wrote it"
         )
-    model = create_backbone(**json.loads(metadata["backbone"]))
-    load_weights(model, weights, path)
-    return model.eval()
-
-
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
-    """Load weights into a network that has each of them, by its key, and no other.
-
-    Raises:
-        ValueError: one line that names the source of the weights and the first keys that differ.
-    """
-    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    given = {key: tuple(value.shape) for key, value in weights.items()}
-    differing = [key for key in {**wanted, **given} if wanted.get(key) != given.get(key)]
-    if differing:
-        named = ", ".join(
-            f"{key} (expected {wanted.get(key, 'none')}, got {given.get(key, 'none')})"
-            for key in differing[:3]
-        )
+    built_by = metadata["backbone"]
+    if not isinstance(built_by.get("name"), str) or type(built_by.get("image_size")) is not int:
         raise ValueError(
-            f"{source} holds another network: {len(differing)} of {len(wanted)} weights differ, "
-            f"first {named}; set backbone.name and backbone.kwargs as it was trained"
+            f"{path}: expected name and image_size of the backbone in the metadata, got "
+            f"{built_by}; no run of ours wrote it"
         )
-    model.load_state_dict(dict(weights))
+    model = create_backbone(**built_by)
+    load_weights(model, weights, path)
+    return model.eval(), metadata

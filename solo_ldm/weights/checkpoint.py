@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from solo_ldm.backbones.stored import check_values, load_weights
+from solo_ldm.files import check_archive, check_recorded
+
 
 class Inert:
     """Placeholder for an object of a class that is not loaded: it keeps the state, without methods.
@@ -34,14 +37,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: in one line: no checkpoint, or no mapping.
+        ValueError: in one line: no checkpoint, or no mapping; another file than its run wrote, or
+            than its own checksums say.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}: check the path")
+    check_recorded(path)
+    check_archive(path)
     try:
         unknown = get_unsafe_globals_in_checkpoint(str(path))
-    except (ValueError, RuntimeError):
+    except Exception:
         unknown = []  # a file of before torch 1.6, without a list; or no checkpoint, see below
     try:
         with safe_globals([(Inert, name) for name in unknown]):
@@ -53,7 +59,28 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path} is no checkpoint: expected a mapping with state_dict, "
             f"got {type(content).__name__}"
         )
+    state = content.get("state_dict", {})
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise ValueError(
+            f"{path} is no checkpoint: expected a state_dict of weights by name, "
+            f"got {type(state).__name__}"
+        )
     return content
+
+
+def whole_state(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
+    """Return the state_dict of a checkpoint, of which all is needed.
+
+    Raises:
+        ValueError: in one line: there is none, or it is damaged.
+    """
+    state = checkpoint.get("state_dict", {})
+    others = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    if others or not state:
+        got = f"{type(state[others[0]]).__name__} as {others[0]}" if others else "none"
+        raise ValueError(f"{path}: expected a state_dict of tensors, got {got}")
+    check_values(state, path)
+    return state
 
 
 def backbone_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -69,13 +96,19 @@ def backbone_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
     return {}
 
 
-def online_classifier(state: Mapping[str, Any]) -> nn.Linear | None:
-    """Return the online classifier in a state_dict, in evaluation mode; None without one."""
+def online_classifier(state: Mapping[str, Any], source: str | Path) -> nn.Linear | None:
+    """Return the online classifier in a state_dict, in evaluation mode; None without one.
+
+    Raises:
+        ValueError: in one line that names the source: weights that fit no classifier, or damaged.
+    """
     weight, bias = state.get("classifier.weight"), state.get("classifier.bias")
     if weight is None or bias is None:
         return None
+    if not isinstance(weight, Tensor) or weight.ndim != 2:
+        raise ValueError(f"{source}: expected classifier.weight (classes, features), got another")
     classifier = nn.Linear(weight.shape[1], weight.shape[0])
-    classifier.load_state_dict({"weight": weight, "bias": bias})
+    load_weights(classifier, {"weight": weight, "bias": bias}, f"{source}, classifier")
     return classifier.eval()
 
 
@@ -84,7 +117,7 @@ def epochs_of(checkpoint: Mapping[str, Any]) -> int | None:
     try:
         loop = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
         return int(loop["processed"])
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         # Lightning counts from 0 and saves at the end of the epoch.
         epoch = checkpoint.get("epoch")
         return epoch + 1 if isinstance(epoch, int) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import timm
-from safetensors import safe_open
 from torch import Tensor, nn
 
-from solo_ldm.backbones import SOLO_LEARN_NAMES, create_backbone, load_backbone, load_weights
+from solo_ldm.backbones import SOLO_LEARN_NAMES, create_backbone, load_weights, read_backbone
+from solo_ldm.backbones.stored import check_values
 from solo_ldm.weights import published
 from solo_ldm.weights.checkpoint import (
     backbone_weights,
@@ -155,10 +154,7 @@ def _order(path: Path) -> tuple[int, str]:
 
 
 def _from_safetensors(path: Path, source: str, kind: Kind, wanted: Network) -> Pretrained:
-    backbone = load_backbone(path)
-    with safe_open(path, framework="pt") as stored:
-        metadata = {key: json.loads(text) for key, text in (stored.metadata() or {}).items()
-                    if key in ("backbone", "normalisation", "about")}  # fmt: skip
+    backbone, metadata = read_backbone(path)
     built_by, about = metadata["backbone"], metadata.get("about", {})
     normalisation = metadata.get("normalisation", {})
     if wanted.name is not None and wanted.name != built_by["name"]:
@@ -171,7 +167,7 @@ def _from_safetensors(path: Path, source: str, kind: Kind, wanted: Network) -> P
     classifier = None
     last = path.parent / "checkpoints" / "last.ckpt"
     if kind == "run" and last.is_file():
-        classifier = online_classifier(read_checkpoint(last).get("state_dict", {}))
+        classifier = online_classifier(read_checkpoint(last).get("state_dict", {}), last)
     return Pretrained(
         backbone,
         built_by,
@@ -192,14 +188,15 @@ def _from_checkpoint(
     path: Path, source: str, wanted: Network, kind: Kind | None = None
 ) -> Pretrained:
     checkpoint = read_checkpoint(path)
-    state = checkpoint.get("state_dict")
-    weights = backbone_weights(state) if isinstance(state, dict) else {}
-    if not isinstance(state, dict) or not weights:
+    state = checkpoint.get("state_dict", {})
+    weights = backbone_weights(state)
+    if not weights:
         raise ValueError(
             f"{path} holds no backbone: expected a state_dict with keys backbone.* or encoder.*"
         )
     # These callbacks are ours alone.
-    ours = bool({"TrainingClock", "KeepLastAndBest"} & checkpoint.get("callbacks", {}).keys())
+    callbacks = checkpoint.get("callbacks")
+    ours = isinstance(callbacks, dict) and {"TrainingClock", "KeepLastAndBest"} & callbacks.keys()
     kind = kind or ("checkpoint" if ours else "solo-learn")
     args = args_beside(path) or stored_args(checkpoint)
     known = describe(args)
@@ -228,7 +225,7 @@ def _from_checkpoint(
         std=std,
         epoch=epochs_of(checkpoint),
         method=args.get("method") if args else None,
-        classifier=online_classifier(state),
+        classifier=online_classifier(state, path),
         weights=path,
         args=args,
     )
@@ -269,5 +266,6 @@ def _from_timm(name: str, trained: bool, source: str, wanted: Network) -> Pretra
             f"{source}: the weights could not be fetched ({reason(error)}); check the connection, "
             "or give a file"
         ) from None
+    check_values(backbone.state_dict(), source)
     mean, std = (None, None) if info is None else (channels(info.mean), channels(info.std))
     return Pretrained(backbone.eval(), built_by, "timm", source, size, mean, std)

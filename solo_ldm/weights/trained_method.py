@@ -14,7 +14,7 @@ from solo_ldm.methods import find_method
 from solo_ldm.run.configuration import complete, for_method, read_data
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import SINGLE_DEVICE, Hardware, resolve_hardware
-from solo_ldm.weights.checkpoint import epochs_of, read_checkpoint
+from solo_ldm.weights.checkpoint import epochs_of, read_checkpoint, whole_state
 from solo_ldm.weights.training_args import args_beside
 
 
@@ -85,8 +85,8 @@ def load_method(run: str | Path, accelerator: str = "auto") -> TrainedMethod:
     kind = find_method(cfg.method)
     method = kind(for_method(cfg, data, hardware), **kind.describe(cfg).built_with)
     try:
-        method.load_state_dict(checkpoint["state_dict"])
-    except (KeyError, RuntimeError) as error:
+        method.load_state_dict(whole_state(checkpoint, folder.last))
+    except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{folder.last} is not of the method in args.json ({reason})") from None
     epochs = epochs_of(checkpoint) or 0

@@ -5,13 +5,14 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from solo_ldm.data import DATASETS
+from solo_ldm.files import read_json
 
 
 @dataclass(frozen=True)
@@ -33,30 +34,35 @@ def args_beside(path: Path) -> dict[str, Any] | None:
     """Return the configuration in the args.json of the run of a file or folder, if any.
 
     Raises:
-        ValueError: in one line: an args.json that is no JSON.
+        ValueError: in one line: an args.json without keys and values.
     """
     folder = path if path.is_dir() else path.parent
     for place in [folder, folder.parent] if folder.name == "checkpoints" else [folder]:
         file = place / "args.json"
         if file.is_file():
-            try:
-                args = json.loads(file.read_text())
-            except ValueError as error:
-                raise ValueError(f"{file} is no JSON ({error}); restore it or move it") from None
-            return args if isinstance(args, dict) else None
+            return read_json(file)
     return None
 
 
 def describe(args: Mapping[str, Any] | None) -> Network:
-    """Return the network and the image size of a configuration, ours or solo-learn's."""
+    """Return the network and the image size of a configuration, ours or solo-learn's.
+
+    Raises:
+        ValueError: in one line: a network of another form.
+    """
     args = args or {}
     # Before it used Hydra, solo-learn wrote the name alone.
     backbone: Any = args.get("backbone", args.get("encoder"))
     if not isinstance(backbone, Mapping):
         backbone = {"name": backbone}
-    kwargs = dict(backbone.get("kwargs") or {})
+    name, kwargs = backbone.get("name"), backbone.get("kwargs") or {}
+    if not isinstance(name, str | None) or not isinstance(kwargs, Mapping):
+        raise ValueError(
+            "backbone: expected name and kwargs in the configuration of the training, got "
+            f"{str(backbone)[:80]}"
+        )
     size = _first_view(args).get("crop_size", args.get("crop_size"))
-    return Network(backbone.get("name"), kwargs, size if isinstance(size, int) else None)
+    return Network(name, dict(kwargs), size if type(size) is int and size > 0 else None)
 
 
 def _first_view(args: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -76,12 +82,25 @@ def normalisation_of(
     view = _first_view(args or {})
     mean, std = channels(view.get("mean")), channels(view.get("std"))
     data = (args or {}).get("data")
-    dataset = DATASETS.get(data.get("dataset", "")) if isinstance(data, dict) else None
+    name = data.get("dataset") if isinstance(data, dict) else None
+    dataset = DATASETS.get(name) if isinstance(name, str) else None
     if dataset is not None and by_dataset:
         mean, std = mean or dataset.mean, std or dataset.std
     return mean, std
 
 
 def channels(values: Any) -> tuple[float, ...] | None:
-    """Return one number per channel as a tuple, None for none."""
-    return tuple(float(value) for value in values) if values else None
+    """Return one number per channel as a tuple, None for none.
+
+    Raises:
+        ValueError: in one line: something else.
+    """
+    if not values:
+        return None
+    if isinstance(values, list | tuple) and all(
+        isinstance(value, int | float) and math.isfinite(value) for value in values
+    ):
+        return tuple(float(value) for value in values)
+    raise ValueError(
+        f"mean and std of the images: expected a number per channel, got {str(values)[:80]}"
+    )

@@ -13,8 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from solo_ldm.data.config import DataConfig
-from solo_ldm.files import write_json, write_text
-from solo_ldm.weights.published.download import sha256_of
+from solo_ldm.files import sha256_of, write_json, write_text
 from solo_ldm.weights.published.entry import (
     CONFIG,
     NOT_PUBLISHED,

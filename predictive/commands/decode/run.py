@@ -22,13 +22,14 @@ from predictive.decoding.intervals import Coverage, coverage
 from predictive.decoding.score import DecodingScore, combine_folds
 from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess
 from predictive.pictures import Decoded, position_rows, score_rows
-from predictive.training import build_data, build_method, train
+from predictive.training import build_data, build_method, data_identity, train
 from solo_ldm.files import write_json
 from solo_ldm.plotting.page import Rows, write_page
+from solo_ldm.run.data_identity import DataIdentity
 from solo_ldm.run.folder import RunFolder, choose_run, find_finished, identity, save_args
 from solo_ldm.run.hardware import Hardware, resolve_hardware
 from solo_ldm.run.record import Outcome, print_summary, provenance
-from solo_ldm.run.resume import load_checkpoint
+from solo_ldm.weights.checkpoint import read_checkpoint, whole_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +80,16 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         raise ValueError(f"devices: expected 1 for decode, got {hardware.num_processes}")
     # data.fold has no effect: all folds are held out in turn.
     content = {"folds": count, **identity(cfg, ["data.fold"])}
-    folder = choose_run(cfg, "decode", content)
+    recording = data_identity(cfg)
+    folder = choose_run(cfg, "decode", content, recording)
     folds: list[Fold] = []
     for number in range(count):
         console.print(f"[bold]fold {number + 1} of {count}[/]")
-        fold = _fold(cfg, number, hardware, console)
+        if data_identity(cfg) != recording:
+            raise ValueError(
+                f"data.path: {cfg.data.path} has changed while folds were trained; decode it again"
+            )
+        fold = _fold(cfg, number, recording, hardware, console)
         if fold is None:
             return None
         if fold.assessment.scores.keys() != fold.assessment.intervals.keys():
@@ -99,24 +105,30 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     return Outcome(folder, results)
 
 
-def _fold(cfg: DictConfig, number: int, hardware: Hardware, console: Console) -> Fold | None:
+def _fold(
+    cfg: DictConfig,
+    number: int,
+    recording: DataIdentity | None,
+    hardware: Hardware,
+    console: Console,
+) -> Fold | None:
     """Evaluate one fold, trained now or by an earlier command."""
     cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # pyright: ignore[reportAssignmentType]
     cfg.data.fold = number
     data = build_data(cfg)
-    found = find_finished(cfg)
+    found = find_finished(cfg, data=recording, say=console.print)
     if found is not None:
         console.print(f"trained before: {found.path}", soft_wrap=True)
         pl.seed_everything(cfg.seed, verbose=False)
         method = build_method(cfg, data, hardware)
         untrained = copy.deepcopy(method.state_dict())
-        method.load_state_dict(load_checkpoint(found.last)["state_dict"])
+        method.load_state_dict(whole_state(read_checkpoint(found.last), found.last))
         with console.status("evaluating") as status:
             assessment = assess(
                 cfg, method, untrained, data, hardware.device, lambda what: status.update(what)
             )
         return Fold(data, found, assessment)
-    folder = choose_run(cfg)
+    folder = choose_run(cfg, data=recording, say=console.print)
     trained = train(cfg, data, hardware, folder, console)
     if trained is None:
         return None

@@ -10,8 +10,8 @@ from rich.console import Console
 from predictive.commands.predictive.picture import write_pictures
 from predictive.commands.predictive.results import content_of, report
 from predictive.evaluation import Assessment, assess
-from predictive.training import PredictiveRun, build_data, train
-from solo_ldm.files import write_json
+from predictive.training import PredictiveRun, build_data, data_identity, train
+from solo_ldm.files import weights_written, write_json
 from solo_ldm.run.folder import choose_run
 from solo_ldm.run.hardware import resolve_hardware
 from solo_ldm.run.record import Outcome
@@ -28,7 +28,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     hardware = resolve_hardware(cfg)
     with console.status("data"):
         data = build_data(cfg)
-    folder = choose_run(cfg)
+    folder = choose_run(cfg, data=data_identity(cfg), say=console.print)
     trained = train(cfg, data, hardware, folder, console)
     if trained is None:
         return None
@@ -56,5 +56,6 @@ def document(trained: PredictiveRun, console: Console) -> tuple[dict[str, Any], 
         if trained.cfg.evaluation.report:
             status.update("pictures")
             write_pictures(trained, assessment)
+    results |= weights_written(trained.folder.path)
     write_json(trained.folder.results, results)
     return results, assessment

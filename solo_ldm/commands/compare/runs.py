@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
@@ -22,6 +21,8 @@ from rich.console import Console
 
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.config.command import one_line
+from solo_ldm.files import read_json
+from solo_ldm.run.data_identity import DataIdentity
 from solo_ldm.run.folder import RunFolder, find_finished
 
 
@@ -33,11 +34,13 @@ class Run:
         label: the method's name in the comparison.
         seed: of the run.
         cfg: its completed configuration.
+        data: that a finished run must have been trained on; None does not compare them.
     """
 
     label: str
     seed: int
     cfg: DictConfig
+    data: DataIdentity | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def find_result(run: Run) -> Result | None:
     def scored(folder: RunFolder) -> bool:
         return set(run.cfg.evaluation.protocols) <= set(_read(folder)["results"])
 
-    folder = find_finished(run.cfg, scored)
+    folder = find_finished(run.cfg, scored, run.data)
     return None if folder is None else Result(run.label, run.seed, str(folder.path), _read(folder))
 
 
@@ -236,4 +239,4 @@ def _how(exitcode: int | None) -> str:
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:
-    return json.loads(folder.results.read_text())
+    return read_json(folder.results)

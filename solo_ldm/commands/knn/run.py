@@ -30,13 +30,12 @@ from solo_ldm.evaluation.knn import knn_grid
 from solo_ldm.evaluation.metrics import pad_classes
 from solo_ldm.evaluation.protocols import PROTOCOLS
 from solo_ldm.evaluation.scores import Score, score_predictions
-from solo_ldm.files import write_json
+from solo_ldm.files import sha256_of, write_json
 from solo_ldm.plotting.confusion import write_confusion
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import single_device
 from solo_ldm.run.record import Outcome
 from solo_ldm.weights.pretrained import Pretrained
-from solo_ldm.weights.published.download import sha256_of
 
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome:

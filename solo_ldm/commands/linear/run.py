@@ -16,7 +16,7 @@ from solo_ldm.commands.linear.training import train_seeds
 from solo_ldm.commands.shared.inputs import Evaluation
 from solo_ldm.evaluation.protocols import ONLINE, TRAINED
 from solo_ldm.evaluation.scores import evaluate, score_online
-from solo_ldm.files import write_atomically, write_json
+from solo_ldm.files import weights_written, write_atomically, write_json
 from solo_ldm.run.folder import save_args
 from solo_ldm.run.hardware import resolve_hardware
 from solo_ldm.run.record import Outcome
@@ -36,12 +36,13 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
             f"seeds={list(cfg.seeds)} takes one device, got {hardware.num_processes}; run the "
             "command once for each seed=NUMBER"
         )
-    work = set_up(cfg, hardware)
+    work = set_up(cfg, hardware, console.print)
     _announce(console, work)
     results = train_seeds(work, console) if cfg.protocol in TRAINED else _score(work, console)
     if results is None:
         return None
     write_picture(work, results)
+    results |= weights_written(work.folder.path)
     write_json(work.folder.results, results)
     print_report(work, results, console)
     return Outcome(work.folder, results)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -22,10 +21,10 @@ from solo_ldm.commands.linear.setup import labelled_images
 from solo_ldm.commands.shared.inputs import Evaluation
 from solo_ldm.data.datasets.registry import stratified_indexes
 from solo_ldm.evaluation.scores import predict_classes, score_predictions
-from solo_ldm.files import write_atomically, write_json
+from solo_ldm.files import read_json, weights_written, write_atomically, write_json
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
 from solo_ldm.run.fit import fit
-from solo_ldm.run.folder import RunFolder, save_args
+from solo_ldm.run.folder import save_args
 from solo_ldm.weights.export import write_backbone
 from solo_ldm.weights.published import resolve_checkpoint
 
@@ -46,15 +45,16 @@ def train_seeds(run: Evaluation, console: Console) -> dict[str, Any] | None:
     parts: list[dict[str, Any]] = []
     for seed in run.cfg.seeds:
         cfg: Any = OmegaConf.merge(run.cfg, {"seed": seed, "seeds": None})
-        folder = RunFolder(run.folder.path / f"seed-{seed}")
+        folder = replace(run.folder, path=run.folder.path / f"seed-{seed}")
         if folder.finished:
-            parts.append(json.loads(folder.results.read_text()))
+            parts.append(read_json(folder.results))
             continue
         console.print(f"seed {seed}", highlight=False)
         data = labelled_images(cfg, run.pretrained, run.hardware.device)
         results = train(replace(run, cfg=cfg, data=data, folder=folder), console)
         if results is None:
             return None
+        results |= weights_written(folder.path)
         write_json(folder.results, results)
         parts.append(results)
     scores = [part["top1"] for part in parts]

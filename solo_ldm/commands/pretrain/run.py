@@ -9,12 +9,13 @@ from rich.console import Console
 from solo_ldm.commands.pretrain.report import print_report
 from solo_ldm.commands.pretrain.results import assess, write_picture
 from solo_ldm.evaluation.protocols import find_protocol
-from solo_ldm.files import write_json
+from solo_ldm.files import weights_written, write_json
 from solo_ldm.methods import find_method
 from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.callbacks.health import WatchHealth
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
 from solo_ldm.run.configuration import for_method, read_data
+from solo_ldm.run.data_identity import identity_of_images
 from solo_ldm.run.fit import fit
 from solo_ldm.run.folder import choose_run
 from solo_ldm.run.hardware import resolve_hardware
@@ -42,7 +43,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     for protocol in cfg.evaluation.protocols:
         find_protocol(protocol)
     method = kind(for_method(cfg, data, hardware), **description.built_with)
-    folder = choose_run(cfg)
+    folder = choose_run(cfg, data=identity_of_images(data), say=console.print)
     untrained = {key: value.clone() for key, value in method.backbone.state_dict().items()}
     classes = f"{data.num_classes} classes" if data.num_classes else "no labels"
     watched = [WatchHealth(cfg.health.num_samples, description.on_sphere)]
@@ -71,6 +72,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     results, features = assess(fitted, description, untrained, console)
     if cfg.evaluation.report:
         write_picture(fitted, description.terms[0], results, features)
+    results |= weights_written(folder.path)
     write_json(folder.results, results)
     print_report(fitted, results, console)
     return Outcome(folder, results)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from solo_ldm.files import sha256_of
 from solo_ldm.weights.published.entry import Entry, ZooFile
 from solo_ldm.weights.published.manifest import zoo_folder
 
@@ -70,15 +71,6 @@ def fetch_from_hub(source: str, name: str) -> Path:
         return Path(hf_hub_download(repository, name, revision=revision or None))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise ValueError(f"{source}: the hub does not give {name} ({reason(error)})") from None
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def reason(error: Exception) -> str:

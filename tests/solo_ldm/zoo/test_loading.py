@@ -21,8 +21,8 @@ from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data.config import DataConfig, ViewSpec
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.features import extract_features
+from solo_ldm.files import sha256_of
 from solo_ldm.weights.pretrained import load_pretrained
-from solo_ldm.weights.published.download import sha256_of
 from solo_ldm.weights.published.entry import WEIGHTS
 from solo_ldm.weights.published.manifest import read_manifest, write_manifest
 from tests.support.toy import toy_config

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from solo_ldm import zoo
 from solo_ldm.commands.zoo.run import run as zoo_command
-from solo_ldm.weights.published.download import sha256_of
+from solo_ldm.files import sha256_of
 from solo_ldm.weights.published.entry import WEIGHTS
 from solo_ldm.weights.published.manifest import read_manifest
 from solo_ldm.zoo.publishing import publish
