@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import lightning.pytorch as pl
 from omegaconf import DictConfig, OmegaConf
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from predictive.configuration import plain
 from predictive.data.module import SequenceModule
+from predictive.data.recordings.recording import recording_files
 from predictive.data.registry import DATASETS
 from predictive.data.sequences import TimeSeriesData
 from predictive.evaluation import check_targets
@@ -20,6 +22,7 @@ from predictive.method import PredictiveMethod
 from predictive.objective import PredictiveObjective
 from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.callbacks.progress import TrainingClock
+from solo_ldm.run.data_identity import DataIdentity, identity_of_files
 from solo_ldm.run.fit import fit
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
@@ -41,6 +44,7 @@ class PredictiveRun:
         metrics: of each epoch.
         clock: its training time.
         cosines: of the entropies' gradients, if they were compared.
+        origins: what the run was continued from; see `solo_ldm.run.resume.Continuation`.
     """
 
     cfg: DictConfig
@@ -52,6 +56,7 @@ class PredictiveRun:
     metrics: MetricsCSV
     clock: TrainingClock
     cosines: CompareEntropyGradients | None
+    origins: list[dict[str, Any]]
 
 
 def build_data(cfg: DictConfig) -> TimeSeriesData:
@@ -68,6 +73,12 @@ def build_data(cfg: DictConfig) -> TimeSeriesData:
     data = build(seed=cfg.seed, **settings)
     check_targets(cfg, data)
     return data
+
+
+def data_identity(cfg: DictConfig) -> DataIdentity | None:
+    """Return the identity of the recording that a configuration names; None for a simulation."""
+    path = plain(cfg.data).get("path")
+    return None if path is None else identity_of_files(recording_files(path), {"path": path})
 
 
 def build_method(cfg: DictConfig, data: TimeSeriesData, hardware: Hardware) -> PredictiveMethod:
@@ -143,7 +154,16 @@ def train(
     if fitted is None:
         return None
     return PredictiveRun(
-        cfg, method, untrained, data, hardware, folder, fitted.metrics, fitted.clock, cosines
+        cfg,
+        method,
+        untrained,
+        data,
+        hardware,
+        folder,
+        fitted.metrics,
+        fitted.clock,
+        cosines,
+        fitted.origins,
     )
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_ldm.files import write_json
+from solo_ldm.files import read_json, write_json
+from solo_ldm.run.data_identity import DataIdentity
 
 # What may differ between the start of a run and its continuation: it changes where and how fast a
 # run computes and what is reported, not what is trained.
@@ -39,11 +40,18 @@ def _file(name: str, doc: str) -> Any:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """trained_models/<method>/<run id>/ and the paths of what lies in it."""
+    """trained_models/<method>/<run id>/ and the paths of what lies in it.
+
+    Args:
+        path: of the folder.
+        trained_on: the data of the run, if they are to be written down.
+    """
 
     path: Path
+    trained_on: DataIdentity | None = None
 
     args = _file("args.json", "The resolved configuration.")
+    data = _file("data.json", "The identity of the data.")
     last = _file("checkpoints/last.ckpt", "The checkpoint to continue from.")
     best = _file("checkpoints/best.ckpt", "The checkpoint with the best monitored value.")
     backbone = _file("backbone.safetensors", "The trained backbone with timm's keys.")
@@ -58,49 +66,95 @@ class RunFolder:
         """Whether the run has ended and was evaluated."""
         return self.results.exists()
 
+    @property
+    def has_same_data(self) -> bool:
+        """Whether what was trained here was trained on the same data.
+
+        A run of a version that did not write its data down has the same ones unless a file has
+        changed since it was started.
+        """
+        if self.trained_on is None:
+            return True
+        before = self._data_before()
+        if before is not None:
+            return before["digest"] == self.trained_on.digest
+        return self.trained_on.newest <= self.args.stat().st_mtime
+
+    def differing_data(self) -> str:
+        """Return a line that says how the data differ from those of the run."""
+        before = self._data_before() or {"what": "files that have changed since"}
+        now = "" if self.trained_on is None else f", now: {self.trained_on.what}"
+        return f"{self.path} was trained on other data ({before['what']}{now})"
+
+    def _data_before(self) -> dict[str, Any] | None:
+        try:
+            before = read_json(self.data)
+        except (OSError, ValueError):
+            return None
+        return before if {"digest", "what"} <= before.keys() else None
+
 
 def choose_run(
-    cfg: DictConfig, kind: str | None = None, content: dict[str, Any] | None = None
+    cfg: DictConfig,
+    kind: str | None = None,
+    content: dict[str, Any] | None = None,
+    data: DataIdentity | None = None,
+    say: Callable[[str], object] = lambda line: None,
 ) -> RunFolder:
     """Return the folder to train in: an unfinished run of the same configuration, or a new one.
 
     The run id is the run's name and a digest of what identifies the configuration, numbered when
-    finished runs of it exist. Nothing is written.
+    runs of it exist that are finished or were trained on other data. Nothing is written.
 
     Args:
         cfg: the completed configuration.
         kind: the folder in checkpoint.dir; that of the method if not given.
         content: decides what the run computes, JSON; the `identity` of the configuration if not
             given.
+        data: that the run is trained on; None does not compare them.
+        say: takes a line for each unfinished run that was trained on other data.
     """
-    return next(
-        folder
-        for folder in _folders(cfg, kind or cfg.method, content or identity(cfg))
-        if not folder.args.exists() or (cfg.auto_resume.enabled and not folder.finished)
-    )
+    for folder in _folders(cfg, kind or cfg.method, content or identity(cfg), data):
+        if not folder.args.exists():
+            return folder
+        if cfg.auto_resume.enabled and not folder.finished:
+            if folder.has_same_data:
+                return folder
+            say(f"{folder.differing_data()}; it is left as it is, another run starts")
+    raise AssertionError("there are always further folders")
 
 
 def find_finished(
     cfg: DictConfig,
     accepts: Callable[[RunFolder], bool] = lambda folder: folder.last.exists(),
+    data: DataIdentity | None = None,
+    say: Callable[[str], object] = lambda line: None,
 ) -> RunFolder | None:
     """Return the folder of a finished run of a completed configuration, if there is one.
 
     Args:
         cfg: the configuration.
         accepts: what the folder must hold besides; its last checkpoint if not given.
+        data: that it must have been trained on; None does not compare them.
+        say: takes a line for each finished run that was trained on other data.
     """
-    folders = _folders(cfg, cfg.method, identity(cfg))
-    begun = takewhile(lambda folder: folder.args.exists(), folders)
-    return next((folder for folder in begun if folder.finished and accepts(folder)), None)
+    folders = _folders(cfg, cfg.method, identity(cfg), data)
+    for folder in takewhile(lambda folder: folder.args.exists(), folders):
+        if folder.finished and accepts(folder):
+            if folder.has_same_data:
+                return folder
+            say(f"{folder.differing_data()}; it is not used")
+    return None
 
 
-def _folders(cfg: DictConfig, kind: str, content: dict[str, Any]) -> Iterator[RunFolder]:
+def _folders(
+    cfg: DictConfig, kind: str, content: dict[str, Any], data: DataIdentity | None
+) -> Iterator[RunFolder]:
     """Yield the folders that runs of a content may have: its name, then numbered from 2."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
     stem = Path(cfg.checkpoint.dir) / kind / f"{str(cfg.name).replace('/', '-')}-{digest}"
-    yield RunFolder(stem)
-    yield from (RunFolder(stem.with_name(f"{stem.name}-{number}")) for number in count(2))
+    yield RunFolder(stem, data)
+    yield from (RunFolder(stem.with_name(f"{stem.name}-{number}"), data) for number in count(2))
 
 
 def identity(cfg: DictConfig, besides: Sequence[str] = ()) -> dict[str, Any]:
@@ -127,5 +181,10 @@ def _without_nulls(content: Any) -> Any:
 
 
 def save_args(folder: RunFolder, cfg: DictConfig) -> None:
-    """Write the resolved configuration."""
-    write_json(folder.args, OmegaConf.to_container(cfg))
+    """Write the configuration, the places of the data absolute, and the identity of the data."""
+    content: Any = OmegaConf.to_container(cfg)
+    if folder.trained_on is not None:
+        content["data"] |= folder.trained_on.places
+        about = asdict(folder.trained_on)
+        write_json(folder.data, {key: about[key] for key in ("digest", "what")})
+    write_json(folder.args, content)

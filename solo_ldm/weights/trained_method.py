@@ -80,7 +80,7 @@ def load_method(run: str | Path, accelerator: str = "auto") -> TrainedMethod:
     performance = {**args.get("performance", {}), "compile": False}
     one = {**SINGLE_DEVICE, "accelerator": accelerator, "performance": performance}
     cfg = complete(OmegaConf.create({**args, **one}))
-    hardware = resolve_hardware(cfg)
+    hardware = resolve_hardware(cfg, launched=False)
     data = read_data(cfg, hardware)
     kind = find_method(cfg.method)
     method = kind(for_method(cfg, data, hardware), **kind.describe(cfg).built_with)

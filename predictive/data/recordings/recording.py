@@ -184,7 +184,7 @@ def recording(
     sessions: list[SpikeRecording] = []
     train: list[Segment] = []
     held_out: list[Segment] = []
-    for file in _files(path):
+    for file in recording_files(path):
         session = readers[_format(file) if format == "auto" else format](file)
         if sessions and len(session.cell_names) != len(sessions[0].cell_names):
             raise ValueError(
@@ -232,7 +232,13 @@ def recording(
     )
 
 
-def _files(path: str | Path | Sequence[str | Path]) -> list[Path]:
+def recording_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the files that a path, a pattern or a list of these names, in the order of reading.
+
+    Raises:
+        FileNotFoundError: no file fits a pattern.
+        ValueError: an empty list.
+    """
     patterns = [path] if isinstance(path, str | Path) else list(path)
     files: list[Path] = []
     for pattern in map(str, patterns):

@@ -24,6 +24,7 @@ from solo_ldm.methods import find_method
 from solo_ldm.methods.base import Description
 from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.configuration import RunConfig, complete, for_method, read_data
+from solo_ldm.run.data_identity import DataIdentity, identity_of_images
 from solo_ldm.run.folder import identity
 from solo_ldm.run.hardware import resolve_hardware
 
@@ -38,11 +39,13 @@ class Entry:
         spec: as configured.
         runs: the completed configuration of each seed.
         description: of the method.
+        data: the identity of the images.
     """
 
     spec: EntrySpec
     runs: dict[int, DictConfig]
     description: Description
+    data: DataIdentity
 
     @property
     def label(self) -> str:
@@ -97,13 +100,13 @@ def prepare_entries(cfg: DictConfig, folder: Path | None = None) -> list[Entry]:
         find_protocol(protocol)
     entries: list[Entry] = []
     labels: dict[str, str] = {}
-    read: dict[str, ImageDataModule] = {}
+    read: dict[str, tuple[ImageDataModule, DataIdentity]] = {}
     for spec in parse_entries(cfg.methods):
         with _naming(str(spec.label)):
             runs = _compose(spec, cfg, folder)
             first = next(iter(runs.values()))
-            entry = Entry(spec, runs, find_method(first.method).describe(first))
-            _check(first, read)
+            description = find_method(first.method).describe(first)
+            entry = Entry(spec, runs, description, _check(first, read))
         entries.append(entry)
         other = labels.setdefault(json.dumps(identity(first), sort_keys=True), entry.label)
         if other != entry.label:
@@ -166,12 +169,15 @@ def _composed(name: str, folder: Path | None, overrides: list[str]) -> DictConfi
         state.hydra = before
 
 
-def _check(cfg: DictConfig, read: dict[str, ImageDataModule]) -> None:
+def _check(cfg: DictConfig, read: dict[str, tuple[ImageDataModule, DataIdentity]]) -> DataIdentity:
     """Do what a run does before it trains: open the data, build the method.
 
     Args:
         cfg: the completed configuration of a run.
         read: data modules by their configuration, so that each data set is opened once.
+
+    Returns:
+        The identity of the images.
     """
     hardware = resolve_hardware(cfg)
     if hardware.num_processes > 1:
@@ -189,9 +195,11 @@ def _check(cfg: DictConfig, read: dict[str, ImageDataModule]) -> None:
                 f"data: expected labelled validation images, got none in {cfg.data.dataset}; give "
                 "class folders (data.train_path, data.val_path), or another set (data=NAME)"
             )
-        read[key] = data
+        read[key] = data, identity_of_images(data)
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
-    find_method(cfg.method)(for_method(cfg, read[key], hardware))
+    data, identified = read[key]
+    find_method(cfg.method)(for_method(cfg, data, hardware))
+    return identified
 
 
 @contextmanager

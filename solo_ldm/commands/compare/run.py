@@ -71,7 +71,7 @@ def _run_all(
 
     Seeds are the outer loop, so that an unfinished comparison is balanced.
     """
-    runs = [Run(e.label, seed, e.runs[seed]) for seed in cfg.seeds for e in entries]
+    runs = [Run(e.label, seed, e.runs[seed], e.data) for seed in cfg.seeds for e in entries]
     results: dict[str, list[Result]] = {entry.label: [] for entry in entries}
     waiting: list[Run] = []
     for run in runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import ONLINE, TRAINED
 from solo_ldm.optim.optimizers import check_optimizer
+from solo_ldm.run.data_identity import identity_of_images
 from solo_ldm.run.folder import choose_run, identity
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.weights.export import weights_digest
@@ -31,10 +33,10 @@ STEPS_PER_EPOCH = 20
 _NOT_IDENTITY = ("pretrained_feature_extractor", "pretrain_method", "backbone")
 
 
-def set_up(cfg: DictConfig, hardware: Hardware) -> Evaluation:
+def set_up(cfg: DictConfig, hardware: Hardware, say: Callable[[str], object]) -> Evaluation:
     """Load weights and data, and check that they fit each other and the protocol.
 
-    A batch size that the configuration leaves open is filled in.
+    A batch size that the configuration leaves open is filled in. `say` takes lines to print.
 
     Raises:
         ValueError: in one line: weights, data or settings of the optimiser that do not fit.
@@ -61,7 +63,8 @@ def set_up(cfg: DictConfig, hardware: Hardware) -> Evaluation:
     elif cfg.protocol == ONLINE:
         weights.append(online_classifier(pretrained, data))
     sha256 = weights_digest(*weights)
-    folder = choose_run(cfg, "linear", {"weights": sha256, **identity(cfg, _NOT_IDENTITY)})
+    content = {"weights": sha256, **identity(cfg, _NOT_IDENTITY)}
+    folder = choose_run(cfg, "linear", content, identity_of_images(data), say)
     return Evaluation(cfg, pretrained, data, hardware, folder, sha256)
 
 

@@ -120,7 +120,7 @@ def train(run: Evaluation, console: Console) -> dict[str, Any] | None:
         about = {"method": "finetune", "epoch": cfg.max_epochs}
         built_by = run.pretrained.built_by
         write_backbone(folder.backbone, model.backbone, built_by, data.mean, data.std, about)
-    return content_of(run, score)
+    return {**content_of(run, score), "continued_from": fitted.origins}
 
 
 def samples_of_a_step(run: Evaluation) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
@@ -225,3 +226,20 @@ def test_the_commands_take_a_recording_of_the_user(tmp_path, capsys, monkeypatch
     content = json.loads(results.read_text())
     assert len(content["folds"]) == 2
     assert content["results"]["position"]["scores"][0]["r2"] > 0.3
+
+    def count_anew(cfg, *arguments):
+        anew.append(cfg.data.fold)
+
+    anew: list[int] = []
+    monkeypatch.setattr(folds_module, "train", count_anew)
+    # The same counts: nothing is trained. Corrected ones: what was trained before is not used.
+    main(["decode", "--config-name", "recording", *quick])
+    assert capsys.readouterr().out.count("trained before") == 2
+    assert not anew
+    generator = np.random.default_rng(1)
+    write_recording(tmp_path / "mine.npz", counts=generator.poisson(1.0, (2400, 12)))
+    main(["decode", "--config-name", "recording", *quick])
+    shown = capsys.readouterr().out.replace("\n", " ")
+    assert "trained before" not in shown
+    assert f"was trained on other data ({tmp_path}/mine.npz" in shown
+    assert anew == [0]

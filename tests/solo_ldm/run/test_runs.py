@@ -53,7 +53,9 @@ def test_a_run_leaves_everything_it_promises(tmp_path, capsys):
     folder = run(
         tmp_path, "evaluation.protocols=[knn-20,linear-features]", "evaluation.report=true"
     ).folder
-    files = "args.json backbone.safetensors checkpoints metrics.csv report.png results.json"
+    files = (
+        "args.json data.json backbone.safetensors checkpoints metrics.csv report.png results.json"
+    )
     assert {path.name for path in folder.path.iterdir()} == set(files.split())
     assert {path.name for path in folder.last.parent.iterdir()} == {"last.ckpt", "best.ckpt"}
     results = json.loads(folder.results.read_text())

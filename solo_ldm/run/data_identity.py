@@ -1,0 +1,151 @@
+"""Which data a run is trained on: where they lie, and a digest of what lies there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from solo_ldm.data.config import DataConfig
+from solo_ldm.data.module import ImageDataModule
+
+# Images up to so many bytes and files are compared by their contents, more by names and sizes.
+_MOST_BYTES, _MOST_FILES = 256 << 20, 20_000
+# A recording up to so many bytes is read whole, of a larger one so many blocks, evenly spread.
+_WHOLE, _BLOCKS, _BLOCK = 1 << 30, 1024, 1 << 20
+# Asking for sizes waits for the disk or the network: files a task, tasks at a time.
+_CHUNK, _THREADS = 4096, 16
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """The data of a run.
+
+    Args:
+        digest: of the place and of what lies there.
+        what: the same in words, for a message.
+        newest: when the newest file was last changed, in seconds since 1970.
+        places: absolute paths, of the keys of `data` that name some.
+    """
+
+    digest: str
+    what: str
+    newest: float = 0.0
+    places: dict[str, Any] = field(default_factory=dict)
+
+
+def identity_of_images(data: ImageDataModule) -> DataIdentity:
+    """Return the identity of the images of both splits.
+
+    Files are known by their names, labels and sizes and, where there are few, by their contents;
+    images in memory (digits, torchvision's sets) by labels and, up to the same size, pixels.
+    """
+    config, usual = data.data, DataConfig().train_path
+    digest = hashlib.sha256()
+    files: list[bytes] = []
+    count = 0
+    for source in (data.source("train"), data.source("val")):
+        if source is None:
+            continue
+        count += len(source)
+        images: np.ndarray = source.images
+        _update(digest, source.labels, "\0".join(source.classes))
+        if images.dtype.kind == "S":
+            files += images.tolist()
+            _update(digest, images)
+        elif images.nbytes <= _MOST_BYTES:
+            _update(digest, images)
+    # A set in memory need not lie anywhere: digits have the usual place, too.
+    given = {key: getattr(config, key) for key in ("train_path", "val_path")}
+    unset = (None,) if files else (None, usual)
+    places = {key: absolute(path) for key, path in given.items() if path not in unset}
+    if not files:
+        return DataIdentity(digest.hexdigest(), f"{count} images", places=places)
+    sizes, newest = _stat(files)
+    _update(digest, sizes, _real(places))
+    if len(files) <= _MOST_FILES and int(sizes.sum()) <= _MOST_BYTES:
+        for path in files:
+            _update_by_file(digest, os.fsdecode(path))
+    where = " and ".join(dict.fromkeys(places.values()))
+    what = f"{len(files)} images of {sizes.sum() / 1e6:.4g} MB in {where}"
+    return DataIdentity(digest.hexdigest(), what, newest, places)
+
+
+def identity_of_files(files: Sequence[Path], places: Mapping[str, Any]) -> DataIdentity:
+    """Return the identity of recordings, known by their contents.
+
+    Args:
+        files: what is read.
+        places: the keys of `data` that name them: a path, a pattern or a list of these.
+    """
+    digest = hashlib.sha256()
+    sizes, newest = _stat([os.fsencode(path) for path in files])
+    _update(digest, sizes, *(os.path.realpath(path) for path in files))
+    for path in files:
+        _update_by_file(digest, path)
+    named = {
+        key: absolute(value) if isinstance(value, (str, Path)) else [absolute(one) for one in value]
+        for key, value in places.items()
+    }
+    what = f"{', '.join(map(absolute, files))}, {sizes.sum() / 1e6:.4g} MB"
+    return DataIdentity(digest.hexdigest(), what, newest, named)
+
+
+def absolute(path: str | Path) -> str:
+    """Return a path as it is from any folder."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _real(places: Mapping[str, str]) -> str:
+    return "\0".join(f"{key}={os.path.realpath(path)}" for key, path in places.items())
+
+
+def _update(digest: Any, *parts: Any) -> None:
+    """Add arrays and texts, each with its kind and length, so that no two lists of them agree."""
+    for part in parts:
+        if isinstance(part, str):
+            part = np.frombuffer(os.fsencode(part), np.uint8)
+        digest.update(f"{part.dtype.str}{part.shape}".encode())
+        digest.update(np.ascontiguousarray(part).view(np.uint8).data)
+
+
+def _update_by_file(digest: Any, path: str | Path) -> None:
+    """Add a file's content; nothing for one that cannot be read, which the reader reports."""
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size <= _WHOLE:
+                while block := stream.read(_BLOCK):
+                    digest.update(block)
+                return
+            for number in range(_BLOCKS):
+                stream.seek((size - _BLOCK) * number // (_BLOCKS - 1))
+                digest.update(stream.read(_BLOCK))
+    except OSError:
+        return
+
+
+def _stat(files: Sequence[bytes]) -> tuple[np.ndarray, float]:
+    """Return the size of each file, -1 of one that is missing, and the newest time of change."""
+
+    def of_chunk(start: int) -> list[tuple[int, float]]:
+        found = []
+        for path in files[start : start + _CHUNK]:
+            try:
+                status = os.stat(path)
+                found.append((status.st_size, status.st_mtime))
+            except OSError:
+                found.append((-1, 0.0))
+        return found
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        rows = [*chain.from_iterable(threads.map(of_chunk, range(0, len(files), _CHUNK)))]
+    sizes = np.array([size for size, _ in rows], dtype=np.int64)
+    return sizes, max((changed for _, changed in rows), default=0.0)
