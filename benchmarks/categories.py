@@ -10,18 +10,17 @@ continues. --write puts the table into docs/methods.md and the picture beside it
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import ROOT, markdown, publish, spread, workers
+from common import ROOT, Figures, parser, publish, spread, wide_console, workers
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
@@ -177,8 +176,8 @@ def grouped(results: list[dict[str, Any]]) -> dict[tuple[str, float], list[dict[
     return groups
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Return the Markdown table with its protocol beneath."""
+def table(results: list[dict[str, Any]]) -> Figures:
+    """Return the table."""
     groups = grouped(results)
     rows = []
     for share in SHARES:
@@ -189,14 +188,14 @@ def table(results: list[dict[str, Any]]) -> str:
             cells.append(f"{spread([one['accuracy'] for one in runs], factor=100)} ({used:.1f})")
         rows.append([f"{100 * share:g} %", *cells])
     one, seeds = results[0], len({one["trial"]["seed"] for one in results})
-    return (
-        f"{markdown(['pairs that match', *OBJECTIVES], rows)}\n\n"
+    about = (
         f"Accuracy in percent of the categories on {one['num_images']} held-out digits, each "
         f"named by a class, mean ± standard deviation over {seeds} seeds (in brackets: categories "
         f"used); convnet_small of width {one['trial']['width']}, {one['trial']['epochs']} epochs, "
         f"batch {one['trial']['batch_size']}, no augmentation, solo_ldm "
         f"{one['versions']['solo_ldm']}, torch {one['versions']['torch']}."
     )
+    return Figures(["pairs that match", *OBJECTIVES], rows, about)
 
 
 @styled
@@ -230,21 +229,20 @@ def picture(results: list[dict[str, Any]], path: Path) -> None:
     save(path, figure)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train, print the table and, with --write, update the docs."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a core each")
-    parser.add_argument("--write", action="store_true", help="update docs/")
-    parser.add_argument("--epochs", type=int, default=Trial.epochs)
-    args = parser.parse_args()
-    console = Console()
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--jobs", type=int, default=1, help="runs at a time, a core each")
+    options.add_argument("--write", action="store_true", help="update docs/")
+    options.add_argument("--epochs", type=int, default=Trial.epochs)
+    args = options.parse_args(arguments)
+    console = wide_console()
     grid = itertools.product(range(args.seeds), SHARES, OBJECTIVES)
     trials = [Trial(name, share, seed, epochs=args.epochs) for seed, share, name in grid]
     results = run_all(trials, args.jobs, console)
-    text = table(results)
     page = ROOT / "docs" / "methods.md"
-    publish(text, page, "categories", "categories.py", args.write, console)
+    publish([table(results)], page, "categories", "categories.py", args, console)
     console.print(f"runs in {FOLDER}", soft_wrap=True, highlight=False, markup=False)
     if args.write:
         picture(results, ROOT / "docs" / "categories.png")

@@ -9,13 +9,12 @@ docs/cells.png.
 
 from __future__ import annotations
 
-import argparse
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from common import ROOT, markdown, publish
+from common import ROOT, Figures, parser, publish, wide_console
 from hydra import compose, initialize_config_dir
-from rich.console import Console
 
 from solo_ldm.commands.compare import compare
 from solo_ldm.commands.compare.ranking import untrained_spreads
@@ -24,8 +23,8 @@ from solo_ldm.commands.compare.table import Comparison, spread_text
 SCRIPTS = ROOT / "scripts" / "compare"
 
 
-def table(comparison: Comparison) -> str:
-    """Return the Markdown table with its protocol beneath."""
+def table(comparison: Comparison) -> Figures:
+    """Return the table."""
     heads = ["config", "latent", "entropy", "over", *comparison.protocols, "effective rank"]
     rows = []
     for one in sorted(
@@ -38,25 +37,25 @@ def table(comparison: Comparison) -> str:
     bases = [spread_text(next(iter(one.values()), None)) for one in untrained]
     rows.append(["", "untrained", "", "", *bases, ""])
     one = comparison.finished[0].results
-    return (
-        f"{markdown(heads, rows)}\n\n"
+    about = (
         f"Top-1 in percent on the {one['num_val_images']} held-out digits, mean ± standard "
         f"deviation over {len(comparison.seeds)} seeds; {one['backbone']}, {one['epochs']} epochs, "
         f"batch {one['batch_size']}, {one['hardware']}, solo_ldm {one['versions']['solo_ldm']}, "
         f"torch {one['versions']['torch']}, {one['finished'][:10]}. Effective rank is that of the "
         f"latents (of {one['settings']['proj_output_dim']})."
     )
+    return Figures(heads, rows, about)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train, print the table and, with --write, update the docs."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
-    parser.add_argument("--write", action="store_true", help="update README.md and docs/")
-    parser.add_argument("overrides", nargs="*", help="key=value, for every run")
-    args = parser.parse_args()
-    console = Console()
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, default=1)
+    options.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
+    options.add_argument("--write", action="store_true", help="update README.md and docs/")
+    options.add_argument("overrides", nargs="*", help="key=value, for every run")
+    args = options.parse_args(arguments)
+    console = wide_console()
     own = [
         f"seeds={list(range(args.seeds))}",
         f"jobs={args.jobs}",
@@ -69,7 +68,7 @@ def main() -> None:
     comparison = compare(cfg, console)
     if comparison.failed:
         raise SystemExit(1)
-    publish(table(comparison), ROOT / "README.md", "cells", "cells.py", args.write, console)
+    publish([table(comparison)], ROOT / "README.md", "cells", "cells.py", args, console)
     if args.write:
         shutil.copy(Path(cfg.output, "comparison.png"), ROOT / "docs" / "cells.png")
         console.print("wrote docs/cells.png")

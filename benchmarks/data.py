@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import ROOT, markdown, publish
+from common import ROOT, Figures, parser, publish, wide_console
 from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
@@ -46,21 +46,21 @@ PEER = "solo-learn, files"
 HEADING = ["data path", "source images a second", "lowest", "highest", "times solo-learn"]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table of source images a second by data path."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--images", type=Path, help="class folders of images")
-    parser.add_argument("--name", default=None, help="of those images, for the table")
-    parser.add_argument("--augmentations", default="cifar", help="of the group augmentations")
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--workers", type=int, default=2, help="processes, or threads of DALI")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a path in each round")
-    parser.add_argument("--solo-learn", type=Path, help="a checkout of solo-learn")
-    parser.add_argument("--write", action="store_true", help="update README.md")
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--images", type=Path, help="class folders of images")
+    options.add_argument("--name", default=None, help="of those images, for the table")
+    options.add_argument("--augmentations", default="cifar", help="of the group augmentations")
+    options.add_argument("--batch", type=int, default=256)
+    options.add_argument("--workers", type=int, default=2, help="processes, or threads of DALI")
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--seconds", type=float, default=4.0, help="of a path in each round")
+    options.add_argument("--solo-learn", type=Path, help="a checkout of solo-learn")
+    options.add_argument("--write", action="store_true", help="update README.md")
+    args = options.parse_args(arguments)
 
-    console = Console()
+    console = wide_console()
     text = (files("solo_ldm.configs") / f"augmentations/{args.augmentations}.yaml").read_text()
     augmentations: Any = OmegaConf.create(text)
     views = parse_augmentations(augmentations)
@@ -81,8 +81,8 @@ def main() -> None:
         f"solo_ldm {__version__}, torch {torch.__version__}, {date.today()}"
     )
     rows = [row(name, rounds, speeds.get(PEER)) for name, rounds in by_speed(speeds)]
-    text = f"{markdown(HEADING, rows)}\n\nMedian of turns. {about}."
-    publish(text, ROOT / "README.md", "data", "data.py", args.write, console)
+    figures = Figures(HEADING, rows, f"Median of turns. {about}.")
+    publish([figures], ROOT / "README.md", "data", "data.py", args, console)
 
 
 def by_speed(speeds: dict[str, list[float]]) -> list[tuple[str, list[float]]]:

@@ -8,13 +8,13 @@ interruption the command continues. --write puts the table into docs/methods.md.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, configuration, markdown, publish, spread
+from common import ROOT, Figures, configuration, parser, publish, spread, wide_console
 from rich.console import Console
 from rich.progress import track
 
@@ -82,8 +82,8 @@ def gained(runs: list[dict[str, float]], column: str) -> str:
     return f"{cell(runs, column, 1, 100)} ({above} of {len(runs)})"
 
 
-def table(found: dict[str, list[dict[str, float]]], one: dict[str, Any], draws: str) -> str:
-    """Return the Markdown table with its protocol beneath."""
+def table(found: dict[str, list[dict[str, float]]], one: dict[str, Any], draws: str) -> Figures:
+    """Return the table."""
     columns = ["strength", "within an image", "inverted", "intervals", "ellipsoids", "nats"]
     heads = ["config", "variance", *columns, "ECE", "knn-20", "linear-features", "rank"]
     rows = [
@@ -98,8 +98,7 @@ def table(found: dict[str, list[dict[str, float]]], one: dict[str, Any], draws: 
         for name, runs in found.items()
     ]
     versions = one["versions"]
-    return (
-        f"{markdown(heads, rows)}\n\n"
+    about = (
         f"On the {one['num_val_images']} held-out digits, mean ± standard deviation over "
         f"{len(next(iter(found.values())))} seeds; {one['backbone']}, {one['epochs']} epochs, "
         f"batch {one['batch_size']}, {one['hardware']}, solo_ldm {versions['solo_ldm']}, "
@@ -113,18 +112,19 @@ def table(found: dict[str, list[dict[str, float]]], one: dict[str, Any], draws: 
         "calibration error of linear-features. Scores are in percent, with the number of seeds "
         "that are above untrained. Rank: effective rank of the features."
     )
+    return Figures(heads, rows, about)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train, assess, print the table and, with --write, update the docs."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--presets", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
-    parser.add_argument("--write", action="store_true", help="update docs/methods.md")
-    parser.add_argument("overrides", nargs="*", help="key=value, for every run")
-    args = parser.parse_args()
-    console = Console()
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, default=5)
+    options.add_argument("--presets", nargs="+", default=METHODS, choices=METHODS)
+    options.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
+    options.add_argument("--write", action="store_true", help="update docs/methods.md")
+    options.add_argument("overrides", nargs="*", help="key=value, for every run")
+    args = options.parse_args(arguments)
+    console = wide_console()
     fixed = ["checkpoint.dir=trained_models/gje", "evaluation.report=false"]
     fixed += ["evaluation.protocols=[knn-20,linear-features]"]
     if args.jobs > 1:
@@ -152,8 +152,8 @@ def main() -> None:
                 f"{predicted['num_draws']} draws)"
             )
     assert one is not None, "there is at least one run"
-    text = table(found, one, draws)
-    publish(text, ROOT / "docs" / "methods.md", "gje", "gje.py", args.write, console)
+    figures = table(found, one, draws)
+    publish([figures], ROOT / "docs" / "methods.md", "gje", "gje.py", args, console)
 
 
 if __name__ == "__main__":

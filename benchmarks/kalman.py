@@ -11,21 +11,19 @@ noisy machines, and the losses are printed, since all compute the same model.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
-from rich.console import Console
+from common import Figures, parser, wide_console
 from rich.progress import Progress
-from rich.table import Table
 from torch import Tensor
 
 from predictive.filtering import StateSpaceModel, log_density, predict_observations
@@ -190,23 +188,24 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table of milliseconds a training step and ratios to the direct peer."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--reference", type=Path, help="a checkout of the authors' code")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.3, help="of a peer in each round")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--reference", type=Path, help="a checkout of the authors' code")
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seconds", type=float, default=0.3, help="of a peer in each round")
+    options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = options.parse_args(arguments)
     torch.manual_seed(0)
     reference = None if args.reference is None else load_reference(args.reference)
 
-    console = Console()
+    console = wide_console()
     device = torch.device(args.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     console.print(f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    heading = ["batch", "steps", "latents", "states", "filter", "loss", "ms"]
-    table = Table(*heading, f"times faster than {DIRECT}", f"than {REFERENCE}")
+    heads = ["batch", "steps", "latents", "states", "filter", "loss", "ms"]
+    heads += [f"times faster than {DIRECT}", f"than {REFERENCE}"]
+    rows = []
     with Progress(console=console, transient=True) as progress:
         for size in SIZES:
             leaves = random_leaves(*size, device)
@@ -223,8 +222,8 @@ def main() -> None:
                     f"{found[other][0] / took:.1f}" if other in found else "not timed"
                     for other in (DIRECT, REFERENCE)
                 ]
-                table.add_row(*map(str, size), peer, f"{loss:.3f}", f"{took:.1f}", *ratios)
-    console.print(table)
+                rows.append([*size, peer, f"{loss:.3f}", f"{took:.1f}", *ratios])
+    Figures(heads, rows).show(console, args.csv)
 
 
 if __name__ == "__main__":

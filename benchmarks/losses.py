@@ -1,6 +1,6 @@
 """Time every cell's loss with gradients against a direct pairwise implementation.
 
-    python benchmarks/losses.py [--batch 256] [--dim 2048] [--device cpu]
+    python benchmarks/losses.py [--batch 256] [--dim 2048] [--device cpu] [--csv FILE]
 
 The peer evaluates the Gaussian kernel for each pair of samples under two nested vmaps, as the
 authors' code does (B×B×D numbers in memory); it is timed in the same run, so that ratios hold on
@@ -9,15 +9,13 @@ noisy machines.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-from rich.console import Console
+from common import Figures, parser, wide_console
 from rich.progress import track
-from rich.table import Table
 from torch import Tensor
 
 from solo_ldm.entropy import ENTROPIES
@@ -57,26 +55,25 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table of milliseconds per loss with gradients and ratios to the peer."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--dim", type=int, default=2048)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--repeats", type=int, default=10)
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--batch", type=int, default=256)
+    options.add_argument("--dim", type=int, default=2048)
+    options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options.add_argument("--repeats", type=int, default=10)
+    args = options.parse_args(arguments)
     torch.manual_seed(0)
     views = [torch.randn(args.batch, args.dim, device=args.device) for _ in range(2)]
 
-    console = Console()
+    console = wide_console()
     console.print(
         f"batch {args.batch}, dimension {args.dim}, {args.device}, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     with console.status("pairwise peer"):
         peer = milliseconds(pairwise_kernel_loss, views, repeats=3)
-    table = Table("latent", "entropy", "over", "ms", "times faster than pairwise")
-    table.add_row("plane", "kernel, pairwise", "marginal", f"{peer:.1f}", "1")
+    rows = [["plane", "kernel, pairwise", "marginal", f"{peer:.2f}", "1"]]
     cells = [
         (support, name, over)
         for support in ("plane", "sphere")
@@ -92,8 +89,9 @@ def main() -> None:
             return objective(objective.latent.project(h1), objective.latent.project(h2)).loss
 
         took = milliseconds(loss, views, args.repeats)
-        table.add_row(support, name, over, f"{took:.1f}", f"{peer / took:.0f}")
-    console.print(table)
+        rows.append([support, name, over, f"{took:.2f}", f"{peer / took:.3g}"])
+    heads = ["latent", "entropy", "over", "ms", "times faster than pairwise"]
+    Figures(heads, rows).show(console, args.csv)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,16 @@ command continues. --write puts the table into README.md.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import os
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, configuration, markdown, publish, spread, workers
+from common import ROOT, Figures, configuration, parser, publish, spread, wide_console, workers
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
@@ -119,24 +119,24 @@ def task_row(task: Task, runs: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def task_table(results: dict[Task, list[dict[str, Any]]], jobs: int) -> str:
-    """Return the Markdown table of the tasks with its protocol beneath."""
+def task_table(results: dict[Task, list[dict[str, Any]]], jobs: int) -> Figures:
+    """Return the table of the tasks."""
     one = next(iter(results.values()))[0]
     count = len(next(iter(results.values())))
     heads = ["task", "entropy", "R² of position", "authors", "in the 95 % interval", "training", ""]
     rows = [task_row(task, runs) for task, runs in results.items()]
-    return (
-        f"{markdown(heads, rows)}\n\n"
+    about = (
         "Position decoded linearly from the latent state (nonlinear system: from the latents) on "
         f"held-out sequences, mean ± standard deviation over {count} seeds; {one['hardware']}"
         f"{f', {jobs} runs at a time' if jobs > 1 else ''}, solo_ldm "
         f"{one['versions']['solo_ldm']}, torch {one['versions']['torch']}, {one['finished'][:10]}. "
         "The authors' column is what their notebook prints for one held-out sequence."
     )
+    return Figures(heads, rows, about)
 
 
-def decoding_table(named: dict[str, dict[str, Any]]) -> str:
-    """Return the Markdown table of decoding over folds."""
+def decoding_table(named: dict[str, dict[str, Any]]) -> Figures:
+    """Return the table of decoding over folds."""
     heads = ["spikes", "decoded from", "linear", "mlp", "null at most", "in the 95 % interval"]
     lines = []
     for name, results in named.items():
@@ -148,16 +148,17 @@ def decoding_table(named: dict[str, dict[str, Any]]) -> str:
             if features == "latents":
                 continue
             by_kind = [
-                f"{scores[k]['r2']:.3f} ± {scores[k]['spread']:.3f}" for k in ("linear", "mlp")
+                f"{one['r2']:.3f} ± {one['spread']:.3f}" if one else "–"
+                for one in map(scores.get, ("linear", "mlp"))
             ]
             null = max(score["null_high"] for score in scores.values())
             covered = f"{100 * found['coverage']:.1f} %" if features == "latent state" else ""
             lines.append([name, features, *by_kind, f"{null:.3f}", covered])
-    return (
-        f"{markdown(heads, lines)}\n\n"
+    about = (
         "R² of position on held-out time: 20 s blocks in five folds, each held out once; ± is the "
         "standard deviation over folds. The null shifts the training positions in time."
     )
+    return Figures(heads, lines, about)
 
 
 def decode(linear_track: str | None, overrides: list[str]) -> dict[str, dict[str, Any]]:
@@ -174,21 +175,23 @@ def decode(linear_track: str | None, overrides: list[str]) -> dict[str, dict[str
     return found
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the tasks, print the tables and, with --write, update the README."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
-    parser.add_argument("--linear-track", help="linear_track.npz of github.com/nelpy/example-data")
-    parser.add_argument("--write", action="store_true", help="update README.md")
-    parser.add_argument("overrides", nargs="*", help="key=value, for every run")
-    args = parser.parse_args()
-    console = Console()
-    overrides = ["checkpoint.dir=trained_models/benchmark", *args.overrides]
-    results = train(args.seeds, args.jobs, [*overrides, "evaluation.report=false"], console)
-    decoded = decode(args.linear_track, overrides)
-    text = f"{task_table(results, args.jobs)}\n\n{decoding_table(decoded)}"
-    publish(text, ROOT / "README.md", "predictive", "time_series.py", args.write, console)
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, default=1)
+    options.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
+    options.add_argument("--linear-track", help="linear_track.npz of github.com/nelpy/example-data")
+    options.add_argument("--write", action="store_true", help="update README.md")
+    options.add_argument("--decoding", nargs="+", default=[], help="key=value, for decoding")
+    options.add_argument("overrides", nargs="*", help="key=value, for every task")
+    args = options.parse_args(arguments)
+    console = wide_console()
+    where = "checkpoint.dir=trained_models/benchmark"
+    overrides = [where, "evaluation.report=false", *args.overrides]
+    results = train(args.seeds, args.jobs, overrides, console)
+    decoded = decode(args.linear_track, [where, *args.decoding])
+    tables = [task_table(results, args.jobs), decoding_table(decoded)]
+    publish(tables, ROOT / "README.md", "predictive", "time_series.py", args, console)
 
 
 if __name__ == "__main__":

@@ -13,18 +13,16 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import configuration
+from common import Figures, configuration, parser, wide_console
 from data import write_patches
 from omegaconf import OmegaConf
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
@@ -37,40 +35,41 @@ _TURNS = 2
 _AHEAD = 4
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the time of a step with and without its data, and the loader's share."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--images", type=Path, help="a folder of images")
-    parser.add_argument("--config", default="gaussprob")
-    parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--size", type=int, default=32, help="side of the patches and the views")
-    parser.add_argument("--augmentations", default="cifar", help="of the group augmentations")
-    parser.add_argument("--format", default="auto", help="auto, dali or torchvision")
-    parser.add_argument("--batch", type=int, default=None, help="64 on a CPU, 256 on a GPU")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=None, help="of each kind: 6, or 100 on a GPU")
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--images", type=Path, help="a folder of images")
+    options.add_argument("--config", default="gaussprob")
+    options.add_argument("--backbone", default="resnet18")
+    options.add_argument("--size", type=int, default=32, help="side of the patches and the views")
+    options.add_argument("--augmentations", default="cifar", help="of the group augmentations")
+    options.add_argument("--format", default="auto", help="auto, dali or torchvision")
+    options.add_argument("--batch", type=int, default=None, help="64 on a CPU, 256 on a GPU")
+    options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--steps", type=int, default=None, help="of each kind: 6, or 100 on a GPU")
+    args = options.parse_args(arguments)
     gpu = torch.cuda.is_available()
     batch, steps = args.batch or (256 if gpu else 64), args.steps or (100 if gpu else 6)
 
-    console = Console()
+    console = wide_console()
     with tempfile.TemporaryDirectory() as folder:
         images = args.images or write_patches(Path(folder), args.size)
         data, step = build(args, images, batch)
         with Progress(console=console, transient=True) as progress:
             loaded, in_place = measure(data, step, steps, progress)
         with_data, without = statistics.median(loaded), statistics.median(in_place)
-        table = Table("step", "ms", "lowest", "highest", "images/s")
+        rows = []
         for name, times in (("with its data", loaded), ("data in place", in_place)):
             middle = statistics.median(times)
             row = (1e3 * time for time in (middle, min(times), max(times)))
-            table.add_row(name, *(f"{time:.1f}" for time in row), f"{batch / middle:.0f}")
+            rows.append([name, *(f"{time:.1f}" for time in row), f"{batch / middle:.0f}"])
         console.print(
             f"{args.config}, {args.backbone}, batch {batch}, {data.num_large_crops} views of "
             f"{data.image_size} pixels, {data.backend}, {step.device}",
             soft_wrap=True,
         )
-        console.print(table)
+        heads = ["step", "ms", "lowest", "highest", "images/s"]
+        Figures(heads, rows).show(console, args.csv)
         console.print(f"loading costs {100 * (with_data / without - 1):.1f} % of a step")
 
 

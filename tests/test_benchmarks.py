@@ -1,0 +1,127 @@
+"""Every benchmark runs at toy size, prints its table whole when piped and writes it as CSV."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support import ROOT
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning"),
+    pytest.mark.filterwarnings("ignore:.*few.*:UserWarning"),
+]
+
+SMALL = [
+    "max_epochs=1",
+    "optimizer.batch_size=32",
+    "method_kwargs.proj_hidden_dim=16",
+    "method_kwargs.proj_output_dim=4",
+    "+backbone.kwargs.width=4",
+    "data.num_workers=0",
+    "data.fraction=0.1",
+]
+SERIES = [
+    "data.num_train=32",
+    "data.num_held_out=8",
+    "data.num_steps=12",
+    "optimizer.batch_size=8",
+    "max_epochs=1",
+]
+SPIKES = [
+    "data.num_cells=4",
+    "data.duration_seconds=60",
+    "data.block_seconds=5",
+    "data.folds=2",
+    "data.window=40",
+    "optimizer.batch_size=8",
+    "max_epochs=1",
+    "evaluation.kinds=[linear]",
+    "evaluation.smoothing_seconds=[0.25]",
+    "evaluation.targets=[position]",
+]
+IMAGES = ["--images", "photographs", "--workers", "0"]
+
+# Of each benchmark: constants that make it small, its arguments, and the rows of its table.
+TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
+    "losses": ({}, ["--batch", "16", "--dim", "4", "--repeats", "1"], 37),
+    "kalman": ({"SIZES": ((2, 5, 2, 3),)}, ["--rounds", "1", "--seconds", "0.001"], 3),
+    "data": ({}, [*IMAGES, "--batch", "4", "--rounds", "1", "--seconds", "0.01"], 4),
+    "train_step": (
+        {},
+        [*IMAGES, "--batch", "4", "--steps", "2", "--backbone", "convnet_small", "--size", "16"],
+        2,
+    ),
+    "cells": ({}, SMALL, 13),
+    "categories": ({"SHARES": (0.5, 1.0)}, ["--seeds", "1", "--epochs", "1"], 2),
+    "gje": ({}, ["--seeds", "1", "--presets", "gje", "simclr", "--", *SMALL], 2),
+    "time_series": ({}, [*SERIES, "--decoding", *SPIKES], 7),
+}
+
+
+@pytest.fixture
+def benchmarks(monkeypatch) -> Iterator[Any]:
+    """Import a benchmark by its name."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(ROOT / "benchmarks") in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def photographs(folder: Path) -> None:
+    generator = np.random.default_rng(0)
+    for name in ("one", "two"):
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def test_there_is_a_toy_of_every_benchmark():
+    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"common"} == set(TOYS)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_a_benchmark_prints_all_that_it_writes(name, benchmarks, tmp_path, monkeypatch, capsys):
+    constants, arguments, expected = TOYS[name]
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "photographs")
+    module: ModuleType = benchmarks(name)
+    for constant, value in constants.items():
+        monkeypatch.setattr(module, constant, value)
+    module.main(["--csv", "table.csv", *arguments])
+    printed = capsys.readouterr().out
+    with Path("table.csv").open(newline="") as file:
+        heads, *rows = csv.reader(file)
+    assert len(rows) == expected
+    for cell in (*heads, *(cell for row in rows for cell in row)):
+        assert cell in printed
+
+
+def test_a_table_replaces_the_one_between_its_marks(benchmarks, tmp_path, monkeypatch):
+    common = benchmarks("common")
+    monkeypatch.setattr(common, "ROOT", tmp_path)
+    page = tmp_path / "page.md"
+    marks = "<!-- a: made by benchmarks/a.py -->", "<!-- /a -->"
+    page.write_text("before\n{}\nold\n{}\nafter\n".format(*marks))
+    tables = [common.Figures(["x"], [[1]], "About."), common.Figures(["y"], [[2]])]
+    args = Namespace(csv=tmp_path / "a.csv", write=True)
+    common.publish(tables, page, "a", "a.py", args, common.wide_console())
+    text = "{}\n\n| x |\n| --- |\n| 1 |\n\nAbout.\n\n| y |\n| --- |\n| 2 |\n\n{}".format(*marks)
+    assert page.read_text() == f"before\n{text}\nafter\n"
+    assert (tmp_path / "a-2.csv").read_text().split() == ["y", "2"]
+    page.write_text("no marks\n")
+    with pytest.raises(ValueError, match="put them back"):
+        common.publish(tables, page, "a", "a.py", args, common.wide_console())
