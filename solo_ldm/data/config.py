@@ -1,10 +1,11 @@
 """What to load and how to augment it: typed, checked, and free of any image library."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Optional
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from solo_ldm.config.arguments import Bounds, Count, NonNegative, check_arguments, check_value
 from solo_ldm.config.schema import as_object, choice, number
@@ -33,6 +34,9 @@ class DataConfig:
         download: fetch a named set that is missing.
         pair_match: probability that the second view is of another image of the same class, else
             it is of an image of another class; None for two views of one image.
+        range: [low, high], what is black and white in files deeper than 8 bits; auto or None
+            decides it by a sample of the training files.
+        channels: of every image; None means three, or gray for all three.
     """
 
     dataset: str = MISSING
@@ -46,6 +50,21 @@ class DataConfig:
     val_fraction: float = number(0, below=1, default=0.2)
     download: bool = False
     pair_match: Optional[float] = number(0, 1, default=None)
+    range: Any = field(default=None, metadata={"check": "solo_ldm.data.config:check_range"})
+    channels: Optional[int] = number(1, 256, default=None)
+
+
+def check_range(key: str, value: Any) -> None:
+    """Raise a one-line ValueError unless a value is null, auto, or two ascending numbers."""
+    if value in (None, "auto"):
+        return
+    numbers = [*value] if isinstance(value, Sequence) and not isinstance(value, str) else []
+    if len(numbers) != 2 or not all(
+        isinstance(one, (int, float)) and math.isfinite(one) for one in numbers
+    ):
+        raise ValueError(f"{key}: expected auto or two numbers [LOW, HIGH], got {value!r}")
+    if not numbers[0] < numbers[1]:
+        raise ValueError(f"{key}: expected LOW < HIGH, got {value!r}; exchange them")
 
 
 def check_data_config(config: DataConfig) -> None:
@@ -117,7 +136,7 @@ class ViewSpec:
     """How `num_crops` views of `crop_size` pixels are drawn from an image.
 
     Operators are off unless given. They apply in the order affine, crop, colour jitter,
-    grayscale, blur, solarisation, equalisation, flip. `mean` and `std` (three numbers each, in
+    grayscale, blur, solarisation, equalisation, flip. `mean` and `std` (a number a channel, in
     the range [0, 1]) replace the data set's own.
     """
 
@@ -147,7 +166,7 @@ def parse_augmentations(views: Iterable[Any]) -> tuple[ViewSpec, ...]:
     Raises:
         ValueError: an unknown or missing key, a value of the wrong kind or out of range.
     """
-    if isinstance(views, (str, Mapping)):
+    if not isinstance(views, Iterable) or isinstance(views, (str, Mapping, DictConfig)):
         raise ValueError(
             f"augmentations: expected a list of views, got {views!r}; start each view with '-'"
         )
@@ -160,6 +179,14 @@ def parse_augmentations(views: Iterable[Any]) -> tuple[ViewSpec, ...]:
     return parsed
 
 
+def check_views(views: Any) -> None:
+    """Check views, if there are any, of images whose size is decided elsewhere."""
+    if OmegaConf.is_list(views) and all(OmegaConf.is_dict(one) for one in views):
+        views = [{"crop_size": 1, "num_crops": 1, **one} for one in views]
+    if views is not None:
+        parse_augmentations(views)
+
+
 def _view(given: Any, where: str) -> ViewSpec:
     values = _mapping(given, where)
     for one in fields(ViewSpec):
@@ -168,9 +195,9 @@ def _view(given: Any, where: str) -> ViewSpec:
             values[one.name] = _operator(one.default_factory, value, key)
         elif one.name in ("mean", "std") and value is not None:
             channels = value if isinstance(value, (list, tuple)) else [value]
-            if len(channels) not in (1, 3):
-                raise ValueError(f"{key}: expected one number or three (RGB), got {value!r}")
-            values[one.name] = (*channels,) * (3 // len(channels))
+            if not channels:
+                raise ValueError(f"{key}: expected one number or one a channel, got {value!r}")
+            values[one.name] = (*channels,) * (3 if len(channels) == 1 else 1)
     check_arguments(where, values, ViewSpec)
     return ViewSpec(**values)
 

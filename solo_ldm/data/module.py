@@ -11,9 +11,10 @@ from solo_ldm.data.augment.pairs import Partners
 from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews
 from solo_ldm.data.backends.choice import choose_backend
 from solo_ldm.data.config import DataConfig, check_data_config, parse_augmentations
-from solo_ldm.data.datasets.registry import load_source
+from solo_ldm.data.datasets.registry import Splits
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.data.sources.images import ImageSource
+from solo_ldm.data.sources.pixels import Range
 from solo_ldm.data.sources.unreadable import Unreadable
 
 Split = Literal["train", "val"]
@@ -63,6 +64,7 @@ class ImageDataModule:
         self.first_epoch = 0
         self._device = device
         self._backends: dict[torch.device, Backend] = {}
+        self._splits = Splits(data)
         self._sources: dict[str, ImageSource | None] = {}
         self._unreadable: dict[str, Unreadable] = {}
 
@@ -91,6 +93,17 @@ class ImageDataModule:
             split: {"count": len(names), "files": names[:_NAMED_FILES]}
             for split, names in self.unreadable().items()
         }
+
+    def clipped(self) -> dict[str, int]:
+        """Return how many images of each split were found to exceed `pixel_range` so far."""
+        found = {split: len(images.clipped()) for split, images in self._unreadable.items()}
+        return {split: count for split, count in found.items() if count}
+
+    @property
+    def notices(self) -> list[str]:
+        """A line for each thing about the images that was dropped, guessed or is unusual."""
+        self.prepare_data()
+        return list(self._splits.notices)
 
     def share_unreadable(self) -> dict[str, list[str]]:
         """Gather what all processes have found, and return `unreadable`. All must call it."""
@@ -135,13 +148,23 @@ class ImageDataModule:
         return self.views[0].crop_size
 
     @property
+    def num_channels(self) -> int:
+        """The number of channels of every image."""
+        return self._train.num_channels
+
+    @property
+    def pixel_range(self) -> Range | None:
+        """What is black and white in files deeper than 8 bits; None where there are none."""
+        return self._train.pixel_range
+
+    @property
     def mean(self) -> tuple[float, ...]:
-        """The mean of the channels R, G, B that normalises images."""
+        """The mean of the channels that normalises images."""
         return self.views[0].mean or self._train.mean
 
     @property
     def std(self) -> tuple[float, ...]:
-        """The deviation of the channels R, G, B that normalises images."""
+        """The deviation of the channels that normalises images."""
         return self.views[0].std or self._train.std
 
     def preprocessing(self) -> dict[str, Any]:
@@ -152,6 +175,7 @@ class ImageDataModule:
             "std": list(self.std),
             "view": _EVALUATION_VIEW,
             "backend": self.backend,
+            **({} if self.pixel_range is None else {"range": list(self.pixel_range)}),
         }
 
     @property
@@ -165,8 +189,20 @@ class ImageDataModule:
         if split not in ("train", "val"):
             raise ValueError(f"split: expected train or val, got {split!r}")
         if split not in self._sources:
-            self._use(split, load_source(self.data, split))
+            source = self._splits.train if split == "train" else self._splits.val
+            if source is not None:
+                self._check_views(source)
+            self._use(split, source)
         return self._sources[split]
+
+    def _check_views(self, source: ImageSource) -> None:
+        for number, view in enumerate(self.views):
+            for key, values in (("mean", view.mean), ("std", view.std)):
+                if values is not None and len(values) != source.num_channels:
+                    raise ValueError(
+                        f"augmentations[{number}].{key}: expected {source.num_channels} numbers, "
+                        f"one a channel (data.channels), got {list(values)}; correct or remove it"
+                    )
 
     def _use(self, split: Split, source: ImageSource | None) -> None:
         self._sources[split] = source
@@ -185,7 +221,7 @@ class ImageDataModule:
         self.source("val")
 
     def train_dataloader(self) -> Any:
-        """Return batches [indexes (B,), one (B, 3, H, W) float32 tensor a view, targets (B,)].
+        """Return batches [indexes (B,), one (B, C, H, W) float32 tensor a view, targets (B,)].
 
         Raises:
             ValueError: fewer training images than one batch.
@@ -219,7 +255,7 @@ class ImageDataModule:
         )
 
     def val_dataloader(self) -> Any:
-        """Return batches [images (B, 3, H, W), targets (B,)]; no loader without such a split."""
+        """Return batches [images (B, C, H, W), targets (B,)]; no loader without such a split."""
         source = self.source("val")
         return [] if source is None else self._plain_loader("val", source.labelled, persistent=True)
 
@@ -230,7 +266,7 @@ class ImageDataModule:
             split: train or val.
 
         Returns:
-            A loader of batches [images (B, 3, H, W), targets (B,)].
+            A loader of batches [images (B, C, H, W), targets (B,)].
 
         Raises:
             ValueError: the split has no labelled images.
@@ -247,7 +283,7 @@ class ImageDataModule:
         """Return up to `most` plain training images, labelled or not, spread over the set.
 
         Returns:
-            A loader of batches [images (B, 3, H, W), targets (B,)], the targets -1 if unlabelled.
+            A loader of batches [images (B, C, H, W), targets (B,)], the targets -1 if unlabelled.
         """
         count = min(most, self.num_train_images)
         indexes = np.linspace(0, self.num_train_images - 1, count).astype(np.int64)

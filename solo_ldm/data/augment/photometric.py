@@ -3,7 +3,8 @@
 One tensor operation for a whole batch costs far less than a call for each image, which is what
 DALI's and Pillow's operators are on small images, and it runs where the images are. Values are
 floats in [0, 255], clamped after each adjustment as torchvision does; what torchvision rounds to
-whole numbers in between is not rounded.
+whole numbers in between is not rounded. Images of another number of channels than three have no
+saturation and hue, and their mean over the channels takes the place of the luma.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ class Normalise:
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        deviation = torch.tensor(std).view(3, 1, 1)
+        deviation = torch.tensor(std).view(-1, 1, 1)
         self._scale = 1 / (255 * deviation)
-        self._shift = -torch.tensor(mean).view(3, 1, 1) / deviation
+        self._shift = -torch.tensor(mean).view(-1, 1, 1) / deviation
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return float32 images (B, 3, H, W), changed in place."""
+        """Return float32 images (B, C, H, W), changed in place."""
         scale, shift = (each.to(images.device) for each in (self._scale, self._shift))
         return images.mul_(scale).add_(shift)
 
@@ -47,16 +48,16 @@ def render(pixels: Tensor, parameters: ViewParameters, normalise: Normalise) -> 
     """Apply everything that follows the crop, and normalise.
 
     Args:
-        pixels: uint8 (B, H, W, 3), cropped and resized.
+        pixels: uint8 (B, H, W, C), cropped and resized.
         parameters: of the B samples; `box` and `affine` are not used.
         normalise: applied last.
 
     Returns:
-        (B, 3, H, W) float32, contiguous, on the device of `pixels`.
+        (B, C, H, W) float32, contiguous, on the device of `pixels`.
     """
-    batch, height, width, _ = pixels.shape
-    out = torch.empty((batch, 3, height, width), dtype=torch.float32, device=pixels.device)
-    size = max(1, _CHUNK // (3 * height * width)) if pixels.device.type == "cpu" else batch
+    batch, height, width, channels = pixels.shape
+    out = torch.empty((batch, channels, height, width), dtype=torch.float32, device=pixels.device)
+    size = max(1, _CHUNK // (channels * height * width)) if pixels.device.type == "cpu" else batch
     for start in range(0, batch, size):
         rows = slice(start, start + size)
         chunk = out[rows].copy_(pixels[rows].permute(0, 3, 1, 2))
@@ -69,8 +70,9 @@ def _adjust(images: Tensor, parameters: ViewParameters, start: int) -> Tensor:
     rows = slice(start, start + len(images))
     order, sigma = parameters.order[rows], parameters.sigma[rows]
     factors = parameters.factors[rows].astype(np.float32)
+    adjustments = _ADJUSTMENTS if images.shape[1] == 3 else _WITHOUT_COLOUR
     for step in range(order.shape[1]):
-        for adjustment, operator in _ADJUSTMENTS.items():
+        for adjustment, operator in adjustments.items():
             _at(images, order[:, step] == adjustment, operator, factors[:, adjustment])
     _at(images, parameters.grayscale[rows], grayscale)
     _at(images, sigma > 0, gaussian_blur, sigma)
@@ -94,6 +96,8 @@ def _at(
 
 
 def _luma(images: Tensor) -> Tensor:
+    if images.shape[1] != 3:
+        return images.mean(dim=1, keepdim=True)
     red, green, blue = images.unbind(1)
     luma = red * _LUMA[0]
     return luma.add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2]).unsqueeze(1)
@@ -150,10 +154,12 @@ _ADJUSTMENTS = {
     SATURATION: adjust_saturation,
     HUE: adjust_hue,
 }
+# Saturation and hue are of red, green and blue; what else there is has brightness and contrast.
+_WITHOUT_COLOUR = {BRIGHTNESS: adjust_brightness, CONTRAST: adjust_contrast}
 
 
 def grayscale(images: Tensor) -> Tensor:
-    """Return the luma in all three channels."""
+    """Return the luma in all channels; the mean of the channels where they are not R, G, B."""
     return _luma(images).expand_as(images)
 
 

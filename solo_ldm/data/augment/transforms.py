@@ -10,18 +10,19 @@ import numpy as np
 from PIL import Image
 
 from solo_ldm.data.augment.draws import ViewParameters, centre_box
+from solo_ldm.data.sources.pixels import Picture
 
 # Images up to this side are used whole in evaluation, as is usual for CIFAR and MNIST.
 _SMALL_SIDE = 64
 
 
 def crop_view(
-    image: Image.Image, parameters: ViewParameters, row: int, size: int, random_crop: bool
-) -> Image.Image:
+    image: Picture, parameters: ViewParameters, row: int, size: int, random_crop: bool
+) -> Picture:
     """Return one view's crop, before anything happens to its colours.
 
     Args:
-        image: mode RGB.
+        image: of mode RGB, or of any number of channels.
         parameters: of a batch of views.
         row: of the image in the batch.
         size: side of the result in pixels.
@@ -67,7 +68,7 @@ def evaluation_box(width: int, height: int, crop_size: int) -> tuple[float, floa
     return left, top, min(left + box_width, width), min(top + box_height, height)
 
 
-def evaluation_view(image: Image.Image, crop_size: int) -> Image.Image:
+def evaluation_view(image: Picture, crop_size: int) -> Picture:
     """Return the one view used in evaluation: `evaluation_box`, resized."""
     if image.size == (crop_size, crop_size):
         return image

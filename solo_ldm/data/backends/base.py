@@ -73,8 +73,8 @@ class PlainImages:
         source: of the images.
         indexes: of the images used, in order.
         crop_size: in pixels.
-        mean: of the channels R, G, B.
-        std: of the channels R, G, B.
+        mean: of the channels.
+        std: of the channels.
         unreadable: where images that cannot be read are noted.
     """
 
@@ -86,7 +86,7 @@ class PlainImages:
     unreadable: Unreadable
 
     def batch(self, pixels: Tensor, indexes: npt.ArrayLike) -> list[Tensor]:
-        """Return the batch [images (B, 3, H, W), targets (B,)] of uint8 pixels (B, H, W, 3)."""
+        """Return the batch [images (B, C, H, W), targets (B,)] of uint8 pixels (B, H, W, C)."""
         images = pixels.permute(0, 3, 1, 2)
         images = images.to(torch.float32, memory_format=torch.contiguous_format)
         targets = torch.from_numpy(self.source.labels[np.asarray(indexes, dtype=np.int64)])
@@ -114,7 +114,7 @@ class Backend(ABC):
 
     @abstractmethod
     def train_loader(self, views: TrainViews, sampler: EpochSampler, num_workers: int) -> Any:
-        """Return batches [indexes (B,), one (B, 3, H, W) float32 tensor a view, targets (B,)].
+        """Return batches [indexes (B,), one (B, C, H, W) float32 tensor a view, targets (B,)].
 
         Args:
             views: what is drawn.
@@ -126,7 +126,7 @@ class Backend(ABC):
     def evaluation_loader(
         self, images: PlainImages, batch_size: int, num_workers: int, persistent: bool = False
     ) -> Any:
-        """Return batches [images (B, 3, H, W), targets (B,)], each image once.
+        """Return batches [images (B, C, H, W), targets (B,)], each image once.
 
         Args:
             images: which, in which order.

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -18,7 +17,7 @@ from solo_ldm.data.augment.photometric import render
 from solo_ldm.data.augment.transforms import crop_view, evaluation_view
 from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews, usable_cpus
 from solo_ldm.data.sampler import EpochSampler, SampleKey
-from solo_ldm.data.sources.images import UnreadableImageError
+from solo_ldm.data.sources.pixels import Picture, UnreadableImageError
 
 # Decoded images held at a time; the rest of a batch waits in its files.
 _DECODED = 64
@@ -45,8 +44,8 @@ class MultiViewImages(Dataset[Any]):
         views = self._views
         pairs = [(0, key) if isinstance(key, int) else key for key in keys]
         epoch, samples = pairs[0][0], [index for _, index in pairs]
-        sizes = [spec.crop_size for spec in views.specs]
-        drawn = [torch.empty((len(keys), 3, size, size)) for size in sizes]
+        sizes, channels = [spec.crop_size for spec in views.specs], views.source.num_channels
+        drawn = [torch.empty((len(keys), channels, size, size)) for size in sizes]
         indexes = np.empty(len(keys), np.int64)
         for start in range(0, len(keys), _DECODED):
             rows = slice(start, start + _DECODED)
@@ -68,13 +67,12 @@ class MultiViewImages(Dataset[Any]):
                 drawn[number][rows] = render(pixels, parameters, views.normalise[number])
         return views.batch(indexes, drawn)
 
-    def _load(self, index: int) -> tuple[int, Image.Image]:
+    def _load(self, index: int) -> tuple[int, Picture]:
         """Load an image, or the next one that can be read."""
         while True:
             try:
-                return index, self._views.source.load(index)
+                return index, self._views.unreadable.load(index)
             except UnreadableImageError:
-                self._views.unreadable.mark(index)
                 index = self._views.unreadable.replacement(index)
 
 
@@ -93,18 +91,17 @@ class EvaluationImages(Dataset[Any]):
 
     def __getitems__(self, positions: Sequence[int]) -> list[Tensor]:
         """Return the batch [images, targets]."""
-        size = self._images.crop_size
+        size, channels = self._images.crop_size, self._images.source.num_channels
         pixels: list[np.ndarray] = []
         readable: list[int] = []
         for index in self._images.indexes[np.asarray(positions)].tolist():
             try:
-                image = self._images.source.load(index)
+                image = self._images.unreadable.load(index)
             except UnreadableImageError:
-                self._images.unreadable.mark(index)
                 continue
             pixels.append(np.asarray(evaluation_view(image, size)))
             readable.append(index)
-        batch = np.stack(pixels) if pixels else np.empty((0, size, size, 3), np.uint8)
+        batch = np.stack(pixels) if pixels else np.empty((0, size, size, channels), np.uint8)
         return self._images.batch(torch.from_numpy(batch), readable)
 
 

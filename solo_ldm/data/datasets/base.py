@@ -57,6 +57,7 @@ class Dataset:
         holds_out: config -> whether validation is a held-out share of what `read` returns.
         check: config -> raises FileNotFoundError where the set is not; without torch, so that a
             command says so before it imports anything slow.
+        own: whether the files are a user's, among which copies are looked for.
     """
 
     read: Reader
@@ -67,6 +68,7 @@ class Dataset:
     paths: dict[str, str | None] = field(default_factory=dict)
     holds_out: Callable[[DataConfig], bool] = lambda config: False
     check: Callable[[DataConfig], object] = lambda config: None
+    own: bool = False
 
 
 def without_val_path(config: DataConfig) -> bool:

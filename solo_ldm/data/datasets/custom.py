@@ -12,10 +12,10 @@ from solo_ldm.data.datasets.imagenet import VIEWS
 from solo_ldm.data.sources.folders import (
     check_same_classes,
     class_folders,
-    images_below,
     labelled,
+    unlabelled,
 )
-from solo_ldm.data.sources.images import IMAGE_SUFFIXES, Listing
+from solo_ldm.data.sources.images import Listing
 from solo_ldm.data.sources.lists import read_list
 
 # Folders of these names alone are the splits of a data set, given one level too high.
@@ -72,14 +72,14 @@ def _list(place: Path, key: str, no_labels: bool = False) -> Listing:
     classes = [] if no_labels else class_folders(place, key)
     if classes:
         return labelled(place, classes, key)
-    paths = images_below(place)
-    if not paths:
-        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+    found = unlabelled(place, key)
+    if not len(found.images):
+        others = "; ".join(found.notices)
         raise ValueError(
-            f"{key}: expected files that end in one of {suffixes}, got no images here: "
-            f"{place.resolve()}"
+            f"{key}: expected images (.png, .jpg, .tif or whatever Pillow reads), got no images "
+            f"here: {place.resolve()}" + (f" ({others})" if others else "")
         )
-    return Listing(paths, [-1] * len(paths), ())
+    return found
 
 
 def _check_classes(classes: Sequence[str], path: Path) -> None:
@@ -104,5 +104,6 @@ CUSTOM = Dataset(
     # val_path a share of labelled images is held out.
     paths={"train_path": None, "val_path": None},
     holds_out=without_val_path,
+    own=True,
     check=_places,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,10 @@ from solo_ldm.data.config import DataConfig, check_data_config
 from solo_ldm.data.datasets import cifar, custom, digits, imagenet, mnist, stl10, svhn
 from solo_ldm.data.datasets.base import Dataset, Split
 from solo_ldm.data.datasets.tiny_imagenet import TINY_IMAGENET
-from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource
+from solo_ldm.data.sources.copies import find_copies
+from solo_ldm.data.sources.folders import some
+from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, Listing
+from solo_ldm.data.sources.survey import statistics, survey
 
 # Splits are part of a data set, so they do not follow the seed of a run.
 SPLIT_SEED = 0
@@ -57,22 +61,168 @@ def load_source(config: DataConfig, split: Split) -> ImageSource | None:
         ValueError: an unknown data set, or a folder whose content does not make sense.
         FileNotFoundError: the data set is not where the configuration says.
     """
-    check_data_config(config)
-    dataset = find_dataset(config.dataset)
-    found = None if split == "val" and config.no_labels else dataset.read(config, split)
-    if found is None:
-        return None
-    kind = ArrayImages if isinstance(found.images, np.ndarray) else FileImages
-    about = (config.dataset, found.labels, found.classes, dataset.mean, dataset.std)
-    source: ImageSource = kind(found.images, *about)
-    if dataset.holds_out(config) and source.classes and not config.no_labels:
+    images = Splits(config)
+    return images.train if split == "train" else images.val
+
+
+class Splits:
+    """The splits of a data set, each read when it is first asked for.
+
+    No image of a user's own files is in both, under whatever name: a copy of a training image is
+    left out of validation.
+
+    Args:
+        config: what to load.
+
+    Raises:
+        ValueError: an unknown data set, or a folder whose content does not make sense.
+        FileNotFoundError: the data set is not where the configuration says.
+    """
+
+    def __init__(self, config: DataConfig) -> None:
+        check_data_config(config)
+        self._config, self._dataset = config, find_dataset(config.dataset)
+        self.notices: list[str] = []
+
+    @cached_property
+    def train(self) -> ImageSource:
+        """The training images."""
+        config, source = self._config, self._whole
+        if len(self._held_out):
+            source = source.subset(np.setdiff1d(np.arange(len(source)), self._held_out))
+        if config.fraction != -1:
+            source = source.subset(stratified_indexes(source.labels, config.fraction))
+        return source.without_labels() if config.no_labels else source
+
+    @cached_property
+    def val(self) -> ImageSource | None:
+        """The validation images; None when there is no labelled split of them."""
+        if self._config.no_labels:
+            self._name_copies()
+            return None
+        if self._dataset.holds_out(self._config):
+            return self._whole.subset(self._held_out) if len(self._held_out) else None
+        found = self._dataset.read(self._config, "val")
+        if found is None:
+            self._name_copies()
+            return None
+        val = self._source(found, self._whole)
+        return self._without_training_images(val) if self._dataset.own else val
+
+    @cached_property
+    def _whole(self) -> ImageSource:
+        found = self._dataset.read(self._config, "train")
+        assert found is not None, "every data set has training images"
+        return self._source(found, None)
+
+    def _source(self, found: Listing, like: ImageSource | None) -> ImageSource:
+        """Return a source of what was read; its pixels are taken as those of `like`."""
+        config, dataset = self._config, self._dataset
+        self.notices += found.notices
+        kind = ArrayImages if isinstance(found.images, np.ndarray) else FileImages
+        about = (config.dataset, found.labels, found.classes, dataset.mean, dataset.std)
+        source: ImageSource = kind(found.images, *about, config.channels)
+        if like is not None:
+            source.mean, source.std = like.mean, like.std
+        given = None if config.range in (None, "auto") else (config.range[0], config.range[1])
+        if like is not None and like.pixel_range is not None:
+            given = like.pixel_range
+        if isinstance(source, FileImages):
+            seen = survey(source, given)
+            source.pixel_range = seen.pixel_range
+            if like is None:
+                self.notices += seen.notices
+            else:
+                self.notices += [line for line in seen.notices if line not in self.notices]
+        elif given is not None and like is None:
+            self.notices.append(f"data.range: not used, as {config.dataset} has 8 bits a channel")
+        if len(source.mean) != source.num_channels:
+            source.mean, source.std, count = statistics(source)
+            self.notices.append(
+                f"data.channels: {source.num_channels}, of mean {list(source.mean)} and deviation "
+                f"{list(source.std)} in {count} sampled images; saturation and hue are not changed"
+            )
+        return source
+
+    @cached_property
+    def _held_out(self) -> npt.NDArray[np.int64]:
+        """The indexes of the training images that are held out for validation."""
+        config, source = self._config, self._whole
+        if config.no_labels or not source.classes or not self._dataset.holds_out(config):
+            return np.empty(0, np.int64)
         held_out = stratified_indexes(source.labels, config.val_fraction, keep_one=True)
-        if split == "val":
-            return source.subset(held_out) if len(held_out) else None
-        source = source.subset(np.setdiff1d(np.arange(len(source)), held_out))
-    if split == "train" and config.fraction != -1:
-        source = source.subset(stratified_indexes(source.labels, config.fraction))
-    return source.without_labels() if config.no_labels else source
+        is_held = np.zeros(len(source), bool)
+        is_held[held_out] = True
+        copies = [
+            index
+            for group in self._name_copies()
+            if not is_held[group].all()
+            for index in group
+            if is_held[index]
+        ]
+        if copies:
+            self.notices.append(
+                f"data.val_fraction: {_images(len(copies))} not held out, as copies are trained on"
+            )
+        return np.setdiff1d(held_out, copies)
+
+    def _name_copies(self) -> list[list[int]]:
+        """Say which training images are copies of others; return their groups."""
+        source = self._whole
+        if not self._dataset.own or not isinstance(source, FileImages):
+            return []
+        groups, left = find_copies([source.path(index) for index in range(len(source))])
+        self._say_copies(source, groups, left)
+        return groups
+
+    def _say_copies(self, source: FileImages, groups: list[list[int]], left: str | None) -> None:
+        if left is not None:
+            self.notices.append(f"data.train_path: {left}")
+        if not groups:
+            return
+        torn = [group for group in groups if len(set(source.labels[group])) > 1]
+        said = f"{_images(sum(map(len, groups)) - len(groups))} of data.train_path are copies of "
+        said += f"others ({_named(source, groups)})"
+        if torn:
+            said += f", {len(torn)} of them of another class ({_named(source, torn)})"
+        self.notices.append(f"{said}; remove those that are not meant")
+
+    def _without_training_images(self, val: ImageSource) -> ImageSource | None:
+        """Leave out the validation images that are trained on, unless all of them are."""
+        train = self._whole
+        if not isinstance(val, FileImages) or not isinstance(train, FileImages):
+            return val
+        first = len(train)
+        paths = [source.path(index) for source in (train, val) for index in range(len(source))]
+        groups, left = find_copies(paths)
+        own = [[index for index in group if index < first] for group in groups]
+        self._say_copies(train, [group for group in own if len(group) > 1], left)
+        shared = [
+            index - first
+            for group, mine in zip(groups, own, strict=True)
+            for index in group
+            if mine and index >= first
+        ]
+        if len(shared) == len(val):
+            self.notices.append(
+                f"data.val_path: all {len(val)} validation images are training images; scores are "
+                f"of images that were trained on"
+            )
+        elif shared:
+            self.notices.append(
+                f"data.val_path: {len(shared)} of {len(val)} validation images are left out, as "
+                f"they are training images, such as {val.path(min(shared))}"
+            )
+            return val.subset(np.setdiff1d(np.arange(len(val)), shared))
+        return val
+
+
+def _images(number: int) -> str:
+    return f"{number} image" + ("" if number == 1 else "s")
+
+
+def _named(source: FileImages, groups: list[list[int]]) -> str:
+    return some([" = ".join(source.path(index) for index in group[:2]) for group in groups])
 
 
 def stratified_indexes(

@@ -10,7 +10,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image
 
-from solo_ldm.data.sources.images import BROKEN_FILE, UnreadableImageError, read_image
+from solo_ldm.data.sources.decoding import read_pixels
+from solo_ldm.data.sources.pixels import BROKEN_FILE
 
 _TAIL = 64
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -28,7 +29,7 @@ class Kind(IntEnum):
     UNUSUAL = 1
     """`read_image` alone gives its pixels as meant: CMYK, a palette, alpha, 16 bits, WebP, ..."""
     UNREADABLE = 2
-    """`read_image` raises; call it for the reason."""
+    """`read_image` raises whatever the range and the channels; call it for the reason."""
 
 
 class Header(NamedTuple):
@@ -58,7 +59,7 @@ def probe(path: str | Path) -> Header:
     """
     try:
         with open(path, "rb") as file, Image.open(file) as image:
-            if image.mode in ("F", "LAB"):  # read_image refuses them
+            if image.mode == "LAB":  # read_image refuses it
                 return _UNREADABLE
             plain = image.mode in ("L", "RGB") and "transparency" not in image.info
             if image.format == "JPEG":
@@ -73,10 +74,17 @@ def probe(path: str | Path) -> Header:
             if whole:
                 width, height = image.size
                 return Header(width, height, Kind.PLAIN if plain else Kind.UNUSUAL)
-        width, height = read_image(path).size
-        return Header(width, height, Kind.UNUSUAL)
-    except (*BROKEN_FILE, UnreadableImageError):
+    except BROKEN_FILE:
+        pass  # it may be a TIFF of more channels than Pillow's images have
+    try:
+        pixels = read_pixels(path)
+    except BROKEN_FILE:
         return _UNREADABLE
+    if pixels.values is not None:
+        height, width = pixels.values.shape[:2]
+        return Header(width, height, Kind.UNUSUAL)
+    assert pixels.image is not None, "one of the two"
+    return Header(*pixels.image.size, Kind.UNUSUAL)
 
 
 def _end(file: BinaryIO) -> bytes:

@@ -5,55 +5,42 @@ A source knows nothing of augmentation or of the library that does it.
 
 import copy
 import os
-import struct
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
-# What Pillow raises for a file that it cannot read.
-BROKEN_FILE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+from solo_ldm.data.sources.decoding import decode, read_image
+from solo_ldm.data.sources.pixels import Bands, Picture, Range, UnreadableImageError
+
+__all__ = [
+    "ArrayImages",
+    "FileImages",
+    "ImageSource",
+    "Listing",
+    "UnreadableImageError",
+    "read_image",
+]
 
 
 class Listing(NamedTuple):
     """What a reader finds of a split.
 
     Args:
-        images: paths of files, none of which has been opened, or uint8 pixels (N, H, W[, 3]).
+        images: paths of files, none of which has been opened, or uint8 pixels (N, H, W[, C]).
         labels: class numbers, -1 where an image is unlabelled.
         classes: the class names; empty when nothing is labelled.
+        notices: a line for each kind of thing that was left out.
     """
 
     images: Sequence[str] | npt.NDArray[np.uint8]
     labels: npt.ArrayLike
     classes: tuple[str, ...]
-
-
-class UnreadableImageError(ValueError):
-    """An image file that cannot be decoded; the message names it and what to do."""
-
-    def __init__(self, message: str) -> None:
-        # torch raises a worker's error again with the worker's whole traceback as its message;
-        # the line that a person needs is its end.
-        marker = f"{type(self).__name__}: "
-        super().__init__(message.rpartition(marker)[2].strip())
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -65,8 +52,11 @@ class ImageSource(ABC):
         name: the data set's name.
         labels: (N,) class numbers, -1 where an image is unlabelled.
         classes: the class names; empty when nothing is labelled.
-        mean: of the channels R, G, B, in the range [0, 1].
-        std: of the channels R, G, B, in the range [0, 1].
+        mean: of the channels, R, G and B unless `channels` says otherwise, in the range [0, 1].
+        std: of the channels, in the range [0, 1].
+        channels: that every image must have; None means R, G and B, or gray for all three.
+        pixel_range: of pixels in files deeper than 8 bits, which becomes 0 ... 255; None refuses
+            them.
     """
 
     images: Any
@@ -75,6 +65,8 @@ class ImageSource(ABC):
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    channels: int | None = None
+    pixel_range: Range | None = None
 
     def __post_init__(self) -> None:
         self.labels = np.asarray(self.labels, dtype=np.int64)
@@ -88,13 +80,25 @@ class ImageSource(ABC):
         """The indexes of the labelled images, in order."""
         return np.flatnonzero(self.labels >= 0)
 
+    @property
+    def num_channels(self) -> int:
+        """The number of channels of every image."""
+        return self.channels or 3
+
     @abstractmethod
-    def load(self, index: int) -> Image.Image:
-        """Return image `index` in mode RGB, with 8 bits a channel.
+    def read(self, index: int) -> tuple[Picture, bool]:
+        """Return image `index`, and whether values outside `pixel_range` were clipped.
+
+        Returns:
+            An image with 8 bits a channel, of mode RGB, or `Bands` of another number of channels.
 
         Raises:
             UnreadableImageError: its file cannot be decoded.
         """
+
+    def load(self, index: int) -> Picture:
+        """Return image `index`; see `read`."""
+        return self.read(index)[0]
 
     def subset(self, indexes: npt.NDArray[np.int64]) -> "ImageSource":
         """Return the source of the images at `indexes`, in that order."""
@@ -111,23 +115,36 @@ class ImageSource(ABC):
 
 
 class ArrayImages(ImageSource):
-    """Images in memory: `images` is uint8, (N, H, W) gray or (N, H, W, 3) RGB, of any strides."""
+    """Images in memory: `images` is uint8, (N, H, W) gray or (N, H, W, C), of any strides."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         images = self.images
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(self):
             raise ValueError(
-                f"{self.name}: expected uint8 images (N, H, W[, 3]) for {len(self)} labels, "
+                f"{self.name}: expected uint8 images (N, H, W[, C]) for {len(self)} labels, "
                 f"got {images.dtype} {images.shape}"
             )
+        held = (1, 3) if images.ndim == 3 else (images.shape[3],)
+        if self.num_channels not in held:
+            raise ValueError(
+                f"data.channels: expected {' or '.join(map(str, held))}, the channels of "
+                f"{self.name}, got {self.num_channels}; set data.channels={held[-1]}"
+            )
 
-    def load(self, index: int) -> Image.Image:
-        """Return image `index` in mode RGB."""
+    def pixels(self, indexes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Return the images at `indexes`, (B, H, W, C)."""
+        chosen = self.images[indexes]
+        return chosen if chosen.ndim == 4 else np.repeat(chosen[..., None], self.num_channels, 3)
+
+    def read(self, index: int) -> tuple[Picture, bool]:
+        """Return image `index`, in which nothing is clipped."""
         pixels = self.images[index]
+        if self.num_channels != 3:
+            return Bands.of(pixels.reshape(*pixels.shape[:2], self.num_channels)), False
         if pixels.ndim == 3:
-            return Image.fromarray(np.ascontiguousarray(pixels))
-        return Image.fromarray(pixels).convert("RGB")
+            return Image.fromarray(np.ascontiguousarray(pixels)), False
+        return Image.fromarray(pixels).convert("RGB"), False
 
 
 class FileImages(ImageSource):
@@ -143,43 +160,6 @@ class FileImages(ImageSource):
         """Return the path of image `index`."""
         return os.fsdecode(bytes(self.images[index]))
 
-    def load(self, index: int) -> Image.Image:
+    def read(self, index: int) -> tuple[Picture, bool]:
         """Decode image `index`; see `ImageSource`."""
-        return read_image(self.path(index))
-
-
-def read_image(path: str | Path) -> Image.Image:
-    """Decode an image file of any usual mode to RGB with 8 bits a channel.
-
-    Gray becomes three equal channels, 16-bit values are scaled (not clipped), and transparent
-    pixels show a white background.
-
-    Raises:
-        UnreadableImageError: the file is missing, damaged, or holds floating-point pixels.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return _to_rgb(image)
-    except BROKEN_FILE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnreadableImageError(
-            f"{path}: cannot be read as an image ({reason}); repair the file or delete it"
-        ) from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        # 65535 / 257 = 255, so that 16 bits map onto 8 exactly.
-        pixels = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((pixels + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        background = Image.new("RGB", image.size, (255, 255, 255))
-        background.paste(image, mask=image.getchannel("A"))
-        return background
-    return image.convert("RGB")
+        return decode(self.path(index), self.pixel_range, self.channels)

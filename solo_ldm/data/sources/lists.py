@@ -2,18 +2,12 @@
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
-from solo_ldm.data.sources.images import IMAGE_SUFFIXES, Listing
+from solo_ldm.data.sources.decoding import image_suffixes
+from solo_ldm.data.sources.images import Listing
 
-_SUFFIX = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
-# The last image suffix that a separator follows ends the path, so that the path may hold spaces and
-# commas, and the label spaces.
-_ROW = re.compile(
-    rf'(?P<quote>"?)(?P<path>.*(?:{_SUFFIX}))(?P=quote)'
-    r'(?:\s*[\t, ]\s*"?(?P<label>[^\t,"]+)"?)?',
-    re.IGNORECASE,
-)
 _HEADINGS = ("path", "file", "filename", "image")
 # The label of an unlabelled image.
 _UNLABELLED = "-1"
@@ -44,9 +38,9 @@ def read_list(path: Path, key: str, no_labels: bool = False) -> Listing:
         line = line.strip()
         if not line or line.startswith("#"):
             continue
-        row = _ROW.fullmatch(line)
+        row = _row().fullmatch(line)
         if row is None:
-            if number == 1 and _is_heading(line):
+            if not paths and _is_heading(line):
                 continue
             raise ValueError(
                 f"{key}: {path}, line {number}: expected the path of an image and, after a tab, "
@@ -77,6 +71,18 @@ def read_list(path: Path, key: str, no_labels: bool = False) -> Listing:
     classes = _classes({name for name in names if name is not None and name != _UNLABELLED})
     numbers: dict[str | None, int] = {name: number for number, name in enumerate(classes)}
     return Listing(paths, [numbers.get(name, -1) for name in names], tuple(classes))
+
+
+@cache
+def _row() -> re.Pattern[str]:
+    suffix = "|".join(map(re.escape, sorted(image_suffixes())))
+    # The last image suffix that a separator follows ends the path, so that the path may hold spaces
+    # and commas, and the label spaces.
+    return re.compile(
+        rf'(?P<quote>"?)(?P<path>.*(?:{suffix}))(?P=quote)'
+        r'(?:\s*[\t, ]\s*"?(?P<label>[^\t,"]+)"?)?',
+        re.IGNORECASE,
+    )
 
 
 def _classes(names: set[str]) -> list[str]:

@@ -103,7 +103,7 @@ def test_view_specs_pass_through():
             ["rrc", "crop_min_scale <= crop_max_scale", "0.9 > 0.5"],
         ),
         (view(std=0.0), ["std", "0"]),
-        (view(mean=[0.1, 0.2]), ["mean", "three"]),
+        (view(mean=[]), ["mean", "one a channel"]),
         ([{"crop_size": 32}], ["num_crops", "missing"]),
         ([{"crop_size": 0, "num_crops": 1}], ["crop_size: expected a whole number from 1, got 0"]),
         (

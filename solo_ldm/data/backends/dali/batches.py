@@ -55,19 +55,20 @@ class Batches:
         paired: bool = False,
     ) -> None:
         self.feed, self._batch_size = feed, batch_size
-        self._graph, self._device = Graph(feed.files, crops), device
+        self._graph, self._device = Graph(feed.files, crops, feed.raw), device
         num_threads = max(1, min(num_workers, usable_cpus()))
         self._how = ((2 if paired else 1) * batch_size, num_threads, device, _PREFETCH)
         self._idle: tuple[Any, _Queue] | None = None
 
     def inputs(self, indexes: Indexes, boxes: Sequence[Floats], affines: Any = ()) -> Inputs:
         """Return what the pipeline is fed for images; see `Graph.inputs`."""
-        return self._graph.inputs(self.feed.images(indexes), boxes, affines)
+        shapes = self.feed.shapes(indexes) if self.feed.raw else None
+        return self._graph.inputs(self.feed.images(indexes), boxes, affines, shapes)
 
     def run(
         self, asked: Sequence[Any] | Indexes, prepare: Callable[[Any], Job]
     ) -> Iterator[tuple[Job, list[Tensor]]]:
-        """Yield the job of every batch with its crops, uint8 (B, size, size, 3) each.
+        """Yield the job of every batch with its crops, uint8 (B, size, size, C) each.
 
         Args:
             asked: what is asked for, an image each.

@@ -38,18 +38,21 @@ class Crop:
 
 
 class Graph:
-    """From images to uint8 crops (B, size, size, 3), one an entry of `crops`.
+    """From images to uint8 crops (B, size, size, C), one an entry of `crops`.
 
     Args:
         files: whether paths are fed rather than pixels.
         crops: the views.
+        raw: whether the files hold the bytes of pixels (H, W, C) alone, and the shapes are fed.
     """
 
-    def __init__(self, files: bool, crops: Sequence[Crop]) -> None:
+    def __init__(self, files: bool, crops: Sequence[Crop], raw: bool = False) -> None:
         self._crops = list(crops)
         # Whether only that part of each file is decoded which some crop shows.
-        self._window = files and all(crop.cut_first and not crop.affine for crop in crops)
+        self._window = files and not raw and all(one.cut_first and not one.affine for one in crops)
         self._names = ["paths" if files else "pixels"]
+        if raw:
+            self._names.append("shapes")
         if self._window:
             self._names += ["window_start", "window_end"]
         for number, crop in enumerate(self._crops):
@@ -61,15 +64,19 @@ class Graph:
         images: npt.NDArray[Any],
         boxes: Sequence[npt.NDArray[np.float64]],
         affines: Sequence[npt.NDArray[np.float64] | None] = (),
+        shapes: npt.NDArray[np.int32] | None = None,
     ) -> Inputs:
         """Return what the pipeline is fed for a batch, by name.
 
         Args:
-            images: paths as bytes, zero-padded (B, longest), or pixels (B, H, W, 3).
+            images: paths as bytes, zero-padded (B, longest), or pixels (B, H, W, C).
             boxes: for each crop, (B, 4) left, top, width and height in pixels of the image.
             affines: for each crop with an affine map, (B, 6) from output to source in pixels.
+            shapes: (B, 3) height, width and channels, of raw files.
         """
         fed: Inputs = {self._names[0]: images}
+        if shapes is not None:
+            fed["shapes"] = shapes
         # DALI counts from the top, rows before columns.
         starts = [box[:, [1, 0]] for box in boxes]
         ends = [box[:, [1, 0]] + box[:, [3, 2]] for box in boxes]
@@ -134,6 +141,9 @@ def _images(fed: dict[str, Any], gpu: bool) -> Any:
     if "pixels" in fed:
         return fed["pixels"].gpu() if gpu else fed["pixels"]
     encoded = fn.io.file.read(fed["paths"])
+    if "shapes" in fed:
+        images = fn.reshape(encoded, shape=fed["shapes"], layout="HWC")
+        return images.gpu() if gpu else images
     # The pixels that Pillow decodes: nothing is to differ but the speed.
     as_pillow = {
         "device": "mixed" if gpu else "cpu",
@@ -168,7 +178,7 @@ def _affine(images: Any, matrix: Any) -> Any:
 
 
 def to_torch(crops: Any, device: torch.device) -> Tensor:
-    """Return an output of a pipeline as a tensor (B, H, W, 3).
+    """Return an output of a pipeline as a tensor (B, H, W, C).
 
     On a CPU it shares DALI's memory, which holds until the next output is asked for.
     """

@@ -48,7 +48,7 @@ class DaliBackend(Backend):
 
 
 class TrainLoader:
-    """Batches [indexes (B,), one (B, 3, H, W) float32 tensor a view, targets (B,)].
+    """Batches [indexes (B,), one (B, C, H, W) float32 tensor a view, targets (B,)].
 
     Images and their partners go through the pipeline as one batch, of which each view takes its
     half.
@@ -110,7 +110,7 @@ class TrainLoader:
 
 
 class EvaluationLoader:
-    """Batches [images (B, 3, H, W), targets (B,)] without augmentation, in a fixed order.
+    """Batches [images (B, C, H, W), targets (B,)] without augmentation, in a fixed order.
 
     Args:
         images: which, and how large.
@@ -137,6 +137,8 @@ class EvaluationLoader:
     def _prepare(self, asked: Any) -> Job:
         feed = self._batches.feed
         indexes = feed.readable(asked, replace=False)
+        if not len(indexes):
+            return Job(asked, indexes, {})
         boxes = [
             evaluation_box(int(width), int(height), self._images.crop_size)
             for width, height in zip(*feed.sizes(indexes), strict=True)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from solo_ldm.data.sources.headers import Kind as FileKind
 from solo_ldm.data.sources.headers import probe
 from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, UnreadableImageError
+from solo_ldm.data.sources.pixels import Bands
 from solo_ldm.data.sources.unreadable import Unreadable
 
 Indexes = npt.NDArray[np.int64]
@@ -25,8 +26,8 @@ class Feed:
     """The images of a source as a pipeline takes them: pixels in memory, or paths of files.
 
     Headers of files are read when they are first asked for. Files that DALI would decode otherwise
-    than Pillow (CMYK, 16 bits, palettes, transparency) are decoded by Pillow once and kept without
-    compression in a temporary folder.
+    than Pillow (CMYK, 16 bits, palettes, transparency), and all of another number of channels than
+    three, are decoded by Pillow once and kept without compression in a temporary folder.
 
     Args:
         source: of the images.
@@ -43,6 +44,9 @@ class Feed:
         self._converted: dict[int, str] = {}
         self._folder: Path | None = None
         self.files = isinstance(source, FileImages)
+        # Whether every file fed holds the bytes of pixels (H, W, C) alone.
+        self.raw = self.files and source.num_channels != 3
+        self.channels = source.num_channels
         if isinstance(source, ArrayImages):
             self._kinds[:] = FileKind.PLAIN
             self._heights[:], self._widths[:] = source.images.shape[1:3]
@@ -56,16 +60,21 @@ class Feed:
         """Return widths and heights, (B,) each, of readable images in pixels."""
         return self._widths[indexes], self._heights[indexes]
 
+    def shapes(self, indexes: Indexes) -> npt.NDArray[np.int32]:
+        """Return heights, widths and channels of readable images, (B, 3)."""
+        channels = np.full(len(indexes), self.channels, np.int32)
+        return np.stack([self._heights[indexes], self._widths[indexes], channels], axis=1)
+
     def images(self, indexes: Indexes) -> npt.NDArray[np.uint8]:
-        """Return pixels (B, H, W, 3), or the bytes of paths, zero-padded (B, longest)."""
+        """Return pixels (B, H, W, C), or the bytes of paths, zero-padded (B, longest)."""
         if isinstance(self._source, FileImages):
             paths = [
                 os.fsencode(self._converted.get(index) or self._source.path(index))
                 for index in indexes.tolist()
             ]
             return np.array(paths, dtype=np.bytes_).view(np.uint8).reshape(len(paths), -1)
-        pixels = self._source.images[indexes]
-        return np.repeat(pixels[..., None], 3, axis=3) if pixels.ndim == 3 else pixels
+        assert isinstance(self._source, ArrayImages), "one of the two"
+        return self._source.pixels(indexes)
 
     def readable(self, indexes: Indexes, replace: bool = True) -> Indexes:
         """Return the indexes with unreadable images replaced by the next, or left out."""
@@ -103,22 +112,24 @@ class Feed:
             self._widths[index], self._heights[index] = header.width, header.height
             if header.kind == FileKind.UNREADABLE:
                 self._unreadable.mark(index)
-            elif header.kind == FileKind.UNUSUAL:
+            elif header.kind == FileKind.UNUSUAL or self.raw:
                 self._convert(index)
         return self._kinds[index]
 
     def _convert(self, index: int) -> None:
         try:
-            image = self._source.load(index)
+            image = self._unreadable.load(index)
         except UnreadableImageError:
             self._kinds[index] = FileKind.UNREADABLE
-            self._unreadable.mark(index)
             return
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="solo_ldm-images-"))
             atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
         path = self._folder / f"{index}.ppm"
-        image.save(path)
+        if isinstance(image, Bands):
+            path.write_bytes(np.asarray(image).tobytes())
+        else:
+            image.save(path)
         self._kinds[index] = FileKind.UNUSUAL
         self._widths[index], self._heights[index] = image.size
         self._converted[index] = str(path)
