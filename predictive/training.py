@@ -144,7 +144,7 @@ def train(
         folder,
         console,
         loss="train_ldm_loss",
-        headline=f"[bold]{cfg.method}[/]: {cfg.objective.entropy} entropy; {data.description}; "
+        headline=f"{cfg.method}: {cfg.objective.entropy} entropy; {data.description}; "
         f"{len(windows)} windows of up to {windows.inputs.shape[1]} bins, {cfg.max_epochs} epochs "
         f"on {hardware.accelerator}",
         resume_from=resolve_checkpoint(cfg.resume_from_checkpoint),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,6 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
-from solo_ldm.config.arguments import check_keys
 from solo_ldm.run.callbacks.checkpoints import AtomicCheckpointIO
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
@@ -36,8 +34,7 @@ def build_trainer(
     callbacks: Sequence[Callback],
     validates: bool,
 ) -> pl.Trainer:
-    """Build Lightning's trainer for `fit`; the keys of cfg.trainer go before all others."""
-    check_keys("trainer", cfg.trainer, inspect.signature(pl.Trainer).parameters)
+    """Build Lightning's trainer for `fit`, with the further arguments of cfg.trainer."""
     if hardware.accelerator == "cuda":
         torch.set_float32_matmul_precision("high")
     return pl.Trainer(
@@ -57,11 +54,11 @@ def build_trainer(
             "enable_progress_bar": False,
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
-            "limit_val_batches": 1.0 if validates else 0,
             # The data module's sampler shards by itself.
             "use_distributed_sampler": False,
             "default_root_dir": folder.path,
             **cfg.trainer,
+            **({} if validates else {"limit_val_batches": 0}),
         }
     )
 

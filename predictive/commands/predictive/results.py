@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from rich.console import Console
+from rich.text import Text
 
 from predictive.decoding.identifiability import Identifiability
 from predictive.decoding.score import DecodingScore
@@ -38,6 +39,7 @@ def content_of(run: PredictiveRun, assessment: Assessment) -> dict[str, Any]:
         "seed": cfg.seed,
         **provenance(run.hardware),
         "num_processes": run.hardware.num_processes,
+        "continued_from": run.origins,
         "precision": run.hardware.precision,
         "seconds": round(run.clock.seconds, 3),
         "final_terms": {name.removeprefix("train_"): last[name] for name in _TERMS},
@@ -99,14 +101,18 @@ def _identified(found: Identifiability | None) -> dict[str, float] | None:
 
 def report(run: PredictiveRun, results: dict[str, Any], console: Console) -> None:
     """Print what was made, how good it is, where it is and what to run next."""
-    rows = [("trained", f"{results['epochs']} epochs in {results['seconds']:.0f} s")]
+    seconds = f"{results['epochs']} epochs in {results['seconds']:.0f} s"
+    rows: list[tuple[str, str | Text]] = [("trained", seconds)]
     found = results["results"]
     for target, scores in found["decoding"].items():
         rows += [
             (
                 target,
-                f"[bold green]R² {score['r2']:.3f}[/] from {score['features']}, "
-                f"{score['decoder']} (null at most {score['null_high']:.3f})",
+                Text.assemble(
+                    (f"R² {score['r2']:.3f}", "bold green"),
+                    f" from {score['features']}, {score['decoder']} (null at most "
+                    f"{score['null_high']:.3f})",
+                ),
             )
             for score in scores
         ]
@@ -118,7 +124,12 @@ def report(run: PredictiveRun, results: dict[str, Any], console: Console) -> Non
     if found["identifiability"] is not None:
         before, after = (found["identifiability"][when] for when in ("before", "after"))
         first = f"{before['affine_r2']:.3f} before training, " if before else ""
-        rows.append(("affine R²", f"{first}[bold green]{after['affine_r2']:.3f}[/] after"))
+        rows.append(
+            (
+                "affine R²",
+                Text.assemble(first, (f"{after['affine_r2']:.3f}", "bold green"), " after"),
+            )
+        )
     folder = run.folder
     rows.append(("files", ", ".join([folder.results.name, folder.metrics.name, "checkpoints/"])))
     pictures = sorted(path.name for path in folder.path.glob("*.png"))
