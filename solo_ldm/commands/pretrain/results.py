@@ -101,6 +101,7 @@ def _content(run: Fitted, description: Description, scores: dict[str, Any]) -> d
         "seed": cfg.seed,
         **provenance(run.hardware),
         "num_processes": run.hardware.num_processes,
+        "continued_from": run.origins,
         "precision": run.hardware.precision,
         "seconds": round(run.clock.seconds, 3),
         "images_per_second": round(run.clock.images_per_second, 1),

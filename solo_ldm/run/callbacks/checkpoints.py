@@ -65,5 +65,6 @@ class KeepLastAndBest(Checkpoint):
         return {"best": self.best, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best value so far."""
-        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+        """Restore the best value so far, if it is of this folder's best.ckpt."""
+        if self.folder.best.exists():
+            self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
