@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +28,9 @@ def own_mixtures(path: str | Path, step_seconds: float | None = None) -> Problem
         else:
             with read:  # closes the archive
                 arrays = dict(read)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"mixtures: {path} cannot be read as numpy arrays: {error}") from None
+    except Exception as error:  # of numpy, zipfile, zlib or struct
+        what = " ".join(str(error).split())[:160]
+        raise ValueError(f"mixtures: {path} cannot be read as numpy arrays: {what}") from None
     if len(arrays) == 1:
         arrays = {"mixtures": next(iter(arrays.values()))}
     if "mixtures" not in arrays:
@@ -59,4 +59,10 @@ def _numbers(name: str, array: np.ndarray) -> np.ndarray:
             f"{name}: expected real numbers of shape (T, N), "
             f"got {array.dtype} of shape {array.shape}"
         )
-    return array.astype(np.float64)
+    values = array.astype(np.float64)
+    bad = int((~np.isfinite(values)).sum())
+    if bad:  # a fit to them might never end
+        raise ValueError(
+            f"{name}: expected finite numbers, got {bad} of {values.size} that are not"
+        )
+    return values

@@ -1,4 +1,4 @@
-"""A loss that is not finite ends a run before a checkpoint could hold its weights."""
+"""A loss or weights that are not finite end a run before a checkpoint could hold them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+_ADVICE = (
+    "lower optimizer.lr, lengthen scheduler.warmup_epochs or set precision=32-true; the last good "
+    "checkpoint is kept"
+)
+
 
 class NonFiniteLossError(ValueError):
-    """A term of the loss is no finite number."""
+    """A term of the loss or a weight is no finite number."""
 
 
 class StopAtNonFinite(Callback):
@@ -39,8 +44,28 @@ class StopAtNonFinite(Callback):
         self.pending = (trainer.global_step, list(terms), stacked)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the epoch's last step."""
+        """Look at the epoch's last step, and at the weights that a checkpoint would hold."""
         self._look(trainer)
+        floats = {k: v for k, v in pl_module.state_dict().items() if v.is_floating_point()}
+        finite = torch.stack([value.isfinite().all() for value in floats.values()]).tolist()
+        bad = [name for name, ok in zip(floats, finite, strict=True) if not ok]
+        if bad:
+            raise NonFiniteLossError(
+                f"{len(bad)} of {len(floats)} weights are not finite after epoch "
+                f"{trainer.current_epoch}, first {bad[0]}; {_ADVICE}"
+            )
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Say what a factorisation of values that are not finite, or too large, means."""
+        if isinstance(exception, torch.linalg.LinAlgError):
+            self._look(trainer)
+            reason = str(exception).partition(" (")[0].splitlines()[0]
+            raise NonFiniteLossError(
+                f"step {trainer.global_step} of epoch {trainer.current_epoch} cannot be computed: "
+                f"{reason}; {_ADVICE}"
+            ) from exception
 
     def _look(self, trainer: pl.Trainer) -> None:
         if self.pending is None:
@@ -56,6 +81,5 @@ class StopAtNonFinite(Callback):
         if bad:
             raise NonFiniteLossError(
                 f"the loss is not finite at step {step} of epoch {trainer.current_epoch}: "
-                f"{', '.join(bad)}; lower optimizer.lr, lengthen scheduler.warmup_epochs or set "
-                "precision=32-true; the last good checkpoint is kept"
+                f"{', '.join(bad)}; {_ADVICE}"
             )

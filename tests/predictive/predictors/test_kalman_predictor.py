@@ -227,3 +227,14 @@ def test_no_model_is_named_where_noise_depends_on_what_the_filter_finds():
         with pytest.raises(ValueError, match="no model is known beforehand") as error:
             predictor(f"kalman/{kind}").model(torch.zeros(1, 2, FEATURES))
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_transition_that_is_not_finite_is_named_before_its_eigenvalues_are_asked_for(value):
+    made = predictor("kalman/constant/constant")
+    with torch.no_grad():
+        made.matrix[0, 1] = value
+    with pytest.raises(
+        ValueError, match="predictor.matrix: expected a finite transition, got 1 of"
+    ):
+        made.transition
