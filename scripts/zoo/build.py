@@ -27,7 +27,8 @@ from predictive.configuration import complete_predictive
 from solo_ldm.commands.linear import linear
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.commands.shared.progress import progress_bar
-from solo_ldm.config.command import HydraCommand, one_line_errors
+from solo_ldm.config.command import HydraCommand
+from solo_ldm.config.errors import one_line_errors
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import find_finished

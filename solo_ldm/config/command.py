@@ -1,25 +1,27 @@
-"""A command whose keys Hydra reads, and errors in one line."""
+"""A command whose keys Hydra reads."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from solo_ldm.config.schema import aliases, complete, nearest_key, open_keys
+from solo_ldm.config.errors import check_extras, leave, one_line_errors
+from solo_ldm.config.places import check_places
+from solo_ldm.config.schema import complete
 from solo_ldm.config.suggestions import suggestion
+
+if TYPE_CHECKING:
+    from solo_ldm.config.overrides import Arguments
 
 # Hydra reports errors by itself and leaves with its own code unless it is told to raise them.
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-
-_NAMING_FLAGS = {"--config-name", "-cn", "--help", "-h", "--hydra-help", "--version"}
 
 
 @dataclass(frozen=True)
@@ -69,41 +71,51 @@ class HydraCommand:
             cfg = complete(cfg, _named(self.schema), f"{self.default}.yaml", self.package)
         else:
             cfg = _named(self.complete)(cfg)
+        check_places(cfg)
+        check_extras(cfg)
         return _named(self.run)(cfg, console, **besides)
 
     def main(self, arguments: Sequence[str]) -> int:
         """Compose the configuration that the arguments name and work as it says.
 
         Returns:
-            The exit code: that of the work, 2 after an error that a user can fix, 130 after an
-            interruption.
+            The exit code: that of the work, 2 after an error that a user can fix, 1 after one of
+            the machine and after a sweep with a job that failed.
         """
         import hydra
         from omegaconf import DictConfig
 
-        codes: list[int] = []
+        from solo_ldm.config.overrides import Arguments, for_hydra, with_packaged_groups
+        from solo_ldm.config.sweep import every_job
+
+        given, codes = Arguments.read(arguments), list[int]()
+        self._check_name(given)
+        errors = partial(one_line_errors, self._schema, partial(self._explained, given))
 
         @hydra.main(
             version_base="1.3", config_path=f"pkg://{self.package}", config_name=self.default
         )
         def compose(cfg: DictConfig) -> None:
             # Errors end here: Hydra would print a line of its own for those that reach it.
-            with one_line_errors(self._schema):
+            with errors():
                 if "LOCAL_RANK" not in os.environ:
                     print("loading libraries", flush=True)  # torch and its like take seconds
-                try:
-                    codes.append(self.exit_code(self(cfg)))
-                except KeyboardInterrupt:
-                    codes.append(130)
+                codes.append(self.exit_code(self(cfg)))
 
-        flags = {argument.partition("=")[0] for argument in arguments}
-        if self.default is None and not flags & _NAMING_FLAGS:
-            leave(f"give --config-name: {', '.join(self._names())} or a YAML with --config-path")
-        self._check_name(arguments)
-        sys.argv = [sys.argv[0], *self._for_hydra(arguments)]
-        with one_line_errors(self._schema):
+        overrides = for_hydra(given, self._schema(), self.positional)
+        flags = with_packaged_groups(given.flags, self.package)
+        sys.argv = [sys.argv[0], *flags, *overrides]
+        with errors(), every_job(errors, codes) if given.multirun else nullcontext([]) as failed:
             compose()
+        if failed:
+            print(f"{len(failed)} of the jobs failed:", *failed, sep="\n  ", file=sys.stderr)
+            return 1
         return max(codes, default=0)
+
+    def _explained(self, given: Arguments, error: BaseException) -> str | None:
+        from solo_ldm.config.own import Own
+
+        return Own(given.own, given.name or self.default, self._folder()).explained(error)
 
     def _schema(self) -> type:
         return _named(self.schema)
@@ -125,107 +137,28 @@ class HydraCommand:
 
         return [name for name in built_on if is_run(name)]
 
-    def _check_name(self, arguments: Sequence[str]) -> None:
-        """Leave with the nearest name if there is no packaged configuration of the name given."""
-        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        parser.add_argument("--config-name", "-cn", default=self.default)
-        parser.add_argument("--config-path", "-cp")
-        parser.add_argument("--config-dir", "-cd")
-        given, _ = parser.parse_known_args(list(arguments))
-        name = str(given.config_name).removesuffix(".yaml")
-        own = given.config_path or given.config_dir
-        if given.config_name and not own and not (self._folder() / f"{name}.yaml").is_file():
-            near = suggestion(name, self._names())
-            leave(f"--config-name: there is no packaged configuration {name}{near}")
+    def _check_name(self, given: Arguments) -> None:
+        """Leave with the nearest name if there is no configuration of the name given."""
+        name, own = given.name or self.default, given.own
+        if name is None and not given.shows:
+            leave(f"give --config-name: {', '.join(self._names())} or a YAML with --config-path")
+        mine = own is not None and (own / f"{name}.yaml").is_file()
+        packaged = (self._folder() / f"{name}.yaml").is_file()
+        if name is None or mine or packaged:
+            return
+        names = self._names()
+        names += [] if own is None else [path.stem for path in own.glob("*.yaml") if path.is_file()]
+        near, where = (
+            suggestion(name, names),
+            "packaged" if own is None else f"in {own} or packaged",
+        )
+        leave(f"--config-name: there is no configuration {name} {where}{near}")
 
     def _folder(self) -> Path:
         return Path(import_module(self.package).__file__ or "").parent
-
-    def _for_hydra(self, arguments: Sequence[str]) -> list[str]:
-        """Return the arguments as Hydra takes them.
-
-        Paths are absolute, older names of keys replaced by the present ones, and overrides below
-        a part that is open may add keys: the checks of `complete` know them, Hydra does not.
-        """
-        older, made = aliases(self._schema()), []
-        open_parts = tuple(f"{part}." for part in open_keys(self._schema()))
-        for i, argument in enumerate(with_packaged_groups(list(arguments), self.package)):
-            key, separator, value = argument.partition("=")
-            named = separator and not Path(argument).exists()
-            if i == 0 and self.positional and not named and not key.startswith("-"):
-                quoted = argument.replace("\\", "\\\\").replace("'", "\\'")
-                key, separator, value = self.positional, "=", f"'{quoted}'"
-            key = older.get(key, key)
-            made.append(f"{'++' if key.startswith(open_parts) else ''}{key}{separator}{value}")
-        return made
 
 
 def _named(place: str) -> Any:
     """Import what "module:name" names."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
-
-
-def with_packaged_groups(arguments: list[str], package: str) -> list[str]:
-    """Make a --config-path absolute and let its YAMLs use the packaged groups.
-
-    Hydra would take the path relative to the code rather than to where the user is.
-    """
-    arguments = list(arguments)
-    for i, argument in enumerate(arguments):
-        flag, separator, value = argument.partition("=")
-        if flag not in ("--config-path", "-cp"):
-            continue
-        if separator:
-            arguments[i] = f"{flag}={Path(value).resolve()}"
-        elif i + 1 < len(arguments):
-            arguments[i + 1] = str(Path(arguments[i + 1]).resolve())
-        return [*arguments, f"hydra.searchpath=[pkg://{package}]"]
-    return arguments
-
-
-@contextmanager
-def one_line_errors(schema: Callable[[], type] | None = None) -> Iterator[None]:
-    """Turn errors that a user can fix into one line and exit code 2; see `one_line`."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    fixable = (HydraException, OmegaConfBaseException, YAMLError, ValueError, FileNotFoundError)
-    try:
-        yield
-    except fixable as error:
-        if os.environ.get("SOLO_LDM_DEBUG"):
-            raise
-        leave(one_line(error, schema))
-
-
-def one_line(error: BaseException, schema: Callable[[], type] | None = None) -> str:
-    """Say in one line what an error says in several.
-
-    An error from a loader's worker process arrives with its trace as text; its last line is the
-    message. Hydra's errors list choices on lines of their own.
-
-    Args:
-        error: what was raised.
-        schema: gives the dataclass of the keys that an unknown key is compared with.
-    """
-    text = str(error).strip()
-    if "Original Traceback" in text:
-        text = text.splitlines()[-1]
-        return text.partition(": ")[2] or text
-    override = re.search(r"Could not override '([^']+)'", text)
-    if override:
-        key = override.group(1)
-        nearest = nearest_key(key, schema()) if schema else ""
-        if nearest.endswith(f" {key}?"):  # a mapping that is open, which Hydra wants a + for
-            return f"{key} cannot be replaced: set its keys one by one, +{key}.KEY=VALUE"
-        return f"unknown key {key}{nearest}"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines) if lines else type(error).__name__
-
-
-def leave(message: str) -> None:
-    """Print an error and leave with exit code 2."""
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)

@@ -33,7 +33,8 @@ from torch import nn
 
 from solo_ldm.backbones import create_backbone
 from solo_ldm.config.arguments import check_value
-from solo_ldm.config.command import one_line_errors, with_packaged_groups
+from solo_ldm.config.errors import one_line_errors
+from solo_ldm.config.overrides import with_packaged_groups
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.integrations.hosted import HostedMethod, PartlyLabelled, private_name
 from solo_ldm.integrations.patches import (

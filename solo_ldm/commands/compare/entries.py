@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_ldm.commands.compare.schema import EntrySpec, override_key, parse_entries
-from solo_ldm.config.command import one_line
+from solo_ldm.config.errors import one_line
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import find_protocol

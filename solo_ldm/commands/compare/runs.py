@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from solo_ldm.commands.pretrain import pretrain
-from solo_ldm.config.command import one_line
+from solo_ldm.config.errors import one_line
 from solo_ldm.files import read_json
 from solo_ldm.run.data_identity import DataIdentity
 from solo_ldm.run.folder import RunFolder, find_finished

@@ -7,16 +7,18 @@ PATH ends in .safetensors; `solo_ldm.backbones.load_backbone` and timm load it.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from solo_ldm.commands.shared.schema import ORIGINS
+from solo_ldm.config.errors import Parser
+from solo_ldm.config.places import check_place
 from solo_ldm.config.schema import check_path
 
 
 def main(argv: Sequence[str]) -> int:
     """Write a backbone as the command line says."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "solo-ldm export", description="Write a backbone as a safetensors file with timm's keys."
     )
     parser.add_argument(
@@ -31,6 +33,9 @@ def main(argv: Sequence[str]) -> int:
     if not given.path.endswith(".safetensors"):
         parser.error(f"PATH: expected a name that ends in .safetensors, got {given.path}")
     check_path("WEIGHTS", given.weights, ORIGINS)
+    if Path(given.path).is_dir():
+        parser.error(f"PATH: expected a file to write, got a folder, {given.path}")
+    check_place("PATH", Path(given.path).parent)
     from solo_ldm.weights.export import export_backbone
 
     path = export_backbone(given.weights, given.path, given.dtype, backbone_name=given.backbone)

@@ -1,0 +1,188 @@
+"""Arguments of a command as Hydra takes them: flags first, paths as they are meant."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+
+from solo_ldm.config.errors import leave
+from solo_ldm.config.places import PLACES
+from solo_ldm.config.schema import aliases, open_keys
+from solo_ldm.config.suggestions import suggestion
+
+# Keys of paths, besides those that a schema declares to exist.
+_PATHS = (
+    *PLACES,
+    "data.train_path",
+    "data.val_path",
+    "data.path",
+    "pretrained_feature_extractor",
+    "resume_from_checkpoint",
+    "mixtures",
+)
+
+# Values that Hydra reads where a path may stand: null, what is missing, a text of its quotes.
+_READ_BY_HYDRA = re.compile(r"(?i)null|\?\?\?|'.*'|\".*\"", re.DOTALL)
+_SWEEP = re.compile(r"(choice|shuffle|sort|glob|tag)\(.*\)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What stands after the name of a command whose keys Hydra reads.
+
+    Args:
+        flags: the options and their values.
+        overrides: the rest, in order.
+        name: of the configuration.
+        own: folder of the user's configurations.
+        multirun: whether several values of a key are run one after another.
+        shows: whether an option asks for something that needs no configuration.
+    """
+
+    flags: list[str]
+    overrides: list[str]
+    name: str | None
+    own: Path | None
+    multirun: bool
+    shows: bool
+
+    @classmethod
+    def read(cls, arguments: Sequence[str]) -> Arguments:
+        """Tell flags from overrides, wherever they stand; an unknown flag ends the command."""
+        parser = get_args_parser()
+        parser.allow_abbrev = False
+        parser.error = leave  # pyright: ignore[reportAttributeAccessIssue]
+        given, unknown = parser.parse_known_intermixed_args(list(arguments))
+        if unknown:
+            options = [one for action in parser._actions for one in action.option_strings]
+            near = suggestion(unknown[0].partition("=")[0], options)
+            leave(f"unknown option {unknown[0]}{near or ': keys are given as KEY=VALUE'}")
+        flags, rest = [], list(given.overrides)
+        for argument in arguments:
+            if rest and argument == rest[0]:
+                rest.pop(0)
+            else:
+                flags.append(argument)
+        own = given.config_path or given.config_dir
+        folder = Path(own) if own and "://" not in own else None
+        if folder is not None and not folder.is_dir():
+            flag = "--config-path" if given.config_path else "--config-dir"
+            what = "a file; name it by --config-name" if folder.is_file() else "nothing there"
+            leave(f"{flag}: expected a folder of configurations, got {own}, {what}")
+        shows = given.help or given.hydra_help or given.shell_completion
+        name = given.config_name and re.sub(r"\.ya?ml$", "", given.config_name)
+        return cls(flags, given.overrides, name, folder, given.multirun, bool(shows))
+
+
+def for_hydra(given: Arguments, schema: type, positional: str | None = None) -> list[str]:
+    """Return overrides as Hydra takes them; what it could not read ends the command.
+
+    Older names of keys are replaced by the present ones, paths quoted, and overrides below a part
+    that is open may add keys: the checks of `complete` know them, Hydra does not.
+
+    Args:
+        given: the arguments.
+        schema: of the keys.
+        positional: key that an argument which is no override gives.
+    """
+    older, made = aliases(schema), []
+    open_parts = tuple(f"{part}." for part in open_keys(schema))
+    existing = [one.name for one in fields(schema) if "origins" in one.metadata]
+    for argument in given.overrides:
+        key, separator, value = argument.partition("=")
+        if positional and _is_path(argument, key, separator):
+            key, separator, value, positional = positional, "=", argument, None
+            value = _quoted(value)
+        key = older.get(key, key)
+        if separator and key.lstrip("+") in (*_PATHS, *existing):
+            value = value if _READ_BY_HYDRA.fullmatch(value) else _path(key, value, given.multirun)
+        made.append(f"{'++' if key.startswith(open_parts) else ''}{key}{separator}{value}")
+        _check(argument, made[-1], given.multirun)
+    return made
+
+
+def with_packaged_groups(arguments: list[str], package: str) -> list[str]:
+    """Make a --config-path absolute and let its YAMLs use the packaged groups.
+
+    Hydra would take the path relative to the code rather than to where the user is.
+    """
+    arguments = list(arguments)
+    for i, argument in enumerate(arguments):
+        flag, separator, value = argument.partition("=")
+        if flag not in ("--config-path", "-cp"):
+            continue
+        if separator:
+            arguments[i] = f"{flag}={Path(value).resolve()}"
+        elif i + 1 < len(arguments):
+            arguments[i + 1] = str(Path(arguments[i + 1]).resolve())
+        return [*arguments, f"hydra.searchpath=[pkg://{package}]"]
+    return arguments
+
+
+def _is_path(argument: str, key: str, separator: str) -> bool:
+    """Whether an argument without a key is meant: x-ep=99.ckpt has a = as well."""
+    if argument.startswith("~") and not argument.startswith("~/"):
+        return False  # removes a key
+    if not separator or os.path.lexists(argument):
+        return True
+    return not re.fullmatch(r"\+{0,2}[\w.@:]+|\+{0,2}hydra/[\w./@:]+", key)
+
+
+def _path(key: str, value: str, multirun: bool) -> str:
+    """Return the path, or the list of paths, that is meant, with Hydra's quotes."""
+    if not value:
+        leave(f"{key}: expected a path, got nothing; null takes the default")
+    if not os.path.lexists(value):
+        if value.startswith("[") and value.endswith("]") and key == "data.path":
+            inside = value[1:-1]
+            return value if re.search("['\"]", inside) else f"[{_each(inside)}]"
+        if (multirun and re.search(r"['\"\[]", value)) or (multirun and _SWEEP.fullmatch(value)):
+            return value
+        if multirun:
+            return _each(value)
+    return _quoted(value)
+
+
+def _each(value: str) -> str:
+    return ",".join(_quoted(one.strip()) for one in value.split(","))
+
+
+def _quoted(value: str) -> str:
+    if value.startswith("~/") and not os.path.lexists(value):
+        value = os.path.expanduser(value)  # a shell leaves it as it is after a =
+    return QuotedString(value, Quote.single).with_quotes()
+
+
+def _check(argument: str, override: str, multirun: bool) -> None:
+    """Leave with the argument that Hydra cannot read, and how to quote it."""
+    parser = OverridesParser.create()
+    try:
+        parsed = parser.parse_override(override)
+    except HydraException:
+        parsed = None
+    if parsed is not None and (multirun or not parsed.is_sweep_override()):
+        return
+    key, separator, value = argument.partition("=")
+    quoted = f"{key}={_quoted(value)}"
+    if not separator:
+        leave(f"{argument}: expected KEY=VALUE")
+    try:
+        parser.parse_override(quoted)
+    except HydraException:
+        leave(f"{argument}: expected KEY=VALUE, where KEY is of letters, digits, _ and dots")
+    sign = "'" if '"' in quoted or "$" in quoted or "\\" in quoted else '"'
+    shown = quoted.replace("'", "'\\''") if sign == "'" else quoted
+    if parsed is not None:
+        leave(
+            f"{argument}: expected one value; --multirun runs one after another, "
+            f"{key}=[{value}] is a list, {sign}{shown}{sign} a text"
+        )
+    leave(f"{argument}: its value has signs of Hydra's; quote it: {sign}{shown}{sign}")
