@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from inspect import cleandoc
 
-from solo_ldm.config.command import HydraCommand, leave, one_line_errors
+from solo_ldm.config.command import HydraCommand
+from solo_ldm.config.errors import leave, one_line_errors
+from solo_ldm.config.interruption import interruptible
 from solo_ldm.config.suggestions import suggestion
 
 # The module of a command: its docstring is the help, its `main` takes the arguments and returns the
@@ -59,11 +61,13 @@ def run_command(name: str, argv: Sequence[str] | None = None) -> None:
         nearest = suggestion(name, list(COMMANDS))
         leave(f"unknown command {name}{nearest}: expected {', '.join(COMMANDS)}")
     os.environ[_COMMAND_OF_HELPERS] = name
-    arguments, module = sys.argv[1:] if argv is None else argv, import_module(COMMANDS[name])
+    arguments = sys.argv[1:] if argv is None else argv
+    with one_line_errors():
+        module = import_module(COMMANDS[name])
     if isinstance(getattr(module, name, None), HydraCommand) and {"-h", "--help"} & {*arguments}:
         print(f"{cleandoc(module.__doc__ or '')}\n\n{_KEYS}")
         return
-    with one_line_errors():
+    with interruptible(name, arguments), one_line_errors():
         code = module.main(arguments)
     if code:
         sys.exit(code)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from solo_ldm.config import schema
-from solo_ldm.config.schema import mapping, number
+from solo_ldm.config.schema import learning_rate, mapping, number
 from solo_ldm.config.training import BackboneConfig, PerformanceConfig, TrainingConfig
-from solo_ldm.data.config import DataConfig
+from solo_ldm.data.config import DataConfig, parse_augmentations
 from solo_ldm.data.datasets.registry import find_dataset
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ class OptimizerConfig:
 
     name: str = MISSING
     batch_size: int = number(1)
-    lr: float = MISSING
-    classifier_lr: float = MISSING
-    weight_decay: float = MISSING
+    lr: float = learning_rate()
+    classifier_lr: float = learning_rate()
+    weight_decay: float = learning_rate()
     exclude_bias_n_norm_wd: bool = MISSING
     kwargs: dict[str, Any] = mapping()
 
@@ -36,7 +36,7 @@ class HealthConfig:
     """health.*."""
 
     enabled: bool = MISSING
-    num_samples: int = MISSING
+    num_samples: int = number(2)
 
 
 @dataclass
@@ -75,10 +75,25 @@ def complete(cfg: DictConfig) -> DictConfig:
 
 
 def complete_with_images(cfg: DictConfig) -> DictConfig:
-    """Complete a configuration, and check that the images it names are there; see `complete`."""
+    """Complete a configuration, and check the images and the parts it names; see `complete`."""
     cfg = complete(cfg)
+    parse_augmentations(cfg.augmentations)
     find_dataset(cfg.data.dataset).check(DataConfig(**cfg.data))
+    _check_parts(cfg)
     return cfg
+
+
+def _check_parts(cfg: DictConfig) -> None:
+    """Check the keys that are arguments of the parts they name."""
+    # Imported here: they import torch, which takes seconds.
+    from solo_ldm.evaluation.protocols import find_protocol
+    from solo_ldm.methods import find_method
+    from solo_ldm.optim.optimizers import check_optimizer
+
+    find_method(cfg.method).describe(cfg)
+    check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
+    for protocol in cfg.evaluation.protocols:
+        find_protocol(protocol)
 
 
 def read_data(cfg: DictConfig, hardware: Hardware) -> ImageDataModule:
@@ -100,12 +115,39 @@ def for_method(cfg: DictConfig, data: ImageDataModule, hardware: Hardware) -> Di
 
     As in solo-learn, learning rates are given for 256 samples per step and scaled linearly.
     """
-    cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # pyright: ignore[reportAssignmentType]
+    cfg = settled(cfg, data)
     cfg.data.num_classes = data.num_classes
     cfg.data.image_size = data.image_size
     cfg.data.num_large_crops = data.num_large_crops
     cfg.data.num_small_crops = data.num_small_crops
+    cfg.data.crop_sizes = sorted({view.crop_size for view in data.views})
     scale = cfg.optimizer.batch_size * hardware.num_processes / 256
     cfg.optimizer.lr *= scale
     cfg.optimizer.classifier_lr *= scale
+    return cfg
+
+
+def settled(cfg: DictConfig, data: ImageDataModule) -> DictConfig:
+    """Return the configuration with what its images decide, for whoever reads it later.
+
+    That is the range of pixels deeper than 8 bits and, of other channels than R, G and B, their
+    mean and deviation, and their number for the backbone.
+
+    Raises:
+        ValueError: in one line: the backbone is asked to take another number of channels.
+    """
+    cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # pyright: ignore[reportAssignmentType]
+    if data.pixel_range is not None:
+        cfg.data.range = list(data.pixel_range)
+    asked = cfg.backbone.kwargs.get("in_chans")
+    if asked not in (None, data.num_channels):
+        raise ValueError(
+            f"backbone.kwargs.in_chans: expected {data.num_channels}, the channels of the images, "
+            f"got {asked}; leave it out, or set data.channels={asked}"
+        )
+    if data.num_channels != 3:
+        cfg.backbone.kwargs.in_chans = data.num_channels
+        for view in cfg.augmentations:
+            view.mean = view.get("mean") or list(data.mean)
+            view.std = view.get("std") or list(data.std)
     return cfg

@@ -15,8 +15,15 @@ from solo_ldm.data.lightning import LightningData
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.run.callbacks.checkpoints import KeepLastAndBest
 from solo_ldm.run.callbacks.finite import StopAtNonFinite
+from solo_ldm.run.callbacks.folder import StopWithoutFolder
+from solo_ldm.run.callbacks.placing import PlaceByShare
 from solo_ldm.run.callbacks.progress import ShowProgress, TrainingClock
 from solo_ldm.run.callbacks.seed import EpochSeed
+from solo_ldm.run.callbacks.signals import (
+    EndAtSignals,
+    ended_as_a_command,
+    forget_slurms_checkpoints,
+)
 from solo_ldm.run.folder import RunFolder, save_args
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.metrics import MetricsCSV
@@ -37,6 +44,7 @@ class Fitted:
         metrics: of each epoch.
         clock: seconds of training and images seen.
         trainer: Lightning's.
+        origins: what the run was continued from; see `Continuation`.
     """
 
     module: Any
@@ -47,6 +55,7 @@ class Fitted:
     metrics: MetricsCSV
     clock: TrainingClock
     trainer: pl.Trainer
+    origins: list[dict[str, Any]]
 
 
 def fit(
@@ -93,21 +102,31 @@ def fit(
         FileNotFoundError: in one line: the checkpoint to continue from is not there.
         ValueError: in one line: it does not fit, or the loss is not finite.
     """
-    path, epoch = checkpoint_to_resume(cfg, folder, module, resume_from) or (None, 0)
+    resumed = checkpoint_to_resume(cfg, folder, module, resume_from)
     metrics, clock = MetricsCSV(folder.metrics), TrainingClock()
-    if path is not None:
-        metrics.keep_before(epoch)
-        data.first_epoch = epoch
-    for line in hardware.notices if headline else ():
-        console.print(f"[yellow]{line}[/]", soft_wrap=True)
+    placed: list[Callback] = []
+    notices: list[str] = []
+    if resumed is not None:
+        notices += metrics.keep_before(resumed.epoch)
+        data.first_epoch = resumed.epoch
+        placed.append(PlaceByShare(resumed.epoch, resumed.origins))
+    told = (*hardware.notices, *getattr(data, "notices", ()))
+    for line in told if headline else ():
+        console.print(line, style="yellow", soft_wrap=True)
     if headline:
         console.print(headline, soft_wrap=True)
-    if path is not None:
-        console.print(f"continuing {path} after epoch {epoch}", soft_wrap=True)
+    if resumed is not None:
+        for line in (
+            *resumed.notices,
+            *notices,
+            f"continuing {resumed.path} after epoch {resumed.epoch}",
+        ):
+            console.print(line, soft_wrap=True)
     elif headline:
         console.print(f"writing to {folder.path}", soft_wrap=True)
     shown = ShowProgress(console, clock, loss, accuracy, unit)
-    every = [EpochSeed(cfg.seed), StopAtNonFinite(), clock, *callbacks, shown]
+    guards = [EndAtSignals(), StopWithoutFolder(folder), EpochSeed(cfg.seed), StopAtNonFinite()]
+    every = [*placed, *guards, clock, *callbacks, shown]
     if cfg.checkpoint.enabled:
         best = (monitor, "max") if monitor else (loss, "min")
         every.append(KeepLastAndBest(folder, cfg.checkpoint.frequency, *best))
@@ -116,7 +135,11 @@ def fit(
         trainer = build_trainer(cfg, hardware, folder, metrics, every, validates)
         if trainer.is_global_zero:
             save_args(folder, cfg)
-        trainer.fit(module, datamodule=loaders, ckpt_path=path)
+            forget_slurms_checkpoints(folder)
+        with ended_as_a_command(trainer):
+            trainer.fit(module, datamodule=loaders, ckpt_path=resumed and resumed.path)
     if trainer.interrupted or not trainer.is_global_zero:
         return None
-    return Fitted(module, data, cfg, hardware, folder, metrics, clock, trainer)
+    folder.check_there()
+    origins = resumed.origins if resumed is not None else []
+    return Fitted(module, data, cfg, hardware, folder, metrics, clock, trainer, origins)

@@ -66,6 +66,19 @@ class RunFolder:
         """Whether the run has ended and was evaluated."""
         return self.results.exists()
 
+    def check_there(self) -> None:
+        """Raise a one-line FileNotFoundError if the folder was removed, or emptied, since."""
+        if not self.args.exists():
+            raise FileNotFoundError(
+                f"{self.path} was removed while its run was made: {self.args.name} is gone; the "
+                "same command starts anew"
+            )
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        """Write results.json, which ends the run; see `check_there`."""
+        self.check_there()
+        write_json(self.results, results)
+
     @property
     def has_same_data(self) -> bool:
         """Whether what was trained here was trained on the same data.
@@ -79,6 +92,16 @@ class RunFolder:
         if before is not None:
             return before["digest"] == self.trained_on.digest
         return self.trained_on.newest <= self.args.stat().st_mtime
+
+    def comes_from(self, source: str | None) -> bool:
+        """Whether the run is the continuation of a checkpoint; without one, any run is."""
+        if source is None or Path(source).resolve() == self.last.resolve():
+            return True
+        try:
+            before = read_json(self.args).get("resume_from_checkpoint")
+        except (OSError, ValueError):
+            return False
+        return before is not None and Path(before).resolve() == Path(source).resolve()
 
     def differing_data(self) -> str:
         """Return a line that says how the data differ from those of the run."""
@@ -104,7 +127,8 @@ def choose_run(
     """Return the folder to train in: an unfinished run of the same configuration, or a new one.
 
     The run id is the run's name and a digest of what identifies the configuration, numbered when
-    runs of it exist that are finished or were trained on other data. Nothing is written.
+    runs of it exist that are finished, were trained on other data or do not come from the
+    checkpoint of resume_from_checkpoint. Nothing is written.
 
     Args:
         cfg: the completed configuration.
@@ -117,7 +141,8 @@ def choose_run(
     for folder in _folders(cfg, kind or cfg.method, content or identity(cfg), data):
         if not folder.args.exists():
             return folder
-        if cfg.auto_resume.enabled and not folder.finished:
+        unfinished = cfg.auto_resume.enabled and not folder.finished
+        if unfinished and folder.comes_from(cfg.resume_from_checkpoint):
             if folder.has_same_data:
                 return folder
             say(f"{folder.differing_data()}; it is left as it is, another run starts")

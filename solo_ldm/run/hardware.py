@@ -128,9 +128,7 @@ def _devices(wanted: Any, accelerator: str, on_cpu: bool, notices: list[str]) ->
         on_cpu: whether the CPU was asked for.
         notices: takes a line where indexes of GPUs become a number of processes.
     """
-    given = list(wanted) if isinstance(wanted, (ListConfig, list, tuple)) else wanted
-    if isinstance(given, str) and given.isdecimal():
-        given = int(given)
+    given = _parsed(wanted)
     gpus = torch.cuda.device_count()
     if given == "auto" or (given == -1 and not isinstance(given, bool)):
         return gpus if accelerator == "cuda" else 1
@@ -164,6 +162,12 @@ def _devices(wanted: Any, accelerator: str, on_cpu: bool, notices: list[str]) ->
     if accelerator == "mps" and given > 1:
         raise ValueError(f"devices: expected 1, as there is one GPU (mps), got {wanted}")
     return given
+
+
+def _parsed(wanted: Any) -> Any:
+    if isinstance(wanted, (ListConfig, list, tuple)):
+        return list(wanted)
+    return int(wanted) if isinstance(wanted, str) and wanted.isdecimal() else wanted
 
 
 def _check_launch(devices: int, num_nodes: int) -> None:

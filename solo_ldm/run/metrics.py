@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ class MetricsCSV(Logger):
         super().__init__()
         self.path = path
         self.rows: dict[int, dict[str, float]] = {}
+        self._failed = False
 
     @property
     def name(self) -> str:
@@ -52,8 +54,12 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write all rows; columns are in the order of their first appearance."""
-        if not self.rows:
+        """Write all rows, if the run's folder is still there.
+
+        Columns are in the order of their first appearance. A file that cannot be written is warned
+        of once.
+        """
+        if not self.rows or not self.path.parent.is_dir():
             return
         columns = list(dict.fromkeys(key for row in self.rows.values() for key in row))
 
@@ -63,22 +69,45 @@ class MetricsCSV(Logger):
                 writer.writeheader()
                 writer.writerows(self.rows[epoch] for epoch in sorted(self.rows))
 
-        write_atomically(self.path, write)
+        try:
+            write_atomically(self.path, write)
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                warnings.warn(f"{self.path} cannot be written: {error}", stacklevel=2)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write what is left."""
         self.save()
 
-    def keep_before(self, epoch: int) -> None:
-        """Read the rows of an interrupted run that come before the epoch it continues from."""
-        if self.path.exists():
-            with self.path.open(newline="") as stream:
-                for row in csv.DictReader(stream):
-                    values = {key: float(value) for key, value in row.items() if value}
-                    if values["epoch"] < epoch:
-                        values.update(epoch=int(values["epoch"]), step=int(values["step"]))
-                        self.rows[int(values["epoch"])] = values
+    def keep_before(self, epoch: int) -> list[str]:
+        """Read the rows of an interrupted run that come before the epoch it continues from.
+
+        Returns:
+            A line that counts the rows that are missing, if some are: training goes on without.
+        """
+        if not self.path.exists():
+            return []  # the checkpoint of another run
+        try:
+            lines = self.path.read_text(errors="replace").replace("\0", "").splitlines()
+            read = [*csv.DictReader(lines)]
+        except (OSError, csv.Error):
+            read = []
+        for row in read:
+            try:
+                values = {key: float(value) for key, value in row.items() if value}
+                number = int(values["epoch"])
+                if "step" in values:
+                    values["step"] = int(values["step"])
+            except (KeyError, OverflowError, TypeError, ValueError):
+                continue  # damaged, or cut off
+            if 0 <= number < epoch:
+                self.rows[number] = {**values, "epoch": number}
+        missing = epoch - len(self.rows)
+        if not missing:
+            return []
+        return [f"{self.path} lacks {missing} of the {epoch} epochs before; they are left out"]
 
     def column(self, name: str) -> list[float]:
         """Return a metric over epochs, NaN where an epoch has none."""

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 import solo_ldm
 from solo_ldm.run.folder import RunFolder
@@ -109,7 +110,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def print_summary(
     console: Console,
     title: str,
-    rows: Iterable[tuple[str, str]],
+    rows: Iterable[tuple[str, str | Text]],
     folder: Path,
     follow_ups: Sequence[str] = (),
 ) -> None:
@@ -118,7 +119,7 @@ def print_summary(
     Args:
         console: where to print.
         title: of the panel.
-        rows: a label and what it says; rich's markup is read in what is said.
+        rows: a label and what it says.
         folder: where the files are.
         follow_ups: commands that go on from here.
     """
@@ -127,7 +128,7 @@ def print_summary(
     body.add_column()
     for label, text in rows:
         body.add_row(label, text)
-    console.print(Panel(body, title=title, expand=False))
+    console.print(Panel(body, title=Text(title), expand=False))
     lines = [f"in {folder}"]
     lines += [f"{'next: ' if i == 0 else '      '}{line}" for i, line in enumerate(follow_ups)]
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)

@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from predictive.commands.predictive.picture import score_bar
@@ -23,8 +24,8 @@ from predictive.decoding.score import DecodingScore, combine_folds
 from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess
 from predictive.pictures import Decoded, position_rows, score_rows
 from predictive.training import build_data, build_method, data_identity, train
-from solo_ldm.files import write_json
 from solo_ldm.plotting.page import Rows, write_page
+from solo_ldm.run.console import plain_console
 from solo_ldm.run.data_identity import DataIdentity
 from solo_ldm.run.folder import RunFolder, choose_run, find_finished, identity, save_args
 from solo_ldm.run.hardware import Hardware, resolve_hardware
@@ -59,7 +60,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         ValueError: in one line: data without folds, more than one process, and as `predictive`.
         FileNotFoundError: as `predictive`.
     """
-    console = console or Console()
+    console = plain_console(console)
     count = cfg.data.get("folds")
     if count is None or cfg.data.get("split", "blocks") != "blocks":
         raise ValueError(
@@ -84,7 +85,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     folder = choose_run(cfg, "decode", content, recording)
     folds: list[Fold] = []
     for number in range(count):
-        console.print(f"[bold]fold {number + 1} of {count}[/]")
+        console.print(f"fold {number + 1} of {count}", style="bold")
         if data_identity(cfg) != recording:
             raise ValueError(
                 f"data.path: {cfg.data.path} has changed while folds were trained; decode it again"
@@ -100,7 +101,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         folds.append(fold)
     save_args(folder, cfg)
     results = _documented(cfg, folds, hardware, folder)
-    write_json(folder.results, results)
+    folder.write_results(results)
     _report(results, folder, console)
     return Outcome(folder, results)
 
@@ -251,7 +252,7 @@ def _report(results: dict[str, Any], folder: RunFolder, console: Console) -> Non
         for one in found["scores"]:
             numbers = (one[key] for key in ("r2", "spread", "null_high", "median_absolute_error"))
             r2, *others = (f"{number:.3f}" for number in numbers)
-            r2 = f"[bold green]{r2}[/]" if one["r2"] == best else r2
+            r2 = Text(r2, "bold green" if one["r2"] == best else "")
             table.add_row(one["features"], one["decoder"], r2, *others)
         console.print(table)
         inside = f"{100 * found['coverage']:.1f} % of held-out bins lie in the 95 % interval"

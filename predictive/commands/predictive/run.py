@@ -11,7 +11,8 @@ from predictive.commands.predictive.picture import write_pictures
 from predictive.commands.predictive.results import content_of, report
 from predictive.evaluation import Assessment, assess
 from predictive.training import PredictiveRun, build_data, data_identity, train
-from solo_ldm.files import weights_written, write_json
+from solo_ldm.files import weights_written
+from solo_ldm.run.console import plain_console
 from solo_ldm.run.folder import choose_run
 from solo_ldm.run.hardware import resolve_hardware
 from solo_ldm.run.record import Outcome
@@ -24,7 +25,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     Everything that can be wrong with the configuration, the data or a checkpoint is found before
     the first file is written.
     """
-    console = console or Console(quiet=is_helper_process())
+    console = plain_console(console, is_helper_process())
     hardware = resolve_hardware(cfg)
     with console.status("data"):
         data = build_data(cfg)
@@ -57,5 +58,5 @@ def document(trained: PredictiveRun, console: Console) -> tuple[dict[str, Any], 
             status.update("pictures")
             write_pictures(trained, assessment)
     results |= weights_written(trained.folder.path)
-    write_json(trained.folder.results, results)
+    trained.folder.write_results(results)
     return results, assessment

@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
+from rich.text import Text
 from scipy.special import entr
 
 from solo_ldm.commands.clusters.picture import NUM_PICTURED, Pictured, write_clusters
@@ -22,6 +23,7 @@ from solo_ldm.data.sources.unreadable import Unreadable
 from solo_ldm.evaluation.clusters import most_and_least, score_clusters
 from solo_ldm.files import write_csv, write_json
 from solo_ldm.latents import LatentModel, ProductLatent
+from solo_ldm.run.console import plain_console
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome, print_summary, provenance
 from solo_ldm.weights.trained_method import TrainedMethod, load_method
@@ -29,9 +31,11 @@ from solo_ldm.weights.trained_method import TrainedMethod, load_method
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     """Do the work of `solo_ldm.commands.clusters`, with the completed configuration."""
-    console = console or Console()
+    console = plain_console(console)
     started = time.perf_counter()
     trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
+    for notice in trained.data.notices:
+        console.print(notice, style="yellow", soft_wrap=True)
     source, indexes, shares = _categories(trained, _category_columns(trained), cfg, console)
     labels, clusters = source.labels[indexes], shares.argmax(axis=1)
     entropies = entr(shares).sum(axis=1)
@@ -120,8 +124,9 @@ def _print_report(results: dict[str, Any], folder: Path, console: Console) -> No
     named, unused = results["class_of_cluster"], results["num_used"] < results["num_categories"]
     missed = [name for number, name in enumerate(results["classes"]) if number not in named]
 
-    def rows() -> Iterator[tuple[str, str]]:
-        yield "accuracy", f"[bold green]{results['accuracy']:.4f}[/] one cluster a class"
+    def rows() -> Iterator[tuple[str, str | Text]]:
+        accuracy = (f"{results['accuracy']:.4f}", "bold green")
+        yield "accuracy", Text.assemble(accuracy, " one cluster a class")
         yield "purity", f"{results['purity']:.4f} each cluster by its most frequent class"
         yield (
             "information",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from solo_ldm.commands.compare.ranking import Standing
 from solo_ldm.commands.compare.table import Comparison, failures, is_equal, rank_text, spread_text
@@ -25,7 +25,8 @@ def print_comparison(comparison: Comparison, written: Sequence[Path], console: C
     """
     standings, seeds, folder = comparison.standings, comparison.seeds, written[0].parent
     plural = "s" if len(seeds) > 1 else ""
-    rows = [("compared", f"{len(standings)} methods × {len(seeds)} seed{plural}")]
+    compared = f"{len(standings)} methods × {len(seeds)} seed{plural}"
+    rows: list[tuple[str, str | Text]] = [("compared", compared)]
     for one in [one for one in standings if one.rank is not None][:_BEST]:
         rows.append((f"rank {rank_text(one)}", _scores(comparison, one)))
     equal = sum(map(is_equal, standings))
@@ -33,22 +34,22 @@ def print_comparison(comparison: Comparison, written: Sequence[Path], console: C
         rows.append(("", f"{equal} not distinguished from the best by these seeds (=)"))
     failed, total = len(comparison.failed), len(comparison.failed) + len(comparison.finished)
     if failed:
-        rows.append(("failed", f"[red]{failed} of {total} runs[/]"))
+        rows.append(("failed", Text(f"{failed} of {total} runs", "red")))
     for label, line in failures(comparison):
-        rows.append(("", escape(f"{label}, {line}")))
+        rows.append(("", f"{label}, {line}"))
     rows.append(("files", ", ".join(path.name for path in written if path.parent == folder)))
     copies = [str(path) for path in written if path.parent != folder]
     if copies:
-        rows.append(("copied to", escape(", ".join(copies))))
-    print_summary(console, escape(comparison.name), rows, folder, _follow_ups(comparison))
+        rows.append(("copied to", ", ".join(copies)))
+    print_summary(console, comparison.name, rows, folder, _follow_ups(comparison))
 
 
-def _scores(comparison: Comparison, standing: Standing) -> str:
+def _scores(comparison: Comparison, standing: Standing) -> Text:
     scores = {name: spread_text(standing.scores[name]) for name in comparison.protocols}
     best = scores.pop(comparison.rank_by)
     others = "".join(f", {name} {text}" for name, text in scores.items())
-    label = escape(standing.label)
-    return f"{label}: {comparison.rank_by} [bold green]{best}[/] %{others}"
+    first = f"{standing.label}: {comparison.rank_by} "
+    return Text.assemble(first, (best, "bold green"), f" %{others}")
 
 
 def _follow_ups(comparison: Comparison) -> list[str]:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
+from rich.text import Text
 
 from solo_ldm.commands.compare.differences import budget_differences, budget_of, published_line
 from solo_ldm.commands.compare.entries import Entry, prepare_entries
@@ -23,6 +24,7 @@ from solo_ldm.commands.compare.runs import Result, Run, find_result, train_all
 from solo_ldm.commands.compare.table import Comparison, csv_text, markdown, percent
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.plotting.page import save
+from solo_ldm.run.console import plain_console
 from solo_ldm.run.record import provenance
 
 TABLE, ROWS, PICTURE, RECORD = "table.md", "table.csv", "comparison.png", "results.json"
@@ -42,13 +44,13 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
     Returns:
         The comparison; its files are in cfg.output.
     """
-    console = console or Console()
+    console = plain_console(console)
     with console.status("checking every entry"):
         entries = prepare_entries(cfg, configs or _config_path())
     differences = budget_differences(entries)
     for label, line in differences.items():
-        notice = escape(f"{label} differs from the others: {line}")
-        console.print(f"[yellow]{notice}[/]", soft_wrap=True, highlight=False)
+        notice = f"{label} differs from the others: {line}"
+        console.print(notice, style="yellow", soft_wrap=True, highlight=False)
     folder = Path(cfg.output)
     results = _run_all(cfg, entries, folder, console)
     comparison = _ranked(cfg, entries, differences, results)
@@ -82,8 +84,12 @@ def _run_all(
             results[run.label].append(found)
     methods = f"{len(entries)} methods" if len(entries) > 1 else "1 method"
     console.print(
-        f"[bold]{escape(cfg.name)}[/]: {methods} × {len(cfg.seeds)} seeds, {cfg.jobs} at a time; "
-        f"{len(runs) - len(waiting)} of {len(runs)} runs are finished already",
+        Text.assemble(
+            (cfg.name, "bold"),
+            f": {methods} × {len(cfg.seeds)} seeds, {cfg.jobs} at a time; "
+            f"{len(runs) - len(waiting)} of {len(runs)} runs are finished already; runs are in "
+            f"{cfg.checkpoint.dir} (checkpoint.dir), tables in {folder} (output)",
+        ),
         soft_wrap=True,
     )
     write_json(folder / RECORD, _record(cfg, entries, results))
@@ -108,17 +114,17 @@ def _watched(
 
             for done, result in enumerate(train_all(waiting, cfg.jobs, name), start=1):
                 yield result
-                line = escape(f"{result.label}, seed {result.seed}: ")
+                line, style = f"{result.label}, seed {result.seed}: ", None
                 if result.finished:
                     score = percent(result.top1(cfg.rank_by))
                     line += f"{cfg.rank_by} {score} % in {result.seconds:.0f} s"
                 else:
-                    line = f"[red]{line}failed: {escape(str(result.error))}[/]"
+                    line, style = f"{line}failed: {result.error}", "red"
                 line += f"; {finished + done} of {total} runs"
                 if done < len(waiting):
                     seconds = (time.monotonic() - started) / done * (len(waiting) - done)
                     line += f", {seconds / 60:.0f} min left"
-                console.print(line, soft_wrap=True, highlight=False)
+                console.print(line, style=style, soft_wrap=True, highlight=False)
                 progress.update(task, advance=1)
     except (KeyboardInterrupt, SystemExit):
         console.print("stopped; the same command continues")

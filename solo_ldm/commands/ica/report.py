@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from solo_ldm.ica.trial import Trial
 from solo_ldm.run.record import print_summary, provenance, spread
@@ -78,7 +78,7 @@ def print_ica_summary(
     first = trials[0]
     model = cfg.model.replace("_", " ")
     rows = [
-        ("mixtures", escape(first.problem.description)),
+        ("mixtures", first.problem.description),
         ("model", f"{model}, entropy {cfg.entropy}, {cfg.unmixing} unmixing"),
         *(_scores(trials) if first.score is not None else []),
     ]
@@ -102,17 +102,20 @@ def print_ica_summary(
         follow_up = f'solo-ldm ica task={cfg.task} "seeds=[0,1,2,3,4]"'
     else:
         follow_up = "solo-ldm ica mixtures=FILE.npy  # of your own, (T, N)"
-    print_summary(console, f"linear ICA: {escape(subject)}", rows, folder, [follow_up])
+    print_summary(console, f"linear ICA: {subject}", rows, folder, [follow_up])
 
 
-def _scores(trials: Sequence[Trial]) -> list[tuple[str, str]]:
+def _scores(trials: Sequence[Trial]) -> list[tuple[str, str | Text]]:
     ours, theirs = _distances(trials)
     failed = sum(not trial.fast_ica_converged for trial in trials)
     note = f"; did not converge for {failed} of {len(trials)} seeds" if failed else ""
     correlations = [value for one in trials if one.score for value in one.score.correlations]
     colour = "green" if max(ours) < GOOD else "yellow"
     return [
-        ("Amari distance", f"[bold {colour}]{_values(ours)}[/] (0 perfect, 1 worst)"),
+        (
+            "Amari distance",
+            Text.assemble((_values(ours), f"bold {colour}"), " (0 perfect, 1 worst)"),
+        ),
         ("FastICA's", f"{_values(theirs)}{note}"),
         ("correlations", f"at least {min(correlations):.4f} with the true sources"),
     ]

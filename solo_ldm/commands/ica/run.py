@@ -18,6 +18,7 @@ from solo_ldm.ica.photographs import photographs
 from solo_ldm.ica.problems import Problem, generalised_gaussian, ornstein_uhlenbeck
 from solo_ldm.ica.trial import run_trial
 from solo_ldm.plotting.page import save
+from solo_ldm.run.console import plain_console
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome
 
@@ -34,7 +35,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         cfg: the completed configuration.
         console: where to print; standard output by default.
     """
-    console = console or Console()
+    console = plain_console(console)
     plain: Any = OmegaConf.to_container(cfg)
     settings = {key: plain[key] for key in _SETTINGS}
     trials = []

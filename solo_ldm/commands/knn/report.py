@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from solo_ldm.commands.shared.inputs import Evaluation
 from solo_ldm.evaluation.scores import Score
@@ -88,11 +89,13 @@ def print_report(work: Evaluation, scores: list[Score], console: Console) -> Non
             style="bold green" if score.protocol == NAMED else None,
         )
     console.print(table)
-    named, best, rows = named_score(scores), scores[0], []
+    named, best = named_score(scores), scores[0]
+    rows: list[tuple[str, str | Text]] = []
     if named is not None:
-        text = (
-            f"[bold green]{named.top1:.4f}[/] top-1 of {named.num_test} test images "
-            f"(95 % {named.interval[0]:.3f} to {named.interval[1]:.3f})"
+        text = Text.assemble(
+            (f"{named.top1:.4f}", "bold green"),
+            f" top-1 of {named.num_test} test images "
+            f"(95 % {named.interval[0]:.3f} to {named.interval[1]:.3f})",
         )
         rows.append((NAMED, text))
     chosen = f"{best.top1:.4f} with {label_of(best)}; chosen on the test images: optimistic"

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.text import Text
 
 from solo_ldm.commands.knn.report import (
     NAMED,
@@ -32,6 +33,7 @@ from solo_ldm.evaluation.protocols import PROTOCOLS
 from solo_ldm.evaluation.scores import Score, score_predictions
 from solo_ldm.files import sha256_of, write_json
 from solo_ldm.plotting.confusion import write_confusion
+from solo_ldm.run.console import plain_console
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import single_device
 from solo_ldm.run.record import Outcome
@@ -40,7 +42,7 @@ from solo_ldm.weights.pretrained import Pretrained
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     """Do the work of `solo_ldm.commands.knn`, with the completed configuration."""
-    console = console or Console()
+    console = plain_console(console)
     started = time.perf_counter()
     work = _prepare(cfg, console)
     backbone = work.pretrained.backbone
@@ -63,26 +65,32 @@ def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
     """Load the weights and open the data, so that what is wrong is found before the work."""
     hardware = single_device(cfg.accelerator)
     for notice in hardware.notices:
-        console.print(f"[yellow]{notice.replace('training', 'computing')}[/]")
+        console.print(notice.replace("training", "computing"), style="yellow", soft_wrap=True)
     torch.manual_seed(cfg.seed)
     pretrained = load_weights(cfg, cfg.image_size)
     trained_on = (pretrained.args or {}).get("data")
     config = choose_data(cfg.data, trained_on if isinstance(trained_on, dict) else None)
     data = load_images(config, pretrained, cfg.batch_size, cfg.seed, hardware.device)
     num_train = check_labelled(data)
+    for notice in data.notices:
+        console.print(notice, style="yellow", soft_wrap=True)
     skipped = [k for k in cfg.k if k > num_train]
     if skipped:
         console.print(
-            f"[yellow]k = {', '.join(map(str, skipped))} left out: there are {num_train} "
-            "labelled training images[/]",
+            f"k = {', '.join(map(str, skipped))} left out: there are {num_train} "
+            "labelled training images",
+            style="yellow",
             soft_wrap=True,
         )
     if len(skipped) == len(cfg.k):
         raise ValueError(f"k: expected at most {num_train}, the training images, got {min(cfg.k)}")
     console.print(
-        f"[bold]{name_of(pretrained)}[/] on {config.dataset}: {num_train} training and "
-        f"{data.num_val_images} test images of {data.num_classes} classes, "
-        f"{pretrained.image_size} pixels, on {hardware.accelerator}",
+        Text.assemble(
+            (name_of(pretrained), "bold"),
+            f" on {config.dataset}: {num_train} training and {data.num_val_images} test images of "
+            f"{data.num_classes} classes, {pretrained.image_size} pixels, on "
+            f"{hardware.accelerator}",
+        ),
         soft_wrap=True,
     )
     folder = Path(cfg.output) if cfg.output is not None else _folder(pretrained, config.dataset)

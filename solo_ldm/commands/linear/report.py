@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from solo_ldm.commands.shared.inputs import Evaluation
 from solo_ldm.evaluation.protocols import TRAINED
@@ -51,12 +52,14 @@ def print_report(work: Evaluation, results: dict[str, Any], console: Console) ->
     print_summary(console, title, _rows(work, results), work.folder.path, [follow_up])
 
 
-def _rows(work: Evaluation, results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _rows(work: Evaluation, results: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
     low, high = results["interval"]
     yield (
         "top-1",
-        f"[bold green]{results['top1']:.4f}[/] (95 % interval {low:.4f} to {high:.4f}; "
-        f"{results['num_test']} test images)",
+        Text.assemble(
+            (f"{results['top1']:.4f}", "bold green"),
+            f" (95 % interval {low:.4f} to {high:.4f}; {results['num_test']} test images)",
+        ),
     )
     if results["top5"] is not None:
         yield "top-5", f"{results['top5']:.4f}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.text import Text
 from safetensors.torch import save_file
 
 from solo_ldm.commands.linear.report import content_of, print_report, write_picture
@@ -16,7 +17,8 @@ from solo_ldm.commands.linear.training import train_seeds
 from solo_ldm.commands.shared.inputs import Evaluation
 from solo_ldm.evaluation.protocols import ONLINE, TRAINED
 from solo_ldm.evaluation.scores import evaluate, score_online
-from solo_ldm.files import weights_written, write_atomically, write_json
+from solo_ldm.files import weights_written, write_atomically
+from solo_ldm.run.console import plain_console
 from solo_ldm.run.folder import save_args
 from solo_ldm.run.hardware import resolve_hardware
 from solo_ldm.run.record import Outcome
@@ -29,12 +31,18 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     Everything that can be wrong with the configuration, the weights or the data is found before
     the first file is written.
     """
-    console = console or Console(quiet=is_helper_process())
+    console = plain_console(console, is_helper_process())
     hardware = resolve_hardware(cfg)
     if cfg.seeds is not None and hardware.num_processes > 1:
         raise ValueError(
             f"seeds={list(cfg.seeds)} takes one device, got {hardware.num_processes}; run the "
             "command once for each seed=NUMBER"
+        )
+    if cfg.resume_from_checkpoint is not None and (cfg.seeds or cfg.protocol not in TRAINED):
+        what = "several seeds" if cfg.seeds else f"protocol={cfg.protocol}, which trains no epochs"
+        raise ValueError(
+            f"resume_from_checkpoint: expected null for {what}, got {cfg.resume_from_checkpoint}; "
+            "unfinished runs continue by themselves"
         )
     work = set_up(cfg, hardware, console.print)
     _announce(console, work)
@@ -43,7 +51,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         return None
     write_picture(work, results)
     results |= weights_written(work.folder.path)
-    write_json(work.folder.results, results)
+    work.folder.write_results(results)
     print_report(work, results, console)
     return Outcome(work.folder, results)
 
@@ -68,13 +76,16 @@ def _score(work: Evaluation, console: Console) -> dict[str, Any]:
 
 def _announce(console: Console, work: Evaluation) -> None:
     cfg, pretrained, data = work.cfg, work.pretrained, work.data
-    for notice in work.hardware.notices:
-        console.print(f"[yellow]{notice}[/]")
+    for notice in (*work.hardware.notices, *data.notices):
+        console.print(notice, style="yellow", soft_wrap=True)
     epochs = f", {cfg.max_epochs} epochs" if cfg.protocol in TRAINED else ""
     console.print(
-        f"[bold]{cfg.protocol}[/]: {protocols()[cfg.protocol]}; {pretrained.backbone_name} from "
-        f"{pretrained.source} on {cfg.data.dataset} ({data.num_train_images} images, "
-        f"{data.num_classes} classes){epochs} on {work.hardware.accelerator}",
+        Text.assemble(
+            (cfg.protocol, "bold"),
+            f": {protocols()[cfg.protocol]}; {pretrained.backbone_name} from {pretrained.source} "
+            f"on {cfg.data.dataset} ({data.num_train_images} images, {data.num_classes} classes)"
+            f"{epochs} on {work.hardware.accelerator}",
+        ),
         soft_wrap=True,
     )
     console.print(f"writing to {work.folder.path}", soft_wrap=True)

@@ -21,7 +21,7 @@ from solo_ldm.commands.linear.setup import labelled_images
 from solo_ldm.commands.shared.inputs import Evaluation
 from solo_ldm.data.datasets.registry import stratified_indexes
 from solo_ldm.evaluation.scores import predict_classes, score_predictions
-from solo_ldm.files import read_json, weights_written, write_atomically, write_json
+from solo_ldm.files import read_json, weights_written, write_atomically
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
 from solo_ldm.run.fit import fit
 from solo_ldm.run.folder import save_args
@@ -55,7 +55,7 @@ def train_seeds(run: Evaluation, console: Console) -> dict[str, Any] | None:
         if results is None:
             return None
         results |= weights_written(folder.path)
-        write_json(folder.results, results)
+        folder.write_results(results)
         parts.append(results)
     scores = [part["top1"] for part in parts]
     several = {
@@ -119,7 +119,8 @@ def train(run: Evaluation, console: Console) -> dict[str, Any] | None:
     if model.finetune:
         about = {"method": "finetune", "epoch": cfg.max_epochs}
         built_by = run.pretrained.built_by
-        write_backbone(folder.backbone, model.backbone, built_by, data.mean, data.std, about)
+        normalisation = (data.mean, data.std, about, None, data.pixel_range)
+        write_backbone(folder.backbone, model.backbone, built_by, *normalisation)
     return {**content_of(run, score), "continued_from": fitted.origins}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from solo_ldm.run.fit import Fitted
 from solo_ldm.run.record import print_summary
@@ -17,16 +18,19 @@ def print_report(run: Fitted, results: dict[str, Any], console: Console) -> None
     print_summary(console, title, _rows(run, results), run.folder.path, _follow_ups(run, results))
 
 
-def _rows(run: Fitted, results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _rows(run: Fitted, results: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
     folder, rate = run.folder, results["images_per_second"]
     yield (
         "trained",
         f"{results['epochs']} epochs in {results['seconds']:.0f} s, {rate:.0f} images/s",
     )
     for protocol, score in results["results"].items():
-        yield protocol, f"[bold green]{score['top1']:.4f}[/] top-1 ({_qualified(score)})"
+        top1 = (f"{score['top1']:.4f}", "bold green")
+        yield protocol, Text.assemble(top1, f" top-1 ({_qualified(score)})")
     if not results["results"]:
-        yield "scores", "none: the data has no labelled validation images"
+        asked = run.cfg.evaluation.protocols
+        why = "the data has no labelled validation images" if asked else "evaluation.protocols=[]"
+        yield "scores", f"none: {why}"
         for name in ("effective_rank", "std", "mean_cosine"):
             if f"z_{name}" in results["health"]:
                 yield (
@@ -35,6 +39,8 @@ def _rows(run: Fitted, results: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 )
     for split, images in results["unreadable_images"].items():
         yield "unreadable", f"{images['count']} of the {split} images; see results.json"
+    for split, number in results["clipped_images"].items():
+        yield "clipped", f"{number} of the {split} images, to data.range"
     names = [folder.backbone.name, folder.results.name, folder.metrics.name]
     names += [folder.report.name] if folder.report.exists() else []
     yield "files", ", ".join([*names, "checkpoints/"])

@@ -9,12 +9,13 @@ from rich.console import Console
 from solo_ldm.commands.pretrain.report import print_report
 from solo_ldm.commands.pretrain.results import assess, write_picture
 from solo_ldm.evaluation.protocols import find_protocol
-from solo_ldm.files import weights_written, write_json
+from solo_ldm.files import weights_written
 from solo_ldm.methods import find_method
 from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.callbacks.health import WatchHealth
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
-from solo_ldm.run.configuration import for_method, read_data
+from solo_ldm.run.configuration import for_method, read_data, settled
+from solo_ldm.run.console import plain_console
 from solo_ldm.run.data_identity import identity_of_images
 from solo_ldm.run.fit import fit
 from solo_ldm.run.folder import choose_run
@@ -32,7 +33,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     the first file is written.
     """
     # Lightning starts the other processes of a distributed run as this command again.
-    console = console or Console(quiet=is_helper_process())
+    console = plain_console(console, is_helper_process())
     kind = find_method(cfg.method)
     description = kind.describe(cfg)
     hardware = resolve_hardware(cfg)
@@ -44,6 +45,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         find_protocol(protocol)
     method = kind(for_method(cfg, data, hardware), **description.built_with)
     folder = choose_run(cfg, data=identity_of_images(data), say=console.print)
+    cfg = settled(cfg, data)
     untrained = {key: value.clone() for key, value in method.backbone.state_dict().items()}
     classes = f"{data.num_classes} classes" if data.num_classes else "no labels"
     watched = [WatchHealth(cfg.health.num_samples, description.on_sphere)]
@@ -56,7 +58,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         console,
         loss=description.terms[0],
         monitor="val_acc1" if data.num_val_images else None,
-        headline=f"[bold]{cfg.method}[/]: {description.headline}; {cfg.backbone.name} on "
+        headline=f"{cfg.method}: {description.headline}; {cfg.backbone.name} on "
         f"{cfg.data.dataset} ({data.num_train_images} images, {classes}), {cfg.max_epochs} epochs "
         f"on {hardware.accelerator}, data by {data.backend}",
         resume_from=resolve_checkpoint(cfg.resume_from_checkpoint),
@@ -68,11 +70,12 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
 
     built_by = {"name": cfg.backbone.name, "image_size": data.image_size, **cfg.backbone.kwargs}
     about = {"method": cfg.method, "epoch": cfg.max_epochs}
-    write_backbone(folder.backbone, method.backbone, built_by, data.mean, data.std, about)
+    normalisation = (data.mean, data.std, about, None, data.pixel_range)
+    write_backbone(folder.backbone, method.backbone, built_by, *normalisation)
     results, features = assess(fitted, description, untrained, console)
     if cfg.evaluation.report:
         write_picture(fitted, description.terms[0], results, features)
     results |= weights_written(folder.path)
-    write_json(folder.results, results)
+    folder.write_results(results)
     print_report(fitted, results, console)
     return Outcome(folder, results)

@@ -14,7 +14,7 @@ from solo_ldm.zoo.kinds import Progress as Report
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[Report]:
     """Show a progress bar on a terminal; yield what moves it."""
-    text, count = TextColumn("{task.description}"), MofNCompleteColumn()
+    text, count = TextColumn("{task.description}", markup=False), MofNCompleteColumn()
     columns = (text, BarColumn(), count, TimeRemainingColumn())
     hidden = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:

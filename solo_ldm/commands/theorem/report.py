@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.text import Text
 
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.record import print_summary, provenance, spread
@@ -137,7 +138,7 @@ def print_theorem_summary(cfg: DictConfig, cases: Trials, folder: Path, console:
         console: where to print.
     """
     verdicts = judge_all(cases, cfg.threshold)
-    rows = []
+    rows: list[tuple[str, str | Text]] = []
     for name, trials in cases.items():
         found = spread([one.learned.r2 for one in trials])
         untrained = statistics.fmean(one.untrained.r2 for one in trials)
@@ -146,15 +147,16 @@ def print_theorem_summary(cfg: DictConfig, cases: Trials, folder: Path, console:
             for key in trials[0].gaps
         )
         colour = "green" if verdicts[name].as_said else "yellow"
-        text = (
-            f"[bold {colour}]{verdicts[name].text}[/]; affine R² {found['mean']:.3f} "
-            f"({found['smallest']:.3f} to {found['largest']:.3f}), untrained {untrained:.3f}"
+        text = Text.assemble(
+            (verdicts[name].text, f"bold {colour}"),
+            f"; affine R² {found['mean']:.3f} ({found['smallest']:.3f} to {found['largest']:.3f}), "
+            f"untrained {untrained:.3f}",
         )
         rows += [(name, text), ("", f"loss gaps: {gaps}")]
     seconds = sum(one.seconds for ran in cases.values() for one in ran)
     count = len(cfg.seeds)
     rows += [
-        ("verdict", f"[bold]{verdict_of(verdicts)}[/]"),
+        ("verdict", Text(verdict_of(verdicts), "bold")),
         (
             "trained",
             f"{count} seed{'s' if count > 1 else ''}, entropy {cfg.entropy}, {cfg.steps} steps, "

@@ -19,6 +19,7 @@ from solo_ldm.commands.theorem.report import (
 )
 from solo_ldm.files import write_json
 from solo_ldm.plotting.page import save
+from solo_ldm.run.console import plain_console
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.record import Outcome
@@ -35,7 +36,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         cfg: the completed configuration.
         console: where to print; standard output by default.
     """
-    console = console or Console()
+    console = plain_console(console)
     plain: Any = OmegaConf.to_container(cfg)
     hardware = _hardware(cfg.accelerator)
     cases = train_cases(plain, hardware.accelerator, console)

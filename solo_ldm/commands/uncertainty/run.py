@@ -30,6 +30,7 @@ from solo_ldm.evaluation.uncertainty import (
 )
 from solo_ldm.files import write_csv, write_json
 from solo_ldm.latents.conditional import ConditionalGaussian
+from solo_ldm.run.console import plain_console
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome, print_summary, provenance
 from solo_ldm.weights.trained_method import TrainedMethod, load_method
@@ -39,9 +40,11 @@ _SCORES = ("variance", "entropy", "negative_log_likelihood")
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     """Do the work of `solo_ldm.commands.uncertainty`, with the completed configuration."""
-    console = console or Console()
+    console = plain_console(console)
     started = time.perf_counter()
     trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
+    for notice in trained.data.notices:
+        console.print(notice, style="yellow", soft_wrap=True)
     latent = _latent(trained)
     latent.at(min(1.0, trained.epoch / trained.cfg.max_epochs))
     inside, *outside = image_sets(cfg, trained)

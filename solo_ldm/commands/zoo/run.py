@@ -11,9 +11,14 @@ from typing import Any
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from solo_ldm import zoo
 from solo_ldm.commands.shared.progress import progress_bar
+from solo_ldm.config.errors import Parser
+from solo_ldm.config.places import check_place
+from solo_ldm.config.schema import check_path
+from solo_ldm.run.console import plain_console
 from solo_ldm.weights.published.download import fetch
 from solo_ldm.weights.published.entry import CONFIG, WEIGHTS
 from solo_ldm.weights.published.manifest import read_manifest
@@ -24,11 +29,11 @@ from solo_ldm.zoo.kinds import DataNotHereError, usage
 def run(argv: Sequence[str], console: Console | None = None) -> int:
     """Do what the command line after `solo-ldm zoo` says; 1 where a score is not as published."""
     given = _parser().parse_args(argv)
-    return given.work(given, console or Console())
+    return given.work(given, plain_console(console))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("solo-ldm zoo", description="Pretrained models.")
+    parser = Parser("solo-ldm zoo", description="Pretrained models.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, help: str, work: Any) -> Any:
@@ -95,12 +100,13 @@ def _show(given: argparse.Namespace, console: Console) -> int:
     body.add_column(overflow="fold")
     body.add_row("what", f"{entry.backbone} by {entry.method} on {entry.dataset}: {entry.headline}")
     for one in entry.results:
-        line = f"[bold green]{formatted(one, one.value)}[/] {METRICS[one.metric]}"
+        line = f" {METRICS[one.metric]}"
         if one.baseline is not None:
             line += f"; untrained {formatted(one, one.baseline)}"
         if one.std is not None:
             line += f"; over seeds {spread(one)}"
-        body.add_row(one.protocol, f"{line}; {one.num_samples} test samples")
+        line += f"; {one.num_samples} test samples"
+        body.add_row(one.protocol, Text.assemble((formatted(one, one.value), "bold green"), line))
     body.add_row(
         "trained",
         f"{entry.epochs} epochs, batch {entry.batch_size}, seed {entry.seed}, "
@@ -114,7 +120,7 @@ def _show(given: argparse.Namespace, console: Console) -> int:
     for one in entry.files:
         place = f"downloaded from {one.urls[0]}" if one.urls else "in the folder of the zoo"
         body.add_row(one.name, f"{one.size:,} bytes, sha256 {one.sha256[:16]}…, {place}")
-    console.print(Panel(body, title=f"zoo:{entry.name}", expand=False))
+    console.print(Panel(body, title=Text(f"zoo:{entry.name}"), expand=False))
     console.print(usage(entry.kind, entry.name), highlight=False, markup=False, soft_wrap=True)
     console.print(f"next: solo-ldm zoo verify {entry.name}", highlight=False)
     return 0
@@ -145,9 +151,9 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
             if given.names:
                 raise
             if isinstance(error, DataNotHereError):
-                console.print(f"[yellow]{entry.name} left out: {error}[/]", soft_wrap=True)
+                console.print(f"{entry.name} left out: {error}", style="yellow", soft_wrap=True)
             else:  # the others are verified all the same
-                console.print(f"[red]{entry.name}: {error}[/]", soft_wrap=True)
+                console.print(f"{entry.name}: {error}", style="red", soft_wrap=True)
                 failed.append(entry.name)
             continue
         for number, check in enumerate(found.checks):
@@ -161,31 +167,34 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
                 _verdict(check),
             )
         if not found.same_data:
-            table.add_row(entry.name, "data", "", "", "", "[red]other data[/]")
+            table.add_row(entry.name, "data", "", "", "", Text("other data", "red"))
         if not found.passed:
             failed.append(entry.name)
     if table.rows:
         console.print(table)
     if failed:
-        console.print(f"[red]not as published: {', '.join(failed)}[/]", soft_wrap=True)
+        console.print(f"not as published: {', '.join(failed)}", style="red", soft_wrap=True)
         return 1
     if entries:
         console.print(f"next: solo-ldm zoo show {entries[0].name}", highlight=False)
     return 0
 
 
-def _verdict(check: zoo.Check) -> str:
+def _verdict(check: zoo.Check) -> Text:
     if not check.passed:
-        return "[red]differs[/]"
+        return Text("differs", "red")
     values = (check.published.value, check.measured.value)
     same = len({formatted(check.published, value) for value in values}) == 1
-    return "[green]same[/]" if same else "[green]close[/]"
+    return Text("same" if same else "close", "green")
 
 
 def _publish(given: argparse.Namespace, console: Console) -> int:
     from solo_ldm.zoo.publishing import publish
 
     folder = Path(given.zoo)
+    check_place("--zoo", folder)
+    for one in given.evaluation:
+        check_path("--evaluation", one)
     with progress_bar(console, "publishing") as progress:
         entry = publish(
             given.runs,
@@ -202,7 +211,9 @@ def _publish(given: argparse.Namespace, console: Console) -> int:
     size = sum(one.size for one in entry.files)
     where = folder / "weights" / entry.name
     console.print(
-        f"[bold]zoo:{entry.name}[/]: {scores_line(entry)}; {size:,} bytes in {where}",
+        Text.assemble(
+            (f"zoo:{entry.name}", "bold"), f": {scores_line(entry)}; {size:,} bytes in {where}"
+        ),
         soft_wrap=True,
     )
     own = "" if folder.resolve() == zoo.zoo_folder().resolve() else f"SOLO_LDM_ZOO={folder} "

@@ -1,4 +1,4 @@
-"""Images that could not be read, named once an epoch."""
+"""Images that could not be read or were clipped, named once an epoch."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from solo_ldm.data.module import ImageDataModule
 
 
 class NoteUnreadable(Callback):
-    """Print after each epoch which images could not be read for the first time."""
+    """Print after each epoch which images could not be read, or were clipped, until then."""
 
     def __init__(self, data: ImageDataModule, console: Console) -> None:
         self._data = data
         self._console = console
-        self._said = 0
+        self._said = self._said_clipped = 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print a line if there are new ones."""
         names = self._data.share_unreadable().get("train", [])
         if len(names) > self._said:
             self._said = len(names)
-            self._console.print(f"[yellow]{describe_unreadable(names)}[/]", soft_wrap=True)
+            self._console.print(describe_unreadable(names), style="yellow", soft_wrap=True)
+        clipped = self._data.clipped().get("train", 0)
+        if clipped > self._said_clipped:
+            self._said_clipped = clipped
+            line = f"{clipped} of {self._data.num_train_images} images hold values outside of "
+            line += f"data.range={list(self._data.pixel_range or ())}, which are clipped"
+            self._console.print(line, style="yellow", soft_wrap=True)
 
 
 def describe_unreadable(names: list[str]) -> str:

@@ -1,0 +1,56 @@
+"""The console of commands: text of users is shown as it is, and a notice never ends a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+from rich.console import Console
+
+
+class PlainConsole(Console):
+    """A console that takes no text for markup and whose output may fail.
+
+    Brackets and colons in names stay as they are; what is to be emphasised is a `rich.text.Text`.
+    What the terminal cannot encode is shown with backslashes. A closed pipe or a full disk behind
+    it stops the output alone.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"markup": False, "emoji": False, **settings})
+        escape_unprintable()
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Print; see `rich.console.Console.print`."""
+        with suppress(OSError, ValueError):
+            super().print(*objects, **settings)
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing from now on."""
+        self.quiet = True
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def plain_console(console: Console | None = None, quiet: bool = False) -> Console:
+    """Return the console of a command.
+
+    Args:
+        console: that a caller gave; it reads no markup from now on. None for standard output.
+        quiet: whether to print nothing, where none was given.
+    """
+    if console is None:
+        return PlainConsole(quiet=quiet)
+    # rich has no public way; every text of a command would else have to be escaped.
+    console._markup = console._emoji = False
+    return console
+
+
+def escape_unprintable() -> None:
+    """Let standard output show what it cannot encode with backslashes."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None and getattr(sys.stdout, "errors", "") != "backslashreplace":
+        with suppress(OSError, ValueError):
+            reconfigure(errors="backslashreplace")
