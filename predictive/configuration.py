@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from solo_ldm.config.schema import check_path, choice, complete, mapping, number
+from solo_ldm.config.schema import check_path, choice, complete, learning_rate, mapping, number
 from solo_ldm.config.training import TrainingConfig
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
@@ -27,8 +27,8 @@ class PredictiveOptimizer:
 
     name: str = MISSING
     batch_size: int = number(1)
-    lr: float = number(0)
-    weight_decay: float = number(0)
+    lr: float = learning_rate()
+    weight_decay: float = learning_rate()
     multipliers: dict[str, float] = mapping()
     kwargs: dict[str, Any] = mapping()
 
@@ -111,8 +111,9 @@ def _check_parts(cfg: dict[str, Any]) -> None:
     from predictive.encoder import Encoder
     from predictive.objective import PredictiveObjective
     from predictive.predictors import PREDICTORS
-    from solo_ldm.config.arguments import NonNegative, check_arguments, check_value
+    from solo_ldm.config.arguments import Rate, check_arguments, check_value
     from solo_ldm.config.suggestions import suggestion
+    from solo_ldm.optim.optimizers import check_optimizer
 
     check_value("method", cfg["method"], Literal[tuple(PREDICTORS)])
     data = dict(cfg["data"])
@@ -133,13 +134,14 @@ def _check_parts(cfg: dict[str, Any]) -> None:
     check_arguments("predictor", cfg["predictor"], PREDICTORS[cfg["method"]], ["input_dim"])
     check_arguments("objective", cfg["objective"], PredictiveObjective)
     PredictiveObjective(**cfg["objective"])  # checks the settings of the estimator
+    check_optimizer(cfg["optimizer"]["name"], cfg["optimizer"]["kwargs"])
     parts = ["encoder", *dict.fromkeys(part for one in PREDICTORS.values() for part in one.parts)]
     for part, factor in cfg["optimizer"]["multipliers"].items():
         key = f"optimizer.multipliers.{part}"
         if part not in parts:
             nearest = suggestion(str(part), parts)
             raise ValueError(f"unknown key {key}{nearest}: the parts are {', '.join(parts)}")
-        check_value(key, factor, NonNegative)
+        check_value(key, factor, Rate)
     for name, decoder in cfg["decoders"].items():
         check_value(f"decoders.{name}", decoder, Mapping[str, Any])
         check_arguments(f"decoders.{name}", decoder, DecoderConfig)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from predictive.networks import Activation, mlp
-from solo_ldm.config.arguments import Bounds, Count, checked
+from solo_ldm.config.arguments import Bounds, Count, Width, checked
 
 Transform = Literal["none", "sqrt"]
 
@@ -41,9 +41,9 @@ class Encoder(nn.Module):
     def __init__(
         self,
         input_dim: Count,
-        latent_dim: Count,
-        hidden_dim: Count = 100,
-        num_hidden_layers: Annotated[int, Bounds(0)] = 1,
+        latent_dim: Width,
+        hidden_dim: Width = 100,
+        num_hidden_layers: Annotated[int, Bounds(0, 1000)] = 1,
         activation: Activation = "relu",
         transform: Transform = "none",
         feature_dropout: Annotated[float, Bounds(0, below=1)] = 0.0,

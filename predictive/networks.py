@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_ldm.config.arguments import Bounds, Count, checked
+from solo_ldm.config.memory import check_layers
 
 Activation = Literal["relu", "gelu", "elu", "tanh"]
 
@@ -41,6 +42,7 @@ def mlp(
         ValueError: an unknown activation or a size below one.
     """
     sizes = [input_dim, *[hidden_dim] * num_hidden_layers, output_dim]
+    check_layers(sizes)
     layers: list[nn.Module] = []
     for wide, narrow in pairwise(sizes):
         layers += [nn.Linear(wide, narrow), _ACTIVATIONS[activation]()]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from predictive.data.module import Batch
 from predictive.networks import mlp
 from predictive.predictors import Variable
-from solo_ldm.config.arguments import Count, NonNegative, check_arguments
+from solo_ldm.config.arguments import Rate, Width, check_arguments
 
 # The target of a probe that reconstructs the observations.
 INPUTS = "inputs"
@@ -33,8 +33,8 @@ class DecoderConfig:
     source: Variable = "states"
     target: str | None = None
     kind: Literal["linear", "mlp"] = "linear"
-    hidden_dim: Count = 100
-    lr: NonNegative = 0.5
+    hidden_dim: Width = 100
+    lr: Rate = 0.5
 
 
 class OnlineDecoders(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from predictive.filtering import Gaussian, StateSpaceModel, filter_step, kalman_
 from predictive.networks import VarianceNetwork, mlp
 from predictive.predictors.base import Forecast, Predictor
 from predictive.predictors.noises import InputNoise, PastNoise, StateNoise
-from solo_ldm.config.arguments import Count, Positive, checked
+from solo_ldm.config.arguments import Bounds, Positive, Width, checked
 
 ObservationNoise = Literal["constant", "input", "input_variance", "state"]
 ProcessNoise = Literal["constant", "errors", "observations_and_predictions"]
@@ -62,16 +62,16 @@ class KalmanPredictor(Predictor):
     @checked
     def __init__(
         self,
-        latent_dim: Count,
-        state_dim: Count | None = None,
+        latent_dim: Width,
+        state_dim: Width | None = None,
         input_dim: int | None = None,
         observation_noise: ObservationNoise = "constant",
         process_noise: ProcessNoise = "constant",
         initial_state: InitialState = "fixed",
-        noise_hidden_dim: Count = 100,
-        num_records: Count = 10,
+        noise_hidden_dim: Width = 100,
+        num_records: Width = 10,
         max_radius: Positive = 1.02,
-        initial_transition: float | None = None,
+        initial_transition: Annotated[float, Bounds(-10, 10)] | None = None,
         initial_process_noise: Positive = 1.0,
     ) -> None:
         super().__init__()
@@ -228,6 +228,13 @@ class KalmanPredictor(Predictor):
 
 def _spectral_radius(matrix: Tensor) -> Tensor:
     # On the CPU: the matrix is small, and eigenvalues on a GPU take longer than the transfer.
+    finite = matrix.cpu().isfinite()
+    if not finite.all():  # LAPACK may end the process, or never end
+        bad = int((~finite).sum())
+        raise ValueError(
+            f"predictor.matrix: expected a finite transition, got {bad} of {matrix.numel()} values "
+            "that are not; lower optimizer.lr or optimizer.multipliers.filter"
+        )
     return torch.linalg.eigvals(matrix.cpu()).abs().max().to(matrix.device)
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 from predictive.filtering import Gaussian
 from predictive.networks import VarianceNetwork, mlp
 from predictive.predictors.base import Forecast, Predictor
-from solo_ldm.config.arguments import Bounds, Count, checked
+from solo_ldm.config.arguments import Bounds, Depth, Width, checked
 
 Cell = Literal["lstm", "gru", "rnn"]
 Variance = Literal["constant", "state", "input_variance"]
@@ -52,13 +52,13 @@ class RecurrentPredictor(Predictor):
     @checked
     def __init__(
         self,
-        latent_dim: Count,
+        latent_dim: Width,
         input_dim: int | None = None,
         cell: Cell = "lstm",
-        hidden_dim: Count = 10,
-        num_layers: Count = 1,
-        head_hidden_dim: Count = 20,
-        head_num_hidden_layers: Annotated[int, Bounds(0)] = 2,
+        hidden_dim: Width = 10,
+        num_layers: Depth = 1,
+        head_hidden_dim: Width = 20,
+        head_num_hidden_layers: Annotated[int, Bounds(0, 1000)] = 2,
         variance: Variance = "constant",
     ) -> None:
         super().__init__()

@@ -36,39 +36,68 @@ _WORDS = {
 _PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
+# Beyond these magnitudes a number cannot be meant: it is a slip, or stands for none or infinity.
+SMALLEST, LARGEST = 1e-20, 1e9
+
+
 @dataclass(frozen=True)
 class Bounds:
-    """What the numbers of an argument must satisfy, finite in any case: Annotated[int, Bounds(1)].
+    """What the numbers of an argument must satisfy: Annotated[int, Bounds(1)].
+
+    They are finite in any case and, unless they are zero, of a magnitude from 1e-20 to below 1e9,
+    or to `high` where that is given.
 
     Args:
         low: smallest.
         high: largest.
         above: all are greater than this.
         below: all are less than this.
+        also: a number outside the bounds that is accepted besides.
     """
 
     low: float = -math.inf
     high: float = math.inf
     above: float = -math.inf
     below: float = math.inf
+    also: float | None = None
 
     def __contains__(self, value: float) -> bool:
         """Whether a number is within the bounds."""
-        return self.low <= value <= self.high and self.above < value < self.below
+        if value == self.also:
+            return True
+        within = self.low <= value <= self.high and self.above < value < self.below
+        return within and (value == 0 or abs(value) >= SMALLEST) and not self.too_large(value)
 
-    def __str__(self) -> str:
-        """The bounds in words, to follow "a number"."""
-        parts = []
-        if math.isfinite(max(self.low, self.above)):
-            parts.append(f"from {self.low:g}" if self.low > self.above else f"above {self.above:g}")
+    def too_large(self, value: float) -> bool:
+        """Whether a number is larger than any that can be meant."""
+        return math.isinf(self.high) and not abs(value) < LARGEST
+
+    def spelt(self, value: Any = None) -> str:
+        """The bounds in words, to follow "a number"; with the limits that a value is beyond."""
+        low = f"from {self.low:g}" if self.low > self.above else f"above {self.above:g}"
+        parts = [low] if math.isfinite(max(self.low, self.above)) else []
+        high = self.below
+        if isinstance(value, (int, float)):
+            if 0 < abs(value) < SMALLEST:
+                parts = [f"from {SMALLEST:g}"]
+            if value > 0 and self.too_large(value):
+                high = min(high, LARGEST)
         if math.isfinite(self.high):
-            return " ".join([*parts, f"to {self.high:g}"])
-        return " and ".join([*parts, *([f"below {self.below:g}"] if self.below < math.inf else [])])
+            parts.append(f"to {self.high:.10g}")
+        elif math.isfinite(high):
+            parts.append(f"and below {high:g}" if parts else f"below {high:g}")
+        if self.also is not None:
+            parts.append(f"or {self.also:g}")
+        return " ".join(parts)
 
 
 Count = Annotated[int, Bounds(1)]
+Width = Annotated[int, Bounds(1, 2**20)]  # of a network: units of a layer, dimensions
+Depth = Annotated[int, Bounds(1, 1000)]  # of a network: its layers
+Seed = Annotated[int, Bounds(0, 2**32 - 1)]
 Positive = Annotated[float, Bounds(above=0)]
 NonNegative = Annotated[float, Bounds(0)]
+Rate = Annotated[float, Bounds(0, 10_000)]  # of learning, and factors of it
 Share = Annotated[float, Bounds(0, 1)]
 
 
@@ -112,7 +141,7 @@ def check_arguments(
         for name, parameter in inspect.signature(target).parameters.items()
         if name not in (*besides, "self")
     }
-    hints = _hints(target.__init__ if inspect.isclass(target) else target)
+    hints = hints_of(target)
     check_keys(prefix, given, parameters)
     for name, value in given.items():
         check_value(f"{prefix}.{name}", value, hints.get(name, Any))
@@ -147,7 +176,18 @@ def check_value(key: str, value: Any, hint: Any) -> None:
     if not _fits(value, hint):
         names = [str(one) for one in get_args(hint)] if get_origin(hint) is Literal else []
         near = suggestion(value, names) if isinstance(value, str) else ""
-        raise ValueError(f"{key}: expected {_spelt(hint)}, got {value!r}{near}")
+        raise ValueError(f"{key}: expected {_spelt(hint, value)}, got {shortened(value)}{near}")
+
+
+def shortened(value: Any) -> str:
+    """Return a value as code, without the middle of what is long."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:150]} … {text[-40:]}"
+
+
+def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of the arguments of a function or class, with their bounds."""
+    return _hints(target.__init__ if inspect.isclass(target) else target)
 
 
 def shown(built: Any) -> str:
@@ -165,12 +205,12 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(function, include_extras=True)
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _fits(value: Any, hint: Any, bounded: bool = False) -> bool:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         bounds = [one for one in arguments[1:] if isinstance(one, Bounds)]
-        return _fits(value, arguments[0]) and (
-            not bounds or value is None or (math.isfinite(value) and value in bounds[0])
+        return _fits(value, arguments[0], bool(bounds)) and (
+            not bounds or value is None or value in bounds[0]
         )
     if origin in (Union, types.UnionType):
         return any(_fits(value, argument) for argument in arguments)
@@ -184,26 +224,28 @@ def _fits(value: Any, hint: Any) -> bool:
         )
     if hint in (int, float):
         kind = Integral if hint is int else Real
-        return isinstance(value, kind) and not isinstance(value, bool)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return False
+        return bounded or hint is int or math.isfinite(value)
     if hint is not Any and inspect.isclass(origin or hint):
         return isinstance(value, origin or hint)
     return True
 
 
-def _spelt(hint: Any) -> str:
+def _spelt(hint: Any, value: Any = None) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        bounds = [one for one in arguments[1:] if isinstance(one, Bounds)]
-        return " ".join([_spelt(arguments[0]), *map(str, bounds)]).strip()
+        bounds = [one.spelt(value) for one in arguments[1:] if isinstance(one, Bounds)]
+        return " ".join([_spelt(arguments[0]), *bounds]).strip()
     if origin in (Union, types.UnionType):
-        return " or ".join(_spelt(argument) for argument in arguments)
+        return " or ".join(_spelt(argument, value) for argument in arguments)
     if origin is Literal:
         return _listed([str(argument) for argument in arguments])
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         one = arguments[0]
         if get_origin(one) is Annotated:
             inner, bounds = get_args(one)[:2]
-            return f"a list of {_PLURALS[inner]} {bounds}"
+            return f"a list of {_PLURALS[inner]} {bounds.spelt()}"
         return f"a list of {_PLURALS.get(one, _spelt(one))}"
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return "a mapping"

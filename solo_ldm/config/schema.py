@@ -8,20 +8,26 @@ Nothing here imports torch: a misspelt key is refused before the slow imports.
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import field, fields, is_dataclass
+from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from solo_ldm.config.arguments import Bounds, check_value
+from solo_ldm.config.arguments import Bounds, Rate, Seed, check_value, shortened
+from solo_ldm.config.interpolations import resolve
 from solo_ldm.config.suggestions import suggestion
+
+# A file system takes 255 bytes; a run's folder is named by its name and a digest.
+_LONGEST_NAME = 230
 
 
 def number(
@@ -33,14 +39,22 @@ def number(
     also: float | None = None,
     default: Any = MISSING,
 ) -> Any:
-    """Declare a key whose numbers are finite and within `Bounds`, or equal to `also`.
+    """Declare a key whose numbers are within `Bounds`.
 
     A list is checked entry by entry; null, where the type allows it, is not checked.
     """
-    accepts: Any = Annotated[float, Bounds(low, high, above, below)]
-    if also is not None:
-        accepts = Union[accepts, Literal[also]]  # noqa: UP007
+    accepts = Annotated[float, Bounds(low, high, above, below, also)]
     return field(default=default, metadata={"accepts": accepts})
+
+
+def learning_rate(default: Any = MISSING) -> Any:
+    """Declare a key that is a `Rate`."""
+    return field(default=default, metadata={"accepts": Rate})
+
+
+def random_seed(default: Any = MISSING) -> Any:
+    """Declare a key that is a `Seed`, or a list of them."""
+    return field(default=default, metadata={"accepts": Seed})
 
 
 def choice(*names: str, default: Any = MISSING) -> Any:
@@ -58,13 +72,14 @@ def existing(*origins: str, default: Any = MISSING) -> Any:
     return field(default=default, metadata={"origins": origins})
 
 
-def mapping(keys: str | None = None) -> Any:
+def mapping(keys: str | None = None, check: str | None = None) -> Any:
     """Declare a key that holds keys of its own, none by default.
 
     Args:
         keys: "module:function" that lists them, imported when one is misspelt.
+        check: "module:function" of the key and the mapping that checks what it holds.
     """
-    return field(default_factory=dict, metadata={"keys": keys})
+    return field(default_factory=dict, metadata={"keys": keys, "check": check})
 
 
 def complete(
@@ -85,24 +100,31 @@ def complete(
         ValueError: one line naming the key that is unknown, missing, of the wrong type or out of
             its bounds.
     """
+    given = _renamed(cfg, schema)
+    _check_kinds(given, schema, "")
     try:
         merged = OmegaConf.merge(
-            OmegaConf.structured(schema), defaults(defaults_file, package), _renamed(cfg, schema)
+            OmegaConf.structured(schema), _defaults(defaults_file, package), given
         )
-        OmegaConf.resolve(merged)
+        resolve(merged)
     except OmegaConfBaseException as error:
         raise ValueError(one_line(error, schema)) from None
     missing = sorted(OmegaConf.missing_keys(merged))
     if missing:
         raise ValueError(f"missing key {missing[0]}: set it in the YAML or on the command line")
-    for key, value, metadata in _declared(merged, schema, ""):
-        _check(key, value, metadata)
+    for key, value, hint, metadata in _declared(merged, schema, ""):
+        _check(key, value, hint, metadata)
     plain = OmegaConf.create(OmegaConf.to_container(merged))
     return plain  # pyright: ignore[reportReturnType]
 
 
 def defaults(name: str = "host.yaml", package: str = "solo_ldm.configs") -> DictConfig:
     """Return the defaults of a file of a package, without Hydra's own nodes."""
+    return _defaults(name, package).copy()
+
+
+@cache
+def _defaults(name: str, package: str) -> DictConfig:
     cfg = OmegaConf.create((files(package) / name).read_text())
     return OmegaConf.masked_copy(cfg, [k for k in cfg if k not in ("defaults", "hydra")])  # pyright: ignore
 
@@ -116,6 +138,7 @@ def as_object(schema: type, given: Any, prefix: str, keys: type | None = None) -
         prefix: the mapping's key, for messages; "data." for data.*.
         keys: the schema of the whole configuration, whose keys a misspelt one is compared with.
     """
+    _check_kinds(OmegaConf.create(given), schema, prefix)
     try:
         node = OmegaConf.merge(OmegaConf.structured(schema), given)
         for key in sorted(OmegaConf.missing_keys(node)):
@@ -123,8 +146,8 @@ def as_object(schema: type, given: Any, prefix: str, keys: type | None = None) -
         built = OmegaConf.to_object(node)
     except OmegaConfBaseException as error:
         raise ValueError(one_line(error, keys or schema, prefix)) from None
-    for key, value, metadata in _declared(node, schema, prefix):
-        _check(key, value, metadata)
+    for key, value, hint, metadata in _declared(node, schema, prefix):
+        _check(key, value, hint, metadata)
     return built
 
 
@@ -134,7 +157,7 @@ def as_lists(cfg: DictConfig, *keys: str) -> DictConfig:
     for key in keys:
         value = OmegaConf.select(cfg, key)
         if value is not None and not OmegaConf.is_list(value):
-            OmegaConf.update(cfg, key, [value], force_add=True)
+            OmegaConf.update(cfg, key, [value], merge=False, force_add=True)
     return cfg
 
 
@@ -146,11 +169,19 @@ def check_path(key: str, path: str, origins: Sequence[str] = ()) -> None:
         path: that is given.
         origins: beginnings of names that are no path.
     """
-    if not path.startswith(tuple(origins)) and not Path(path).expanduser().exists():
+    if not path.startswith(tuple(origins)) and not (path and _exists(path)):
         names = f" or {', '.join(f'{one}NAME' for one in origins)}" if origins else ""
+        shown = shortened(path) if len(path) > 200 or not path else path
         raise FileNotFoundError(
-            f"{key}: expected a path that exists{names}, got {path}; check the path"
+            f"{key}: expected a path that exists{names}, got {shown}; check the path"
         )
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError):  # a name that is too long, the home of somebody unknown
+        return False
 
 
 def check_distinct(key: str, values: Sequence[Any], remedy: str = "list it once") -> None:
@@ -165,7 +196,7 @@ def check_distinct(key: str, values: Sequence[Any], remedy: str = "list it once"
 def nearest_key(key: str, schema: type) -> str:
     """Return ': did you mean …?' for the schema's key nearest to `key`, or nothing."""
     known = []
-    for name, _, metadata in _declared(None, schema, ""):
+    for name, _, _, metadata in _declared(None, schema, ""):
         known.append(name)
         if metadata.get("keys") and key.startswith(f"{name}."):
             module, _, function = metadata["keys"].partition(":")
@@ -180,7 +211,7 @@ def aliases(schema: type) -> dict[str, str]:
 
 def open_keys(schema: type) -> list[str]:
     """Return the keys of a schema that hold keys of their own."""
-    return [name for name, _, metadata in _declared(None, schema, "") if "keys" in metadata]
+    return [name for name, _, _, metadata in _declared(None, schema, "") if "keys" in metadata]
 
 
 def _renamed(cfg: DictConfig, schema: type) -> DictConfig:
@@ -203,22 +234,63 @@ def one_line(error: OmegaConfBaseException, schema: type, prefix: str = "") -> s
     if isinstance(error, (ConfigKeyError, ConfigAttributeError)):
         near = nearest_key(key, schema) or nearest_key(str(error.full_key), schema)
         return f"unknown key {key}{near}"
-    return f"{key}: {str(error).splitlines()[0]}"
+    words = str(error).splitlines()[0]
+    return f"{key}: {words if len(words) <= 300 else f'{words[:200]} … {words[-60:]}'}"
 
 
-def _declared(node: Any, schema: type, prefix: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each key of a schema, its value in `node` (None without one) and its metadata."""
+def _declared(node: Any, schema: type, prefix: str) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Yield each key of a schema, its value in `node` (None without one), type and metadata."""
     hints = get_type_hints(schema)
     for one in fields(schema):
-        value = None if node is None else node[one.name]
-        yield f"{prefix}{one.name}", value, one.metadata
-        if is_dataclass(hints[one.name]) and one.default is NO_DEFAULT:
-            yield from _declared(value, hints[one.name], f"{prefix}{one.name}.")  # pyright: ignore
+        value, hint = None if node is None else node[one.name], hints[one.name]
+        yield f"{prefix}{one.name}", value, hint, one.metadata
+        if is_dataclass(hint) and one.default is NO_DEFAULT:
+            yield from _declared(value, hint, f"{prefix}{one.name}.")  # pyright: ignore
 
 
-def _check(key: str, value: Any, metadata: Any) -> None:
+def _check_kinds(given: Any, schema: type, prefix: str) -> None:
+    """Check what OmegaConf takes for something else: no mapping for one, numbers for truths."""
+    content: Any = OmegaConf.to_container(given)
+    for key, _, hint, metadata in _declared(None, schema, ""):
+        value = content
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        key = f"{prefix}{key}"
+        if value is None or (isinstance(value, str) and "${" in value):
+            continue
+        if is_dataclass(hint) or "keys" in metadata:
+            if not isinstance(value, dict):
+                raise ValueError(f"{key}: expected a mapping, got {shortened(value)}")
+        elif list in [get_origin(one) for one in (hint, *get_args(hint))]:
+            if not isinstance(value, list):
+                raise ValueError(f"{key}: expected a list, got {shortened(value)}")
+        elif bool in (hint, *get_args(hint)) and not isinstance(value, str) and value not in (0, 1):
+            check_value(key, value, bool)
+
+
+def _check(key: str, value: Any, hint: Any, metadata: Any) -> None:
+    """Check a value, or each of a list, against its key's metadata and the limits of all."""
+    if metadata.get("check"):
+        module, _, function = metadata["check"].partition(":")
+        getattr(import_module(module), function)(key, value)
     for one in value if OmegaConf.is_list(value) else [value]:
-        if one is not None and "accepts" in metadata:
-            check_value(key, one, metadata["accepts"])
-        if one is not None and "origins" in metadata:
+        if one is None:
+            continue
+        if "origins" in metadata:
             check_path(key, str(one), metadata["origins"])
+        elif isinstance(one, str) and str in (hint, *get_args(hint)) and value is one:
+            _check_text(key, one)
+        if "accepts" in metadata:
+            check_value(key, one, metadata["accepts"])
+        elif isinstance(one, (int, float)) and not isinstance(one, bool):
+            check_value(key, one, Annotated[float, Bounds()])
+
+
+def _check_text(key: str, value: str) -> None:
+    """Refuse what no file or folder can be named after."""
+    too_long = any(len(os.fsencode(part)) > _LONGEST_NAME for part in value.split("/"))
+    if too_long or set(value) & set("\0\r\n") or not value.strip():
+        raise ValueError(
+            f"{key}: expected a text of one line, of at most {_LONGEST_NAME} bytes between "
+            f"slashes, got {shortened(value)}"
+        )

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Optional
 
 from omegaconf import MISSING
 
-from solo_ldm.config.schema import choice, existing, mapping, number
+from solo_ldm.config.schema import choice, existing, learning_rate, mapping, number, random_seed
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
 # ruff: noqa: UP045
@@ -27,9 +27,9 @@ class SchedulerConfig:
 
     name: str = choice("warmup_cosine", "step", "none")
     warmup_epochs: float = number(0)
-    warmup_start_lr: float = number(0)
-    min_lr: float = number(0)
-    lr_decay_steps: Optional[list[int]] = None
+    warmup_start_lr: float = learning_rate()
+    min_lr: float = learning_rate()
+    lr_decay_steps: Optional[list[int]] = number(0, default=None)
     interval: str = choice("step", "epoch")
 
 
@@ -56,7 +56,7 @@ class AutoResumeConfig:
     """auto_resume.*; max_hours is solo-learn's and has no effect here."""
 
     enabled: bool = MISSING
-    max_hours: Optional[float] = None
+    max_hours: Optional[float] = number(0, default=None)
 
 
 @dataclass
@@ -83,7 +83,7 @@ class TrainingConfig:
     ALIASES: ClassVar[dict[str, str]] = {"output": "checkpoint.dir"}
 
     name: str = MISSING
-    seed: int = MISSING
+    seed: int = random_seed()
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     max_epochs: int = number(1)
     accelerator: str = MISSING
@@ -93,7 +93,7 @@ class TrainingConfig:
     precision: Any = MISSING
     sync_batchnorm: bool = MISSING
     accumulate_grad_batches: int = number(1)
-    trainer: dict[str, Any] = mapping()
+    trainer: dict[str, Any] = mapping(check="solo_ldm.config.trainer:check_trainer")
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     auto_resume: AutoResumeConfig = field(default_factory=AutoResumeConfig)
     resume_from_checkpoint: Optional[str] = existing("zoo:", "hf-hub:", default=None)

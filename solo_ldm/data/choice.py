@@ -8,6 +8,7 @@ from typing import Any
 
 from solo_ldm.config.schema import as_object
 from solo_ldm.data.config import DataConfig
+from solo_ldm.data.datasets.registry import find_dataset
 
 
 @dataclass
@@ -39,6 +40,8 @@ def choose_data(
         base = {}  # paths and shares are those of another data set
     base.pop("no_labels", None)
     chosen = {**base, **given}
+    if "dataset" in given:
+        find_dataset(given["dataset"])
     if known_only:
         chosen.setdefault("dataset", "any")
     if chosen.get("dataset") is None:

@@ -48,12 +48,10 @@ class NeighbourEntropy(EntropyEstimator):
         self,
         support: Support = "plane",
         num_neighbours: Count = 3,
-        norm: float = 2.0,
+        norm: Annotated[float, Bounds(1, also=math.inf)] = 2.0,
         clip_quantile: Annotated[float, Bounds(above=0, high=1)] = 0.9,
     ) -> None:
         super().__init__(support)
-        if not norm >= 1.0:  # infinity is a norm
-            raise ValueError(f"norm: expected at least 1 to be a distance, got {norm}")
         self.num_neighbours, self.norm = num_neighbours, norm
         self.clip_quantile = clip_quantile
 

@@ -10,11 +10,11 @@ from typing import Annotated
 import numpy as np
 from scipy.signal import lfilter
 
-from solo_ldm.config.arguments import Bounds, checked
+from solo_ldm.config.arguments import Bounds, Positive, checked
+from solo_ldm.config.memory import check_memory
 
-NumSources = Annotated[int, Bounds(2)]
+NumSources = Annotated[int, Bounds(2, 1000)]
 NumSamples = Annotated[int, Bounds(2)]
-Positive = Annotated[float, Bounds(above=0)]
 
 # Singular values of a mixing run from 1 down to this, which bounds its condition number.
 _SMALLEST_SINGULAR_VALUE = 0.3
@@ -75,6 +75,7 @@ def generalised_gaussian(
     if shapes is None:
         shapes = [_DEFAULT_SHAPES[i % len(_DEFAULT_SHAPES)] for i in range(num_sources)]
     _check_length("shapes", shapes, num_sources)
+    check_memory("num_samples", num_samples, num_sources, remedy="lower it", bytes_each=16)
     generator = np.random.default_rng([seed, 0])
     columns = []
     for shape in shapes:
@@ -128,6 +129,7 @@ def ornstein_uhlenbeck(
         powers = np.geomspace(0.25, 1.0, num_sources).tolist()
     _check_length("time_constants_seconds", constants, num_sources)
     _check_length("variances", powers, num_sources)
+    check_memory("num_steps", num_steps, num_sources, remedy="lower it", bytes_each=16)
     generator = np.random.default_rng([seed, 0])
     columns = []
     for constant, variance in zip(constants, powers, strict=True):

@@ -12,6 +12,7 @@ from predictive.data.sequences import TimeSeriesData
 from predictive.data.simulated.frames import Rendering, noisy, renderer
 from predictive.data.simulated.simulation import Seed, Steps, equal_sequences, random_streams
 from solo_ldm.config.arguments import Count, NonNegative, Positive, Share, checked
+from solo_ldm.config.memory import check_memory
 
 Motion = Literal["figure8", "circular", "square"]
 NoiseKind = Literal["constant", "random", "state"]
@@ -86,6 +87,8 @@ def moving_dot(
     for name, value in (("process_noise", process_noise), ("jump_rate", jump_rate)):
         if value > 0 and motion != "circular":
             raise ValueError(f"{name}: expected 0 for motion={motion}, got {value}; use circular")
+    pixels = (num_train + num_held_out) * num_steps * frame_size**2
+    check_memory("num_train", pixels, remedy="lower it, num_held_out, num_steps or frame_size")
     weights, *streams = random_streams(seed, 3)
     render = renderer(rendering, frame_size, weights)
     periods = torch.arange(num_steps, dtype=torch.float64) * (step_seconds / period_seconds)

@@ -11,6 +11,7 @@ from predictive.data.sequences import TimeSeriesData
 from predictive.data.simulated.frames import Rendering, in_frame, noisy, renderer
 from predictive.data.simulated.simulation import Seed, Steps, equal_sequences, random_streams
 from solo_ldm.config.arguments import Count, NonNegative, Positive, checked
+from solo_ldm.config.memory import check_memory
 
 # a, k and θ0 of DESIGN section 5.
 _AMPLITUDE = 0.5
@@ -88,6 +89,8 @@ def nonlinear_system(
     Source:
         Mikulasch & Zenke, arXiv 2605.03517, and their code, which holds out 32 sequences.
     """
+    pixels = (num_train + num_held_out) * num_steps * frame_size**2
+    check_memory("num_train", pixels, remedy="lower it, num_held_out, num_steps or frame_size")
     weights, *streams = random_streams(seed, 3)
     render = renderer(rendering, frame_size, weights)
     parts = []

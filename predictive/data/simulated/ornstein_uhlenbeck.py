@@ -14,6 +14,7 @@ from predictive.data.sequences import TimeSeriesData
 from predictive.data.simulated.frames import noisy, random_network
 from predictive.data.simulated.simulation import Seed, Steps, equal_sequences, random_streams
 from solo_ldm.config.arguments import Count, NonNegative, Positive, checked
+from solo_ldm.config.memory import check_memory
 
 Mixing = Literal["linear", "random_network"]
 
@@ -120,6 +121,8 @@ def ornstein_uhlenbeck(
             f"time_constants_seconds, variances: expected one number for each of {num_sources} "
             f"sources, got {len(time_constants_seconds)} and {len(variances)}"
         )
+    numbers = (num_train + num_held_out) * num_steps * num_channels
+    check_memory("num_train", numbers, remedy="lower it, num_held_out, num_steps or num_channels")
     weights, *streams = random_streams(seed, 3)
     if mixing == "linear":
         mix = _linear_mixing(num_sources, num_channels, weights)

@@ -15,6 +15,7 @@ from predictive.data.simulated.ornstein_uhlenbeck import ornstein_uhlenbeck_proc
 from predictive.data.simulated.simulation import Seed, random_streams
 from predictive.data.splitting import cut, split_blocks, stretches
 from solo_ldm.config.arguments import Bounds, Count, NonNegative, Positive, Share, checked
+from solo_ldm.config.memory import check_memory
 
 # Spread of the logarithm of a cell's field width and peak rate.
 _LOG_WIDTH_SPREAD = 0.3
@@ -153,6 +154,9 @@ def place_cells(
             f"duration_seconds: expected at least 2 bins of {bin_seconds:g} s, got "
             f"{duration_seconds}"
         )
+    check_memory("num_cells", num_bins, num_cells, remedy="lower it or duration_seconds")
+    laps = running_speed * duration_seconds / track_metres
+    check_memory("running_speed", laps, remedy="lower it or raise track_metres", bytes_each=8)
     cells, animal, spikes = random_streams(seed, 3)
     fields = place_fields(
         num_cells,

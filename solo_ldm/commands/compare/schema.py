@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Optional
 
 from omegaconf import MISSING, DictConfig, ListConfig
 
-from solo_ldm.config.schema import as_object, check_distinct, complete, number
+from solo_ldm.config.schema import as_object, check_distinct, complete, number, random_seed
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
 # ruff: noqa: UP045
@@ -39,7 +39,7 @@ class CompareConfig:
     name: str = MISSING
     methods: list[Any] = MISSING
     overrides: list[str] = MISSING
-    seeds: list[int] = number(0)
+    seeds: list[int] = random_seed()
     protocols: list[str] = MISSING
     rank_by: Optional[str] = None
     jobs: int = number(1)

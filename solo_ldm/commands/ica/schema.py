@@ -1,4 +1,4 @@
-"""The keys of `solo-ldm ica`; nothing here imports torch."""
+"""The keys of `solo-ldm ica`; a misspelt one is refused before torch is imported."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Optional
 
 from omegaconf import MISSING, DictConfig
 
+from solo_ldm.config.arguments import check_arguments
 from solo_ldm.config.schema import (
     as_lists,
     check_distinct,
@@ -16,6 +17,7 @@ from solo_ldm.config.schema import (
     existing,
     mapping,
     number,
+    random_seed,
 )
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
@@ -59,7 +61,7 @@ class ICAConfig:
     task: str = choice(*TASKS)
     mixtures: Optional[str] = existing(default=None)
     model: Optional[str] = choice(*MODELS, default=None)
-    num_sources: int = number(2)
+    num_sources: int = number(2, 1000)
     step_seconds: float = number(above=0)
     images: ImagesConfig = field(default_factory=ImagesConfig)
     generalised_gaussian: GeneralisedGaussianConfig = field(
@@ -72,8 +74,8 @@ class ICAConfig:
     entropy_kwargs: dict[str, Any] = mapping()
     smallest_shape: float = number(above=0, below=1.5)
     restarts: int = number(1)
-    seed: int = number(0)
-    seeds: Optional[list[int]] = number(0, default=None)
+    seed: int = random_seed()
+    seeds: Optional[list[int]] = random_seed(None)
     output: Optional[str] = None
 
 
@@ -94,6 +96,7 @@ def complete_ica(cfg: DictConfig) -> DictConfig:
     if cfg.seeds is None:
         cfg.seeds = [cfg.seed]
     check_distinct("seeds", cfg.seeds)
+    _check_parts(cfg)
     subject = cfg.task
     if cfg.mixtures is not None:
         path = Path(cfg.mixtures)
@@ -109,3 +112,19 @@ def complete_ica(cfg: DictConfig) -> DictConfig:
     cfg.model = cfg.model or MODELS[in_time]
     cfg.output = cfg.output or str(Path("ica") / subject)
     return cfg
+
+
+def _check_parts(cfg: DictConfig) -> None:
+    """Check the settings of all tasks and of the entropy, whatever is chosen."""
+    # Imported here: they import torch, which takes seconds.
+    from solo_ldm.ica import problems
+    from solo_ldm.ica.objective import ica_entropy
+    from solo_ldm.ica.photographs import photographs
+
+    for name, task in (
+        ("images", photographs),
+        ("generalised_gaussian", problems.generalised_gaussian),
+        ("ornstein_uhlenbeck", problems.ornstein_uhlenbeck),
+    ):
+        check_arguments(name, cfg[name], task, ("num_sources", "seed", "step_seconds", "rotation"))
+    ica_entropy(cfg.entropy, cfg.entropy_kwargs)

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from solo_ldm.commands.shared.schema import WeightsOnImagesConfig
 from solo_ldm.config.schema import as_lists, choice, complete, number
 from solo_ldm.data.choice import choose_data
+from solo_ldm.data.config import check_views
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
 # ruff: noqa: UP045
@@ -32,4 +33,5 @@ def complete_knn(cfg: DictConfig) -> DictConfig:
         if not cfg[key]:
             raise ValueError(f"{key}: expected at least one value, got an empty list")
     choose_data(cfg.data, None, known_only=True)
+    check_views(cfg.augmentations)
     return cfg

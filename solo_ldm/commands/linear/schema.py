@@ -1,6 +1,6 @@
 """The schema of a linear evaluation: solo-learn's keys, the protocols, and what follows from them.
 
-Nothing here imports torch: a misspelt key is refused before the slow imports.
+A misspelt key is refused before torch is imported.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from solo_ldm.config.schema import (
     check_distinct,
     check_path,
     complete,
+    learning_rate,
     mapping,
     number,
+    random_seed,
 )
 from solo_ldm.config.training import PerformanceConfig, TrainingConfig
 from solo_ldm.data.choice import choose_data
-from solo_ldm.data.config import DataConfig
+from solo_ldm.data.config import DataConfig, check_views
 from solo_ldm.data.datasets.registry import find_dataset
 from solo_ldm.evaluation.protocols import ONLINE, ONLINE_PROTOCOL, PROTOCOLS, TRAINED
 from solo_ldm.weights.published import configuration, is_published
@@ -46,8 +48,8 @@ class PreprocessingConfig:
     """data.augmentations.*, in solo-learn's names."""
 
     crop_size: Optional[int] = number(1, default=None)
-    mean: Optional[list[float]] = None
-    std: Optional[list[float]] = None
+    mean: Optional[list[float]] = number(0, 1, default=None)
+    std: Optional[list[float]] = number(1e-6, 1, default=None)
 
 
 @dataclass
@@ -63,10 +65,10 @@ class LinearOptimizerConfig:
 
     name: str = MISSING
     batch_size: Optional[int] = number(1, default=None)
-    lr: Optional[list[float]] = number(above=0, default=None)
-    backbone_lr_scale: float = MISSING
-    weight_decay: float = MISSING
-    layer_decay: float = MISSING
+    lr: Optional[list[float]] = number(above=0, high=10_000, default=None)
+    backbone_lr_scale: float = learning_rate()
+    weight_decay: float = learning_rate()
+    layer_decay: float = number(0, 1)
     exclude_bias_n_norm_wd: bool = MISSING
     kwargs: dict[str, Any] = mapping()
 
@@ -82,7 +84,7 @@ class LinearConfig(TrainingConfig):
     protocol: Optional[str] = None
     pretrained_feature_extractor: Optional[str] = None
     pretrain_method: Optional[str] = None
-    seeds: Optional[list[int]] = None
+    seeds: Optional[list[int]] = random_seed(None)
     backbone: UnknownBackboneConfig = field(default_factory=UnknownBackboneConfig)
     data: LinearDataConfig = field(default_factory=LinearDataConfig)
     augmentations: Any = None
@@ -136,8 +138,13 @@ def complete_linear(cfg: DictConfig) -> DictConfig:
         cfg.normalise_features = ours and cfg.protocol == "linear-offline"
     cfg = complete(as_lists(cfg, "optimizer.lr"), LinearConfig, "linear.yaml")
     _check_values(cfg)
+    # Imported here: it imports torch, which takes seconds.
+    from solo_ldm.optim.optimizers import check_optimizer
+
+    check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     if not cfg.augmentations:
         cfg.augmentations = find_dataset(cfg.data.dataset).views.linear
+    check_views(cfg.augmentations)
     if cfg.scheduler.lr_decay_steps is None:
         cfg.scheduler.lr_decay_steps = [round(share * cfg.max_epochs) for share in (0.6, 0.8)]
     return cfg
@@ -146,7 +153,7 @@ def complete_linear(cfg: DictConfig) -> DictConfig:
 def _protocol(cfg: DictConfig) -> str:
     wanted, finetune = cfg.protocol, cfg.finetune
     check_value("finetune", finetune, bool)
-    protocol = wanted or ("finetune" if finetune else "linear-offline")
+    protocol = ("finetune" if finetune else "linear-offline") if wanted is None else wanted
     check_value("protocol", protocol, Literal[tuple(protocols())])
     if finetune and protocol != "finetune":
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Optional
 
 from omegaconf import MISSING
 
-from solo_ldm.config.schema import existing, mapping, number
+from solo_ldm.config.schema import existing, mapping, number, random_seed
 from solo_ldm.config.training import BackboneConfig
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
@@ -49,4 +49,4 @@ class WeightsOnImagesConfig(WeightsConfig):
     data: dict[str, Any] = mapping()
     backbone: UnknownBackboneConfig = field(default_factory=UnknownBackboneConfig)
     augmentations: Any = None
-    seed: int = MISSING
+    seed: int = random_seed()

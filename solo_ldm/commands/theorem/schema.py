@@ -1,4 +1,4 @@
-"""The keys of `solo-ldm theorem`; nothing here imports torch."""
+"""The keys of `solo-ldm theorem`; a misspelt one is refused before torch is imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING, DictConfig
 
-from solo_ldm.config.schema import as_lists, check_distinct, choice, complete, mapping, number
+from solo_ldm.config.schema import (
+    as_lists,
+    check_distinct,
+    choice,
+    complete,
+    mapping,
+    number,
+    random_seed,
+)
 
 CASES = ("holds", "non_gaussian", "singular", "blind")
 
@@ -19,11 +27,11 @@ class TheoremConfig:
     ALIASES: ClassVar[dict[str, str]] = {"folder": "output"}
 
     cases: list[str] = choice(*CASES)
-    seeds: list[int] = number(0)
+    seeds: list[int] = random_seed()
     steps: int = number(1)
     batch_size: int = number(8)
     lr: float = number(above=0)
-    hidden: int = number(1)
+    hidden: int = number(1, 2**20)
     entropy: str = MISSING
     entropy_kwargs: dict[str, Any] = mapping()
     threshold: float = number(above=0, below=1)
@@ -46,4 +54,8 @@ def complete_theorem(cfg: DictConfig) -> DictConfig:
     cfg = complete(as_lists(cfg, "cases", "seeds"), TheoremConfig, "theorem.yaml")
     for key in ("cases", "seeds"):
         check_distinct(key, cfg[key])
+    # Imported here: it imports torch, which takes seconds.
+    from solo_ldm.theorem.trial import build_objective
+
+    build_objective(cfg.entropy, cfg.entropy_kwargs)
     return cfg

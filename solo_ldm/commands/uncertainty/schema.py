@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from solo_ldm.commands.shared.schema import WeightsOnImagesConfig
 from solo_ldm.config.schema import complete, existing, number
 from solo_ldm.data.choice import choose_data
+from solo_ldm.data.config import check_views
 
 
 @dataclass
@@ -35,4 +36,5 @@ def complete_uncertainty(cfg: DictConfig) -> DictConfig:
     if not cfg.levels:
         raise ValueError("levels: expected at least one share, got an empty list")
     choose_data(cfg.data, None, known_only=True)
+    check_views(cfg.augmentations)
     return cfg

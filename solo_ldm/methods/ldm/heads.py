@@ -7,6 +7,7 @@ import itertools
 from torch import nn
 
 from solo_ldm.config.arguments import Count, checked
+from solo_ldm.config.memory import check_layers
 
 
 @checked
@@ -32,6 +33,7 @@ def perceptron(
         ValueError: a number below 1.
     """
     widths = [num_inputs, *[num_hidden] * (num_layers - 1)]
+    check_layers([*widths, num_outputs])
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
         layers.append(nn.Linear(before, after))

@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from solo_ldm.config.arguments import check_arguments, check_keys, check_value
+from solo_ldm.config.arguments import (
+    NonNegative,
+    check_arguments,
+    check_keys,
+    check_value,
+    hints_of,
+)
 from solo_ldm.entropy import ENTROPIES
 from solo_ldm.latents import LATENTS
 from solo_ldm.methods.ldm.settings import PRODUCT, LDMSettings
@@ -21,8 +27,8 @@ REFERENCE_TYPES = {
     "single_sample": ("kernel", "marginal"),
     "dual_knn": ("neighbour", "joint"),
     "single_knn": ("neighbour", "marginal"),
-    "dual_gauss": ("logdet", "joint"),
-    "single_gauss": ("logdet", "marginal"),
+    "dual_gauss": ("logdet_expansion", "pooled"),
+    "single_gauss": ("logdet_expansion", "marginal"),
 }
 
 # Keys of a cell itself; those of its latent model and of its estimator come from their registries.
@@ -51,9 +57,9 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
     latent model's (the paper's: 5; 12.5 with nearest neighbours on the plane). Keys of the other
     estimators are allowed, so that overriding `entropy` alone switches the cell.
 
-    Keys of the reference: loss.type (dual_sample, single_knn, …) gives entropy and over,
-    loss.entropy_multiplier is twice entropy_weight for the marginal types, and
-    recognition_precision is kernel_precision.
+    Keys of the reference: loss.type (dual_sample, single_knn, …) gives entropy and over, and
+    doubles entropy_weight for the gauss types; loss.entropy_multiplier is twice entropy_weight,
+    before that, for the marginal types; and recognition_precision is kernel_precision.
 
     latent=product takes a list `blocks`, each a mapping of latent, dim and any of entropy, over,
     entropy_weight, prediction_precision and the settings of its latent model and estimator; keys
@@ -77,6 +83,8 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
         )
     if given.get("latent") == PRODUCT:
         return _product(given)
+    if "blocks" in given:  # not read, and yet no other thing
+        check_value("method_kwargs.blocks", given["blocks"], Sequence[Mapping[str, Any]])
     return _cell(given, "method_kwargs")
 
 
@@ -115,6 +123,10 @@ def _cell(given: Mapping[str, Any], prefix: str) -> LDMSettings:
     latent, entropy = chosen["latent"], chosen["entropy"]
     check_value(f"{prefix}.latent", latent, Literal[(*LATENTS, PRODUCT)])
     check_value(f"{prefix}.entropy", entropy, Literal[(*ENTROPIES,)])
+    for kind in (*ENTROPIES.values(), *LATENTS.values()):  # those that are not chosen, too
+        for key in _own_keys(kind):
+            if key in given:
+                check_value(f"{prefix}.{key}", given[key], hints_of(kind)[key])
     for part, kind in (("entropy_kwargs", ENTROPIES[entropy]), ("latent_kwargs", LATENTS[latent])):
         keys = _own_keys(kind)
         chosen[part] = {key: value for key, value in given.items() if key in keys}
@@ -215,7 +227,14 @@ def _translate_reference(given: Mapping[str, Any]) -> dict[str, Any]:
     kind = loss.get("type")
     check_value("method_kwargs.loss.type", kind, Literal[(*REFERENCE_TYPES,)])
     given["entropy"], given["over"] = REFERENCE_TYPES[kind]
-    if given["over"] == "marginal" and loss.get("entropy_multiplier") is not None:
+    multiplier = loss.get("entropy_multiplier")
+    if multiplier is not None:
+        check_value("method_kwargs.loss.entropy_multiplier", multiplier, NonNegative)
+    if given["over"] == "marginal" and multiplier is not None:
         # The reference weighs the mean of the two marginal entropies, we their sum.
-        given["entropy_weight"] = loss["entropy_multiplier"] / 2.0
+        given["entropy_weight"] = multiplier / 2.0
+    check_value("method_kwargs.entropy_weight", given.get("entropy_weight", 1.0), NonNegative)
+    if given["entropy"] == "logdet_expansion":
+        # The reference's is log det / D, ours half of it.
+        given["entropy_weight"] = 2.0 * given.get("entropy_weight", 1.0)
     return given

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from solo_ldm.config.arguments import Bounds, Count, NonNegative, Positive, Share
+from solo_ldm.config.arguments import Bounds, Depth, NonNegative, Positive, Share, Width
 from solo_ldm.entropy import ENTROPIES
 from solo_ldm.latents import LATENTS, Support
 from solo_ldm.objective import LDMObjective, Over, ProductObjective
@@ -50,9 +50,9 @@ class LDMSettings:
     """
 
     latent: str
-    proj_hidden_dim: Count
-    proj_output_dim: Count
-    proj_layers: Count = 2
+    proj_hidden_dim: Width
+    proj_output_dim: Width
+    proj_layers: Depth = 2
     proj_batch_norm: bool = False
     proj_output_batch_norm: bool = False
     proj_output_whitening: bool = False
@@ -61,7 +61,7 @@ class LDMSettings:
     prediction_precision: Positive | None = None
     entropy_weight: NonNegative = 1.0
     predictor: Literal["none", "linear", "mlp", "direct"] = "none"
-    pred_hidden_dim: Count = 512
+    pred_hidden_dim: Width = 512
     pred_batch_norm: bool = True
     direct_momentum: Annotated[float, Bounds(0, below=1)] = 0.3
     direct_ridge: NonNegative = 0.01

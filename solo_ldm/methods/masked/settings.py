@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 from solo_ldm.config.arguments import (
     Bounds,
     Count,
+    Depth,
     Positive,
+    Width,
     check_arguments,
     check_keys,
     check_value,
@@ -63,9 +65,9 @@ class MaskedSettings:
     target_aspect: tuple[Positive, ...] = (0.75, 1.5)
     context_scale: Shares = (0.85, 1.0)
     least_context: Count = 10
-    pred_embed_dim: Count = 384
-    pred_depth: Count = 6
-    pred_num_heads: Count = 6
+    pred_embed_dim: Width = 384
+    pred_depth: Depth = 6
+    pred_num_heads: Width = 6
     positions: Literal["sincos", "learned"] = "sincos"
     normalise_patches: bool = True
 

@@ -1,0 +1,1 @@
+"""Random overrides of every command, judged by what the keys mean."""
