@@ -102,10 +102,11 @@ class HydraCommand:
                     print("loading libraries", flush=True)  # torch and its like take seconds
                 codes.append(self.exit_code(self(cfg)))
 
-        overrides = for_hydra(given, self._schema(), self.positional)
-        flags = with_packaged_groups(given.flags, self.package)
-        sys.argv = [sys.argv[0], *flags, *overrides]
-        with errors(), every_job(errors, codes) if given.multirun else nullcontext([]) as failed:
+        every = every_job(errors, codes) if given.multirun else nullcontext([])
+        with errors(), every as failed:
+            overrides = for_hydra(given, self._schema(), self.positional)
+            flags = with_packaged_groups(given.flags, self.package)
+            sys.argv = [sys.argv[0], *flags, *overrides]
             compose()
         if failed:
             print(f"{len(failed)} of the jobs failed:", *failed, sep="\n  ", file=sys.stderr)

@@ -36,6 +36,7 @@ _DISK = f"no space left on the device; free some: {_AGAIN}"
 _OF_SYSTEM = {
     errno.ENOSPC: _DISK,
     errno.EDQUOT: f"the quota of the disk is used up; free some: {_AGAIN}",
+    errno.EFBIG: "the file is larger than the limit (ulimit -f); raise it",
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "permission denied; choose another folder, or change its permissions",
     errno.EPERM: "not permitted there; choose another folder",
@@ -150,8 +151,11 @@ def one_line(error: BaseException, schema: Callable[[], type] | None = None) -> 
 
 def check_extras(cfg: Any) -> None:
     """Raise a one-line ValueError for a logger whose package is not installed."""
-    for key in ("wandb", "tensorboard"):
-        if OmegaConf.select(cfg, f"{key}.enabled") and find_spec(key) is None:
+    for key, packages in {
+        "wandb": ["wandb"],
+        "tensorboard": ["tensorboard", "tensorboardX"],
+    }.items():
+        if OmegaConf.select(cfg, f"{key}.enabled") and not any(map(find_spec, packages)):
             raise ValueError(
                 f'{key}.enabled=true: {key} is not installed; pip install "solo-ldm[{key}]"'
             )
@@ -179,7 +183,8 @@ def _of_the_machine(error: BaseException) -> str | None:
         extra = _EXTRAS.get((error.name or _requirement(text)).partition(".")[0])
         return extra and f'{text.partition(". ")[0]}: pip install "solo-ldm[{extra}]"'
     if isinstance(error, OSError) and error.errno in _OF_SYSTEM:
-        named = f"{error.filename}: " if error.filename else ""
+        path = error.filename2 or error.filename  # of a copy, where it should be
+        named = f"{path}: " if path else ""
         return named + of_system(error)
     classes = {one.__name__ for one in type(error).__mro__}
     if classes & {"RuntimeError", "MemoryError", "SafetensorError"}:
@@ -191,7 +196,8 @@ def _of_the_machine(error: BaseException) -> str | None:
     if "MisconfigurationException" in classes:
         return " ".join(text.split())
     if isinstance(error, OSError) and not _fixable(error):
-        return " ".join(text.split()) or type(error).__name__
+        half = re.search(r"requested and \d+ written", text)  # numpy's word for a full disk
+        return _DISK if half else " ".join(text.split()) or type(error).__name__
     return None
 
 

@@ -83,7 +83,7 @@ class Arguments:
 
 
 def for_hydra(given: Arguments, schema: type, positional: str | None = None) -> list[str]:
-    """Return overrides as Hydra takes them; what it could not read ends the command.
+    """Return overrides as Hydra takes them.
 
     Older names of keys are replaced by the present ones, paths quoted, and overrides below a part
     that is open may add keys: the checks of `complete` know them, Hydra does not.
@@ -92,21 +92,41 @@ def for_hydra(given: Arguments, schema: type, positional: str | None = None) -> 
         given: the arguments.
         schema: of the keys.
         positional: key that an argument which is no override gives.
+
+    Raises:
+        ValueError: in one line: an argument that Hydra cannot read.
     """
     older, made = aliases(schema), []
     open_parts = tuple(f"{part}." for part in open_keys(schema))
-    existing = [one.name for one in fields(schema) if "origins" in one.metadata]
     for argument in given.overrides:
         key, separator, value = argument.partition("=")
         if positional and _is_path(argument, key, separator):
-            key, separator, value, positional = positional, "=", argument, None
-            value = _quoted(value)
+            key, separator, value, positional = positional, "=", _quoted(argument), None
         key = older.get(key, key)
-        if separator and key.lstrip("+") in (*_PATHS, *existing):
-            value = value if _READ_BY_HYDRA.fullmatch(value) else _path(key, value, given.multirun)
-        made.append(f"{'++' if key.startswith(open_parts) else ''}{key}{separator}{value}")
-        _check(argument, made[-1], given.multirun)
+        sign = "++" if key.startswith(open_parts) else ""
+        made.append(as_meant(f"{sign}{key}{separator}{value}", schema, argument, given.multirun))
     return made
+
+
+def as_meant(override: str, schema: type, shown: str | None = None, multirun: bool = False) -> str:
+    """Return an override with Hydra's quotes around a path; refuse what Hydra cannot read.
+
+    Args:
+        override: KEY=VALUE.
+        schema: of the keys.
+        shown: what was given, for messages; the override itself by default.
+        multirun: whether several values are run one after another.
+
+    Raises:
+        ValueError: in one line.
+    """
+    key, separator, value = override.partition("=")
+    existing = [one.name for one in fields(schema) if "origins" in one.metadata]
+    is_path = separator and key.lstrip("+") in (*_PATHS, *existing)
+    if is_path and not _READ_BY_HYDRA.fullmatch(value):
+        override = f"{key}={_path(key.lstrip('+'), value, multirun)}"
+    _check(shown or override, override, multirun)
+    return override
 
 
 def with_packaged_groups(arguments: list[str], package: str) -> list[str]:
@@ -139,7 +159,7 @@ def _is_path(argument: str, key: str, separator: str) -> bool:
 def _path(key: str, value: str, multirun: bool) -> str:
     """Return the path, or the list of paths, that is meant, with Hydra's quotes."""
     if not value:
-        leave(f"{key}: expected a path, got nothing; null takes the default")
+        raise ValueError(f"{key}: expected a path, got nothing; null takes the default")
     if not os.path.lexists(value):
         if value.startswith("[") and value.endswith("]") and key == "data.path":
             inside = value[1:-1]
@@ -162,7 +182,7 @@ def _quoted(value: str) -> str:
 
 
 def _check(argument: str, override: str, multirun: bool) -> None:
-    """Leave with the argument that Hydra cannot read, and how to quote it."""
+    """Name the argument that Hydra cannot read, and how to quote it."""
     parser = OverridesParser.create()
     try:
         parsed = parser.parse_override(override)
@@ -173,16 +193,18 @@ def _check(argument: str, override: str, multirun: bool) -> None:
     key, separator, value = argument.partition("=")
     quoted = f"{key}={_quoted(value)}"
     if not separator:
-        leave(f"{argument}: expected KEY=VALUE")
+        raise ValueError(f"{argument}: expected KEY=VALUE")
     try:
         parser.parse_override(quoted)
     except HydraException:
-        leave(f"{argument}: expected KEY=VALUE, where KEY is of letters, digits, _ and dots")
+        raise ValueError(
+            f"{argument}: expected KEY=VALUE, where KEY is of letters, digits, _ and dots"
+        ) from None
     sign = "'" if '"' in quoted or "$" in quoted or "\\" in quoted else '"'
     shown = quoted.replace("'", "'\\''") if sign == "'" else quoted
     if parsed is not None:
-        leave(
+        raise ValueError(
             f"{argument}: expected one value; --multirun runs one after another, "
             f"{key}=[{value}] is a list, {sign}{shown}{sign} a text"
         )
-    leave(f"{argument}: its value has signs of Hydra's; quote it: {sign}{shown}{sign}")
+    raise ValueError(f"{argument}: its value has signs of Hydra's; quote it: {sign}{shown}{sign}")

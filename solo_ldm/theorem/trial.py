@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from solo_ldm.ica.objective import ica_entropy
+from solo_ldm.ica.objective import estimators_in_nats, ica_entropy
 from solo_ldm.latents import GaussianPlane
 from solo_ldm.objective import LDMObjective
 from solo_ldm.theorem.alternatives import compare_losses, forward_loss, mean_loss
@@ -110,9 +110,10 @@ def build_objective(entropy: str, settings: Mapping[str, Any] | None = None) -> 
     Raises:
         ValueError: another name, or a setting that the estimator lacks or refuses.
     """
-    estimator = ica_entropy(entropy, {**ENTROPIES.get(entropy, {}), **(settings or {})})
-    if estimator is None:
-        raise ValueError(f"entropy: expected an estimator of solo_ldm.entropy, got {entropy!r}")
+    if entropy not in estimators_in_nats():
+        known = ", ".join(estimators_in_nats())
+        raise ValueError(f"entropy: expected one of {known}, got {entropy!r}")
+    estimator: Any = ica_entropy(entropy, {**ENTROPIES.get(entropy, {}), **(settings or {})})
     # Some values count the nats of all dimensions, others those of one, as the log-density does.
     value = torch.zeros((), requires_grad=True)
     nats = estimator.to_nats(value, num_samples=100, dim=NUM_SOURCES)

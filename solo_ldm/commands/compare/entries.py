@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_ldm.commands.compare.schema import EntrySpec, override_key, parse_entries
 from solo_ldm.config.errors import one_line
+from solo_ldm.config.overrides import as_meant
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import find_protocol
@@ -125,7 +126,7 @@ def _compose(spec: EntrySpec, cfg: DictConfig, folder: Path | None) -> dict[int,
     # An entry's own override replaces a shared one: Hydra refuses a group that is chosen twice.
     own = {override_key(one) for one in spec.overrides}
     overrides = [*(one for one in shared if override_key(one) not in own), *spec.overrides]
-    composed = _composed(spec.config, folder, overrides)
+    composed = _composed(spec.config, folder, [as_meant(one, RunConfig) for one in overrides])
     runs: dict[int, DictConfig] = {}
     for seed in cfg.seeds:
         one = composed.copy()
