@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from scipy.special import ive
 from scipy.stats import vonmises_fisher
 
 from solo_ldm.entropy import (
-    CodingRateEntropy,
     KernelEntropy,
     LogDetEntropy,
     LogDetExpansionEntropy,
@@ -31,70 +29,22 @@ def correlated_gaussian(num_samples: int, dim: int) -> tuple[torch.Tensor, float
     return (torch.randn(num_samples, dim) @ factor.T).double(), entropy
 
 
-@pytest.mark.parametrize("dim", [1, 2, 5])
-@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize(("dim", "k"), [(1, 1), (5, 3)])
 def test_neighbour_entropy_of_a_gaussian_is_its_closed_form(dim, k):
-    z, expected = correlated_gaussian(4000, dim)
+    z, expected = correlated_gaussian(2000, dim)
     estimator = NeighbourEntropy(num_neighbours=k, clip_quantile=1.0)
     nats = estimator.to_nats(estimator.marginal(z), *z.shape)
-    # Standard error about sqrt((dim/2 + trigamma(k)) / 4000): at most 0.035; bias below that.
-    assert nats.item() == pytest.approx(expected, abs=0.11)
-
-
-@pytest.mark.parametrize("norm", [1.0, 2.0, 4.0])
-def test_neighbour_entropy_of_a_uniform_cube_is_zero_for_every_norm(norm):
-    z = torch.rand(5000, 2, dtype=torch.float64)
-    estimator = NeighbourEntropy(norm=norm, clip_quantile=1.0)
-    assert estimator.to_nats(estimator.marginal(z), *z.shape).item() == pytest.approx(0, abs=0.06)
-
-
-def test_neighbour_entropy_of_the_uniform_sphere_is_the_log_of_its_area():
-    z = torch.nn.functional.normalize(torch.randn(5000, 3, dtype=torch.float64))
-    estimator = NeighbourEntropy("sphere", clip_quantile=1.0)
-    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
-    assert nats.item() == pytest.approx(math.log(4 * math.pi), abs=0.06)
-
-
-def test_joint_neighbour_entropy_of_independent_views_is_the_sum_of_the_marginals():
-    z1, z2 = (torch.nn.functional.normalize(torch.randn(5000, 3).double()) for _ in range(2))
-    estimator = NeighbourEntropy("sphere", clip_quantile=1.0)
-    nats = estimator.to_nats(estimator.joint(z1, z2), 5000, 3, num_views=2)
-    assert nats.item() == pytest.approx(2 * math.log(4 * math.pi), abs=0.12)
-
-
-def test_kernel_entropy_of_a_gaussian_is_that_of_the_smoothed_density():
-    """The kernel widens N(0, s²) to N(0, s² + h²); its cross-entropy with N(0, s²) is known."""
-    num_samples, dim, precision, variance = 8000, 2, 40.0, 1.0
-    z = torch.randn(num_samples, dim, dtype=torch.float64) * math.sqrt(variance)
-    estimator = KernelEntropy("plane", precision)
-    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
-    wide = variance + dim / (2 * precision)
-    expected = 0.5 * dim * (math.log(2 * math.pi * wide) + variance / wide)
-    # The j = i term, a spike on each sample, lowers the estimate by a few hundredths.
-    assert nats.item() == pytest.approx(expected, abs=0.06)
-
-
-def test_kernel_entropy_of_the_uniform_sphere_is_the_log_of_its_area():
-    z = torch.nn.functional.normalize(torch.randn(6000, 4, dtype=torch.float64))
-    estimator = KernelEntropy("sphere", 8.0)
-    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
-    assert nats.item() == pytest.approx(math.log(2 * math.pi**2), abs=0.03)
+    # Standard error about sqrt((dim/2 + trigamma(k)) / 2000): at most 0.04; bias below that.
+    assert nats.item() == pytest.approx(expected, abs=0.15)
 
 
 def test_kernel_entropy_of_a_von_mises_fisher_distribution_is_its_closed_form():
     concentration = 4.0
     law = vonmises_fisher([0.0, 0.0, 1.0], concentration, seed=0)
-    z = torch.from_numpy(law.rvs(6000))
+    z = torch.from_numpy(law.rvs(3000))
     estimator = KernelEntropy("sphere", 200.0)
     nats = estimator.to_nats(estimator.marginal(z), *z.shape)
-    assert nats.item() == pytest.approx(float(law.entropy()), abs=0.06)
-
-
-def test_joint_kernel_entropy_of_independent_views_is_the_sum_of_the_marginals():
-    z1, z2 = (torch.nn.functional.normalize(torch.randn(6000, 3).double()) for _ in range(2))
-    estimator = KernelEntropy("sphere", 4.0)
-    nats = estimator.to_nats(estimator.joint(z1, z2), 6000, 3, num_views=2)
-    assert nats.item() == pytest.approx(2 * math.log(4 * math.pi), abs=0.06)
+    assert nats.item() == pytest.approx(float(law.entropy()), abs=0.08)
 
 
 def log_bessel_by_olvers_expansion(order: float, x: float) -> float:
@@ -121,19 +71,6 @@ def test_von_mises_fisher_normaliser_equals_known_bessel_functions(dim, concentr
     expected = order * math.log(concentration) - dim / 2 * math.log(2 * math.pi) - log_bessel
     ours = von_mises_fisher_log_normaliser(concentration, dim)
     assert ours == pytest.approx(expected, rel=1e-9, abs=1e-7)
-
-
-@pytest.mark.parametrize(("num_samples", "dim"), [(4000, 5), (60, 20)])
-def test_logdet_entropy_of_a_gaussian_is_unbiased(num_samples, dim):
-    trials = 40
-    gaps = []
-    for _ in range(trials):
-        z, expected = correlated_gaussian(num_samples, dim)
-        estimator = LogDetEntropy()
-        nats = estimator.to_nats(estimator.marginal(z), *z.shape)
-        gaps.append(nats.item() - expected)
-    error = np.std(gaps) / math.sqrt(trials)
-    assert abs(np.mean(gaps)) < 4 * error + 1e-4
 
 
 @pytest.mark.parametrize(("batch", "dim"), [(64, 16), (16, 64), (32, 32)])
@@ -169,17 +106,6 @@ def test_logdet_expansion_equals_the_direct_sum_over_correlations():
     off_diagonal = correlation.square().sum() - correlation.diagonal().square().sum()
     expected = (variance.log().sum() - 0.5 * off_diagonal) / (2 * 50)
     torch.testing.assert_close(LogDetExpansionEntropy(ridge=ridge).marginal(z), expected)
-
-
-def test_coding_rate_equals_its_definition_and_in_nats_a_gaussian_with_the_distortion():
-    z = torch.randn(4000, 5, dtype=torch.float64) * 2.0
-    estimator = CodingRateEntropy(distortion=0.5)
-    moment = z.T @ z / 4000
-    rate = 0.5 * torch.logdet(torch.eye(5, dtype=torch.float64) + 5 / 0.25 * moment)
-    torch.testing.assert_close(estimator.marginal(z), rate / 5)
-    expected = 2.5 * math.log(2 * math.pi * math.e * (4.0 + 0.05))
-    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
-    assert nats.item() == pytest.approx(expected, abs=0.1)
 
 
 @pytest.mark.parametrize("name", ["vicreg", "redundancy", "sliced", "none"])
@@ -225,13 +151,6 @@ def test_leaving_a_sample_out_takes_its_own_kernel_out_of_the_sum(support):
     others = kernels.sum(dim=1) - kernels.diagonal()
     ours = KernelEntropy(support, 2.0, leave_one_out=True).marginal(z)
     torch.testing.assert_close(ours, -others.log().mean())
-
-
-def test_leave_one_out_in_nats_is_the_entropy_of_the_uniform_sphere():
-    z = torch.nn.functional.normalize(torch.randn(6000, 4, dtype=torch.float64))
-    estimator = KernelEntropy("sphere", 8.0, leave_one_out=True)
-    nats = estimator.to_nats(estimator.marginal(z), *z.shape)
-    assert nats.item() == pytest.approx(math.log(2 * math.pi**2), abs=0.03)
 
 
 @each_estimator

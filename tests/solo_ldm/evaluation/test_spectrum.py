@@ -8,7 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from solo_ldm.evaluation.spectrum import covariance_spectrum, diagnose, effective_rank, health
+from solo_ldm.evaluation.spectrum import (
+    Health,
+    covariance_spectrum,
+    diagnose,
+    effective_rank,
+    health,
+)
 
 
 @pytest.mark.parametrize("dim", [2, 16])
@@ -68,3 +74,42 @@ def test_latents_on_their_way_out_of_a_collapse_are_not_warned_of():
     small, larger = (health(s * torch.randn(200, 16)) for s in (0.01, 0.02))
     assert diagnose(larger, previous=small, sphere=False) is None
     assert diagnose(small, previous=larger, sphere=False) is not None
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "num_dims", "least"),
+    [
+        (200, 1, 0.5),
+        (200, 2, 1.0),
+        (200, 3, 1.5),
+        (200, 4, 2.0),
+        (200, 100, 2.0),
+        (300, 250, 5.0),
+        (3, 250, 1.0),
+        (101, 250, 2.0),
+    ],
+)
+def test_a_rank_is_too_low_below_two_half_of_what_there_is_or_a_fiftieth_of_much(
+    num_samples, num_dims, least
+):
+    for rank, ill in ((least - 0.01, True), (least + 0.01, False)):
+        state = Health(1.0, 1.0, rank, 0.0, num_samples, num_dims)
+        assert (diagnose(state) is not None) == ill
+
+
+@pytest.mark.parametrize("sphere", [False, True])
+def test_a_collapse_that_recedes_by_a_twentieth_since_the_last_check_is_not_warned_of(sphere):
+    healthy = Health(1.0, 1.0, 50.0, 0.0, 200, 100)
+    cases = {"std_mean": (1e-3 if sphere else 0.05, 1.0), "effective_rank": (2.0, 1.0)}
+    if sphere:
+        cases["mean_cosine"] = (0.99, -1.0)
+    for name, (bound, sign) in cases.items():
+        ill = healthy._replace(**{name: bound - sign * 1e-5})
+        assert diagnose(ill, sphere=sphere) is not None
+        assert diagnose(healthy._replace(**{name: bound + sign * 1e-5}), sphere=sphere) is None
+        measure = getattr(ill, name) if name != "mean_cosine" else 1.0 - ill.mean_cosine
+        for factor, warned in ((1.04, True), (1.06, False)):
+            before = measure / factor
+            before = 1.0 - before if name == "mean_cosine" else before
+            previous = ill._replace(**{name: before})
+            assert (diagnose(ill, previous, sphere) is not None) == warned

@@ -98,31 +98,45 @@ def test_a_detached_target_gives_gradients_to_the_prediction_alone(tmp_path):
         torch.testing.assert_close(one.grad, 2.0 * other.grad, atol=1e-6, rtol=1e-3)
 
 
-def test_training_moves_the_average_once_a_step_towards_the_network(tmp_path):
-    """After the first of T steps: θ̄ = τ θ̄₀ + (1 − τ) θ."""
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_training_moves_the_average_once_a_step_of_the_optimiser_towards_the_network(
+    tmp_path, accumulate
+):
+    """After step t of T: θ̄ ← τ(t/T) θ̄ + (1 − τ(t/T)) θ, however many batches a step has."""
     from torch.utils.data import DataLoader
 
     seed_everything(0, verbose=False)
     cfg = method_config(tmp_path, "byol", base_tau=0.5)
     cfg.max_epochs = 1
     method = LDM(cfg)
-    start = {key: value.clone() for key, value in method.target.state_dict().items()}
-    one = [batch(), batch()]
+    assert method.target is not None
+    expected = {key: value.clone() for key, value in method.backbone.named_parameters()}
+    update, places = method.target.update, []
+
+    def follow(networks, progress):
+        tau = method.target.tau(progress)
+        places.append(progress)
+        for name, weight in method.backbone.named_parameters():
+            assert (weight != expected[name]).any()
+            expected[name] = (tau * expected[name] + (1.0 - tau) * weight).detach()
+        update(networks, progress)
+
+    method.target.update = follow
     trainer = Trainer(
         accelerator="cpu",
-        max_steps=1,
+        max_epochs=1,
+        accumulate_grad_batches=accumulate,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     with without_lightnings_advice():
-        trainer.fit(method, DataLoader(one, batch_size=None))
-    tau = method.target.tau(1.0 / trainer.estimated_stepping_batches)
-    for name, weight in method.backbone.named_parameters():
-        expected = tau * start[f"backbone.{name}"] + (1.0 - tau) * weight
+        trainer.fit(method, DataLoader([batch()] * 2 * accumulate, batch_size=None))
+    assert places == [0.5, 1.0]
+    for name, weight in expected.items():
         torch.testing.assert_close(
-            method.target.get_submodule("backbone").get_parameter(name), expected
+            method.target.get_submodule("backbone").get_parameter(name), weight
         )
 
 
