@@ -12,7 +12,7 @@ from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.ldm.settings import LDMSettings
 
 # In float64, both for values and for gradients.
-CLOSE = {"atol": 1e-6, "rtol": 0.0}
+CLOSE = {"atol": 1e-9, "rtol": 0.0}
 
 # Of two views: what the network, the predictor and the target make of them.
 Views = tuple[Tensor, Tensor]
