@@ -11,7 +11,6 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from predictive.configuration import complete_predictive, plain
@@ -20,9 +19,11 @@ from predictive.evaluation import LATENT_STATE, assess
 from predictive.method import PredictiveMethod
 from predictive.predictors import Forecast
 from predictive.training import build_data, build_method, for_method
+from solo_ldm.backbones.stored import check_values, read_safetensors
+from solo_ldm.files import as_written, read_json
 from solo_ldm.run.folder import identity
 from solo_ldm.run.hardware import Hardware, single_device
-from solo_ldm.weights.checkpoint import read_checkpoint
+from solo_ldm.weights.checkpoint import read_checkpoint, whole_state
 from solo_ldm.weights.export import write_safetensors
 from solo_ldm.weights.published.entry import CONFIG, NOT_PUBLISHED, WEIGHTS
 from solo_ldm.weights.published.manifest import read_yaml
@@ -139,13 +140,14 @@ class PredictiveKind(Kind):
 
     def write_weights(self, run: Path, path: Path, half: bool) -> None:
         """Write the whole method: encoder, predictor and online probes."""
-        checkpoint = read_checkpoint(run / "checkpoints" / "last.ckpt")
-        data = build_data(_completed(json.loads((run / "args.json").read_text())))
+        last = run / "checkpoints" / "last.ckpt"
+        checkpoint = read_checkpoint(last)
+        data = build_data(_completed(read_json(run / "args.json")))
         targets = {name: values.shape[2] for name, values in data.train.targets.items()}
         about = {"input_dim": data.train.inputs.shape[2], "target_dims": targets}
         weights = {
             key: (value.half() if half and value.dtype == torch.float32 else value).contiguous()
-            for key, value in checkpoint["state_dict"].items()
+            for key, value in whole_state(checkpoint, last).items()
         }
         write_safetensors(path, weights, {"predictive": json.dumps(about)})
 
@@ -192,13 +194,13 @@ def _completed(content: Mapping[str, Any]) -> DictConfig:
 
 def _method(folder: Path, cfg: DictConfig, hardware: Hardware) -> PredictiveMethod:
     path = folder / WEIGHTS
-    with safe_open(path, framework="pt") as stored:
-        about = json.loads((stored.metadata() or {}).get("predictive", "{}"))
-        weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    if not about:
+    metadata, weights = read_safetensors(path)
+    if not (about := metadata.get("predictive")):
         raise ValueError(f"{path} does not say what it was trained on: no run of ours wrote it")
-    method = PredictiveMethod(for_method(cfg, hardware), **about)
-    method.load_state_dict(weights)
+    check_values(weights, path)
+    with as_written(path):
+        method = PredictiveMethod(for_method(cfg, hardware), **about)
+        method.load_state_dict(weights)
     return method.eval()
 
 

@@ -21,6 +21,8 @@ os.umask(_UMASK)
 # Of a run: its results, and the key in it that has the SHA-256 of each file of weights beside it.
 _RESULTS, _DIGESTS = "results.json", "weights_sha256"
 
+_AS_TEXT: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
+
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Call `write` on a temporary path in the same folder, then move the result into place.
@@ -46,8 +48,8 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+    """Write a text file in UTF-8, atomically; what is none (of a file's name) with backslashes."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, **_AS_TEXT))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -59,7 +61,7 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) 
     """Write a table with a header, atomically; numbers that are no integers with six digits."""
 
     def write(temporary: Path) -> None:
-        with temporary.open("w", newline="") as stream:
+        with temporary.open("w", newline="", **_AS_TEXT) as stream:
             writer = csv.writer(stream)
             writer.writerow(header)
             for row in rows:
@@ -152,7 +154,7 @@ def as_written(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         what = " ".join(str(error).split())[:160]
         raise ValueError(
             f"{path} is not as solo-ldm writes it ({type(error).__name__}: {what}); restore it "

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import OmegaConf
-from PIL import Image
 from torch import Tensor, nn
 
 from solo_ldm.backbones import SMALL_IMAGE
@@ -21,7 +20,8 @@ from solo_ldm.data.augment.photometric import Normalise
 from solo_ldm.data.augment.transforms import evaluation_view
 from solo_ldm.data.config import DataConfig, ViewSpec
 from solo_ldm.data.module import ImageDataModule, Split
-from solo_ldm.data.sources.images import ArrayImages, FileImages, read_image
+from solo_ldm.data.sources.decoding import as_picture
+from solo_ldm.data.sources.images import ArrayImages, FileImages
 from solo_ldm.evaluation.features import extract_features
 from solo_ldm.evaluation.protocols import PROTOCOLS
 from solo_ldm.evaluation.scores import evaluate
@@ -60,26 +60,32 @@ class ZooBackbone(nn.Module):
         self.image_size = pretrained.image_size
         self.mean, self.std = pretrained.mean, pretrained.std
         self.num_features = int(getattr(pretrained.backbone, "num_features", 0))
+        # Three channels need not be asked for: see `read_image`.
+        self.num_channels = None if pretrained.num_channels == 3 else pretrained.num_channels
+        low, high = pretrained.pixel_range or (0, 0)
+        self.pixel_range = None if pretrained.pixel_range is None else (low, high)
         self._normalise = Normalise(self.mean, self.std)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features (B, num_features) of preprocessed images (B, 3, H, W)."""
+        """Return features (B, num_features) of preprocessed images (B, C, H, W)."""
         return self.backbone(images)
 
     def preprocess(self, images: Any) -> Tensor:
         """Turn images into what `forward` takes, as in the evaluation that scored the model.
 
         Args:
-            images: a path, a Pillow image, a uint8 array (H, W) or (H, W, 3), or a list of these.
+            images: a path, a Pillow image, an array (H, W) or (H, W, C), or a list of these; pixels
+                deeper than 8 bits where it was trained on such.
 
         Returns:
-            (B, 3, image_size, image_size), normalised, on the device of the backbone.
+            (B, C, image_size, image_size), normalised, on the device of the backbone.
 
         Raises:
             ValueError: something that is no image, or a file that cannot be read.
         """
         many = images if isinstance(images, (list, tuple)) else [images]
-        pixels = [np.asarray(evaluation_view(_as_image(one), self.image_size)) for one in many]
+        pictures = [as_picture(one, self.pixel_range, self.num_channels) for one in many]
+        pixels = [np.asarray(evaluation_view(one, self.image_size)) for one in pictures]
         if not pixels:
             raise ValueError("images: expected at least one, got none")
         batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
@@ -128,7 +134,8 @@ class BackboneKind(Kind):
         trained = load_pretrained(run)
         about = {"method": trained.method, "epoch": trained.epoch}
         origin = (trained.built_by, trained.mean, trained.std, about)
-        write_backbone(path, trained.backbone, *origin, "float16" if half else None)
+        stored_as = "float16" if half else None
+        write_backbone(path, trained.backbone, *origin, stored_as, trained.pixel_range)
 
     def measure(
         self, folder: Path, data: Mapping[str, Any], progress: Progress = no_progress
@@ -179,7 +186,7 @@ class BackboneKind(Kind):
             "num_classes": 0,
             "num_features": int(getattr(trained.backbone, "num_features", 0)),
             "pretrained_cfg": {
-                "input_size": [3, size, size],
+                "input_size": [trained.num_channels, size, size],
                 "fixed_input_size": False,
                 "interpolation": "bicubic",
                 "mean": list(trained.mean or ()),
@@ -189,19 +196,6 @@ class BackboneKind(Kind):
             },
             "model_args": built_by,
         }
-
-
-def _as_image(image: Any) -> Image.Image:
-    if isinstance(image, (str, Path)):
-        return read_image(image)
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
-        return Image.fromarray(image).convert("RGB")
-    got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise ValueError(
-        f"images: expected a path, a Pillow image or a uint8 array (H, W) or (H, W, 3), got {got}"
-    )
 
 
 def _hash_of(module: ImageDataModule) -> str:

@@ -50,6 +50,9 @@ class Score:
         num_samples: number of test samples; 0 where it is not known.
         baseline: of the untrained network; None where it was not measured.
         tolerance: largest difference that another machine may find; None where it is not known.
+
+    Raises:
+        TypeError: something else than numbers.
     """
 
     metric: str
@@ -57,6 +60,11 @@ class Score:
     num_samples: int
     baseline: float | None = None
     tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        for number in (self.value, self.num_samples, self.baseline or 0.0):
+            if not isinstance(number, int | float):
+                raise TypeError(f"expected numbers in a score, got {str(number)[:40]!r}")
 
 
 class DataNotHereError(FileNotFoundError):
@@ -153,7 +161,7 @@ def kind_of(args: Mapping[str, Any], source: str | Path) -> str:
 
 def usage(kind: str, name: str) -> str:
     """Return lines of Python that load an entry of a kind and use it."""
-    return f'from solo_ldm import zoo\n\nmodel = zoo.load("{name}")\n{_USAGE[kind]}'
+    return f'from solo_ldm import zoo\n\nmodel = zoo.load("{name}")\n{_USAGE.get(kind, "")}'
 
 
 def with_data(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from solo_ldm.data.config import DataConfig
-from solo_ldm.files import sha256_of, write_json, write_text
+from solo_ldm.files import as_written, read_json, sha256_of, write_json, write_text
 from solo_ldm.weights.published.entry import (
     CONFIG,
     NOT_PUBLISHED,
@@ -29,6 +27,7 @@ from solo_ldm.weights.published.manifest import (
     read_manifest,
     write_manifest,
 )
+from solo_ldm.weights.published.staging import change
 from solo_ldm.zoo.cards import write_card
 from solo_ldm.zoo.kinds import Kind, Progress, Score, find_kind, kind_of, no_progress
 from solo_ldm.zoo.table import write_table
@@ -55,7 +54,8 @@ def publish(
     """Publish the first of some runs, with the mean and standard deviation over all.
 
     The weights are stored in half precision if this lowers no score, and scored as they are stored.
-    The entry's folder is replaced as a whole once it is complete.
+    The entry's folder is replaced as a whole once it is complete. Other publications into the zoo
+    wait meanwhile.
 
     Args:
         runs: folders of finished runs that differ only in the seed; the first one's weights are
@@ -89,10 +89,10 @@ def publish(
     kind = find_kind(kind_name)
     identities = [kind.identity(one) for one, _ in records]
     _check_alike(paths, identities)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".publishing-") as temporary:
-        made = Path(temporary) / name
-        made.mkdir()
+    with change(folder, lambda: progress("waiting for another publication", 0, None)) as staged:
+        before = read_manifest(folder)
+        made = staged / "weights" / name
+        made.mkdir(parents=True)
         places = _write_config(made / CONFIG, kind, name, identities[0])
         scores, sha256 = _write_weights(kind, paths[0], made, {**places, **(data or {})}, progress)
         found = _collect(kind, paths, [one for _, one in records], scores, evaluations)
@@ -106,7 +106,9 @@ def publish(
         if (hub := kind.hub_config(made)) is not None:
             write_json(made / HUB_CONFIG, hub)
         model = kind.load(name, made)
-        facts = kind.facts(args, results)
+        with as_written(paths[0] / "results.json"):
+            facts = kind.facts(args, results)
+            facts |= {key: results[key] for key in _RECORDED} | {"date": results["finished"][:10]}
         if dataset is not None:
             facts["dataset"] = dataset
         entry = Entry(
@@ -117,21 +119,14 @@ def publish(
             num_features=int(getattr(model, "num_features", 0)),
             seed=args["seed"],
             command=_command(kind, name, places),
-            date=results["finished"][:10],
             files=_files(made, name, urls),
             results=found,
             reference=as_reference(name, reference, found),
             **facts,
-            **{key: results[key] for key in _RECORDED},
         )
         write_card(made / CARD, entry, kind.library)
-        target = folder / "weights" / name
-        target.parent.mkdir(exist_ok=True)
-        if target.exists():
-            target.replace(Path(temporary) / "before")
-        made.replace(target)
-    write_manifest(folder, {**read_manifest(folder), name: entry})
-    write_table(folder, read_manifest(folder))
+        write_manifest(staged, {**before, name: entry})
+        write_table(staged, read_manifest(staged))
     return entry
 
 
@@ -143,7 +138,7 @@ def _record(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         path = run / file
         if not path.is_file():
             raise ValueError(f"{run} holds no {file}: publish takes the folder of a finished run")
-        found.append(json.loads(path.read_text()))
+        found.append(read_json(path))
     return found[0], found[1]
 
 
@@ -213,20 +208,25 @@ def _collect(
     evaluations: Sequence[str | Path],
 ) -> list[Result]:
     """Return the results, one per protocol: those that can be verified first."""
-    scores = [kind.run_scores(record) for record in records]
+    scores = []
+    for run, record in zip(runs, records, strict=True):
+        with as_written(run / "results.json"):
+            scores.append(kind.run_scores(record))
     digests = [kind.weights_digest(run) for run in runs] if evaluations else []
     for evaluation in evaluations:
         path = Path(evaluation).expanduser()
         path = path / "results.json" if path.is_dir() else path
         if not path.is_file():
             raise FileNotFoundError(f"no evaluation at {path}: give what solo-ldm linear wrote")
-        content = json.loads(path.read_text())
+        content = read_json(path)
         if content.get("source_sha256") not in digests:
             raise ValueError(
                 f"{path} is of other weights than those of {', '.join(map(str, runs))}"
             )
         number = digests.index(content["source_sha256"])
-        scores[number][content["protocol"]] = Score("top1", content["top1"], content["num_test"])
+        with as_written(path):
+            score = Score("top1", content["top1"], content["num_test"])
+            scores[number][str(content["protocol"])] = score
     results = []
     for protocol in dict.fromkeys([*measured, *scores[0]]):
         lacking = [str(run) for run, one in zip(runs, scores, strict=True) if protocol not in one]

@@ -15,7 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from predictive.data.recordings.spike_files import existing, group_spikes, load_mat
+from predictive.data.recordings.spike_files import (
+    existing,
+    first_line,
+    group_spikes,
+    load_mat,
+    numbers,
+    whole_numbers,
+)
 from predictive.data.recordings.spikes import Array, SpikeRecording
 
 # An impossible step of the place in one bin: 8 cm of a track of 1.6 m in 25 ms.
@@ -48,16 +55,19 @@ def read_hc11(path: str | Path, interneurons: bool = False) -> SpikeRecording:
     session = load_mat(path).get("sessInfo")
     spikes = _struct(session, "Spikes", name)
     tracked = _struct(session, "Position", name)
-    epochs = _values(_struct(session, "Epochs", name), "MazeEpoch", name).reshape(-1, 2)
-    wanted = _values(spikes, "PyrIDs", name).ravel().astype(np.int64).tolist()
+    epochs = _values(_struct(session, "Epochs", name), "MazeEpoch", name)
+    if epochs.size % 2:
+        raise ValueError(f"{name}: expected MazeEpoch (m, 2), got {epochs.shape}")
+    epochs = epochs.reshape(-1, 2)
+    wanted = whole_numbers(_field(spikes, "PyrIDs", name), "PyrIDs").tolist()
     if interneurons:
-        wanted += _values(spikes, "IntIDs", name).ravel().astype(np.int64).tolist()
+        wanted += whole_numbers(_field(spikes, "IntIDs", name), "IntIDs").tolist()
     times = _values(spikes, "SpikeTimes", name).ravel()
-    cells = _values(spikes, "SpikeIDs", name).ravel().astype(np.int64)
+    cells = whole_numbers(_field(spikes, "SpikeIDs", name), "SpikeIDs")
     on_maze = _within(times, epochs)
     stamps = _values(tracked, "TimeStamps", name).ravel()
     xy = _values(tracked, "TwoDLocation", name)
-    one_d = np.asarray(tracked.get("OneDLocation", ()), dtype=np.float64).ravel()
+    one_d = numbers(tracked.get("OneDLocation", ()), f"{name}: OneDLocation").ravel()
     if len(times) != len(cells) or xy.shape != (len(stamps), 2):
         raise ValueError(
             f"{name}: expected a row for each time, got {len(times)} SpikeTimes for {len(cells)} "
@@ -107,12 +117,15 @@ def read_cebra(path: str | Path, trust: bool = False) -> SpikeRecording:
         )
     import joblib
 
-    data: Any = joblib.load(path)
+    try:
+        data: Any = joblib.load(path)
+    except Exception as error:  # of pickle, joblib or what the file names
+        raise ValueError(f"{path}: expected a joblib file, got: {first_line(error)}") from error
     if not isinstance(data, dict) or not {"spikes", "position"} <= set(data):
         found = sorted(data) if isinstance(data, dict) else type(data).__name__
         raise ValueError(f"{path}: expected a dictionary of spikes and position, got {found}")
-    counts = np.asarray(data["spikes"])
-    position = np.asarray(data["position"], dtype=np.float64)
+    counts = numbers(data["spikes"], f"{path}: spikes")
+    position = numbers(data["position"], f"{path}: position").astype(np.float64)
     if counts.ndim != 2 or position.shape != (len(counts), 3):
         raise ValueError(
             f"{path}: expected spikes (T, cells) and position (T, 3), got {counts.shape} and "
@@ -143,10 +156,14 @@ def _struct(session: Any, field: str, name: str) -> dict[str, Any]:
     return session[field]
 
 
-def _values(struct: dict[str, Any], field: str, name: str) -> Array:
+def _field(struct: dict[str, Any], field: str, name: str) -> Any:
     if field not in struct:
         raise ValueError(f"{name}: expected {field}, got {sorted(struct)}")
-    return np.asarray(struct[field], dtype=np.float64)
+    return struct[field]
+
+
+def _values(struct: dict[str, Any], field: str, name: str) -> Array:
+    return numbers(_field(struct, field, name), f"{name}: {field}").astype(np.float64)
 
 
 def _within(times: Array, epochs: Array) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from predictive.data.recordings.spike_files import existing, first_line
+from predictive.data.recordings.spike_files import existing, first_line, numbers
 from predictive.data.recordings.spikes import Array, SpikeRecording
 
 
@@ -38,13 +38,16 @@ def read_nwb(path: str | Path, position_series: str | None = None) -> SpikeRecor
             raise ValueError(f"{path}: expected units with spike times, got none")
         units = range(len(nwb.units))
         series = _position(nwb, path, position_series)
-        position = np.asarray(series.data, dtype=np.float64) * series.conversion + series.offset
+        position = numbers(series.data[()], f"{path}: data") * series.conversion + series.offset
         return SpikeRecording(
             path.stem,
             _times(series, len(position)),
             position.reshape(len(position), -1),
             spike_times=tuple(
-                np.asarray(nwb.units.get_unit_spike_times(i), dtype=np.float64) for i in units
+                numbers(nwb.units.get_unit_spike_times(i), f"{path}: spike_times").astype(
+                    np.float64
+                )
+                for i in units
             ),
             intervals=_common_intervals(nwb.units),
             cell_names=tuple(str(one) for one in nwb.units.id[:]),
@@ -63,10 +66,15 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         file = NWBHDF5IO(path=str(path), mode="r")
         nwb = file.read()
-    except (KeyError, OSError, TypeError, ValueError) as error:
+    except Exception as error:  # of pynwb, hdmf or h5py
         raise ValueError(f"{path}: expected an NWB file, got: {first_line(error)}") from error
-    with file:
-        yield nwb
+    try:
+        with file:
+            yield nwb
+    except ValueError:
+        raise
+    except Exception as error:  # of h5py or hdmf, which read the data only now
+        raise ValueError(f"{path}: expected an NWB file, got: {first_line(error)}") from error
 
 
 def _position(nwb: Any, path: Path, wanted: str | None) -> Any:
@@ -91,7 +99,7 @@ def _position(nwb: Any, path: Path, wanted: str | None) -> Any:
 
 def _times(series: Any, length: int) -> Array:
     if series.timestamps is not None:
-        return np.asarray(series.timestamps, dtype=np.float64)
+        return numbers(series.timestamps[()], "timestamps").astype(np.float64)
     return series.starting_time + np.arange(length) / series.rate
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from predictive.data.recordings.spikes import Array, SpikeRecording
 from solo_ldm.config.arguments import checked
@@ -37,9 +35,9 @@ def read_npz(path: str | Path, stamp: Stamp = "centre") -> SpikeRecording:
     """
     path = existing(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             fields = {name: file[name] for name in file.files}
-    except (ValueError, AttributeError, TypeError, EOFError, OSError, BadZipFile) as error:
+    except Exception as error:  # of numpy, zipfile, zlib or struct
         raise ValueError(
             f"{path}: expected an npz file of plain arrays, spike_times and spike_cells flat, got: "
             f"{first_line(error)}"
@@ -86,23 +84,35 @@ def from_fields(fields: Mapping[str, Any], name: str, stamp: Stamp = "centre") -
     spikes: dict[str, Any] = {}
     names = tuple(str(one) for one in np.atleast_1d(fields.get("cell_names", ())))
     if "counts" in fields:
-        times = _vector(_field(fields, "times", name))
-        seconds = float(fields["bin_seconds"]) if "bin_seconds" in fields else _step(times, name)
+        times = _vector(fields, "times", name)
+        if "bin_seconds" in fields:
+            (seconds,) = _vector(fields, "bin_seconds", name, size=1).tolist()
+        else:
+            seconds = _step(times, name)
         starts = times - seconds / 2 if stamp == "centre" else times
-        counts = _rows(fields["counts"], len(times))
+        counts = _rows(numbers(fields["counts"], f"{name}: counts"), len(times))
         spikes = {"counts": counts, "count_starts": starts, "count_seconds": seconds}
-        seen = _vector(fields.get("position_times", starts + seconds / 2))
+        seen = starts + seconds / 2
+        if "position_times" in fields:
+            seen = _vector(fields, "position_times", name)
     else:
         spikes["spike_times"], names = _spike_times(fields, name, names)
         if np.size(fields.get("intervals", ())):
-            spikes["intervals"] = np.asarray(fields["intervals"], dtype=np.float64).reshape(-1, 2)
-        seen = _vector(_field(fields, "position_times", name))
-    position = fields["xy"] if "xy" in fields else _field(fields, "position", name)
+            intervals = _vector(fields, "intervals", name)
+            if len(intervals) % 2:
+                raise ValueError(
+                    f"{name}: expected intervals (m, 2), starts and ends, got {len(intervals)} "
+                    "numbers"
+                )
+            spikes["intervals"] = intervals.reshape(-1, 2)
+        seen = _vector(fields, "position_times", name)
+    coordinates = "xy" if "xy" in fields else "position"
+    position = numbers(_field(fields, coordinates, name), f"{name}: {coordinates}")
     return SpikeRecording(
         name,
         seen,
         _rows(position, len(seen)).astype(np.float64),
-        place=_vector(fields["position"]) if "xy" in fields and "position" in fields else None,
+        place=_vector(fields, "position", name) if {"xy", "position"} <= fields.keys() else None,
         cell_names=names,
         unit=str(fields.get("unit", "")),
         **spikes,
@@ -140,11 +150,11 @@ def load_mat(path: Path) -> dict[str, Any]:
         try:
             with h5py.File(path, "r") as file:
                 return {k: _from_hdf5(v, file) for k, v in file.items() if k[0] != "#"}
-        except OSError as error:
+        except Exception as error:  # of h5py or the references in it
             raise ValueError(f"{path}: expected HDF5, got: {first_line(error)}") from error
     try:
         loaded = loadmat(path, simplify_cells=True)
-    except (ValueError, MatReadError, TypeError, OSError) as error:
+    except Exception as error:  # of scipy, zlib or struct
         raise ValueError(f"{path}: expected a MATLAB file, got: {first_line(error)}") from error
     return {key: value for key, value in loaded.items() if not key.startswith("__")}
 
@@ -192,26 +202,59 @@ def _spike_times(
 ) -> tuple[tuple[Array, ...], tuple[str, ...]]:
     times = _field(fields, "spike_times", name)
     if isinstance(times, list) or np.asarray(times).dtype.kind == "O":
-        return tuple(_vector(one) for one in times), names
+        each = [numbers(one, f"{name}: spike_times") for one in times]
+        return tuple(one.astype(np.float64).ravel() for one in each), names
     if "spike_cells" not in fields:
         raise ValueError(
             f"{name}: expected spike_cells, the cell of each of the flat spike_times, got none"
         )
-    cells = _vector(fields["spike_cells"]).astype(np.int64)
+    cells = whole_numbers(fields["spike_cells"], f"{name}: spike_cells")
     wanted = np.unique(cells).tolist()
     # Numbers index the names, if there are any, so that silent cells have theirs.
-    if names and wanted[0] >= 0 and wanted[-1] < len(names):
+    if names and wanted and wanted[0] >= 0 and wanted[-1] < len(names):
         wanted = list(range(len(names)))
-    return group_spikes(_vector(times), cells, wanted), names or tuple(map(str, wanted))
+    return group_spikes(_vector(fields, "spike_times", name), cells, wanted), names or tuple(
+        map(str, wanted)
+    )
 
 
-def _vector(values: ArrayLike) -> Array:
-    return np.asarray(values, dtype=np.float64).ravel()
+def numbers(values: ArrayLike, what: str) -> NDArray:
+    """Return an array of real numbers.
+
+    Args:
+        values: as a file has them.
+        what: they are, for errors.
+
+    Raises:
+        ValueError: in one line: text, complex numbers, times of day, or rows of several lengths.
+    """
+    try:
+        array = np.asarray(values)
+        array = array.astype(np.float64) if array.dtype.kind == "O" else array
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what}: expected numbers, got: {first_line(error)}") from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{what}: expected numbers, got {array.dtype}")
+    return array
 
 
-def _rows(values: ArrayLike, length: int) -> NDArray:
+def whole_numbers(values: ArrayLike, what: str) -> NDArray[np.int64]:
+    """Return a vector of whole numbers; a ValueError in one line for others, see `numbers`."""
+    vector = numbers(values, what).ravel()
+    if not (np.isfinite(vector) & (vector == np.round(vector))).all():
+        raise ValueError(f"{what}: expected whole numbers, got fractions, NaN or infinity")
+    return vector.astype(np.int64)
+
+
+def _vector(fields: Mapping[str, Any], wanted: str, name: str, size: int | None = None) -> Array:
+    vector = numbers(_field(fields, wanted, name), f"{name}: {wanted}").astype(np.float64).ravel()
+    if size not in (None, len(vector)):
+        raise ValueError(f"{name}: {wanted}: expected {size} number, got {len(vector)}")
+    return vector
+
+
+def _rows(matrix: NDArray, length: int) -> NDArray:
     """Return a matrix of `length` rows, transposed where that gives them."""
-    matrix = np.asarray(values)
     if matrix.ndim == 2 and matrix.shape[0] != length and matrix.shape[1] == length:
         return matrix.T
     return matrix.reshape(-1, 1) if matrix.ndim == 1 else matrix

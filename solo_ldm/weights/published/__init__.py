@@ -40,8 +40,10 @@ def configuration(name: str) -> dict[str, Any]:
 
     Arguments and errors are those of `files`.
     """
-    content = read_yaml(_file(name, CONFIG))
+    content = read_yaml(path := _file(name, CONFIG))
     data = content.get("data") or {}
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: expected keys of data, got a {type(data).__name__}")
     places = {key: None if value == NOT_PUBLISHED else value for key, value in data.items()}
     return {**content, "data": places}
 

@@ -10,16 +10,20 @@ from importlib.resources import files as packaged
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from solo_ldm.config.schema import as_object
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.files import write_text
 from solo_ldm.weights.published.entry import Entry, Reference, Result
+from solo_ldm.weights.published.staging import recover
 
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+# At most 100 characters, as a download needs longer names beside it.
+_FILE = re.compile(r"(?=.{1,100}\Z)[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*")
+_METRICS = {"top1", "r2"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEADER = """\
 # What the zoo holds. Written by `solo-ldm zoo publish`; no number of ours was typed.
@@ -61,7 +65,9 @@ def read_manifest(folder: Path | None = None) -> dict[str, Entry]:
     Raises:
         ValueError: in one line: no YAML, or an entry with a missing, unknown or wrong field.
     """
-    path = (folder or zoo_folder()) / "manifest.yaml"
+    folder = folder or zoo_folder()
+    recover(folder)
+    path = folder / "manifest.yaml"
     content = read_yaml(path) if path.is_file() else {}
     entries = [_entry(f"{path}, {name}", str(name), one) for name, one in content.items()]
     return {one.name: one for one in sorted(entries, key=lambda one: (one.kind, one.name))}
@@ -74,9 +80,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ValueError: in one line: another content.
     """
     try:
+        # A few aliases can stand for more than any memory holds. We write none.
+        if any(isinstance(one, yaml.AliasEvent) for one in yaml.parse(path.read_bytes())):
+            raise ValueError("it has aliases")
         content: Any = OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ValueError(f"{path} is no YAML ({str(error).splitlines()[0]})") from None
+    except (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} is no YAML of keys and values ({what})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected keys and values, got a {type(content).__name__}")
     return content
@@ -148,9 +160,27 @@ def _entry(where: str, name: str, content: Any) -> Entry:
             content[key] = [{label: one, **fields} for one, fields in named.items()]
     reference = content.pop("reference", None)
     entry = _object(where, Entry, {**content, "name": name})
+    if not entry.files or not entry.results:
+        raise ValueError(f"{where}: expected files and results, got none")
     for one in entry.files:
-        if not _SHA256.fullmatch(one.sha256) or "/" in one.name:
-            raise ValueError(f"{where}: files.{one.name} has no sha256 of 64 digits, or a path")
+        if not _FILE.fullmatch(one.name):
+            raise ValueError(
+                f"{where}: files expected names of letters and digits joined by - . or _, got "
+                f"{one.name[:40]!r}"
+            )
+        if not _SHA256.fullmatch(one.sha256) or one.size < 0:
+            raise ValueError(
+                f"{where}: files.{one.name} has no sha256 of 64 digits, or a negative size"
+            )
+    metrics = {one.metric for one in entry.results}
+    if not metrics <= _METRICS:
+        raise ValueError(f"{where}: results expected a metric of top1 or r2, got {metrics}")
+    for what, names in (
+        ("files", [one.name for one in entry.files]),
+        ("results", [one.protocol for one in entry.results]),
+    ):
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{where}: {what} has {twice[0]} twice")
     return replace(entry, reference=as_reference(where, reference, entry.results))
 
 
