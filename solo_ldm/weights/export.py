@@ -27,6 +27,7 @@ def write_backbone(
     std: Sequence[float] | None = None,
     about: Mapping[str, Any] | None = None,
     dtype: str | None = None,
+    pixel_range: Sequence[float] | None = None,
 ) -> None:
     """Write a backbone's weights, and in the metadata what `load_backbone` needs to rebuild it.
 
@@ -34,10 +35,11 @@ def write_backbone(
         path: of the safetensors file, written atomically.
         backbone: the network.
         built_by: the arguments of `create_backbone` that made it.
-        mean: of the channels R, G, B that normalise its images; None where not known.
-        std: of the channels R, G, B.
+        mean: of the channels that normalise its images; None where not known.
+        std: of the channels.
         about: further metadata: method, epoch; None where not known.
         dtype: of the stored floating point weights, a key of `DTYPES`; None keeps theirs.
+        pixel_range: what was black and white in images deeper than 8 bits; None for no such.
     """
     stored_as = None if dtype is None else DTYPES[dtype]
     weights = {}
@@ -46,7 +48,10 @@ def write_backbone(
         weights[key] = value.to(stored_as) if value.is_floating_point() else value
     metadata = {"backbone": json.dumps(dict(built_by))}
     if mean is not None and std is not None:
-        metadata["normalisation"] = json.dumps({"mean": list(mean), "std": list(std)})
+        normalisation = {"mean": list(mean), "std": list(std)}
+        if pixel_range is not None:
+            normalisation["range"] = list(pixel_range)
+        metadata["normalisation"] = json.dumps(normalisation)
     known = {key: value for key, value in (about or {}).items() if value is not None}
     if known:
         metadata["about"] = json.dumps(known)
@@ -119,6 +124,7 @@ def export_backbone(
         pretrained.std,
         about,
         dtype,
+        pretrained.pixel_range,
     )
     load_backbone(path)
     return path

@@ -29,6 +29,7 @@ from solo_ldm.weights.training_args import (
     channels,
     describe,
     normalisation_of,
+    pixel_range_of,
 )
 
 Kind = Literal[
@@ -56,6 +57,7 @@ class Pretrained:
         classifier: the online classifier, where the source holds one.
         weights: file that the weights were read from; None if they are timm's or untrained.
         args: configuration of the training, where it is known.
+        pixel_range: what was black and white in its images, where they were deeper than 8 bits.
     """
 
     backbone: nn.Module
@@ -70,6 +72,12 @@ class Pretrained:
     classifier: nn.Linear | None = None
     weights: Path | None = None
     args: Mapping[str, Any] | None = None
+    pixel_range: tuple[float, ...] | None = None
+
+    @property
+    def num_channels(self) -> int:
+        """The number of channels of its images."""
+        return self.built_by.get("in_chans", 3)
 
     @property
     def backbone_name(self) -> str:
@@ -154,7 +162,7 @@ def _order(path: Path) -> tuple[int, str]:
 
 
 def _from_safetensors(path: Path, source: str, kind: Kind, wanted: Network) -> Pretrained:
-    backbone, metadata = read_backbone(path)
+    backbone, metadata = read_backbone(path, wanted.image_size)
     built_by, about = metadata["backbone"], metadata.get("about", {})
     normalisation = metadata.get("normalisation", {})
     if wanted.name is not None and wanted.name != built_by["name"]:
@@ -176,6 +184,7 @@ def _from_safetensors(path: Path, source: str, kind: Kind, wanted: Network) -> P
         image_size=wanted.image_size or built_by["image_size"],
         mean=channels(normalisation.get("mean")),
         std=channels(normalisation.get("std")),
+        pixel_range=channels(normalisation.get("range")),
         epoch=about.get("epoch", training.get("max_epochs")),
         method=about.get("method", training.get("method")),
         classifier=classifier,
@@ -211,7 +220,7 @@ def _from_checkpoint(
     built_by = {"name": name, "image_size": size, **known.kwargs, **wanted.kwargs}
     if stem is not None:
         built_by["stem"] = stem
-    backbone = create_backbone(**built_by)
+    backbone = create_backbone(**built_by, crop_sizes=[wanted.image_size or size])
     load_weights(backbone, weights, path)
     # solo-learn normalises images of one data set differently in pretraining and evaluation.
     mean, std = normalisation_of(args, by_dataset=kind != "solo-learn")
@@ -223,6 +232,7 @@ def _from_checkpoint(
         image_size=wanted.image_size or size,
         mean=mean,
         std=std,
+        pixel_range=pixel_range_of(args),
         epoch=epochs_of(checkpoint),
         method=args.get("method") if args else None,
         classifier=online_classifier(state, path),
@@ -268,4 +278,6 @@ def _from_timm(name: str, trained: bool, source: str, wanted: Network) -> Pretra
         ) from None
     check_values(backbone.state_dict(), source)
     mean, std = (None, None) if info is None else (channels(info.mean), channels(info.std))
+    if wanted.kwargs.get("in_chans", 3) != 3:
+        mean = std = None  # timm's are of R, G and B
     return Pretrained(backbone.eval(), built_by, "timm", source, size, mean, std)

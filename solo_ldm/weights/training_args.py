@@ -89,6 +89,13 @@ def normalisation_of(
     return mean, std
 
 
+def pixel_range_of(args: Mapping[str, Any] | None) -> tuple[float, ...] | None:
+    """Return what was black and white in images of a training that were deeper than 8 bits."""
+    data = (args or {}).get("data")
+    given = data.get("range") if isinstance(data, dict) else None
+    return channels(given) if isinstance(given, list) else None
+
+
 def channels(values: Any) -> tuple[float, ...] | None:
     """Return one number per channel as a tuple, None for none.
 

@@ -94,6 +94,7 @@ def _content(run: Fitted, description: Description, scores: dict[str, Any]) -> d
         "num_classes": data.num_classes,
         "data_backend": data.backend,
         "unreadable_images": data.unreadable_summary(),
+        "clipped_images": data.clipped(),
         "image_size": data.image_size,
         "backbone": cfg.backbone.name,
         "epochs": cfg.max_epochs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -41,10 +41,13 @@ def load_weights(cfg: DictConfig, image_size: int | None) -> Pretrained:
     source = str(cfg.pretrained_feature_extractor)
     if image_size is None and source.startswith("untrained:") and cfg.augmentations:
         image_size = parse_augmentations(cfg.augmentations)[0].crop_size
+    kwargs = dict(cfg.backbone.kwargs)
+    if source.startswith(("timm:", "untrained:")) and cfg.data.channels not in (None, 3):
+        kwargs.setdefault("in_chans", cfg.data.channels)
     return load_pretrained(
         source,
         backbone_name=cfg.backbone.name,
-        backbone_kwargs=dict(cfg.backbone.kwargs),
+        backbone_kwargs=kwargs,
         image_size=image_size,
     )
 
@@ -68,6 +71,16 @@ def load_images(
         view: how training images are drawn, as in a configuration; its mean and std, where given,
             are used instead of the backbone's.
     """
+    channels = pretrained.num_channels
+    if config.channels not in (None, channels):
+        raise ValueError(
+            f"data.channels: expected {channels}, those of the images that {pretrained.source} "
+            f"takes, got {config.channels}; leave it out"
+        )
+    if channels != 3:
+        config = replace(config, channels=channels)
+    if config.range is None and pretrained.pixel_range is not None:
+        config = replace(config, range=list(pretrained.pixel_range))
     drawn: dict[str, Any] = {"num_crops": 1, **(view or {}), "crop_size": pretrained.image_size}
     for key, own in (("mean", pretrained.mean), ("std", pretrained.std)):
         drawn[key] = drawn.get(key) or (list(own) if own else None)
@@ -128,6 +141,7 @@ class Evaluation:
             "dataset": self.data.data.dataset,
             "classes": list(self.data.classes),
             "unreadable_images": self.data.unreadable_summary(),
+            "clipped_images": self.data.clipped(),
             **provenance(self.hardware),
         }
 
@@ -172,6 +186,8 @@ def pictured(
     """Return images (H, W, 3) in [0, 1] of a source, not normalised, each with a value (B,)."""
     if not len(indexes):
         return []
-    mean, std = (torch.tensor(part).view(3, 1, 1) for part in (data.mean, data.std))
+    mean, std = (torch.tensor(part).view(-1, 1, 1) for part in (data.mean, data.std))
     images = (plain_images(data, source, indexes) * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
+    if data.num_channels != 3:  # the first three, or the first one in gray
+        images = images[..., [0, 1, 2] if data.num_channels > 3 else [0, 0, 0]]
     return list(zip(images.numpy(), values.tolist(), strict=True))

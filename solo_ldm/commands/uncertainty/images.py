@@ -64,7 +64,7 @@ class Images:
     def _finish(self, views: Tensor) -> Tensor:
         if self.inverted:
             data = self.trained.data
-            mean, std = (torch.tensor(part).view(3, 1, 1) for part in (data.mean, data.std))
+            mean, std = (torch.tensor(part).view(-1, 1, 1) for part in (data.mean, data.std))
             views = (1.0 - 2.0 * mean) / std - views  # of the value 1 − (mean + std · view)
         return views.to(self.trained.hardware.device)
 
@@ -82,7 +82,10 @@ def image_sets(cfg: DictConfig, trained: TrainedMethod) -> list[Images]:
     sets = [Images("held-out", source, indexes, trained, cfg)]
     sets.append(Images("inverted", source, indexes, trained, cfg, inverted=True))
     if cfg.data.get("dataset") is not None:
-        other = choose_data(cfg.data, None)
+        # Pixels are taken as those of the training.
+        taken = {"channels": trained.data.data.channels, "range": trained.data.pixel_range}
+        taken = {key: value for key, value in taken.items() if cfg.data.get(key) is None}
+        other = replace(choose_data(cfg.data, None), **taken)
         source = load_source(other, "val") or load_source(other, "train")
         assert source is not None, "every data set has training images"
         indexes = spread(len(source), cfg.num_images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -63,6 +64,40 @@ def read_image(
         UnreadableImageError: the file is missing or damaged, or its pixels do not fit.
     """
     return decode(path, pixel_range, channels)[0]
+
+
+def as_picture(
+    image: Any, pixel_range: Range | None = None, channels: int | None = None
+) -> Picture:
+    """Return what `read_image` does, of an image in memory or in a file.
+
+    Args:
+        image: a path, an image of Pillow's, or an array (H, W) or (H, W, C) of numbers.
+        pixel_range: of pixels deeper than 8 bits; None refuses them.
+        channels: that the image must have; None means three.
+
+    Raises:
+        ValueError: something that is no image, or one that does not fit.
+    """
+    if isinstance(image, (str, Path)):
+        return read_image(image, pixel_range, channels)
+    pixels = image
+    if isinstance(image, Image.Image):
+        pixels = Pixels(image)
+        if image.mode.startswith(("I", "F")):
+            pixels = Pixels(None, np.asarray(image)[:, :, None])
+    elif isinstance(image, np.ndarray) and image.ndim in (2, 3) and image.dtype.kind in "uif":
+        pixels = Pixels(None, image.reshape(*image.shape[:2], -1))
+    if not isinstance(pixels, Pixels):
+        shape = getattr(image, "shape", None)
+        got = type(image).__name__ if shape is None else f"{getattr(image, 'dtype', '')} {shape}"
+        raise ValueError(
+            f"images: expected a path, a Pillow image or an array (H, W) or (H, W, C), got {got}"
+        )
+    try:
+        return convert(pixels, pixel_range, channels)[0]
+    except UnfitPixelsError as error:
+        raise ValueError(f"images: {error}") from None
 
 
 def decode(
