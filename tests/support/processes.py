@@ -49,10 +49,12 @@ def run_children(
     function: Callable[..., None],
     *arguments: Any,
     environments: Sequence[Mapping[str, str]] = ({},),
+    wait_for_all: bool = False,
 ) -> list[Ended]:
     """Call a function of a module in a child for each environment, until all or one that fails end.
 
-    A child has the environment and the working directory of this process, with its own additions.
+    With `wait_for_all` those that remain are waited for. A child has the environment and the
+    working directory of this process, with its own additions.
     """
     method = multiprocessing.get_start_method()
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +69,7 @@ def run_children(
         for child in children:
             child.start()
         end = time.monotonic() + _SECONDS
-        while all(child.exitcode in (None, 0) for child in children):
+        while wait_for_all or all(child.exitcode in (None, 0) for child in children):
             running = [child.sentinel for child in children if child.exitcode is None]
             if not running or not wait(running, timeout=end - time.monotonic()):
                 break
@@ -91,17 +93,25 @@ def launch(count: int, function: Callable[..., None], *arguments: Any) -> list[s
     Returns:
         What each printed.
     """
+    ended = run_children(function, *arguments, environments=_together(count))
+    assert [one.code for one in ended] == [0] * count, ended
+    return [one.printed for one in ended]
+
+
+def launch_until_all_end(count: int, function: Callable[..., None], *arguments: Any) -> list[Ended]:
+    """Call a function in processes that find each other, some of which fail."""
+    return run_children(function, *arguments, environments=_together(count), wait_for_all=True)
+
+
+def _together(count: int) -> list[dict[str, str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
-    environments = [
+    return [
         {**shared, "NODE_RANK": "0", "LOCAL_RANK": str(rank), "RANK": str(rank)}
         for rank in range(count)
     ]
-    ended = run_children(function, *arguments, environments=environments)
-    assert [one.code for one in ended] == [0] * count, ended
-    return [one.printed for one in ended]
 
 
 def kill_at(step: int, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:

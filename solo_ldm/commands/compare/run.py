@@ -22,7 +22,7 @@ from solo_ldm.commands.compare.ranking import rank_methods
 from solo_ldm.commands.compare.report import print_comparison
 from solo_ldm.commands.compare.runs import Result, Run, find_result, train_all
 from solo_ldm.commands.compare.table import Comparison, csv_text, markdown, percent
-from solo_ldm.files import write_atomically, write_json
+from solo_ldm.files import write_json, write_text
 from solo_ldm.plotting.page import save
 from solo_ldm.run.console import plain_console
 from solo_ldm.run.record import provenance
@@ -54,8 +54,8 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
     folder = Path(cfg.output)
     results = _run_all(cfg, entries, folder, console)
     comparison = _ranked(cfg, entries, differences, results)
-    write_atomically(folder / TABLE, lambda to: to.write_text(markdown(comparison, PICTURE)))
-    write_atomically(folder / ROWS, lambda to: to.write_text(csv_text(comparison)))
+    write_text(folder / TABLE, markdown(comparison, PICTURE))
+    write_text(folder / ROWS, csv_text(comparison))
     save(folder / PICTURE, draw_comparison(comparison))
     written = [folder / name for name in (TABLE, ROWS, PICTURE, RECORD)]
     if cfg.copy_to is not None:
