@@ -52,7 +52,7 @@ _OF_SYSTEM = {
 
 # What the messages of a RuntimeError, or of an error of a library, contain, and what to do.
 _OF_LIBRARIES = (
-    (r"(?i)\bout of memory|can't allocate memory|not enough memory",
+    (r"(?i)\bout of memory|can't allocate memory|not enough memory|Unable to allocate",
      "out of memory; use smaller batches (optimizer.batch_size or batch_size), a smaller network, "
      "or another device (accelerator=cpu)"),
     (r"DataLoader worker .*(killed|exited)|unable to (open|mmap|allocate) shared memory",

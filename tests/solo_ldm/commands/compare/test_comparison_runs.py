@@ -98,6 +98,7 @@ def test_no_runs_leave_nothing_to_do(jobs):
 def test_a_comparison_leaves_everything_it_promises(compared):
     folder, output = compared
     made = folder / "comparison"
+    assert f"(checkpoint.dir), tables in {made} (output)" in output
     names = {path.name for path in made.iterdir()}
     assert names == {"table.md", "table.csv", "comparison.png", "results.json"}
     assert {path.name for path in (folder / "docs").iterdir()} == {"table.md", "comparison.png"}

@@ -1,0 +1,72 @@
+"""A sweep runs every job, and says at its end which failed and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from solo_ldm.cli import run_command
+from tests.support.processes import run_child
+
+SMALL = [
+    "max_epochs=1", "scheduler.warmup_epochs=0", "data.num_workers=0", "data.fraction=0.1",
+    "data.format=torchvision", "+backbone.kwargs.width=8", "method_kwargs.proj_hidden_dim=16",
+    "method_kwargs.proj_output_dim=8", "evaluation.protocols=[]", "evaluation.report=false",
+]  # fmt: skip
+
+
+def test_bad_jobs_do_not_end_a_sweep(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    swept = ["optimizer.batch_size=4000,64", "data=digitss,digits", "checkpoint.dir=runs=all"]
+    ended = run_child(_pretrain, ["--config-name", "gaussprob", *SMALL, *swept, "-m"])
+    assert ended.code == 1, ended.printed
+    assert len([*Path("runs=all").rglob("results.json")]) == 1
+    *_, heading, one, two, three = ended.printed.rstrip().splitlines()
+    assert heading == "3 of the jobs failed:"
+    assert "job 1, optimizer.batch_size=4000 data=digitss: there is no configuration data" in one
+    assert "job 2, optimizer.batch_size=4000 data=digits: expected at least one batch" in two
+    assert "job 3, optimizer.batch_size=64 data=digitss: there is no configuration data" in three
+    assert "job 4 of 4: optimizer.batch_size=64 data=digits\n" in ended.printed
+    assert "none: evaluation.protocols=[]" in ended.printed
+    assert "Traceback" not in ended.printed
+
+
+def _pretrain(arguments: list[str]) -> None:
+    run_command("pretrain", arguments)
+
+
+def test_a_job_with_a_bug_prints_its_trace_and_the_rest_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+
+    def work(cfg, console):
+        seen.append(cfg.seed)
+        if cfg.seed == 2:
+            raise KeyError("a bug")
+        if cfg.seed == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("solo_ldm.commands.pretrain.run.run", work)
+    with pytest.raises(SystemExit) as left:
+        run_command("pretrain", ["-m", "--config-name", "gaussprob", "seed=1,2,0"])
+    said = capsys.readouterr().err
+    assert left.value.code == 1
+    assert seen == [1, 2, 0]
+    assert "Traceback" in said
+    assert "job 2, seed=2: KeyError: 'a bug'" in said
+    with pytest.raises(SystemExit) as left:
+        run_command("pretrain", ["-m", "--config-name", "gaussprob", "seed=3,4"])
+    assert left.value.code == 130
+    assert 4 not in seen
+
+
+def test_a_sweep_without_failures_ends_with_code_0(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(
+        "solo_ldm.commands.pretrain.run.run", lambda cfg, console: seen.append(cfg.seed)
+    )
+    run_command("pretrain", ["--config-name", "gaussprob", "seed=range(1,4)", "-m"])
+    assert seen == [1, 2, 3]
+    assert "failed" not in capsys.readouterr().err
