@@ -87,7 +87,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        what = (str(error).splitlines() or [type(error).__name__])[0]
+        what = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{path} is no YAML of keys and values ({what})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected keys and values, got a {type(content).__name__}")
