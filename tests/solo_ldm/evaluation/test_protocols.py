@@ -62,6 +62,22 @@ def test_linear_features_is_scikit_learns_logistic_regression(digits):
     np.testing.assert_allclose(ours.log(), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("weight_penalty", [None, 20.0])
+def test_at_the_linear_protocols_optimum_the_penalty_pulls_as_much_as_the_samples(weight_penalty):
+    """λ W = Σ_i (y_i − p_i) x_iᵀ, and log p is W x plus a constant a class and one a sample."""
+    features, labels = torch.randn(60, 3, dtype=torch.float64), torch.arange(60) % 3
+    settings = dict(find_protocol("linear-features").settings)
+    if weight_penalty is not None:
+        settings["weight_penalty"] = weight_penalty
+    probabilities = linear_predict(features, labels, features, **settings)
+    x = (features - features.mean(0)) / features.std(0, correction=0)
+    expected = 3.16 if weight_penalty is None else weight_penalty
+    weight = (torch.eye(3).double()[labels] - probabilities).T @ x / expected
+    rest = probabilities.log() - x @ weight.T
+    rest = rest - rest.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(rest, rest.mean(0).expand_as(rest), atol=2e-3, rtol=0)
+
+
 @pytest.mark.parametrize(("protocol", "least"), [("knn-20", 0.95), ("linear-features", 0.90)])
 def test_pixels_of_digits_score_as_they_are_known_to(digits, protocol, least):
     score = evaluate(protocol, *digits)

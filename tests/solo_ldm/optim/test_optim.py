@@ -76,6 +76,36 @@ def test_warmup_cosine_follows_its_equation():
         schedule.step()
 
 
+def rates(schedule, steps):
+    """The rate of the first group at each of some steps."""
+    optimizer, found = schedule.optimizer, []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def test_a_schedule_stays_at_its_least_rate_beyond_its_end():
+    """Steps that were not counted do not make it rise again."""
+    optimizer = build_optimizer("sgd", one_group(nn.Parameter(torch.zeros(1))), 0.4, 0, False, {})
+    found = rates(warmup_cosine(optimizer, 2, 6, warmup_start_lr=0.0, min_lr=0.004), 14)
+    assert found[2] == 0.4
+    assert found[6:] == pytest.approx([0.004] * 8)
+
+
+@pytest.mark.parametrize("total", [0.5, 2, 2.5])
+def test_a_schedule_without_room_for_a_cosine_falls_over_one_step(total):
+    optimizer = build_optimizer("sgd", one_group(nn.Parameter(torch.zeros(1))), 0.4, 0, False, {})
+    found = rates(warmup_cosine(optimizer, 2, total, warmup_start_lr=0.1, min_lr=0.004), 5)
+    assert found == pytest.approx([0.1, 0.25, 0.4, 0.004, 0.004])
+
+
+def test_a_rate_of_zero_stays_zero():
+    optimizer = build_optimizer("sgd", one_group(nn.Parameter(torch.zeros(1))), 0.0, 0, False, {})
+    assert rates(warmup_cosine(optimizer, 2, 6, warmup_start_lr=0.1, min_lr=0.1), 8) == [0.0] * 8
+
+
 def test_step_decay_multiplies_at_each_milestone():
     optimizer = build_optimizer("sgd", one_group(nn.Parameter(torch.zeros(1))), 1.0, 0, False, {})
     schedule = step_decay(optimizer, [2, 4])
