@@ -221,6 +221,7 @@ def _fits(value: Any, hint: Any, bounded: bool = False) -> bool:
             isinstance(value, Sequence)
             and not isinstance(value, str)
             and all(_fits(one, arguments[0]) for one in value)
+            and len(value) == (_length(hint) or len(value))
         )
     if hint in (int, float):
         kind = Integral if hint is int else Real
@@ -230,6 +231,12 @@ def _fits(value: Any, hint: Any, bounded: bool = False) -> bool:
     if hint is not Any and inspect.isclass(origin or hint):
         return isinstance(value, origin or hint)
     return True
+
+
+def _length(hint: Any) -> int | None:
+    """Return how many entries a list of a type has, None for any number of them."""
+    entries = get_args(hint) if get_origin(hint) is tuple else (...,)
+    return None if ... in entries else len(entries)
 
 
 def _spelt(hint: Any, value: Any = None) -> str:
@@ -242,11 +249,11 @@ def _spelt(hint: Any, value: Any = None) -> str:
     if origin is Literal:
         return _listed([str(argument) for argument in arguments])
     if inspect.isclass(origin) and issubclass(origin, Sequence):
-        one = arguments[0]
+        one, count = arguments[0], f"{_length(hint)} " if _length(hint) else ""
         if get_origin(one) is Annotated:
             inner, bounds = get_args(one)[:2]
-            return f"a list of {_PLURALS[inner]} {bounds.spelt()}"
-        return f"a list of {_PLURALS.get(one, _spelt(one))}"
+            return f"a list of {count}{_PLURALS[inner]} {bounds.spelt()}"
+        return f"a list of {count}{_PLURALS.get(one, _spelt(one))}"
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return "a mapping"
     return _WORDS.get(hint, str(hint))

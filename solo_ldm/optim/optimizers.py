@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -26,7 +26,7 @@ _LARS_NAMES = {"eta": "trust_coeff", "clip_lr": "trust_clip"}
 _Below1 = Annotated[float, Bounds(0, below=1)]
 _HINTS: dict[str, Any] = {
     **dict.fromkeys(("momentum", "dampening"), _Below1),
-    "betas": Sequence[_Below1],
+    "betas": tuple[_Below1, _Below1],
     **dict.fromkeys(("eps", "eta", "trust_coeff"), NonNegative),
     **dict.fromkeys(("nesterov", "exclude_bias_n_norm", "clip_lr", "trust_clip"), bool),
     "always_adapt": bool,
