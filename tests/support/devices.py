@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 _ANSWERS = {torch.ops.aten.all.default: True, torch.ops.aten.any.default: False}
@@ -22,22 +23,22 @@ class PretendedGPU(FakeTensorMode):
         super().__init__(allow_non_fake_inputs=True)
 
     def __enter__(self) -> PretendedGPU:
-        """Leave cuDNN out, which asks a driver for its version."""
-        self._cudnn = torch.backends.cudnn.flags(enabled=False)
-        self._cudnn.__enter__()
+        """Let Python decompose what asks a driver first, as recurrent layers do."""
+        self._dispatcher = enable_python_dispatcher()
+        self._dispatcher.__enter__()
         super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """Bring cuDNN back."""
+        """End pretending."""
         super().__exit__(*error)
-        self._cudnn.__exit__(*error)
+        self._dispatcher.__exit__(*error)
 
     def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation; answer what a check asks."""
         if func is torch.ops.aten._local_scalar_dense.default and hasattr(args[0], "answer"):
             return args[0].answer
-        out = super().dispatch(func, types, args, kwargs or {})
+        out: Any = super().dispatch(func, types, args, kwargs or {})
         if func in _ANSWERS:
             out.answer = _ANSWERS[func]
         return out
@@ -61,7 +62,7 @@ def moved(module: nn.Module) -> nn.Module:
         for name, value in list(part.named_buffers(recurse=False)):
             setattr(part, name, there(value))
         if hasattr(part, "_device"):
-            part._device = torch.device("cuda")  # Lightning's `self.device`
+            vars(part)["_device"] = torch.device("cuda")  # Lightning's `self.device`
     return module
 
 
