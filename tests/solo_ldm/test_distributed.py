@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from solo_ldm.distributed import gather
+from solo_ldm.distributed import gather, smallest
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.whitening import Whitening
 from tests.support.methods.cells import ON_SUPPORT
@@ -189,3 +189,29 @@ def test_two_masked_processes_give_the_loss_and_gradients_of_one(both):
 def test_without_processes_gathering_changes_nothing():
     z = torch.randn(3, 2)
     assert gather(z) is z
+    assert smallest(3, z.device) == 3
+
+
+def gather_in_one_of_three_processes(folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    # Not contiguous, as latents of several views stacked are not.
+    z = (torch.arange(8.0).view(4, 2).T + 100.0 * rank).requires_grad_()
+    whole = gather(z)
+    weights = torch.arange(24.0).view(6, 4) * 10.0**rank
+    (gradient,) = torch.autograd.grad((whole * weights).sum(), z)
+    least = smallest(5 - rank, z.device)
+    torch.save((whole.detach(), gradient, least), folder / f"rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_gathering_stacks_the_ranks_and_its_adjoint_sums_what_all_of_them_ask_for(tmp_path):
+    launch(3, gather_in_one_of_three_processes, tmp_path)
+    own = torch.arange(8.0).view(4, 2).T
+    asked = 111.0 * torch.arange(24.0).view(6, 4)
+    for rank in range(3):
+        whole, gradient, least = torch.load(tmp_path / f"rank{rank}.pt")
+        torch.testing.assert_close(whole, torch.cat([own, own + 100.0, own + 200.0]))
+        torch.testing.assert_close(gradient, asked[2 * rank : 2 * rank + 2])
+        assert least == 3
