@@ -136,8 +136,8 @@ class ViewSpec:
     """How `num_crops` views of `crop_size` pixels are drawn from an image.
 
     Operators are off unless given. They apply in the order affine, crop, colour jitter,
-    grayscale, blur, solarisation, equalisation, flip. `mean` and `std` (a number a channel, in
-    the range [0, 1]) replace the data set's own.
+    grayscale, blur, solarisation, equalisation, flip. `mean` and `std` (one number, or one a
+    channel, in the range [0, 1]) replace the data set's own.
     """
 
     crop_size: Count
@@ -197,7 +197,7 @@ def _view(given: Any, where: str) -> ViewSpec:
             channels = value if isinstance(value, (list, tuple)) else [value]
             if not channels:
                 raise ValueError(f"{key}: expected one number or one a channel, got {value!r}")
-            values[one.name] = (*channels,) * (3 if len(channels) == 1 else 1)
+            values[one.name] = tuple(channels)
     check_arguments(where, values, ViewSpec)
     return ViewSpec(**values)
 

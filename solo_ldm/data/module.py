@@ -160,12 +160,15 @@ class ImageDataModule:
     @property
     def mean(self) -> tuple[float, ...]:
         """The mean of the channels that normalises images."""
-        return self.views[0].mean or self._train.mean
+        return self._a_channel(self.views[0].mean) or self._train.mean
 
     @property
     def std(self) -> tuple[float, ...]:
         """The deviation of the channels that normalises images."""
-        return self.views[0].std or self._train.std
+        return self._a_channel(self.views[0].std) or self._train.std
+
+    def _a_channel(self, given: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return given and given * (self.num_channels if len(given) == 1 else 1)
 
     def preprocessing(self) -> dict[str, Any]:
         """Return how images of a test set become inputs, for the record of a score."""
@@ -198,10 +201,11 @@ class ImageDataModule:
     def _check_views(self, source: ImageSource) -> None:
         for number, view in enumerate(self.views):
             for key, values in (("mean", view.mean), ("std", view.std)):
-                if values is not None and len(values) != source.num_channels:
+                if values is not None and len(values) not in (1, source.num_channels):
                     raise ValueError(
-                        f"augmentations[{number}].{key}: expected {source.num_channels} numbers, "
-                        f"one a channel (data.channels), got {list(values)}; correct or remove it"
+                        f"augmentations[{number}].{key}: expected one number or "
+                        f"{source.num_channels}, one a channel (data.channels), got "
+                        f"{list(values)}; correct or remove it"
                     )
 
     def _use(self, split: Split, source: ImageSource | None) -> None:

@@ -136,7 +136,7 @@ def read_pixels(path: str | Path, channels: int | None = None) -> Pixels:
             frames = getattr(image, "n_frames", 1) if tiff else 1
             raw = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
             if raw.endswith(";16B") and image.mode != "I;16":
-                return read_png(file, alpha=image.mode != "RGB")
+                return read_png(file, raw)
             image.load()
             if not image.mode.startswith(("I", "F")):
                 return Pixels(image, tiff=tiff, frames=frames)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from solo_ldm.data.sources.pixels import Pixels, UnfitPixelsError
 
@@ -15,18 +17,27 @@ _BITS, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 258, 262, 277, 339
 _INKS, _UNSIGNED = 5, 1
 
 
-def read_png(file: Any, alpha: bool) -> Pixels:
-    """Read a PNG of 16 bits and several channels, of which Pillow keeps 8 bits."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
+def read_png(file: Any, raw: str) -> Pixels:
+    """Read a PNG of 16 bits and several channels, of which Pillow keeps the upper 8 bits.
 
+    Args:
+        file: open for reading.
+        raw: Pillow's name for how it is stored, such as RGB;16B.
+    """
+    if raw not in ("RGB;16B", "RGBA;16B"):
+        raise UnfitPixelsError("gray with transparency, of 16 bits; save it without transparency")
+    # Taken for 16 bits in the other order of bytes, Pillow keeps the lower 8 bits.
+    high, low = (_read_as(file, one).astype(np.uint16) for one in (raw, f"{raw[:-1]}L"))
+    return Pixels(None, high * 256 + low, alpha=raw.startswith("RGBA"))
+
+
+def _read_as(file: Any, raw: str) -> npt.NDArray[np.uint8]:
     file.seek(0)
-    content = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
-    try:
-        pixels = decode_png(content, mode=ImageReadMode.UNCHANGED)
-    except RuntimeError as error:
-        raise ValueError(str(error)) from None
-    return Pixels(None, pixels.permute(1, 2, 0).numpy(), alpha)
+    image: Any = Image.open(file)
+    tile = image.tile[0]
+    image.tile = [tile._replace(args=raw) if hasattr(tile, "_replace") else (*tile[:3], raw)]
+    image.load()
+    return np.asarray(image)
 
 
 def needs_tifffile(image: Any, channels: int | None) -> bool:
@@ -35,7 +46,7 @@ def needs_tifffile(image: Any, channels: int | None) -> bool:
     if _tag(image, _PHOTOMETRIC, 0) == _INKS:
         return False
     if samples > 1:
-        return samples > 4 or max(image.tag_v2.get(_BITS, (8,))) > 8
+        return samples > len(image.getbands()) or max(image.tag_v2.get(_BITS, (8,))) > 8
     return channels is not None and channels > 1 and getattr(image, "n_frames", 1) == channels
 
 

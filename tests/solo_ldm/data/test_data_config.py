@@ -70,10 +70,10 @@ def test_crops_of_the_first_size_are_large():
     assert (data.num_large_crops, data.num_small_crops) == (2, 6)
 
 
-def test_one_mean_stands_for_three_channels():
-    (spec,) = parse_augmentations(view(mean=0.5, std=[0.1, 0.2, 0.3]))
-    assert spec.mean == (0.5, 0.5, 0.5)
-    assert spec.std == (0.1, 0.2, 0.3)
+def test_one_mean_stands_for_all_channels():
+    data = ImageDataModule(DataConfig(dataset="digits"), view(mean=0.5, std=[0.1, 0.2, 0.3]), 1)
+    assert data.mean == (0.5, 0.5, 0.5)
+    assert data.std == (0.1, 0.2, 0.3)
 
 
 def test_view_specs_pass_through():

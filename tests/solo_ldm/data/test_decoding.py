@@ -28,7 +28,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path, content):
 def test_sixteen_bit_png_is_scaled(tmp_path):
     values = np.array([[0, 257, 25700, 65535]], np.uint16)
     Image.fromarray(values).save(tmp_path / "deep.png")
-    pixels = np.asarray(read_image(tmp_path / "deep.png"))
+    pixels = np.asarray(read_image(tmp_path / "deep.png", (0, 65535)))
     assert pixels[0].tolist() == [[0] * 3, [1] * 3, [100] * 3, [255] * 3]
 
 
@@ -42,7 +42,8 @@ def test_every_usual_mode_becomes_rgb(tmp_path, mode):
     )
     path = tmp_path / f"image.{ {'CMYK': 'tif', 'YCbCr': 'jpg'}.get(mode, 'png') }"
     image.save(path)
-    loaded = read_image(path)
+    loaded = read_image(path, (0, 65535))
+    assert isinstance(loaded, Image.Image)
     assert (loaded.mode, loaded.size) == ("RGB", (5, 4))
     assert np.asarray(loaded).min() >= 254
 

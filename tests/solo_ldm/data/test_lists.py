@@ -3,7 +3,7 @@
 import pytest
 
 from solo_ldm.data import DataConfig, load_source
-from tests.support.data.images import load, names_of, refusal, write
+from tests.support.data.images import load, names_of, refusal, save, write
 
 
 def make_list(root, jpeg, text, name="list.txt", images=("a.jpg", "sub/b.JPG", "my c.png")):
@@ -41,7 +41,7 @@ def test_a_list_without_labels_is_unlabelled(tmp_path, jpeg):
 
 
 def test_headings_comments_empty_lines_and_windows_endings_of_a_list_are_skipped(tmp_path, jpeg):
-    text = "\ufeffpath,label\r\n# mine\r\n\r\na.jpg,x\r\nsub/b.JPG,y\r\n"
+    text = "\ufeff# mine\r\npath,label\r\n#a.jpg,z\r\n\r\na.jpg,x\r\nsub/b.JPG,y\r\n"
     config = make_list(tmp_path, jpeg, "", "list.csv")
     (tmp_path / "list.csv").write_bytes(text.encode())
     source = load(**config)
@@ -103,6 +103,8 @@ def test_a_share_of_a_list_is_held_out_and_a_fraction_taken(tmp_path, jpeg):
     images = [f"{number}.png" for number in range(20)]
     text = "".join(f"{image} {number % 2}\n" for number, image in enumerate(images))
     config = make_list(tmp_path, jpeg, text, images=images) | {"val_fraction": 0.2}
+    for number, image in enumerate(images):  # copies would not be held out
+        save(tmp_path / image, (number, 0, 0))
     assert sorted(load("val", **config).labels) == [0, 0, 1, 1]
     train = load(**config, fraction=0.5)
     assert sorted(train.labels) == [0] * 4 + [1] * 4

@@ -1,5 +1,7 @@
 """Images that cannot be read: another replaces each, and they are named."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -86,3 +88,29 @@ def test_a_folder_without_a_readable_image_is_one_clear_line(tmp_path, form):
     with pytest.raises(UnreadableImageError, match="none of the 4 images") as caught:
         epoch_of(data)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", BACKENDS)
+def test_a_batch_without_a_readable_image_is_left_out_and_counted(tmp_path, photographs, form):
+    shutil.copytree(photographs, tmp_path / "images")
+    for place in sorted((tmp_path / "images" / "china").iterdir())[4:]:
+        place.write_bytes(b"")  # four batches, by their headers
+    last = sorted((tmp_path / "images" / "flower").iterdir())[16:]
+    for place in last:
+        place.write_bytes(b"no image")
+    data = module(form, batch_size=4, train_path=str(tmp_path / "images"), val_fraction=0)
+    for _ in range(2):  # as an epoch of validation, and once more knowing them
+        batches = list(data.evaluation_dataloader("train"))
+        assert sum(len(images) for images, _ in batches) == 4 + 16
+        assert sum(targets.sum().item() for _, targets in batches) == 16
+    assert data.unreadable_summary()["train"]["count"] == 20
+
+
+@pytest.mark.parametrize("form", BACKENDS)
+def test_a_split_without_a_readable_image_has_no_batches_of_images(tmp_path, form):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(name.encode())
+    data = module(form, batch_size=4, train_path=str(tmp_path), val_fraction=0)
+    assert sum(len(images) for images, _ in data.evaluation_dataloader("train")) == 0
+    assert data.unreadable_summary()["train"]["count"] == 2

@@ -77,8 +77,8 @@ def names_of(source):
     return [source.path(index).rpartition("/")[2] for index in range(len(source))]
 
 
-def module(form, views=VIEWS, batch_size=16, seed=0, **values):
-    views = [{**view, **PLAIN} for view in views]
+def module(form, views=VIEWS, batch_size=16, seed=0, plain=None, **values):
+    views = [{**view, **(plain or PLAIN)} for view in views]
     values = {"dataset": "custom", "num_workers": 2, "val_fraction": 0.25, **values}
     return ImageDataModule(DataConfig(format=form, **values), views, batch_size, seed)
 
