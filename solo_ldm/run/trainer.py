@@ -90,10 +90,16 @@ def _extra_loggers(cfg: DictConfig, folder: RunFolder) -> list[Any]:
 @contextmanager
 def without_lightnings_advice() -> Iterator[None]:
     """Silence lightning's start-up notes and advice on workers; errors and our warnings remain."""
-    notes = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = {
+        "lightning.pytorch": logging.ERROR,
+        "lightning.fabric": logging.ERROR,
+        # Says in a line that another process has ended, before it kills this one.
+        "lightning.fabric.strategies.launchers.subprocess_script": logging.INFO,
+    }
+    notes = [logging.getLogger(name) for name in levels]
     before = [note.level for note in notes]
     for note in notes:
-        note.setLevel(logging.ERROR)
+        note.setLevel(levels[note.name])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
