@@ -12,6 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from solo_ldm.config.places import check_place
 from solo_ldm.files import read_json, write_json
 from solo_ldm.run.data_identity import DataIdentity
 
@@ -140,6 +141,7 @@ def choose_run(
     """
     for folder in _folders(cfg, kind or cfg.method, content or identity(cfg), data):
         if not folder.args.exists():
+            check_place("checkpoint.dir", folder.path)
             return folder
         unfinished = cfg.auto_resume.enabled and not folder.finished
         if unfinished and folder.comes_from(cfg.resume_from_checkpoint):

@@ -25,6 +25,7 @@ from solo_ldm.commands.shared.inputs import (
     load_images,
     load_weights,
 )
+from solo_ldm.config.places import check_place
 from solo_ldm.data.choice import choose_data
 from solo_ldm.evaluation.features import Features, check_samples
 from solo_ldm.evaluation.knn import knn_grid
@@ -94,6 +95,7 @@ def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
         soft_wrap=True,
     )
     folder = Path(cfg.output) if cfg.output is not None else _folder(pretrained, config.dataset)
+    check_place("output", folder)
     sha256 = None if pretrained.weights is None else sha256_of(pretrained.weights)
     return Evaluation(cfg, pretrained, data, hardware, RunFolder(folder), sha256)
 

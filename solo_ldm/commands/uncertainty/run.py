@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 from solo_ldm.commands.shared.inputs import pictured
 from solo_ldm.commands.uncertainty.images import Images, image_sets, view_specs
 from solo_ldm.commands.uncertainty.picture import NUM_PICTURED, write_uncertainty
+from solo_ldm.config.places import check_place
 from solo_ldm.data.augment.strength import at_strength
 from solo_ldm.evaluation.clusters import most_and_least
 from solo_ldm.evaluation.uncertainty import (
@@ -45,6 +46,10 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
     for notice in trained.data.notices:
         console.print(notice, style="yellow", soft_wrap=True)
+    other = cfg.data.get("dataset")
+    name = f"uncertainty-{other}" if other else "uncertainty"
+    folder = Path(cfg.output or trained.folder.path / "evaluation" / name)
+    check_place("output", folder)
     latent = _latent(trained)
     latent.at(min(1.0, trained.epoch / trained.cfg.max_epochs))
     inside, *outside = image_sets(cfg, trained)
@@ -79,9 +84,6 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         **provenance(trained.hardware),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    other = cfg.data.get("dataset")
-    name = f"uncertainty-{other}" if other else "uncertainty"
-    folder = Path(cfg.output or trained.folder.path / "evaluation" / name)
     write_json(folder / "results.json", results)
     columns = (inside.indexes, inside.source.labels[inside.indexes], *(own[k] for k in _SCORES))
     rows = zip(*(column.tolist() for column in columns), strict=True)
