@@ -8,6 +8,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
+from solo_ldm.evaluation import knn
 from solo_ldm.evaluation.features import Features
 from solo_ldm.evaluation.knn import knn_grid, knn_predict
 
@@ -117,3 +118,51 @@ def test_knn_does_not_depend_on_the_chunk_size(digits):
     train, test = digits
     whole = knn_predict(*train, test.features)
     torch.testing.assert_close(knn_predict(*train, test.features, chunk_size=7), whole)
+
+
+def test_a_copy_of_a_training_sample_weighs_a_hundred_thousand():
+    """1 / (d + 1e-5): a copy against one at distance 1, exactly."""
+    train, labels = torch.tensor([[0.0], [1.0], [5.0]]).double(), torch.tensor([1, 0, 3])
+    shares = knn_predict(train, labels, torch.zeros(1, 1).double(), 2, distance="euclidean")
+    copy, other = 1.0 / 1e-5, 1.0 / (1.0 + 1e-5)
+    expected = torch.tensor([[other, copy, 0.0, 0.0]], dtype=torch.float64) / (copy + other)
+    torch.testing.assert_close(shares, expected, rtol=1e-12, atol=0)
+
+
+def test_cosine_weights_are_the_softmax_of_similarities_over_the_temperature():
+    angles = torch.tensor([0.0, 0.5, 1.0, 2.0]).double()
+    train = torch.stack([angles.cos(), angles.sin()], dim=1) * torch.tensor([[1], [3], [2], [9]])
+    labels = torch.tensor([2, 0, 2, 1])
+    shares = knn_predict(train, labels, torch.tensor([[7.0, 0.0]]).double(), 3, 0.2)
+    weights = torch.exp(angles[:3].cos() / 0.2)
+    expected = torch.stack([weights[1], torch.zeros(()).double(), weights[0] + weights[2]])
+    torch.testing.assert_close(shares[0], expected / weights.sum(), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_what_memory_allows_changes_no_vote(distance, monkeypatch):
+    """Chunks of a row, and differences of a row, at the least."""
+    train, labels = torch.randn(30, 4).double(), torch.randint(0, 3, (30,))
+    test = torch.randn(7, 4).double()
+    whole = knn_predict(train, labels, test, 5, distance=distance)
+    for most in (1, 50, 70):
+        monkeypatch.setattr(knn, "MAX_SIMILARITIES", most)
+        chunked = knn_predict(train, labels, test, 5, distance=distance)
+        torch.testing.assert_close(chunked, whole, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_votes_in_single_and_votes_have_no_graph(dtype):
+    train = torch.randn(30, 4).to(dtype).requires_grad_()
+    labels, test = torch.randint(0, 3, (30,)), torch.randn(7, 4).to(dtype)
+    shares = knn_predict(train, labels, test, 5)
+    assert shares.dtype == torch.float32
+    assert not shares.requires_grad
+    torch.testing.assert_close(shares, knn_predict(train.float(), labels, test.float(), 5))
+
+
+def test_defaults_are_those_of_the_protocol():
+    train, labels = torch.randn(50, 4), torch.randint(0, 3, (50,))
+    test = torch.randn(7, 4)
+    expected = knn_predict(train, labels, test, 20, 0.07, None, "cosine")
+    assert torch.equal(knn_predict(train, labels, test), expected)

@@ -9,7 +9,14 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, recall_score
 from torch import Tensor
 
-from solo_ldm.evaluation.metrics import pad_classes, wilson_interval
+from solo_ldm.evaluation.metrics import (
+    calibration_error as ours_calibration_error,
+)
+from solo_ldm.evaluation.metrics import (
+    pad_classes,
+    top_k_accuracy,
+    wilson_interval,
+)
 from solo_ldm.evaluation.scores import score_predictions
 
 
@@ -128,3 +135,32 @@ def test_wrong_predictions_are_one_line():
         with pytest.raises(ValueError, match=message) as caught:
             score_predictions(given, truth)
         assert "\n" not in str(caught.value)
+
+
+def test_the_true_class_is_among_the_k_highest_ties_going_to_the_lower_number():
+    scores = torch.tensor([[0.4, 0.3, 0.2, 0.1], [0.1, 0.3, 0.3, 0.3], [0.7, 0.1, 0.1, 0.1]])
+    labels = torch.tensor([2, 2, 3])
+    assert [top_k_accuracy(scores, labels, k) for k in (1, 2, 3, 4)] == pytest.approx(
+        [0.0, 1 / 3, 2 / 3, 1.0]
+    )
+
+
+@pytest.mark.parametrize(("correct", "total"), [(-1, 10), (11, 10), (0, 0)])
+def test_an_interval_of_impossible_counts_is_one_line(correct, total):
+    with pytest.raises(ValueError, match="expected 0 <= correct <= samples") as caught:
+        wilson_interval(correct, total)
+    assert "\n" not in str(caught.value)
+    assert wilson_interval(1, 1)[1] == pytest.approx(1.0)
+
+
+def test_bins_of_the_calibration_error_are_fifteenths_and_a_certain_prediction_is_in_the_last():
+    """Each of 15 bins has one sample, right or wrong in turn; then two certain ones beside it."""
+    confidence = (torch.arange(8, 15) + 0.5) / 15
+    probabilities = torch.stack([confidence, 1.0 - confidence], dim=1)
+    labels = torch.tensor([0, 1, 0, 1, 0, 1, 0])
+    gaps = (confidence - (labels == 0).float()).abs()
+    assert ours_calibration_error(probabilities, labels) == pytest.approx(gaps.mean().item())
+    certain = torch.cat([probabilities[-1:], torch.tensor([[1.0, 0.0], [0.0, 1.0]])])
+    gap = abs(1 / 3 - (14.5 / 15 + 2.0) / 3)
+    ours = ours_calibration_error(certain, torch.tensor([0, 1, 0]))
+    assert ours == pytest.approx(gap, abs=1e-6)
