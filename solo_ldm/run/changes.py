@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from solo_ldm.files import read_json
 from solo_ldm.run.data_identity import absolute
 from solo_ldm.run.folder import RunFolder, identity
 
@@ -30,7 +31,10 @@ def configuration_of(path: str | Path) -> DictConfig | None:
                 found = OmegaConf.create(text if file.suffix == ".yaml" else json.loads(text))
             except (OSError, ValueError, YAMLError):
                 return None
-            return found if isinstance(found, DictConfig) else None
+            if isinstance(found, DictConfig):
+                found.pop("defaults", None)  # Hydra's
+                return found
+            return None
     return None
 
 
@@ -52,6 +56,18 @@ def changed_keys(before: DictConfig, cfg: DictConfig, folder: RunFolder) -> dict
     old, new = (dict(_leaves(content)) for content in contents)
     keys = [key for key in {**old, **new} if old.get(key) not in (new.get(key), _UNKNOWN)]
     return {key: [old.get(key), new.get(key)] for key in keys}
+
+
+def changed_data(path: str | Path, folder: RunFolder) -> list[str] | None:
+    """Return the data of a checkpoint's run and those of a folder's in words, if they differ."""
+    now = folder.trained_on
+    try:
+        before = read_json(RunFolder(Path(path).resolve().parent.parent).data)
+    except (OSError, ValueError):
+        return None
+    if now is None or before.get("digest") == now.digest:
+        return None
+    return [str(before.get("what")), now.what]
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from solo_ldm.files import check_archive
-from solo_ldm.run.changes import changed_keys, configuration_of
+from solo_ldm.run.changes import changed_data, changed_keys, configuration_of
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.optimizer_state import check_optimizer_state
 
@@ -86,7 +86,10 @@ def _read(
 
 def _changed(path: str, cfg: DictConfig, folder: RunFolder) -> dict[str, list[Any]] | None:
     before = configuration_of(path)
-    return None if before is None else changed_keys(before, cfg, folder)
+    if before is None:
+        return None
+    data = changed_data(path, folder)
+    return {**({} if data is None else {"data": data}), **changed_keys(before, cfg, folder)}
 
 
 def _said(changed: dict[str, Any] | None) -> str:

@@ -38,11 +38,10 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
             f"seeds={list(cfg.seeds)} takes one device, got {hardware.num_processes}; run the "
             "command once for each seed=NUMBER"
         )
-    if cfg.resume_from_checkpoint is not None and (cfg.seeds or cfg.protocol not in TRAINED):
-        what = "several seeds" if cfg.seeds else f"protocol={cfg.protocol}, which trains no epochs"
+    if cfg.resume_from_checkpoint is not None and cfg.protocol not in TRAINED:
         raise ValueError(
-            f"resume_from_checkpoint: expected null for {what}, got {cfg.resume_from_checkpoint}; "
-            "unfinished runs continue by themselves"
+            f"resume_from_checkpoint: expected null for protocol={cfg.protocol}, which trains no "
+            f"epochs, got {cfg.resume_from_checkpoint}"
         )
     work = set_up(cfg, hardware, console.print)
     _announce(console, work)

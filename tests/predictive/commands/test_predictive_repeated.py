@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.resume import load_checkpoint
 from tests.support.predictive.runs import assert_same, die_at, rows, run, trained
 from tests.support.processes import kill_at
 
@@ -53,6 +54,25 @@ def test_killed_in_an_epoch_and_started_again_gives_the_same_weights_bit_for_bit
     assert_same(trained(resumed.folder), trained(whole.folder))
     assert rows(resumed.folder) == rows(whole.folder)
     assert resumed.results["results"] == whole.results["results"]
+
+
+def test_a_checkpoint_is_continued_at_the_rates_and_the_batch_of_the_configuration(tmp_path):
+    source = run(tmp_path / "source", "optimizer.batch_size=8").folder
+    changes = ("optimizer.batch_size=16", "max_epochs=6", f"resume_from_checkpoint={source.last}")
+    outcome = run(tmp_path / "other", *changes)
+    before, after = (load_checkpoint(folder.last) for folder in (source, outcome.folder))
+    # 2 steps in each of 6 epochs, half of which were done with 4 steps each.
+    assert (before["global_step"], after["global_step"]) == (12, 12)
+    rates = [
+        [group["initial_lr"] for group in one["optimizer_states"][0]["param_groups"]]
+        for one in (before, after)
+    ]
+    assert rates[1] == pytest.approx([2 * rate for rate in rates[0]])
+    (origin,) = outcome.results["continued_from"]
+    assert origin["changed"] == {"max_epochs": [3, 6], "optimizer.batch_size": [8, 16]}
+    with pytest.raises(ValueError, match=r"optimizer.name: expected adam, which .* got sgd"):
+        run(tmp_path / "new", *changes, "optimizer.name=sgd")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("entropy", ["stop_gradient", "neighbour"])

@@ -19,6 +19,7 @@ from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import resolve_hardware
 from solo_ldm.run.record import Outcome
 from solo_ldm.run.resume import checkpoint_to_resume, load_checkpoint
+from tests.support.linear_toy import make_images
 from tests.support.predictive.runs import die_at
 from tests.support.toy import toy_config
 
@@ -246,3 +247,16 @@ def test_a_checkpoint_without_its_configuration_says_so(source, tmp_path):
     found = refit(tmp_path, str(path), "optimizer.lr=0.1", "max_epochs=3")
     assert found.notices == ("no args.json beside it: what changed is not known",)
     assert found.origins == [{"checkpoint": str(path), "epoch": 2, "changed": None}]
+
+
+def test_other_images_at_the_same_place_are_named_among_the_changes(tmp_path, capsys):
+    images = tmp_path / "images"
+    make_images(images, classes=2, each=40)
+    own = ("data=custom", f"data.train_path={images}", "data.fraction=-1", "augmentations=cifar")
+    own += ("backbone.name=convnet_small",)
+    source = run(tmp_path / "runs", *own, "max_epochs=1").folder
+    next(images.rglob("*.png")).unlink()
+    more = ("max_epochs=2", f"resume_from_checkpoint={source.last}")
+    (origin,) = run(tmp_path / "runs", *own, *more).results["continued_from"]
+    assert origin["changed"].keys() == {"max_epochs", "data"}
+    assert [what.split()[0] for what in origin["changed"]["data"]] == ["80", "79"]
