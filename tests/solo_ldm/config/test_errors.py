@@ -175,17 +175,29 @@ def test_every_command_refuses_a_file_for_its_folder_before_it_writes(tmp_path, 
     monkeypatch.chdir(tmp_path)
     Path("afile").touch()
     lines = [f"{command} {key}=afile" for command, key in PLACES.items()]
+    # Where a run or an evaluation lies by itself.
+    Path("runs").mkdir()
+    Path("runs", "gaussprob").touch()
+    Path("evaluations").touch()
+    lines.append("pretrain --config-name gaussprob data.format=torchvision checkpoint.dir=runs")
+    lines.append("knn zoo:gaussprob-digits data.format=torchvision")
     lines.append("pretrain --config-name gaussprob wandb.enabled=true")
     ended = run_child(_run_all, lines)
     assert ended.code == 0, ended.printed
     told = [one for one in ended.printed.splitlines() if one.startswith("error: ")]
-    keys = [
-        f"error: {key}: expected a folder that can be made, got afile" for key in PLACES.values()
-    ]
-    assert [line.partition(",")[0] + ", got afile" for line in told[:-1]] == keys
-    assert told[-1].startswith("error: wandb.enabled=true: wandb is not installed; pip install")
+    for line, key in zip(told, PLACES.values(), strict=False):
+        assert line.startswith(f"error: {key}: expected a folder that can be made, got afile"), line
+    run, evaluation, extra = told[len(PLACES) :]
+    assert run.startswith("error: checkpoint.dir: expected a folder that can be made, got runs/")
+    assert "gaussprob is a file" in run
+    assert evaluation.startswith(
+        "error: output: expected a folder that can be made, got evaluations/"
+    )
+    assert extra.startswith("error: wandb.enabled=true: wandb is not installed; pip install")
     assert "Traceback" not in ended.printed
-    assert [one.name for one in tmp_path.iterdir()] == ["afile"]
+    assert sorted(one.name for one in tmp_path.rglob("*")) == [
+        *("afile", "evaluations", "gaussprob", "runs")
+    ]
 
 
 def _run_all(lines: list[str]) -> None:
