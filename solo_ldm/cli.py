@@ -12,6 +12,7 @@ from solo_ldm.config.command import HydraCommand
 from solo_ldm.config.errors import leave, one_line_errors
 from solo_ldm.config.interruption import interruptible
 from solo_ldm.config.suggestions import suggestion
+from solo_ldm.files import escape_unprintable
 
 # The module of a command: its docstring is the help, its `main` takes the arguments and returns the
 # exit code.
@@ -61,6 +62,7 @@ def run_command(name: str, argv: Sequence[str] | None = None) -> None:
         nearest = suggestion(name, list(COMMANDS))
         leave(f"unknown command {name}{nearest}: expected {', '.join(COMMANDS)}")
     os.environ[_COMMAND_OF_HELPERS] = name
+    escape_unprintable()
     arguments = sys.argv[1:] if argv is None else argv
     with one_line_errors():
         module = import_module(COMMANDS[name])

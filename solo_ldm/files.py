@@ -6,10 +6,11 @@ import csv
 import hashlib
 import json
 import os
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,11 @@ def as_written(path: Path) -> Iterator[None]:
             f"{path} is not as solo-ldm writes it ({type(error).__name__}: {what}); restore it "
             "from a copy"
         ) from error
+
+
+def escape_unprintable() -> None:
+    """Let standard output show what it cannot encode, of a file's name, with backslashes."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None and getattr(sys.stdout, "errors", "") != "backslashreplace":
+        with suppress(OSError, ValueError):
+            reconfigure(errors="backslashreplace")

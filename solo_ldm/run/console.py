@@ -9,6 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
+from solo_ldm.files import escape_unprintable
+
 
 class PlainConsole(Console):
     """A console that takes no text for markup and whose output may fail.
@@ -46,11 +48,3 @@ def plain_console(console: Console | None = None, quiet: bool = False) -> Consol
     # rich has no public way; every text of a command would else have to be escaped.
     console._markup = console._emoji = False
     return console
-
-
-def escape_unprintable() -> None:
-    """Let standard output show what it cannot encode with backslashes."""
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None and getattr(sys.stdout, "errors", "") != "backslashreplace":
-        with suppress(OSError, ValueError):
-            reconfigure(errors="backslashreplace")
