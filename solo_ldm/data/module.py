@@ -132,6 +132,11 @@ class ImageDataModule:
         source = self.source("val")
         return 0 if source is None else len(source)
 
+    def num_readable(self, split: Split) -> int:
+        """Return how many images of a split have not been found to be unreadable so far."""
+        source = self.source(split)
+        return 0 if source is None else len(source) - len(self._unreadable[split].names())
+
     @property
     def num_large_crops(self) -> int:
         """The number of views of the size of the first."""

@@ -195,6 +195,8 @@ class LinearModel(pl.LightningModule):
         They are for watching: results are computed after training, from one classifier.
         """
         images, targets = batch
+        if not len(images):  # none of them can be read
+            return
         logits = torch.stack(self(images)["logits"]).float()
         losses = torch.stack([F.cross_entropy(one, targets) for one in logits])
         correct = (logits.argmax(dim=2) == targets).float().mean(dim=1)

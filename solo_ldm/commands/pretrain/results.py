@@ -45,7 +45,8 @@ def assess(
     cfg, data = run.cfg, run.data
     before = create_backbone(cfg.backbone.name, data.image_size, **cfg.backbone.kwargs)
     before.load_state_dict(untrained)
-    protocols = cfg.evaluation.protocols if data.num_val_images else []
+    # Which images cannot be read is known by now.
+    protocols = cfg.evaluation.protocols if data.num_readable("val") else []
 
     def loaders() -> list[Any]:
         if protocols:
