@@ -43,7 +43,7 @@ class Encoder(nn.Module):
         input_dim: Count,
         latent_dim: Width,
         hidden_dim: Width = 100,
-        num_hidden_layers: Annotated[int, Bounds(0, 1000)] = 1,
+        num_hidden_layers: Annotated[int, Bounds(0, limit=1000)] = 1,
         activation: Activation = "relu",
         transform: Transform = "none",
         feature_dropout: Annotated[float, Bounds(0, below=1)] = 0.0,

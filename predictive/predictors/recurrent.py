@@ -58,7 +58,7 @@ class RecurrentPredictor(Predictor):
         hidden_dim: Width = 10,
         num_layers: Depth = 1,
         head_hidden_dim: Width = 20,
-        head_num_hidden_layers: Annotated[int, Bounds(0, 1000)] = 2,
+        head_num_hidden_layers: Annotated[int, Bounds(0, limit=1000)] = 2,
         variance: Variance = "constant",
     ) -> None:
         super().__init__()

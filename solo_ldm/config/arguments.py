@@ -44,8 +44,8 @@ SMALLEST, LARGEST = 1e-20, 1e9
 class Bounds:
     """What the numbers of an argument must satisfy: Annotated[int, Bounds(1)].
 
-    They are finite in any case and, unless they are zero, of a magnitude from 1e-20 to below 1e9,
-    or to `high` where that is given.
+    They are finite in any case and, unless they are zero, of a magnitude from 1e-20 to below
+    `limit`.
 
     Args:
         low: smallest.
@@ -53,6 +53,7 @@ class Bounds:
         above: all are greater than this.
         below: all are less than this.
         also: a number outside the bounds that is accepted besides.
+        limit: from here on a number cannot be meant; of no effect where `high` is given.
     """
 
     low: float = -math.inf
@@ -60,6 +61,7 @@ class Bounds:
     above: float = -math.inf
     below: float = math.inf
     also: float | None = None
+    limit: float = LARGEST
 
     def __contains__(self, value: float) -> bool:
         """Whether a number is within the bounds."""
@@ -70,7 +72,7 @@ class Bounds:
 
     def too_large(self, value: float) -> bool:
         """Whether a number is larger than any that can be meant."""
-        return math.isinf(self.high) and not abs(value) < LARGEST
+        return math.isinf(self.high) and not abs(value) < self.limit
 
     def spelt(self, value: Any = None) -> str:
         """The bounds in words, to follow "a number"; with the limits that a value is beyond."""
@@ -81,23 +83,23 @@ class Bounds:
             if 0 < abs(value) < SMALLEST:
                 parts = [f"from {SMALLEST:g}"]
             if value > 0 and self.too_large(value):
-                high = min(high, LARGEST)
+                high = min(high, self.limit)
         if math.isfinite(self.high):
-            parts.append(f"to {self.high:.10g}")
+            parts.append(f"to {self.high:g}")
         elif math.isfinite(high):
-            parts.append(f"and below {high:g}" if parts else f"below {high:g}")
+            parts.append(f"and below {high:.10g}" if parts else f"below {high:.10g}")
         if self.also is not None:
             parts.append(f"or {self.also:g}")
         return " ".join(parts)
 
 
 Count = Annotated[int, Bounds(1)]
-Width = Annotated[int, Bounds(1, 2**20)]  # of a network: units of a layer, dimensions
-Depth = Annotated[int, Bounds(1, 1000)]  # of a network: its layers
-Seed = Annotated[int, Bounds(0, 2**32 - 1)]
+Width = Annotated[int, Bounds(1, limit=2**20)]  # of a network: units of a layer, dimensions
+Depth = Annotated[int, Bounds(1, limit=1000)]  # of a network: its layers
+Seed = Annotated[int, Bounds(0, limit=2**32)]
 Positive = Annotated[float, Bounds(above=0)]
 NonNegative = Annotated[float, Bounds(0)]
-Rate = Annotated[float, Bounds(0, 10_000)]  # of learning, and factors of it
+Rate = Annotated[float, Bounds(0, limit=10_000)]  # of learning, and factors of it
 Share = Annotated[float, Bounds(0, 1)]
 
 

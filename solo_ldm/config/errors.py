@@ -81,6 +81,8 @@ class Left(SystemExit):
 
 def leave(message: str, code: int = 2) -> NoReturn:
     """Print an error and leave."""
+    if len(message) > 1000:  # a value that was pasted by mistake
+        message = f"{message[:700]} … {message[-200:]}"
     print(f"error: {message}", file=sys.stderr)
     raise Left(message, code)
 

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from solo_ldm.config.arguments import Bounds, Rate, Seed, check_value, shortened
+from solo_ldm.config.arguments import LARGEST, Bounds, Rate, Seed, check_value, shortened
 from solo_ldm.config.interpolations import resolve
 from solo_ldm.config.suggestions import suggestion
 
@@ -37,13 +37,14 @@ def number(
     above: float = -math.inf,
     below: float = math.inf,
     also: float | None = None,
+    limit: float = LARGEST,
     default: Any = MISSING,
 ) -> Any:
     """Declare a key whose numbers are within `Bounds`.
 
     A list is checked entry by entry; null, where the type allows it, is not checked.
     """
-    accepts = Annotated[float, Bounds(low, high, above, below, also)]
+    accepts = Annotated[float, Bounds(low, high, above, below, also, limit)]
     return field(default=default, metadata={"accepts": accepts})
 
 

@@ -13,7 +13,7 @@ from scipy.signal import lfilter
 from solo_ldm.config.arguments import Bounds, Positive, checked
 from solo_ldm.config.memory import check_memory
 
-NumSources = Annotated[int, Bounds(2, 1000)]
+NumSources = Annotated[int, Bounds(2, limit=1000)]
 NumSamples = Annotated[int, Bounds(2)]
 
 # Singular values of a mixing run from 1 down to this, which bounds its condition number.

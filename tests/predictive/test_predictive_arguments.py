@@ -110,7 +110,7 @@ def test_a_checked_function_refuses_the_same_and_stays_what_it_is():
         ),
         (PredictiveObjective, {"over": 1}, "part.over: expected"),
         (DecoderConfig, {"sorce": "states"}, r"did you mean source\?"),
-        (DecoderConfig, {"lr": None}, "part.lr: expected a number from 0 to 10000, got None"),
+        (DecoderConfig, {"lr": None}, "part.lr: expected a number from 0, got None"),
     ],
 )
 def test_the_parts_of_a_method_name_their_arguments(target, given, words):

@@ -61,7 +61,7 @@ class ICAConfig:
     task: str = choice(*TASKS)
     mixtures: Optional[str] = existing(default=None)
     model: Optional[str] = choice(*MODELS, default=None)
-    num_sources: int = number(2, 1000)
+    num_sources: int = number(2, limit=1000)
     step_seconds: float = number(above=0)
     images: ImagesConfig = field(default_factory=ImagesConfig)
     generalised_gaussian: GeneralisedGaussianConfig = field(

@@ -65,7 +65,7 @@ class LinearOptimizerConfig:
 
     name: str = MISSING
     batch_size: Optional[int] = number(1, default=None)
-    lr: Optional[list[float]] = number(above=0, high=10_000, default=None)
+    lr: Optional[list[float]] = number(above=0, limit=10_000, default=None)
     backbone_lr_scale: float = learning_rate()
     weight_decay: float = learning_rate()
     layer_decay: float = number(0, 1)

@@ -31,7 +31,7 @@ class TheoremConfig:
     steps: int = number(1)
     batch_size: int = number(8)
     lr: float = number(above=0)
-    hidden: int = number(1, 2**20)
+    hidden: int = number(1, limit=2**20)
     entropy: str = MISSING
     entropy_kwargs: dict[str, Any] = mapping()
     threshold: float = number(above=0, below=1)

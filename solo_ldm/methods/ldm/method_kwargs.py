@@ -81,6 +81,7 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
             f"method_kwargs.latent: expected {latent} for this method, got {given['latent']}; set "
             "method=ldm for any other"
         )
+    _check_values("method_kwargs", given)
     if given.get("latent") == PRODUCT:
         return _product(given)
     if "blocks" in given:  # not read, and yet no other thing
@@ -115,18 +116,27 @@ def check_run(cfg: DictConfig, cell: LDMSettings) -> None:
         )
 
 
+def _check_values(prefix: str, given: Mapping[str, Any]) -> None:
+    """Check all values, those of estimators and latent models that are not chosen too."""
+    hints = {
+        **{key: hint for kind in ENTROPIES.values() for key, hint in hints_of(kind).items()},
+        **{key: hint for kind in LATENTS.values() for key, hint in hints_of(kind).items()},
+        **hints_of(LDMSettings),
+        "latent": Literal[(*LATENTS, PRODUCT)],
+        "entropy": Literal[(*ENTROPIES,)],
+    }
+    for key, value in given.items():
+        if key in hints and key != "blocks":
+            check_value(f"{prefix}.{key}", value, hints[key])
+
+
 def _cell(given: Mapping[str, Any], prefix: str) -> LDMSettings:
     """Complete one cell; `prefix` is its key, for messages."""
     chosen = {"entropy": "kernel", **{key: given[key] for key in CELL_KEYS if key in given}}
     chosen.pop("blocks", None)
+    _check_values(prefix, given)
     check_arguments(prefix, chosen, LDMSettings)
     latent, entropy = chosen["latent"], chosen["entropy"]
-    check_value(f"{prefix}.latent", latent, Literal[(*LATENTS, PRODUCT)])
-    check_value(f"{prefix}.entropy", entropy, Literal[(*ENTROPIES,)])
-    for kind in (*ENTROPIES.values(), *LATENTS.values()):  # those that are not chosen, too
-        for key in _own_keys(kind):
-            if key in given:
-                check_value(f"{prefix}.{key}", given[key], hints_of(kind)[key])
     for part, kind in (("entropy_kwargs", ENTROPIES[entropy]), ("latent_kwargs", LATENTS[latent])):
         keys = _own_keys(kind)
         chosen[part] = {key: value for key, value in given.items() if key in keys}

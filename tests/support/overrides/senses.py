@@ -144,6 +144,8 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"data\.device", null_or(one_of("auto", "cpu", "gpu"))),
     (r"data\.(no_labels|download)|normalise_features", null_or(flag)),
     (r"data\.augmentations\.(mean|std)", null_or(listed(share, 1))),
+    (r"data\.channels", null_or(whole(1, 1e4))),
+    (r"data\.range", lambda value: value in (None, "auto", [1, 2])),
     (r"data\.(train_path|val_path|path)", anything),  # brackets may be part of a path
     (r".*\.entity", names),
     (r"augmentations\.0\.(crop_size|num_crops)", size),

@@ -91,7 +91,7 @@ def fault(tried: Tried) -> str | None:
         return None if sense(case.parsed) else "accepted though senseless"
     if "\n" in words:
         return f"no single line: {words[:300]}"
-    if len(words) > 600:
+    if words.startswith("error: ") and len(words) > 1000:
         return f"a line of {len(words)} characters"
     leaf = _ALIASES.get(case.key, case.key.split(".")[-1])
     if leaf not in words and (case.meant or case.key).split(".")[0] not in words:

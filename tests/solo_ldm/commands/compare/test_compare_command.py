@@ -89,7 +89,7 @@ REFUSED = {
     "overrides=['evaluation.protocols=[]']": "set protocols of the comparison",
     "overrides=['data']": "overrides: expected key=value",
     "seeds=[0,0]": "seeds: expected distinct entries, got 0 2 times",
-    "seeds=[-1]": "seeds: expected a number from 0",
+    "seeds=[-1]": "seeds: expected a whole number from 0",
     "protocols=[knn-21]": "knn-21",
     "rank_by=linear-online": "rank_by: expected one of protocols",
     "jobs=0": "jobs: expected a number from 1",

@@ -127,7 +127,7 @@ REFUSED = {
     "num_sources=40": "expected pieces that fit into 2 photographs",
     "seeds=[]": "seeds: expected at least one",
     "seeds=[1,1]": "seeds: expected distinct entries, got 1 2 times",
-    "seed=-1": "seed: expected a number from 0",
+    "seed=-1": "seed: expected a whole number from 0",
     "restarts=0": "restarts: expected a number from 1",
     "model=ornstein_uhlenbeck": "model=ornstein_uhlenbeck: expected samples in time",
     "model=gauss": "model: expected generalised_gaussian or",
