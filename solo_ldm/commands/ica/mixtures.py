@@ -43,8 +43,14 @@ def own_mixtures(path: str | Path, step_seconds: float | None = None) -> Problem
                 "mixtures: expected sources and mixtures of one shape (T, N), "
                 f"got {sources.shape} and {mixtures.shape}"
             )
-        sources = (sources - sources.mean(axis=0)) / sources.std(axis=0)
-        mixing = np.linalg.lstsq(sources, mixtures - mixtures.mean(axis=0), rcond=None)[0].T
+        with np.errstate(all="ignore"):
+            centred = mixtures - mixtures.mean(axis=0)
+            sources = (sources - sources.mean(axis=0)) / sources.std(axis=0)
+        if not (np.isfinite(sources).all() and np.isfinite(centred).all()):
+            raise ValueError(
+                "mixtures: expected sources that vary and numbers of common sizes, got others"
+            )
+        mixing = np.linalg.lstsq(sources, centred, rcond=None)[0].T
     size = " × ".join(map(str, mixtures.shape))
     about = f"mixtures of your own, {size} ({path.name})"
     return Problem(mixtures, about, sources, mixing, step_seconds=step_seconds)
