@@ -59,7 +59,7 @@ def split_blocks(
     for segment in segments:
         centres = np.arange(len(segment.inputs)) + 0.5
         elapsed = segment.start_seconds - origin + centres * step_seconds
-        block = np.floor(elapsed / block_seconds).astype(np.int64)
+        block = (elapsed / block_seconds).astype(np.int64)
         cuts = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(block)]
         for first, last in pairwise(cuts):
             if last - first >= _FEWEST_BINS:

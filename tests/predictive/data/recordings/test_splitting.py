@@ -98,6 +98,8 @@ def test_settings_of_a_contiguous_split_that_cannot_be_used_are_one_line(share, 
 def test_no_segments_cannot_be_split():
     with pytest.raises(ValueError, match="segments: expected at least one"):
         split_blocks([], 2.0, 5, 0, 0.1)
+    with pytest.raises(ValueError, match="segments: expected at least one"):
+        split_contiguous([], 0.2, "end", 0.1)
 
 
 def ticks(parts):
