@@ -253,7 +253,7 @@ def test_other_images_at_the_same_place_are_named_among_the_changes(tmp_path, ca
     images = tmp_path / "images"
     make_images(images, classes=2, each=40)
     own = ("data=custom", f"data.train_path={images}", "data.fraction=-1", "augmentations=cifar")
-    own += ("backbone.name=convnet_small",)
+    own += ("backbone.name=convnet_small", "optimizer.batch_size=32")
     source = run(tmp_path / "runs", *own, "max_epochs=1").folder
     next(images.rglob("*.png")).unlink()
     more = ("max_epochs=2", f"resume_from_checkpoint={source.last}")
