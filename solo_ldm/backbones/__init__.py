@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import nn
 from solo_ldm.backbones.small import ConvNetSmall
 from solo_ldm.backbones.small_stem import use_small_stem
 from solo_ldm.backbones.stored import load_weights, read_safetensors
+from solo_ldm.backbones.trial import try_model
+from solo_ldm.config.arguments import Count, check_value
 
 # Images up to this side keep their resolution: a 7×7 stride-2 stem and a pooling layer would
 # leave a 32-pixel image 8 pixels to work with.
@@ -45,7 +48,12 @@ __all__ = [
 
 
 def create_backbone(
-    name: str, image_size: int, stem: str | None = None, **kwargs: Any
+    name: str,
+    image_size: int,
+    stem: str | None = None,
+    *,
+    crop_sizes: Iterable[int] = (),
+    **kwargs: Any,
 ) -> nn.Module:
     """Build a backbone that maps images (B, 3, H, W) to features (B, num_features).
 
@@ -57,14 +65,17 @@ def create_backbone(
         image_size: side of the images in pixels.
         stem: of ResNets: small (3×3), large (timm's own), or solo-learn (3×3 with a padding of 2,
             which its weights for CIFAR were trained with); None chooses by the image size.
+        crop_sizes: sides of other images that it is trained with.
         **kwargs: passed to timm.create_model.
 
     Returns:
-        The module; its `num_features` is the size of the features.
+        The module; its `num_features` is the size of the features, measured.
 
     Raises:
-        ValueError: an unknown name, or arguments that the model does not take.
+        ValueError: in one line: an unknown name, arguments that the model does not take, or a model
+            that does not turn images of these sizes into features (B, num_features).
     """
+    check_value("backbone image_size", image_size, Count)
     if stem is not None and stem not in STEMS:
         raise ValueError(f"backbone stem: expected one of {', '.join(STEMS)}, got {stem!r}")
     timm_name = SOLO_LEARN_NAMES.get(name, name)
@@ -72,12 +83,13 @@ def create_backbone(
         near = difflib.get_close_matches(timm_name, [*timm.list_models(), *SOLO_LEARN_NAMES], n=3)
         hint = f": did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"backbone.name={name} is no timm model{hint}")
-    if timm_name.startswith(("vit_", "swin_")):
-        kwargs.setdefault("img_size", image_size)
+    told, num_features = try_model(name, timm_name, [image_size, *crop_sizes], kwargs)
     try:
-        model = timm.create_model(timm_name, num_classes=0, **kwargs)
+        model: Any = timm.create_model(timm_name, num_classes=0, **kwargs, **told)
     except (TypeError, AssertionError) as error:
         raise ValueError(f"backbone {name} cannot be built with {kwargs}: {error}") from error
+    # timm's own is that of the feature maps, which some models map to another number.
+    model.num_features = num_features
     if stem is None:
         stem = "small" if image_size <= SMALL_IMAGE else "large"
     if timm_name.startswith("resnet") and stem != "large":
@@ -85,11 +97,12 @@ def create_backbone(
     return model
 
 
-def load_backbone(path: str | Path) -> nn.Module:
+def load_backbone(path: str | Path, image_size: int | None = None) -> nn.Module:
     """Rebuild a trained backbone from a run's backbone.safetensors, ready for features.
 
     Args:
         path: the file; its metadata describe how to build the network.
+        image_size: side of the images in pixels; None for that of the training.
 
     Returns:
         The module in evaluation mode; maps images (B, 3, H, W), normalised as in training, to
@@ -97,12 +110,15 @@ def load_backbone(path: str | Path) -> nn.Module:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no safetensors file, or one that no run of ours wrote.
+        ValueError: no safetensors file, one that no run of ours wrote, or images of a size that the
+            network does not take.
     """
-    return read_backbone(path)[0]
+    return read_backbone(path, image_size)[0]
 
 
-def read_backbone(path: str | Path) -> tuple[nn.Module, dict[str, dict[str, Any]]]:
+def read_backbone(
+    path: str | Path, image_size: int | None = None
+) -> tuple[nn.Module, dict[str, dict[str, Any]]]:
     """Return what `load_backbone` does, and what the metadata of the file say."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no backbone at {path}: give a run's backbone.safetensors")
@@ -117,6 +133,6 @@ def read_backbone(path: str | Path) -> tuple[nn.Module, dict[str, dict[str, Any]
             f"{path}: expected name and image_size of the backbone in the metadata, got "
             f"{built_by}; no run of ours wrote it"
         )
-    model = create_backbone(**built_by)
+    model = create_backbone(**built_by, crop_sizes=[image_size] if image_size else ())
     load_weights(model, weights, path)
     return model.eval(), metadata

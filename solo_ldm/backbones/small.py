@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from timm.models import build_model_with_cfg, register_model
 from torch import Tensor, nn
+
+from solo_ldm.config.arguments import Bounds, Count, checked
+
+# What timm.create_model adds to the arguments of a model, for pretrained weights.
+_TIMMS = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
 
 class ConvNetSmall(nn.Module):
@@ -18,9 +23,18 @@ class ConvNetSmall(nn.Module):
         width: channels of the first layer; the layers have width × (1, 2, 4, 4) channels.
         num_classes: outputs of the classifier; 0 for none.
         in_chans: channels of the images.
+
+    Raises:
+        ValueError: a number below 1, of classes below 0.
     """
 
-    def __init__(self, width: int = 32, num_classes: int = 0, in_chans: int = 3) -> None:
+    @checked
+    def __init__(
+        self,
+        width: Count = 32,
+        num_classes: Annotated[int, Bounds(0)] = 0,
+        in_chans: Count = 3,
+    ) -> None:
         super().__init__()
         channels = [in_chans, width, 2 * width, 4 * width, 4 * width]
         strides = [1, 2, 2, 1]
@@ -61,14 +75,13 @@ def convnet_small(pretrained: bool = False, **kwargs: Any) -> ConvNetSmall:
     Raises:
         ValueError: pretrained weights were asked for without a folder or a repository of them.
     """
-    known = {key: kwargs[key] for key in ("width", "num_classes", "in_chans") if key in kwargs}
-    source = kwargs.get("pretrained_cfg")
+    source, *_ = (kwargs.pop(key, None) for key in _TIMMS)
     if not pretrained:
-        return ConvNetSmall(**known)
+        return ConvNetSmall(**kwargs)
     if not source:
         raise ValueError(
             "convnet_small has no pretrained weights of its own: give local-dir:FOLDER or zoo:NAME"
         )
     return build_model_with_cfg(
-        ConvNetSmall, "convnet_small", True, pretrained_cfg=source, pretrained_strict=True, **known
+        ConvNetSmall, "convnet_small", True, pretrained_cfg=source, pretrained_strict=True, **kwargs
     )

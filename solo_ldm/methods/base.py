@@ -93,7 +93,7 @@ class BaseMethod(pl.LightningModule, ABC):
     Args:
         cfg: the completed configuration (see `solo_ldm.commands.pretrain`), learning rates scaled
             to the batch; `cfg.data` also holds num_classes (0 without labels), num_large_crops,
-            num_small_crops and image_size.
+            num_small_crops, image_size and crop_sizes, those of all views.
 
     Raises:
         ValueError: in one line: a setting that cannot work.
@@ -102,8 +102,16 @@ class BaseMethod(pl.LightningModule, ABC):
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
         self.cfg = cfg = self.add_and_assert_specific_cfg(cfg)
+        for key in {"name", "image_size", "crop_sizes"} & {*cfg.backbone.kwargs}:
+            raise ValueError(
+                f"backbone.kwargs.{key}: expected arguments of the model alone, got "
+                f"{cfg.backbone.kwargs[key]}; set backbone.name, and crop_size in augmentations"
+            )
         self.backbone: Any = create_backbone(
-            cfg.backbone.name, cfg.data.image_size, **cfg.backbone.kwargs
+            cfg.backbone.name,
+            cfg.data.image_size,
+            crop_sizes=cfg.data.get("crop_sizes") or (),
+            **cfg.backbone.kwargs,
         )
         self.features_dim: int = self.backbone.num_features
         self.num_classes: int = cfg.data.num_classes
@@ -233,7 +241,8 @@ class BaseMethod(pl.LightningModule, ABC):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Score the online classifier on images that are not augmented."""
         images, targets = batch
-        logits = self(images)["logits"]
+        # A batch may be empty: images that cannot be read are left out.
+        logits = self(images)["logits"] if len(images) else None
         if logits is None:
             return
         logits = logits.float()
