@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import torch
 from omegaconf import DictConfig
 
-from solo_ldm.files import check_archive
+from solo_ldm.files import check_archive, check_recorded
 from solo_ldm.run.changes import changed_data, changed_keys, configuration_of
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.optimizer_state import check_optimizer_state
@@ -115,6 +115,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}: check resume_from_checkpoint")
+    check_recorded(path)
     check_archive(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
