@@ -60,7 +60,8 @@ def check_optimizer(name: str, kwargs: dict[str, Any]) -> tuple[dict[str, Any], 
         kwargs = {_LARS_NAMES.get(key, key): value for key, value in kwargs.items()}
     check_arguments("optimizer.kwargs", kwargs, OPTIMIZERS[name], ("params", "lr", "weight_decay"))
     try:
-        OPTIMIZERS[name]([torch.zeros(1, requires_grad=True)], lr=1.0, **kwargs)  # pyright: ignore
+        settings = {**_DEFAULT_KWARGS.get(name, {}), **kwargs}
+        OPTIMIZERS[name]([torch.zeros(1, requires_grad=True)], lr=1.0, **settings)  # pyright: ignore
     except (ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"optimizer.kwargs: {name} does not take {kwargs}: {reason}") from None

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
-from solo_ldm.optim.optimizers import build_optimizer, step_decay, warmup_cosine
+from solo_ldm.optim.optimizers import (
+    build_optimizer,
+    check_optimizer,
+    configured_optimizer,
+    name_optimizer,
+    step_decay,
+    warmup_cosine,
+)
 
 
 def one_group(*parameters: nn.Parameter) -> list[dict]:
@@ -125,3 +134,117 @@ def test_unknown_settings_are_one_line():
         ValueError, match=r"unknown key optimizer.kwargs.moment: did you mean momentum"
     ):
         build_optimizer("sgd", groups, 0.1, 0, False, {"moment": 0.9})
+
+
+def configured(steps=None, **changes):
+    """What Lightning is given for two groups, of a module whose run has a number of steps."""
+    cfg = OmegaConf.create(
+        {
+            "max_epochs": 8,
+            "optimizer": {"name": "sgd", "weight_decay": 0.25, "kwargs": {"nesterov": True}},
+            "scheduler": {
+                "name": "warmup_cosine",
+                "interval": "epoch",
+                "warmup_epochs": 2,
+                "warmup_start_lr": 0.1,
+                "min_lr": 0.02,
+                "lr_decay_steps": None,
+            },
+        }
+    )
+    cfg.merge_with_dotlist([f"{key}={value}" for key, value in changes.items()])
+    module = SimpleNamespace(cfg=cfg, trainer=SimpleNamespace(estimated_stepping_batches=steps))
+    weight, bias = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))
+    groups = [{"name": "all", "params": [weight, bias]}, {"name": "none", "params": []}]
+    return configured_optimizer(module, groups, lr=0.4, scale=0.5)
+
+
+def test_a_configuration_gives_the_optimiser_and_the_schedule_of_its_epochs():
+    (optimizer,), (entry,) = configured()
+    (group,) = optimizer.param_groups
+    assert (group["weight_decay"], group["momentum"], group["nesterov"]) == (0.25, 0.9, True)
+    assert entry["interval"] == "epoch"
+    found = rates(entry["scheduler"], 9)
+    # Both ends of the schedule are scaled with the rate.
+    assert found[:3] == pytest.approx([0.05, 0.225, 0.4])
+    assert found[5] == pytest.approx(0.01 + 0.39 / 2)
+    assert found[8] == pytest.approx(0.01)
+
+
+def test_a_schedule_in_steps_has_those_of_an_epoch_for_each_epoch():
+    (_,), (entry,) = configured(24, **{"scheduler.interval": "step"})
+    assert entry["interval"] == "step"
+    found = rates(entry["scheduler"], 25)
+    assert found[3] == pytest.approx(0.225)
+    assert found[6] == pytest.approx(0.4)
+    assert found[15] == pytest.approx(0.01 + 0.39 / 2)
+    assert found[24] == pytest.approx(0.01)
+
+
+def test_other_schedules_are_none_and_one_of_milestones():
+    assert isinstance(configured(**{"scheduler.name": "none"}), torch.optim.SGD)
+    milestones = {"scheduler.name": "step", "scheduler.lr_decay_steps": "[1,3]"}
+    (_,), (entry,) = configured(**milestones)
+    assert entry["interval"] == "epoch"
+    assert rates(entry["scheduler"], 4) == pytest.approx([0.4, 0.04, 0.04, 0.004])
+    (_,), (entry,) = configured(**{"scheduler.name": "step"})
+    assert rates(entry["scheduler"], 3) == pytest.approx([0.4] * 3)
+
+
+def test_bias_and_norm_are_a_group_of_their_own_where_they_are_excluded():
+    excluding = {"optimizer.exclude_bias_n_norm_wd": True, "scheduler.name": "none"}
+    optimizer = configured(**excluding)
+    named = [(one["name"], one["weight_decay"]) for one in optimizer.param_groups]
+    assert named == [("all", 0.25), ("all-bias-norm", 0.0)]
+    assert not optimizer.param_groups[1]["always_adapt"]
+    assert len(configured(**{"scheduler.name": "none"}).param_groups) == 1
+
+
+def test_arguments_are_translated_from_solo_learns_names():
+    given = {"eta": 0.02, "clip_lr": True, "exclude_bias_n_norm": True, "momentum": 0.8}
+    theirs = {"trust_coeff": 0.02, "trust_clip": True, "momentum": 0.8}
+    assert check_optimizer("lars", given) == (theirs, True)
+    assert given["exclude_bias_n_norm"]
+    assert check_optimizer("lars", {"eta": 0.02}) == ({"trust_coeff": 0.02}, False)
+    assert check_optimizer("sgd", {"momentum": 0.8}) == ({"momentum": 0.8}, False)
+    lars = build_optimizer("lars", one_group(nn.Parameter(torch.zeros(2, 2))), 0.1, 0.0, False, {})
+    defaults = {"momentum": 0.9, "trust_coeff": 1e-3, "always_adapt": True}
+    assert defaults.items() <= lars.defaults.items()
+
+
+def test_an_optimiser_is_told_by_the_settings_of_its_groups():
+    for name, kwargs, told in (
+        ("lars", {}, "lars"),
+        ("sgd", {}, "sgd"),
+        ("adam", {}, "adam"),
+        ("adam", {"amsgrad": True}, "adam with amsgrad"),
+        ("adamw", {}, "adamw"),
+    ):
+        groups = one_group(nn.Parameter(torch.zeros(2, 2)))
+        optimizer = build_optimizer(name, groups, 0.1, 0.0, False, kwargs)
+        assert name_optimizer(optimizer.param_groups[0]) == told
+    assert name_optimizer({"rho": 0.9}) == "one of another kind"
+
+
+def test_a_loaded_state_keeps_the_rates_and_settings_of_the_configuration():
+    weight = nn.Parameter(torch.ones(2, 2))
+    old = build_optimizer("sgd", one_group(weight), 0.1, 0.5, False, {"momentum": 0.5})
+    weight.grad = torch.ones(2, 2)
+    old.step()
+    new = build_optimizer("sgd", one_group(weight), 0.4, 0.25, False, {"momentum": 0.9})
+    new.load_state_dict(old.state_dict())
+    (group,) = new.param_groups
+    assert (group["lr"], group["weight_decay"], group["momentum"]) == (0.4, 0.25, 0.9)
+    assert torch.equal(new.state[weight]["momentum_buffer"], torch.full((2, 2), 1.5))
+
+
+def test_a_schedule_is_placed_at_any_step_and_its_state_says_where_it_is():
+    optimizer = build_optimizer("sgd", one_group(nn.Parameter(torch.zeros(1))), 0.4, 0, False, {})
+    schedule = warmup_cosine(optimizer, 2, 6, warmup_start_lr=0.0, min_lr=0.0)
+    schedule.place(4)
+    assert (schedule.last_epoch, schedule.get_last_lr()) == (4, [pytest.approx(0.2)])
+    assert rates(schedule, 3) == pytest.approx([0.2, 0.2 * (1 - math.sqrt(0.5)), 0.0])
+    schedule.load_state_dict({"last_epoch": 1, "base_lrs": [9.0], "_last_lr": [9.0]})
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.2)
+    schedule.load_state_dict({})
+    assert optimizer.param_groups[0]["lr"] == 0.0
