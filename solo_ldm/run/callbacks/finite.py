@@ -59,7 +59,8 @@ class StopAtNonFinite(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Say what a factorisation of values that are not finite, or too large, means."""
-        if isinstance(exception, torch.linalg.LinAlgError):
+        error = torch.linalg.LinAlgError  # pyright: ignore[reportPrivateImportUsage]
+        if isinstance(exception, error):
             self._look(trainer)
             reason = str(exception).partition(" (")[0].splitlines()[0]
             raise NonFiniteLossError(
