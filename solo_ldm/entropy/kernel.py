@@ -104,8 +104,8 @@ def von_mises_fisher_log_normaliser(
         Mardia & Jupp, Directional Statistics (2000), section 9.3.2.
     """
     kappa, order = concentration, dim / 2.0 - 1.0
-    # Terms peak near m = κ/2 and then fall faster than geometrically.
-    m = torch.arange(int(kappa) + 100 + int(10 * math.sqrt(kappa)), dtype=torch.float64)
+    # Terms peak near m = κ/2; from m = κ each is less than a quarter of the one before.
+    m = torch.arange(int(kappa) + 100, dtype=torch.float64)
     half = math.log(kappa / 2.0)
     log_terms = (2 * m + order) * half - torch.lgamma(m + 1) - torch.lgamma(m + order + 1)
     log_bessel = torch.logsumexp(log_terms, dim=0).item()

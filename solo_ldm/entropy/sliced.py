@@ -87,7 +87,7 @@ class SlicedGaussianEntropy(EntropyEstimator):
         times = times * (self.largest_frequency / (self.num_points - 1))
         # Twice the half line: the integrand is even.
         weights = torch.exp(-0.5 * times.square()) * (2.0 * times[1])
-        weights[0], weights[-1] = 0.5 * weights[0], 0.5 * weights[-1]
+        weights[-1] *= 0.5  # at the other end, t = 0, both functions are one
         if self.support == "sphere":
             dim = z.shape[1] // num_views
             # Of the parts of a direction on each sphere; their product has independent factors.

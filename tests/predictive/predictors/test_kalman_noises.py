@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from predictive.predictors import KalmanPredictor, RecurrentPredictor
 from predictive.predictors.noises import InputNoise, PastNoise, StateNoise
 from tests.support.predictive.filtering_models import close
 from tests.support.predictive.predictor_kinds import KALMAN, found, predictor, sequences
@@ -119,3 +120,82 @@ def test_what_is_missing_enters_the_records_as_it_was_predicted(kind):
     filled = torch.where(mask, z, made(torch.where(mask, z, torch.nan), x, mask).predictions.mean)
     for ours, again in zip(found(made(filled, x, mask)), found(made(z, x, mask)), strict=True):
         close(ours, again)
+
+
+def test_a_new_predictor_starts_as_its_paper_says():
+    """A near the identity at a radius of 1 / 1.1, b and log Q zero, log s one."""
+    torch.manual_seed(4)
+    made = KalmanPredictor(2, 5)
+    torch.manual_seed(4)
+    matrix = np.eye(5) + 0.1 * array(torch.randn(5, 5))
+    radius = np.abs(np.linalg.eigvals(matrix)).max()
+    np.testing.assert_allclose(array(made.matrix), matrix / (1.1 * radius), atol=1e-6)
+    for name, value in {
+        "offset": 0.0,
+        "log_process_noise": 0.0,
+        "log_joint_scale": 1.0,
+        "initial_mean": 0.0,
+        "initial_log_variance": 0.0,
+    }.items():
+        assert getattr(made, name).eq(value).all()
+    torch.manual_seed(4)
+    slow = KalmanPredictor(2, 5, initial_transition=0.7, initial_process_noise=0.5)
+    torch.manual_seed(4)
+    expected = 0.7 * np.eye(5) + 0.02 * array(torch.randn(5, 5))
+    np.testing.assert_allclose(array(slow.matrix), expected, atol=1e-6)
+    assert slow.log_process_noise.exp().numpy(force=True) == pytest.approx([0.5] * 5)
+    assert (KalmanPredictor(3).state_dim, made.max_radius) == (3, 1.02)
+
+
+def test_networks_of_noises_have_the_sizes_that_are_documented():
+    made = KalmanPredictor(2, 5, 4, "input", "errors")
+    sizes = [layer.out_features for layer in made.observation_network.network if is_linear(layer)]
+    assert sizes == [100, 100, 2]
+    sizes = [layer.weight.shape for layer in made.process_network.network if is_linear(layer)]
+    assert sizes == [(20, 2 * 10), (5, 20)]
+    made = KalmanPredictor(2, 5, 4, "state", "observations_and_predictions")
+    sizes = [layer.weight.shape for layer in made.observation_network.network if is_linear(layer)]
+    assert sizes == [(100, 5), (2, 100)]
+    sizes = [layer.weight.shape for layer in made.process_network.network if is_linear(layer)]
+    assert sizes == [(20, 4 * 10), (5, 20)]
+
+
+def is_linear(layer):
+    return isinstance(layer, torch.nn.Linear)
+
+
+@pytest.mark.parametrize("variance", ["constant", "state", "input_variance"])
+def test_a_recurrent_forecast_has_the_variance_of_its_network(variance):
+    made, (z, x) = predictor(f"recurrent/gru/{variance}"), sequences()
+    forecast = made(z, x)
+    before = torch.cat([torch.zeros_like(forecast.states[:, :1]), forecast.states[:, :-1]], dim=1)
+    expected = np.ones(z.shape)
+    for index in np.ndindex(*z.shape[:2]):
+        if variance == "state":
+            linear = made.variance_network
+            value = array(linear.weight) @ array(before[index]) + array(linear.bias)
+            expected[index] = np.log1p(np.exp(value)) + 1e-5
+        elif variance == "input_variance":
+            expected[index] = variances_of_features(made.variance_network, array(x[index])) + 1e-5
+    covariance = forecast.predictions.covariance
+    close(covariance, torch.diag_embed(torch.from_numpy(expected)), atol=1e-12)
+    close(forecast.predictions.mean, made.head(before), atol=1e-12)
+
+
+@pytest.mark.parametrize("by_dimension", [False, True])
+def test_what_is_missing_enters_a_recurrent_network_as_zero(by_dimension):
+    made, (z, x) = predictor("recurrent/lstm/constant"), sequences()
+    mask = torch.rand(z.shape if by_dimension else z.shape[:2]) < 0.5
+    zeros = torch.where(mask if by_dimension else mask[..., None], z, 0.0)
+    for ours, expected in zip(found(made(z, x, mask)), found(made(zeros, x)), strict=True):
+        close(ours, expected, atol=0)
+
+
+def test_a_recurrent_predictor_has_the_sizes_that_are_documented():
+    made = RecurrentPredictor(2)
+    assert (type(made.recurrent), made.recurrent.hidden_size) == (torch.nn.LSTM, 10)
+    assert made.recurrent.num_layers == 1
+    sizes = [layer.out_features for layer in made.head if is_linear(layer)]
+    assert sizes == [20, 20, 2]
+    linear = RecurrentPredictor(2, head_num_hidden_layers=0)
+    assert [layer.out_features for layer in linear.head] == [2]

@@ -19,6 +19,9 @@ from solo_ldm.entropy import (
     LogDetEntropy,
     LogDetExpansionEntropy,
     NeighbourEntropy,
+    NoEntropy,
+    RedundancyEntropy,
+    VICRegEntropy,
 )
 
 
@@ -159,3 +162,36 @@ def test_the_coding_rate_is_its_definition_and_in_nats_a_gaussians_with_the_dist
     torch.testing.assert_close(value, rate, atol=1e-9, rtol=0)
     law = MultivariateNormal(torch.zeros(size).double(), moment + 0.09 / size * identity)
     assert nats(estimator, samples) == pytest.approx(law.entropy().item(), abs=1e-7)
+
+
+def test_vicregs_hinge_is_flat_above_its_target():
+    z = wide(15, 4) * torch.tensor([0.1, 0.5, 2.0, 9.0], dtype=torch.float64)
+    covariance = torch.cov(z.T)
+    std = (covariance.diagonal() + 1e-2).sqrt()
+    hinge = (1.2 - std).clamp(min=0.0).sum() / 4
+    squares = (covariance.square().sum() - covariance.diagonal().square().sum()) / 4
+    estimator = VICRegEntropy("plane", 3.0, 0.7, 1.2, 1e-2)
+    torch.testing.assert_close(estimator.marginal(z), -3.0 * hinge - 0.7 * squares)
+    assert (std > 1.2).any()
+    assert (std < 1.2).any()
+
+
+@pytest.mark.parametrize(("num_samples", "dim"), [(6, 3), (3, 6), (4, 4)])
+def test_the_redundancy_is_that_of_correlations_with_the_ridge_in_each_variance(num_samples, dim):
+    z1, z2 = wide(num_samples, dim), wide(num_samples, dim)
+    x1, x2 = ((z - z.mean(0)) / (z.var(0, correction=0) + 0.3).sqrt() for z in (z1, z2))
+    correlation = x1.T @ x2 / num_samples
+    expected = -2.0 * (correlation.square().sum() - correlation.diagonal().square().sum())
+    estimator = RedundancyEntropy("plane", 2.0, 0.3)
+    torch.testing.assert_close(estimator.joint(z1, z2), expected)
+    pooled = RedundancyEntropy("plane", 2.0, 0.3).joint(z1, z1)
+    torch.testing.assert_close(estimator.marginal(z1), pooled)
+
+
+def test_the_fewest_samples_are_one_for_nothing_two_for_a_density_and_one_more_than_neighbours():
+    assert NoEntropy().marginal(torch.zeros(1, 3)).item() == 0.0
+    for estimator, fewest in ((KernelEntropy(), 2), (NeighbourEntropy(num_neighbours=4), 5)):
+        assert estimator.fewest_samples == fewest
+        assert estimator.marginal(torch.randn(fewest, 3)).isfinite()
+        with pytest.raises(ValueError, match=f"needs at least {fewest} samples"):
+            estimator.marginal(torch.randn(fewest - 1, 3))
