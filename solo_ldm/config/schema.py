@@ -113,7 +113,10 @@ def complete(
     missing = sorted(OmegaConf.missing_keys(merged))
     if missing:
         raise ValueError(f"missing key {missing[0]}: set it in the YAML or on the command line")
-    for key, value, hint, metadata in _declared(merged, schema, ""):
+    # The name last: it is made of other values.
+    for key, value, hint, metadata in sorted(
+        _declared(merged, schema, ""), key=lambda one: one[0] == "name"
+    ):
         _check(key, value, hint, metadata)
     plain = OmegaConf.create(OmegaConf.to_container(merged))
     return plain  # pyright: ignore[reportReturnType]

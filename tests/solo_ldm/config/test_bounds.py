@@ -94,7 +94,7 @@ def test_arguments_of_optimisers_are_tried_before_a_run_has_a_folder():
         ("lars", {"momentum": math.nan}),
         ("lars", {"eta": -1.0}),
         ("sgd", {"momentum": 1.5}),
-        ("sgd", {"nesterov": True}),  # torch wants a momentum with it
+        ("sgd", {"nesterov": True, "momentum": 0.0}),
         ("adamw", {"betas": [0.9, 1.0]}),
         ("adamw", {"betas": [0.9]}),
         ("adam", {"eps": -1e-8}),
@@ -102,6 +102,7 @@ def test_arguments_of_optimisers_are_tried_before_a_run_has_a_folder():
         with pytest.raises(ValueError, match=r"optimizer\.kwargs") as error:
             check_optimizer(name, kwargs)
         assert "\n" not in str(error.value)
+    check_optimizer("sgd", {"nesterov": True})  # with the momentum that is the default
     assert check_optimizer("lars", {"exclude_bias_n_norm": True, "eta": 0.02})[1] is True
 
 

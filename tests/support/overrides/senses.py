@@ -103,7 +103,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"optimizer\.kwargs|entropy_kwargs|method_kwargs", mapping),
     (r"trainer\.gradient_clip_val", null_or(weight)),
     (r"trainer\.(max_epochs|accelerator|devices|nonsense|callbacks|logger)", never),
-    (r"backbone\.kwargs\.(width|depth|embed_dim|num_heads|patch_size)", width),
+    (r"backbone\.kwargs\.(width|depth|embed_dim|num_heads|patch_size)", null_or(width)),
     (r"backbone\.kwargs\.nonsense", never),
     (r"backbone\.kwargs\..*", anything),
     # numbers of training
