@@ -9,6 +9,7 @@ import pytest
 
 from solo_ldm.data.augment import draws
 from solo_ldm.data.augment.draws import Uniforms, ViewParameters, centre_box, draw_view
+from solo_ldm.data.augment.pairs import Partners, of_partner
 from solo_ldm.data.config import (
     AffineSpec,
     BlurSpec,
@@ -17,27 +18,10 @@ from solo_ldm.data.config import (
     SwitchSpec,
     ViewSpec,
 )
+from tests.support.data.splitmix import GOLDEN, WORD, finalise, numbers
 
-WORD = 2**64 - 1
-GOLDEN = 0x9E3779B97F4A7C15
 SAMPLES = np.array([0, 1, 7, 2**40])
 COUNT = len(SAMPLES)
-
-
-def finalise(bits):
-    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & WORD
-    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & WORD
-    return bits ^ (bits >> 31)
-
-
-def numbers(sample, count=100, seed=3, epoch=5, view=1):
-    """What the generator draws for a sample, in whole numbers of Python."""
-    key = 0
-    for part in (seed, epoch, view):
-        key = finalise((key + part + GOLDEN) & WORD)
-    state = finalise(((sample * GOLDEN) & WORD) ^ key)
-    bits = (finalise((state + step * GOLDEN) & WORD) for step in range(1, count + 1))
-    return [(one >> 11) / 2**53 for one in bits]
 
 
 def test_the_finaliser_is_that_of_splitmix64():
@@ -181,3 +165,32 @@ def test_rows_of_parameters_are_those_of_the_images():
     assert whole.affine is not None
     np.testing.assert_array_equal(some.affine, whole.affine[1:3])
     np.testing.assert_array_equal(some.flip, whole.flip[1:3])
+
+
+@pytest.mark.parametrize("match", [0.0, 0.4, 1.0])
+def test_a_partner_is_the_place_that_its_numbers_say_stepping_over_what_is_left_out(match):
+    """Among the others of its class, or among those of other classes, in the order of classes."""
+    labels = np.array([2, 0, 1, 1, 0, 2, 2, 7, 7])
+    partners = Partners(labels, match, 3, "toys")
+    for epoch in range(20):
+        found = partners(epoch, np.arange(9))
+        for index in range(9):
+            u = numbers(index, 2, 3, epoch, 2**32)
+            same = (labels == labels[index]) & (np.arange(9) != index)
+            wanted = same if u[0] < match else labels != labels[index]
+            candidates = [one for one in np.argsort(labels, kind="stable") if wanted[one]]
+            assert found[index] == candidates[int(u[1] * len(candidates))]
+
+
+def test_partners_need_labels_another_of_the_class_and_another_class():
+    for labels, match, message in (
+        ([0, 0, -1], 0.5, "got 1 of the 3 of toys without one"),
+        ([0, 0, 1], 0.1, "has a class of one training image"),
+        ([0, 0, 0], 0.9, "are all of one; set data.pair_match=1"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            Partners(np.array(labels), match, 0, "toys")
+        assert "\n" not in str(error.value)
+    assert Partners(np.array([0, 0, 1]), 0.0, 0, "toys")(0, [2])[0] in (0, 1)
+    assert Partners(np.array([0, 0]), 1.0, 0, "toys")(0, [0, 1]).tolist() == [1, 0]
+    assert [of_partner(view) for view in range(4)] == [False, True, False, True]

@@ -52,26 +52,11 @@ def digits(**data) -> ImageDataModule:
 @pytest.mark.parametrize("match", [0.0, 0.5, 0.9, 1.0])
 def test_as_many_partners_are_of_the_same_class_as_asked_for_and_none_is_the_image_itself(match):
     partners, indexes = Partners(LABELS, match, 0, "numbers"), np.arange(len(LABELS))
-    drawn = np.stack([partners(epoch, indexes) for epoch in range(200)])
+    drawn = np.stack([partners(epoch, indexes) for epoch in range(100)])
     assert (drawn != indexes).all()
     share = (LABELS[drawn] == LABELS).mean()
-    # Five standard deviations of the share of 20 000 draws.
+    # Five standard deviations of the share of 10 000 draws.
     assert abs(share - match) <= 5 * np.sqrt(match * (1 - match) / drawn.size)
-
-
-def test_partners_are_uniform_within_their_class_and_among_the_others():
-    same = Partners(LABELS, 1.0, 0, "numbers")
-    drawn = np.array([same(epoch, [0])[0] for epoch in range(39 * 100)])
-    counts = np.bincount(drawn, minlength=40)
-    assert counts[0] == 0
-    assert len(counts) == 40
-    assert ((counts[1:] - 100) ** 2 / 100).sum() < 39 + 5 * np.sqrt(2 * 39)
-    other = Partners(LABELS, 0.0, 0, "numbers")
-    drawn = np.array([other(epoch, [45])[0] for epoch in range(93 * 50)])
-    counts = np.bincount(drawn, minlength=len(LABELS))
-    assert counts[40:47].sum() == 0
-    rest = np.delete(counts, np.s_[40:47])
-    assert ((rest - 50) ** 2 / 50).sum() < 93 + 5 * np.sqrt(2 * 93)
 
 
 def test_a_partner_depends_on_seed_epoch_and_image_alone():

@@ -127,6 +127,18 @@ def test_views_of_other_shapes_have_no_entropy(name):
                 over(torch.rand(8, 3), torch.rand(other))
 
 
+@pytest.mark.parametrize("name", LATENTS)
+def test_views_of_other_shapes_have_no_density(name):
+    latent = LATENTS[name]()
+    dim = latent.prediction_dim(3)
+    shapes = [((8, dim), (9, 3)), ((dim,), (3,)), ((8, dim, 1), (8, 3, 1))]
+    if name != "conditional":
+        shapes.append(((8, 3), (8, 4)))
+    for one, other in shapes:
+        with pytest.raises(ValueError, match="expected"):
+            latent.log_prob(torch.rand(one), torch.rand(other))
+
+
 DEFAULTS = {
     "kernel": {"kernel_precision": 5.0, "leave_one_out": False},
     "neighbour": {"num_neighbours": 3, "norm": 2.0, "clip_quantile": 0.9},
