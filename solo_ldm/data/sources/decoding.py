@@ -86,13 +86,15 @@ def as_picture(
         pixels = Pixels(image)
         if image.mode.startswith(("I", "F")):
             pixels = Pixels(None, np.asarray(image)[:, :, None])
-    elif isinstance(image, np.ndarray) and image.ndim in (2, 3) and image.dtype.kind in "uif":
-        pixels = Pixels(None, image.reshape(*image.shape[:2], -1))
+    elif isinstance(image, np.ndarray) and image.ndim in (2, 3):
+        if image.dtype == np.uint8 or (pixel_range is not None and image.dtype.kind in "uif"):
+            pixels = Pixels(None, image.reshape(*image.shape[:2], -1))
     if not isinstance(pixels, Pixels):
         shape = getattr(image, "shape", None)
         got = type(image).__name__ if shape is None else f"{getattr(image, 'dtype', '')} {shape}"
         raise ValueError(
-            f"images: expected a path, a Pillow image or an array (H, W) or (H, W, C), got {got}"
+            f"images: expected a path, a Pillow image or a uint8 array (H, W) or (H, W, C), got "
+            f"{got}; deeper pixels need a backbone that was trained on such"
         )
     try:
         return convert(pixels, pixel_range, channels)[0]
