@@ -13,6 +13,7 @@ from solo_ldm.latents import (
     CorrelatedPlane,
     FittedCategories,
     GaussianPlane,
+    ProductLatent,
     VonMisesFisherSphere,
     WhitenedPlane,
 )
@@ -194,3 +195,29 @@ def test_defaults_are_those_of_the_papers():
     follows = {name for name, kind in LATENTS.items() if kind.follows_latents}
     assert follows == {"categorical_fitted"}
     assert FittedCategories.support == "simplex"
+
+
+def test_a_product_takes_blocks_of_one_dimension_and_refuses_what_does_not_add_up():
+    plane, sphere = GaussianPlane(), VonMisesFisherSphere()
+    product = ProductLatent([plane, sphere], [1, 3])
+    assert product.prediction_dim(4) == 4
+    assert (product.columns("plane"), product.columns("sphere")) == (slice(0, 1), slice(1, 4))
+    assert product.columns("simplex") is None
+    for models, dims in (([], []), ([plane], [1, 2]), ([plane, sphere], [0, 3])):
+        with pytest.raises(ValueError, match="a product needs at least one model"):
+            ProductLatent(models, dims)
+    with pytest.raises(ValueError, match="the blocks have 4 dimensions, the latents 5"):
+        product.prediction_dim(5)
+    for wrong in (torch.rand(8, 5), torch.rand(4), torch.rand(2, 4, 4)):
+        for split in (product.split, product.split_predictions, product.project):
+            with pytest.raises(ValueError, match=r"expected|got"):
+                split(wrong)
+
+
+def test_a_product_passes_the_progress_to_its_blocks_and_their_schedules_back():
+    blocks = [CategoricalSimplex(), GaussianPlane()]
+    product = ProductLatent(blocks, [6, 2])
+    product.at(0.5)
+    assert product.schedule(8) == {"temperature": blocks[0].temperature(6)}
+    fresh = CategoricalSimplex()
+    assert fresh.temperature(6) > blocks[0].temperature(6)
