@@ -87,7 +87,8 @@ def as_picture(
         if image.mode.startswith(("I", "F")):
             pixels = Pixels(None, np.asarray(image)[:, :, None])
     elif isinstance(image, np.ndarray) and image.ndim in (2, 3):
-        if image.dtype == np.uint8 or (pixel_range is not None and image.dtype.kind in "uif"):
+        known = image.dtype == np.uint8 or pixel_range is not None
+        if known and image.dtype.kind in "uif":
             pixels = Pixels(None, image.reshape(*image.shape[:2], -1))
     if not isinstance(pixels, Pixels):
         shape = getattr(image, "shape", None)

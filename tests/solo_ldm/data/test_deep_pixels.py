@@ -176,5 +176,5 @@ def test_an_array_or_an_image_in_memory_is_taken_as_its_file(tmp_path):
         assert np.array_equal(np.asarray(as_picture(image, (0, 4095))), expected)
         with pytest.raises(ValueError, match=r"no known range|got uint16"):
             as_picture(image)
-    with pytest.raises(ValueError, match="images: expected a path, a Pillow image or a uint8 array"):
+    with pytest.raises(ValueError, match="images: expected a path, a Pillow image or a uint8"):
         as_picture([1, 2])
