@@ -10,7 +10,12 @@ from solo_ldm.data.augment.draws import Ints
 from solo_ldm.data.augment.pairs import Partners
 from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews
 from solo_ldm.data.backends.choice import choose_backend
-from solo_ldm.data.config import DataConfig, check_data_config, parse_augmentations
+from solo_ldm.data.config import (
+    DataConfig,
+    check_data_config,
+    check_statistics,
+    parse_augmentations,
+)
 from solo_ldm.data.datasets.registry import Splits
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.data.sources.images import ImageSource
@@ -199,19 +204,9 @@ class ImageDataModule:
         if split not in self._sources:
             source = self._splits.train if split == "train" else self._splits.val
             if source is not None:
-                self._check_views(source)
+                check_statistics(self.views, source.num_channels)
             self._use(split, source)
         return self._sources[split]
-
-    def _check_views(self, source: ImageSource) -> None:
-        for number, view in enumerate(self.views):
-            for key, values in (("mean", view.mean), ("std", view.std)):
-                if values is not None and len(values) not in (1, source.num_channels):
-                    raise ValueError(
-                        f"augmentations[{number}].{key}: expected one number or "
-                        f"{source.num_channels}, one a channel (data.channels), got "
-                        f"{list(values)}; correct or remove it"
-                    )
 
     def _use(self, split: Split, source: ImageSource | None) -> None:
         self._sources[split] = source
