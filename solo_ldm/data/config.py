@@ -181,11 +181,11 @@ def parse_augmentations(views: Iterable[Any]) -> tuple[ViewSpec, ...]:
 
 def check_statistics(views: Iterable[ViewSpec], channels: int) -> None:
     """Check that means and deviations of views are one number, or one a channel."""
-    for number, view in enumerate(views):
+    for place, view in enumerate(views):
         for key, values in (("mean", view.mean), ("std", view.std)):
             if values is not None and len(values) not in (1, channels):
                 raise ValueError(
-                    f"augmentations[{number}].{key}: expected one number or {channels}, one a "
+                    f"augmentations[{place}].{key}: expected one number or {channels}, one a "
                     f"channel (data.channels), got {list(values)}; correct or remove it"
                 )
 

@@ -202,10 +202,8 @@ class ImageDataModule:
         if split not in ("train", "val"):
             raise ValueError(f"split: expected train or val, got {split!r}")
         if split not in self._sources:
-            source = self._splits.train if split == "train" else self._splits.val
-            if source is not None:
-                check_statistics(self.views, source.num_channels)
-            self._use(split, source)
+            check_statistics(self.views, self._splits.train.num_channels)
+            self._use(split, self._splits.train if split == "train" else self._splits.val)
         return self._sources[split]
 
     def _use(self, split: Split, source: ImageSource | None) -> None:
