@@ -118,8 +118,8 @@ REFUSED = {
     "batch_size=4": "batch_size: expected a number from 8",
     "lr=0": "lr: expected a number above 0",
     "threshold=2": "threshold: expected a number above 0 and below 1",
-    "entropy=vicreg": "entropy: expected an estimator with a value in nats, got 'vicreg'",
-    "entropy=no": "entropy: expected one of exact, kernel",
+    "entropy=vicreg": "entropy: expected one of kernel, neighbour",
+    "entropy=no": "entropy: expected one of kernel, neighbour",
     "accelerator=tpu": "accelerator: expected auto, gpu",
     "entropy_kwargs.ridge=1": "unknown key entropy_kwargs.ridge",
 }
