@@ -110,6 +110,12 @@ def test_a_schedule_without_room_for_a_cosine_falls_over_one_step(total):
     assert found == pytest.approx([0.1, 0.25, 0.4, 0.004, 0.004])
 
 
+def test_a_schedule_without_warm_up_starts_at_its_rate():
+    optimizer = build_optimizer("sgd", one_group(nn.Parameter(torch.zeros(1))), 0.4, 0, False, {})
+    found = rates(warmup_cosine(optimizer, 0, 2, warmup_start_lr=0.1, min_lr=0.0), 3)
+    assert found == pytest.approx([0.4, 0.2, 0.0])
+
+
 def test_a_rate_of_zero_stays_zero():
     optimizer = build_optimizer("sgd", one_group(nn.Parameter(torch.zeros(1))), 0.0, 0, False, {})
     assert rates(warmup_cosine(optimizer, 2, 6, warmup_start_lr=0.1, min_lr=0.1), 8) == [0.0] * 8
@@ -136,6 +142,16 @@ def test_unknown_settings_are_one_line():
         build_optimizer("sgd", groups, 0.1, 0, False, {"moment": 0.9})
 
 
+class Module(SimpleNamespace):
+    """A module with a trainer, or none, as Lightning's has before a run."""
+
+    @property
+    def trainer(self):
+        if self.steps is None:
+            raise RuntimeError
+        return SimpleNamespace(estimated_stepping_batches=self.steps)
+
+
 def configured(steps=None, **changes):
     """What Lightning is given for two groups, of a module whose run has a number of steps."""
     cfg = OmegaConf.create(
@@ -153,7 +169,7 @@ def configured(steps=None, **changes):
         }
     )
     cfg.merge_with_dotlist([f"{key}={value}" for key, value in changes.items()])
-    module = SimpleNamespace(cfg=cfg, trainer=SimpleNamespace(estimated_stepping_batches=steps))
+    module = Module(cfg=cfg, steps=steps)
     weight, bias = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))
     groups = [{"name": "all", "params": [weight, bias]}, {"name": "none", "params": []}]
     return configured_optimizer(module, groups, lr=0.4, scale=0.5)
@@ -179,6 +195,11 @@ def test_a_schedule_in_steps_has_those_of_an_epoch_for_each_epoch():
     assert found[6] == pytest.approx(0.4)
     assert found[15] == pytest.approx(0.01 + 0.39 / 2)
     assert found[24] == pytest.approx(0.01)
+
+
+def test_without_a_trainer_a_schedule_in_steps_has_one_an_epoch():
+    (_,), (entry,) = configured(None, **{"scheduler.interval": "step"})
+    assert rates(entry["scheduler"], 3) == pytest.approx([0.05, 0.225, 0.4])
 
 
 def test_other_schedules_are_none_and_one_of_milestones():
@@ -244,6 +265,8 @@ def test_a_schedule_is_placed_at_any_step_and_its_state_says_where_it_is():
     schedule.place(4)
     assert (schedule.last_epoch, schedule.get_last_lr()) == (4, [pytest.approx(0.2)])
     assert rates(schedule, 3) == pytest.approx([0.2, 0.2 * (1 - math.sqrt(0.5)), 0.0])
+    schedule.place(2)
+    schedule.step()  # no step of the optimiser is missed, nor warned of
     schedule.load_state_dict({"last_epoch": 1, "base_lrs": [9.0], "_last_lr": [9.0]})
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.2)
     schedule.load_state_dict({})
