@@ -101,14 +101,14 @@ class ImageDataModule:
 
     def clipped(self) -> dict[str, int]:
         """Return how many images of each split were found to exceed `pixel_range` so far."""
-        found = {split: len(images.clipped()) for split, images in self._unreadable.items()}
-        return {split: count for split, count in found.items() if count}
+        found = {split: images.clipped() for split, images in self._unreadable.items()}
+        return {split: len(names) for split, names in found.items() if names}
 
     @property
     def notices(self) -> list[str]:
         """A line for each thing about the images that was dropped, guessed or is unusual."""
         self.prepare_data()
-        return list(self._splits.notices)
+        return self._splits.notices
 
     def share_unreadable(self) -> dict[str, list[str]]:
         """Gather what all processes have found, and return `unreadable`. All must call it."""
@@ -139,8 +139,7 @@ class ImageDataModule:
 
     def num_readable(self, split: Split) -> int:
         """Return how many images of a split have not been found to be unreadable so far."""
-        source = self.source(split)
-        return 0 if source is None else len(source) - len(self._unreadable[split].names())
+        return len(self.source(split) or ()) - len(self.unreadable().get(split, ()))
 
     @property
     def num_large_crops(self) -> int:
