@@ -65,7 +65,7 @@ def signalled(number: int, command: str, arguments: list[str], again: bool = Fal
 
     def send_again(*_: Any) -> None:
         send()
-        time.sleep(60)  # what a graceful end may take
+        time.sleep(600)  # longer than the test waits
 
     at_step(6, send)
     if again:
@@ -153,11 +153,9 @@ def test_a_signal_ends_an_evaluation_as_it_ends_a_training(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_at_once(tmp_path, number):
-    started = time.monotonic()
     arguments = arguments_of("predictive", tmp_path)
     ended = run_child(signalled, number, "predictive", arguments, True)
     assert ended.code == 128 + number, ended.printed
-    assert time.monotonic() - started < 50
 
 
 def test_the_other_process_of_one_that_is_killed_ends_with_a_line(tmp_path):
