@@ -91,7 +91,9 @@ def standards(features: Tensor) -> tuple[Tensor, Tensor]:
     """
     deviation, mean = torch.std_mean(features, dim=0, correction=0)
     largest = deviation.max()
-    return mean, deviation.clamp(min=1e-3 * float(largest)) if largest > 0.0 else 1.0 + deviation
+    if largest == 0.0:
+        return mean, torch.ones_like(deviation)
+    return mean, deviation.clamp(min=1e-3 * float(largest))
 
 
 def chunk_edges(num_bins: int, num_chunks: int, groups: Tensor | None) -> list[int]:

@@ -73,10 +73,10 @@ class Partners:
         numbers = Uniforms(self._seed, epoch, _STREAM, indexes).take(2)
         start, count = self._start[indexes], self._count[indexes]
         # Of the same class: any place of its stretch but the image's own, which is stepped over.
-        same = start + np.floor(numbers[:, 1] * (count - 1)).astype(np.int64)
+        same = start + (numbers[:, 1] * (count - 1)).astype(np.int64)
         same += same >= self._place[indexes]
         # Of another class: any place but those of the stretch.
-        other = np.floor(numbers[:, 1] * (len(self._sorted) - count)).astype(np.int64)
+        other = (numbers[:, 1] * (len(self._sorted) - count)).astype(np.int64)
         other += np.where(other >= start, count, 0)
         matched = numbers[:, 0] < self._match
         return self._sorted[np.where(matched, same, other)]

@@ -60,7 +60,7 @@ class DirectPredictor(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Return W z of latents (B, D), which update F first in training mode."""
         if self.training:
-            self._observe(z.detach())
+            self._observe(z)
         # A copy: W moves with the next view, before gradients of this one are taken.
         return z @ self.weight.to(z.dtype, copy=True)
 

@@ -69,6 +69,29 @@ def test_blur_equals_torchvisions():
     )
 
 
+def test_a_narrow_blur_reaches_the_pixels_within_three_deviations():
+    """Two pixels at half a one; in an image of one row there is nothing to blur."""
+    images = stacked(photographs())[:3]
+    theirs = torch.stack([F.gaussian_blur(image, [5, 5], [0.5, 0.5]) for image in images])
+    ours = photometric.gaussian_blur(images, torch.full((3,), 0.5).double())
+    torch.testing.assert_close(ours, theirs, atol=0.01, rtol=0)
+    row = images[:, :, :1]
+    assert torch.equal(photometric.gaussian_blur(row, torch.full((3,), 0.5).double()), row)
+
+
+def test_without_three_channels_their_mean_stands_for_the_luma():
+    images = 255.0 * torch.rand(2, 4, 5, 5)
+    mean = images.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(photometric.grayscale(images), mean.expand_as(images))
+    factor = torch.tensor([0.5, 1.5])
+    expected = (
+        mean.mean(dim=(2, 3), keepdim=True) * (1 - factor.view(2, 1, 1, 1))
+        + factor.view(2, 1, 1, 1) * images
+    )
+    ours = photometric.adjust_contrast(images, factor)
+    torch.testing.assert_close(ours, expected.clamp(0, 255))
+
+
 def test_the_affine_map_is_torchvisions():
     spec = AffineSpec(1.0, degrees=30, translate=0.0, scale_min=1.25, scale_max=1.25, shear=0)
     image = photographs()[0]

@@ -188,6 +188,16 @@ def test_the_redundancy_is_that_of_correlations_with_the_ridge_in_each_variance(
     torch.testing.assert_close(estimator.marginal(z1), pooled)
 
 
+@pytest.mark.parametrize("support", ["plane", "sphere"])
+def test_a_value_is_of_one_view_unless_said_otherwise(support):
+    value = torch.tensor(-0.4, dtype=torch.float64)
+    kinds = (KernelEntropy, NeighbourEntropy, LogDetEntropy, LogDetExpansionEntropy)
+    for estimator in (*(kind(support) for kind in kinds), CodingRateEntropy(support)):
+        default = estimator.to_nats(value, 12, 3)
+        assert default == estimator.to_nats(value, 12, 3, num_views=1)
+        assert default != estimator.to_nats(value, 12, 3, num_views=2)
+
+
 def test_the_fewest_samples_are_one_for_nothing_two_for_a_density_and_one_more_than_neighbours():
     assert NoEntropy().marginal(torch.zeros(1, 3)).item() == 0.0
     for estimator, fewest in ((KernelEntropy(), 2), (NeighbourEntropy(num_neighbours=4), 5)):

@@ -83,6 +83,27 @@ def test_latents_without_a_spectrum_leave_a_finite_predictor(value):
     assert torch.isfinite(predictor.weight).all()
 
 
+def test_what_is_not_finite_counts_as_no_correlation():
+    predictor = DirectPredictor(3, momentum=0.3).double()
+    predictor(latents(20, 3))
+    before = predictor.correlation.clone()
+    broken = torch.zeros(4, 3, dtype=torch.float64)
+    broken[0] = torch.tensor([float("nan"), float("inf"), 1.0])
+    broken[1, 1] = -1.0
+    predictor(broken)
+    expected = torch.zeros(3, 3, dtype=torch.float64)
+    expected[2, 2] = 0.25
+    torch.testing.assert_close(predictor.correlation, 0.3 * before + 0.7 * expected)
+
+
+def test_one_direction_in_many_dimensions_has_no_negative_variance():
+    z = torch.randn(8, 1, dtype=torch.float64) * torch.randn(1, 40, dtype=torch.float64)
+    predictor = DirectPredictor(40, ridge=0.0).double()
+    predictor(z.requires_grad_())
+    assert predictor.weight.isfinite().all()
+    assert not predictor.weight.requires_grad
+
+
 def test_it_has_nothing_for_the_optimiser(tmp_path):
     method = LDM(method_config(tmp_path, "directpred"))
     assert [group["name"] for group in method.learnable_params] == [

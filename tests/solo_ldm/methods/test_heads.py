@@ -38,11 +38,19 @@ def test_a_perceptron_has_the_layers_it_is_asked_for(arguments, kinds):
     network = perceptron(5, 7, 3, **arguments)
     assert [type(layer).__name__ for layer in network] == kinds.split()
     assert network(torch.randn(4, 5)).shape == (4, 3)
+    hidden = [one for one in network[:-1] if isinstance(one, nn.BatchNorm1d)]
+    assert all(one.affine for one in hidden)
+    assert not getattr(network[-1], "affine", False)
 
 
 def test_a_perceptron_without_layers_is_refused():
     with pytest.raises(ValueError, match="num_layers: expected a whole number from 1"):
         perceptron(5, 7, 3, num_layers=0)
+
+
+def test_a_perceptron_of_an_absurd_size_is_refused():
+    with pytest.raises(ValueError, match="expected"):
+        perceptron(10**6, 10**7, 3)
 
 
 def test_the_moving_average_is_one_and_its_schedule_is_byols():

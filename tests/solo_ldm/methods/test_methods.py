@@ -32,6 +32,48 @@ def test_reference_names_are_understood():
         assert theirs == resolve({**SIZES, **cell}, "sphere"), kind
 
 
+def test_authors_names_that_do_not_exist_are_one_line():
+    for loss, message in (
+        ("dual_knn", "method_kwargs.loss: expected"),
+        ({"type": "triple_knn"}, "method_kwargs.loss.type: expected dual_sample"),
+        ({}, "method_kwargs.loss.type: expected dual_sample"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            resolve({**SIZES, "loss": loss}, "sphere")
+        assert "\n" not in str(error.value)
+
+
+def test_blocks_beside_another_latent_are_no_part_of_it():
+    blocks = [{"latent": "plane", "dim": 3}]
+    assert resolve({**SIZES, "blocks": blocks}, "sphere") == resolve(SIZES, "sphere")
+
+
+def test_a_cell_is_named_by_its_choices():
+    plain = resolve(SIZES, "sphere")
+    assert plain.headline == "kernel entropy, joint, on the sphere"
+    assert (plain.support, plain.axes) == (
+        "sphere",
+        {
+            "latent": "sphere",
+            "entropy": "kernel",
+            "over": "joint",
+            "predictor": "none",
+            "target": "same",
+        },
+    )
+    byol = {"entropy": "none", "predictor": "mlp", "target": "moving_average"}
+    named = resolve({**SIZES, **byol}, "plane")
+    assert named.headline == "no entropy, on the plane, mlp predictor, moving average target"
+    assert named.axes["over"] is None
+    blocks = [{"latent": "plane", "dim": 3, "entropy": "logdet"}, {"latent": "sphere", "dim": 2}]
+    product = resolve({"proj_hidden_dim": 8, "latent": "product", "blocks": blocks})
+    assert product.support == "product"
+    assert product.headline == (
+        "plane of 3 (logdet entropy, joint) × sphere of 2 (kernel entropy, joint)"
+    )
+    assert (product.entropy, product.over) == ("logdet × kernel", "joint")
+
+
 def test_recognition_precision_is_the_kernel_precision_of_the_reference():
     theirs = resolve({**SIZES, "recognition_precision": 2.5}, "sphere")
     assert theirs.entropy_kwargs == {"kernel_precision": 2.5}

@@ -76,6 +76,14 @@ def test_evaluation_uses_the_averages_of_the_training():
     torch.testing.assert_close(layer.mean, mean)
 
 
+def test_averages_have_no_graph():
+    layer = Whitening(DIM)
+    layer(correlated().requires_grad_())
+    assert not layer.mean.requires_grad
+    assert not layer.covariance.requires_grad
+    assert (layer.ridge, layer.momentum) == (1e-3, 0.1)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("kind", ["zero", "alike", "one direction", "tiny", "huge"])
 def test_degenerate_inputs_give_finite_outputs_and_gradients(kind, dtype):

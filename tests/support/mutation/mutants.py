@@ -222,7 +222,8 @@ def _calls(node: ast.Call, text: str) -> Iterator[tuple[str, ast.AST]]:
         if kept is not None:
             yield f"no {name} in {text}", kept
     plain = all(isinstance(one, ast.Name | ast.Attribute) for one in node.args)
-    if len(node.args) == 2 and plain and name not in _KEEP_ORDER:
+    same = len(node.args) == 2 and ast.unparse(node.args[0]) == ast.unparse(node.args[1])
+    if len(node.args) == 2 and plain and not same and name not in _KEEP_ORDER:
         yield f"swapped {text}", ast.Call(function, node.args[::-1], node.keywords)
 
 
@@ -234,7 +235,9 @@ def _statements(node: ast.stmt, text: str) -> Iterator[tuple[str, ast.AST]]:
         or (isinstance(node, ast.Assign) and isinstance(targets[0], ast.Attribute | ast.Subscript))
     ):
         yield f"removed {text}", ast.Pass()
-    elif isinstance(node, ast.Return) and node.value is not None:
+    elif isinstance(node, ast.Return) and not (
+        node.value is None or (isinstance(node.value, ast.Constant) and node.value.value is None)
+    ):
         yield f"no value in {text}", ast.Return(ast.Constant(None))
     elif isinstance(node, ast.With):
         yield f"body alone of {text}", ast.If(ast.Constant(True), node.body, [])
