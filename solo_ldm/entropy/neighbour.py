@@ -62,11 +62,8 @@ class NeighbourEntropy(EntropyEstimator):
 
     def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
-        difference = z - z[self._kth_neighbour(z.detach())]
-        # The norm of an exact zero has no gradient: duplicates count as distance 0, force 0.
-        apart = (difference != 0).any(dim=1, keepdim=True)
-        reach = torch.where(apart, difference, torch.ones_like(difference))
-        distance = torch.where(apart[:, 0], reach.norm(p=self.norm, dim=1), 0.0)
+        # Duplicates have distance 0, of which torch's gradient is 0.
+        distance = (z - z[self._kth_neighbour(z)]).norm(p=self.norm, dim=1)
         if self.clip_quantile < 1.0:
             bound = torch.quantile(distance.detach(), self.clip_quantile)
             distance = distance.clamp(max=bound)

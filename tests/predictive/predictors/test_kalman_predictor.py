@@ -181,6 +181,13 @@ def test_a_stable_matrix_is_the_transition(radius):
     close(made.transition.detach(), matrix, atol=1e-12)
 
 
+def test_the_bound_on_the_radius_is_a_factor_without_a_gradient():
+    made = predictor("kalman/constant/constant", max_radius=0.5)
+    made.transition.sum().backward()
+    factor = 0.5 / torch.linalg.eigvals(made.matrix.detach()).abs().max()
+    close(made.matrix.grad, factor.expand(STATES, STATES))
+
+
 def test_a_new_predictor_is_stable():
     for seed in range(20):
         torch.manual_seed(seed)

@@ -86,7 +86,7 @@ def jitter_by_hand(u):
     return (order if u[0] < 0.7 else [-1] * 4), factors
 
 
-@pytest.mark.parametrize("size", [(40, 60), (60, 40), (31, 32), (7, 300), (301, 8)])
+@pytest.mark.parametrize("size", [(40, 60), (60, 40), (31, 32), (7, 300), (301, 8), (2, 2), (1, 3)])
 def test_a_view_is_what_its_numbers_say(size):
     """In the order affine, crop, jitter, grayscale, blur, solarisation, equalisation, flip."""
     height, width = size
@@ -129,13 +129,23 @@ def test_a_crop_reaches_the_last_column_and_row_and_the_smallest_shares():
     }
 
 
-@pytest.mark.parametrize(("size", "kept"), [((1, 9), (2, 1)), ((9, 1), (1, 2))])
-def test_where_no_try_fits_the_centre_is_kept_at_the_nearest_ratio_and_a_pixel_at_least(size, kept):
+@pytest.mark.parametrize(
+    ("size", "ratios", "kept"),
+    [
+        ((1, 9), (0.5, 2.0), (2, 1)),
+        ((9, 1), (0.5, 2.0), (1, 2)),
+        ((1, 9), (0.3, 0.4), (1, 1)),
+        ((9, 1), (2.5, 3.0), (1, 1)),
+    ],
+)
+def test_where_no_try_fits_the_centre_is_kept_at_the_nearest_ratio_and_a_pixel_at_least(
+    size, ratios, kept
+):
     height, width = size
-    spec = ViewSpec(8, 1, rrc=CropSpec(True, 0.9, 1.0, 0.5, 2.0))
+    spec = ViewSpec(8, 1, rrc=CropSpec(True, 0.9, 1.0, *ratios))
     box = draw_view(spec, 0, 0, 0, np.arange(3), [width] * 3, [height] * 3).box
     assert {tuple(one) for one in box[:, 2:].astype(int).tolist()} == {kept}
-    assert set(box[:, :2].max(axis=1)) == {3.0}
+    assert set(box[:, :2].max(axis=1)) == {float((9 - max(kept)) // 2)}
 
 
 def test_an_adjustment_without_range_or_a_view_without_one_is_left_out():

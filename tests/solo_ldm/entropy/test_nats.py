@@ -95,6 +95,15 @@ def test_the_neighbour_estimate_is_kozachenko_and_leonenkos(support, views, norm
     assert nats(estimator, samples) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("norm", [1.0, 1.5, 2.0, 4.0, math.inf])
+def test_duplicates_have_distance_zero_and_pull_at_nothing(norm):
+    z = wide(3, 2).repeat(2, 1).requires_grad_()
+    value = NeighbourEntropy(num_neighbours=1, norm=norm, clip_quantile=1.0).marginal(z)
+    assert value.item() == pytest.approx(math.log(1e-8))
+    (gradient,) = torch.autograd.grad(value, z)
+    assert gradient.eq(0.0).all()
+
+
 def test_distances_above_the_quantile_are_clipped_to_it():
     z = wide(20, 2)
     reach = torch.cdist(z, z).sort(dim=1).values[:, 3]
@@ -125,6 +134,16 @@ def test_the_log_determinant_in_nats_is_unbiased_for_gaussian_samples(num_sample
     value = torch.tensor(mean_value, dtype=torch.float64)
     ours = LogDetEntropy().to_nats(value, num_samples, dim, views)
     assert ours.item() == pytest.approx(entropy, abs=1e-7)
+
+
+def test_the_log_determinant_of_a_singular_covariance_has_the_ridge_and_a_share_of_the_trace():
+    """λ + ε and D − 1 times ε, with ε the ridge and 1e-12 of the trace λ."""
+    for size in (1.0, 1e9):
+        z = torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, -2.0]], dtype=torch.float64) * size
+        trace = 9.0 * size**2 / 2.0
+        epsilon = 1e-6 + 1e-12 * trace
+        expected = (math.log(trace + epsilon) + 2.0 * math.log(epsilon)) / 6.0
+        assert LogDetEntropy().marginal(z).item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_with_no_more_samples_than_features_the_bias_stays():

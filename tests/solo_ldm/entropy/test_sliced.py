@@ -173,3 +173,12 @@ def test_settings_out_of_range_are_one_line(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         SlicedGaussianEntropy(**arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_slices_are_those_of_the_number_of_the_step_and_the_first_step_is_zero():
+    estimator = SlicedGaussianEntropy(num_slices=5)
+    for step in (0, 1, 7):
+        if step:
+            estimator.at_step(step)
+        drawn = torch.randn(3, 5, generator=torch.Generator().manual_seed(0x511CE + step))
+        torch.testing.assert_close(estimator.slices(3), drawn / drawn.norm(dim=0))

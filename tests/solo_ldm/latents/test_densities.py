@@ -221,3 +221,12 @@ def test_a_product_passes_the_progress_to_its_blocks_and_their_schedules_back():
     assert product.schedule(8) == {"temperature": blocks[0].temperature(6)}
     fresh = CategoricalSimplex()
     assert fresh.temperature(6) > blocks[0].temperature(6)
+
+
+def test_bounds_of_a_conditional_gaussian_differ_and_a_rank_is_at_most_the_dimension():
+    with pytest.raises(ValueError, match="smallest_std: expected less than"):
+        ConditionalGaussian(smallest_std=0.5, largest_std=0.5)
+    low_rank = ConditionalGaussian("low_rank", covariance_rank=4)
+    assert low_rank.prediction_dim(4) == 24
+    with pytest.raises(ValueError, match="covariance_rank: expected at most 3"):
+        low_rank.prediction_dim(3)
