@@ -166,3 +166,27 @@ def test_defaults_are_those_of_the_protocol():
     test = torch.randn(7, 4)
     expected = knn_predict(train, labels, test, 20, 0.07, None, "cosine")
     assert torch.equal(knn_predict(train, labels, test), expected)
+
+
+def test_all_training_samples_may_vote_and_no_more():
+    train, labels = torch.randn(6, 2), torch.tensor([0, 0, 0, 1, 1, 2])
+    for distance in ("cosine", "euclidean"):
+        assert knn_predict(train, labels, train, 6, distance=distance).shape == (6, 3)
+    with pytest.raises(ValueError, match="num_neighbours: expected 1 to 6"):
+        knn_predict(train, labels, train, 7)
+    with pytest.raises(ValueError, match="expected"):
+        knn_predict(train, labels[:5], train, 2)
+
+
+def test_a_grid_finds_as_many_neighbours_as_its_largest_vote_needs():
+    train = Features(torch.randn(30, 3), torch.randint(0, 3, (30,)))
+    test = torch.randn(5, 3)
+    for settings, shares in knn_grid(train, test, [2, 9], [0.1, 0.3]):
+        torch.testing.assert_close(shares, knn_predict(*train, test, **settings))
+        assert ("temperature" in settings) == (settings["distance"] == "cosine")
+
+
+def test_ties_at_the_last_neighbour_go_to_the_lower_index():
+    nearness = torch.tensor([[1.0, 3.0, 2.0, 2.0, 2.0], [5.0, 1.0, 4.0, 3.0, 2.0]])
+    assert knn._highest(nearness, 2).tolist() == [[1, 2], [0, 2]]
+    assert knn._highest(nearness, 3).tolist() == [[1, 2, 3], [0, 2, 3]]

@@ -41,7 +41,7 @@ def test_every_bin_is_held_out_by_exactly_one_fold():
 
 def test_blocks_are_counted_from_the_earliest_start_whatever_the_clock():
     late = [
-        Segment(s.inputs, s.targets, s.start_seconds + 4432.0125) for s in without_targets([90])
+        Segment(s.inputs, s.targets, s.start_seconds + 4433.4125) for s in without_targets([90])
     ]
     held = split_blocks(late, 2.0, 2, 1, 0.1)[1]
     assert [(int(s.inputs[0]), len(s.inputs)) for s in held] == [(20, 20), (60, 20)]
