@@ -170,3 +170,50 @@ def test_a_full_noise_of_variances_is_the_diagonal_one():
         observation_noise=Full(model.observation_noise.diag()),
     )
     close(kalman_filter(full, z).states.mean, kalman_filter(model, z).states.mean, atol=1e-12)
+
+
+def test_one_value_that_is_not_finite_is_enough_to_refuse():
+    z, _ = data()
+    z[1, 2, 0] = torch.inf
+    with pytest.raises(ValueError, match="observations: expected finite values"):
+        kalman_filter(random_model(), z)
+    with pytest.raises(ValueError, match="initial_covariance: expected positive definite"):
+        kalman_filter(replace(random_model(), initial_covariance=torch.zeros(4, 4)), data()[0])
+
+
+def test_a_parameter_of_one_step_or_one_sample_is_that_of_all():
+    model, (z, _) = random_model(), data()
+    expected = kalman_filter(model, z)
+    for lead in ((1,), (1, 1)):
+        shaped = replace(
+            model,
+            transition=model.transition.expand(*lead, -1, -1),
+            offset=model.offset.expand(*lead, -1),
+            process_noise=model.process_noise.expand(*lead, -1),
+        )
+        close(kalman_filter(shaped, z).states.mean, expected.states.mean, atol=1e-12)
+    for lead in ((2,), (2, 1), (2, STEPS), (1, 1, 1)):
+        with pytest.raises(ValueError, match="transition: expected shape"):
+            kalman_filter(replace(model, transition=model.transition.expand(*lead, -1, -1)), z)
+
+
+def test_two_samples_may_have_a_recursion_each():
+    model, z = random_model("per-sample"), data()[0][:2]
+    two = replace(
+        model,
+        **{
+            name: getattr(model, name)[:2]
+            for name in (
+                *("transition", "offset", "observation_matrix", "process_noise"),
+                *("observation_noise", "observation_offset"),
+            )
+        },
+    )
+    both = kalman_filter(two, z)
+    for sample in range(2):
+        names = ("transition", "offset", "observation_matrix", "process_noise")
+        others = ("observation_noise", "observation_offset")
+        alone = {name: getattr(model, name)[sample] for name in (*names, *others)}
+        one = kalman_filter(replace(model, **alone), z[sample : sample + 1])
+        close(both.states.mean[sample], one.states.mean[0])
+        close(both.states.covariance[sample], one.states.covariance[0])

@@ -230,3 +230,12 @@ def test_bounds_of_a_conditional_gaussian_differ_and_a_rank_is_at_most_the_dimen
     assert low_rank.prediction_dim(4) == 24
     with pytest.raises(ValueError, match="covariance_rank: expected at most 3"):
         low_rank.prediction_dim(3)
+
+
+def test_in_a_product_a_prediction_comes_first():
+    conditional, plane = ConditionalGaussian(), GaussianPlane()
+    product = ProductLatent([conditional, plane], [3, 3])
+    predicted, z = torch.randn(8, 9).double(), torch.randn(8, 6).double()
+    expected = conditional.log_prob(predicted[:, :6], z[:, :3])
+    expected = expected + plane.log_prob(predicted[:, 6:], z[:, 3:])
+    torch.testing.assert_close(product.log_prob(predicted, z), expected)
