@@ -9,12 +9,14 @@ import torch
 
 from predictive.filtering import (
     Full,
+    StateSpaceModel,
     kalman_filter,
     kalman_smoother,
     sample_model,
     sample_posterior,
 )
 from predictive.filtering.preparation import is_parallel
+from predictive.filtering.recursions import cholesky
 from tests.support.predictive.filtering_models import (
     LATENTS,
     SAMPLES,
@@ -217,3 +219,23 @@ def test_two_samples_may_have_a_recursion_each():
         one = kalman_filter(replace(model, **alone), z[sample : sample + 1])
         close(both.states.mean[sample], one.states.mean[0])
         close(both.states.covariance[sample], one.states.covariance[0])
+
+
+@pytest.mark.parametrize("method", ["sequential", "parallel"])
+def test_two_sensors_that_say_the_same_without_noise_are_believed(method):
+    """Their covariance is singular in float64: a few roundings of each variance are added."""
+    one = torch.ones(1, dtype=torch.float64)
+    model = StateSpaceModel(
+        initial_mean=0.0 * one,
+        initial_covariance=one[None],
+        transition=0.5 * one[None],
+        offset=0.0 * one,
+        observation_matrix=torch.ones(2, 1, dtype=torch.float64),
+        process_noise=one,
+        observation_noise=1e-20 * torch.ones(2, dtype=torch.float64),
+    )
+    z = torch.randn(2, 4, 1, dtype=torch.float64).expand(-1, -1, 2)
+    posterior = kalman_filter(model, z, method=method)
+    close(posterior.states.mean, z[..., :1], atol=1e-6)
+    assert posterior.log_likelihood.isfinite().all()
+    close(cholesky(torch.ones(3, 3).double())[:, 0], torch.ones(3).double(), atol=1e-12)
