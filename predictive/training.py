@@ -20,7 +20,6 @@ from predictive.evaluation import check_targets
 from predictive.gradients import CompareEntropyGradients
 from predictive.method import PredictiveMethod
 from predictive.objective import PredictiveObjective
-from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.callbacks.progress import TrainingClock
 from solo_ldm.run.data_identity import DataIdentity, identity_of_files
 from solo_ldm.run.fit import fit
@@ -129,7 +128,6 @@ def train(
     settings = (cfg.data.window, cfg.data.stride, cfg.optimizer.batch_size, cfg.seed)
     module = SequenceModule(data, *settings)
     module.check_batches(hardware.num_processes)
-    check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     method = build_method(cfg, data, hardware)
     _check_samples(method.objective, module, hardware.num_processes)
     untrained = copy.deepcopy(method.state_dict())

@@ -145,15 +145,17 @@ class HydraCommand:
             leave(f"give --config-name: {', '.join(self._names())} or a YAML with --config-path")
         mine = own is not None and (own / f"{name}.yaml").is_file()
         packaged = (self._folder() / f"{name}.yaml").is_file()
-        if name is None or mine or packaged:
+        names = self._names() if self.default is None else []
+        if name is None or mine or (packaged and (not names or name in names)):
             return
-        names = self._names()
+        if packaged:
+            leave(f"--config-name: {name} is a part of configurations; give {', '.join(names)}")
+        names = names or self._names()
         names += [] if own is None else [path.stem for path in own.glob("*.yaml") if path.is_file()]
-        near, where = (
-            suggestion(name, names),
-            "packaged" if own is None else f"in {own} or packaged",
-        )
-        leave(f"--config-name: there is no configuration {name} {where}{near}")
+        near = suggestion(name, names)
+        if own is None:
+            leave(f"--config-name: there is no packaged configuration {name}{near}")
+        leave(f"--config-name: there is no configuration {name} in {own}, nor a packaged one{near}")
 
     def _folder(self) -> Path:
         return Path(import_module(self.package).__file__ or "").parent

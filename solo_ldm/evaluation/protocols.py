@@ -5,7 +5,7 @@ Nothing here imports torch: a misspelt name is refused before the slow imports.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,3 +75,19 @@ def find_protocol(name: str) -> Protocol:
         )
     nearest = suggestion(name, list(known))
     raise ValueError(f"protocol: expected one of {', '.join(known)}, got {name!r}{nearest}")
+
+
+def check_num_training(names: Iterable[str], num_images: int) -> None:
+    """Raise a one-line ValueError for a protocol that needs more training images.
+
+    Args:
+        names: of protocols.
+        num_images: in the training split.
+    """
+    for name in names:
+        fewest = find_protocol(name).settings.get("num_neighbours", 1)
+        if num_images < fewest:
+            raise ValueError(
+                f"evaluation.protocols: expected protocols for {num_images} training images, got "
+                f"{name}, which needs {fewest}; leave it out, or use more images"
+            )

@@ -18,7 +18,6 @@ from solo_ldm.commands.shared.inputs import (
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import ONLINE, TRAINED
-from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.data_identity import identity_of_images
 from solo_ldm.run.folder import choose_run, identity
 from solo_ldm.run.hardware import Hardware
@@ -58,7 +57,6 @@ def set_up(cfg: DictConfig, hardware: Hardware, say: Callable[[str], object]) ->
     check_labelled(data)
     weights: list[nn.Module] = [pretrained.backbone]
     if trains:
-        check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
         data.check_batches(hardware.num_processes)
     elif cfg.protocol == ONLINE:
         weights.append(online_classifier(pretrained, data))

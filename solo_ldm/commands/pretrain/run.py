@@ -8,10 +8,9 @@ from rich.console import Console
 
 from solo_ldm.commands.pretrain.report import print_report
 from solo_ldm.commands.pretrain.results import assess, write_picture
-from solo_ldm.evaluation.protocols import find_protocol
+from solo_ldm.evaluation.protocols import check_num_training
 from solo_ldm.files import weights_written
 from solo_ldm.methods import find_method
-from solo_ldm.optim.optimizers import check_optimizer
 from solo_ldm.run.callbacks.health import WatchHealth
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
 from solo_ldm.run.configuration import for_method, read_data, settled
@@ -40,9 +39,8 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     pl.seed_everything(cfg.seed, verbose=False)
     data = read_data(cfg, hardware)
     data.check_batches(hardware.num_processes)
-    check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
-    for protocol in cfg.evaluation.protocols:
-        find_protocol(protocol)
+    if data.num_val_images:
+        check_num_training(cfg.evaluation.protocols, data.num_train_images)
     method = kind(for_method(cfg, data, hardware), **description.built_with)
     folder = choose_run(cfg, data=identity_of_images(data), say=console.print)
     cfg = settled(cfg, data)

@@ -42,7 +42,7 @@ WRONG = {
     "list": (b"- a\n", "list.yaml: expected keys and values, got a list"),
     "text": (b"defaults: gaussprob\n", "text.yaml: Invalid defaults list"),
     "number": (b"defaults:\n  - 3\n", "number.yaml: Unsupported type in defaults"),
-    "absent": (None, "there is no configuration absent in mine or packaged"),
+    "absent": (None, "there is no configuration absent in mine, nor a packaged one"),
     "gausprob": (None, "did you mean gaussprob?"),
 }
 

@@ -14,7 +14,7 @@ from torch import nn
 from solo_ldm.evaluation.features import Features, extract_features
 from solo_ldm.evaluation.linear import linear_predict
 from solo_ldm.evaluation.metrics import top_k_accuracy
-from solo_ldm.evaluation.protocols import PROTOCOLS, find_protocol
+from solo_ldm.evaluation.protocols import PROTOCOLS, check_num_training, find_protocol
 from solo_ldm.evaluation.scores import evaluate
 
 
@@ -137,3 +137,10 @@ def test_feature_extraction_leaves_the_module_as_it_was():
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
     torch.testing.assert_close(found.features, module.eval()(images).detach())
     assert torch.equal(found.labels, targets)
+
+
+def test_a_protocol_that_needs_more_images_is_refused_with_their_number():
+    check_num_training(["knn-20", "linear-features"], 20)
+    check_num_training(["linear-features", "linear-online"], 2)
+    with pytest.raises(ValueError, match="got knn-20, which needs 20"):
+        check_num_training(["linear-features", "knn-20"], 19)
