@@ -77,29 +77,6 @@ def test_results_are_shared_by_the_samples_where_the_recursion_is(kind):
 
 
 @pytest.mark.parametrize("method", ["sequential", "parallel"])
-@pytest.mark.parametrize("output", ["states", "predicted_states", "predictions"])
-def test_covariances_alone_have_the_gradients_of_finite_differences(output, method):
-    """No gradient comes from a mean then."""
-    model, (z, _) = random_model(steps=3), data()
-    z = z[:, :3]
-
-    def variances(transition, matrix, process, noise):
-        changed = replace(
-            model,
-            transition=transition,
-            observation_matrix=matrix,
-            process_noise=process,
-            observation_noise=noise,
-        )
-        found = kalman_filter(changed, z, method=method)
-        return getattr(found, output).covariance
-
-    names = ("transition", "observation_matrix", "process_noise", "observation_noise")
-    given = [getattr(model, name).clone().requires_grad_() for name in names]
-    assert torch.autograd.gradcheck(variances, given, fast_mode=True)
-
-
-@pytest.mark.parametrize("method", ["sequential", "parallel"])
 def test_samples_follow_the_equations_of_the_model(method):
     """h_t = A (h_{t−1} − b) + b + q_t, z_t = D h_t + c + r_t, from the generator's normal draws."""
     model = random_model("in-time")
