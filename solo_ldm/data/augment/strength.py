@@ -69,7 +69,7 @@ def at_strength(view: ViewSpec, strength: float) -> ViewSpec:
 
 
 def _share(share: float, strength: float) -> float:
-    return min(1.0, max(_SMALLEST_CROP, 1.0 - strength * (1.0 - share)))
+    return max(_SMALLEST_CROP, 1.0 - strength * (1.0 - share))
 
 
 def _switch(operator: SwitchSpec, strength: float) -> SwitchSpec:

@@ -79,6 +79,38 @@ def test_a_narrow_blur_reaches_the_pixels_within_three_deviations():
     assert torch.equal(photometric.gaussian_blur(row, torch.full((3,), 0.5).double()), row)
 
 
+def test_a_wide_blur_of_a_small_image_reaches_as_far_as_mirroring_can():
+    """Beside a blur of nothing, which leaves its image as it is."""
+    images = 255.0 * torch.rand(2, 3, 3, 4)
+    ours = photometric.gaussian_blur(images, torch.tensor([2.0, 0.0]).double())
+    kernel = torch.exp(-0.5 * (torch.arange(-2.0, 3.0) / 2.0) ** 2)
+    kernel = kernel / kernel.sum()
+    mirrored = torch.nn.functional.pad(images[:1], (2, 2, 2, 2), mode="reflect")
+    rows = sum(kernel[i] * mirrored[:, :, i : i + 3] for i in range(5))
+    expected = sum(kernel[i] * rows[..., i : i + 4] for i in range(5))
+    torch.testing.assert_close(ours[:1], expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(ours[1], images[1], atol=1e-3, rtol=0)
+
+
+def test_no_adjustment_leaves_the_range_of_pixels():
+    images = torch.tensor([[250.0, 0.0, 10.0], [5.0, 240.0, 255.0]]).view(2, 3, 1, 1)
+    factor = torch.tensor([3.0, 3.0])
+    luma = (images * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    blended = luma + 3.0 * (images - luma)
+    for ours in (photometric.adjust_contrast, photometric.adjust_saturation):
+        torch.testing.assert_close(ours(images, factor), blended.clamp(0.0, 255.0))
+    bright = photometric.adjust_brightness(images, factor)
+    torch.testing.assert_close(bright, (3.0 * images).clamp(0.0, 255.0))
+    assert (blended.min() < 0.0, blended.max() > 255.0) == (True, True)
+
+
+def test_equalisation_counts_the_nearest_whole_levels():
+    images = torch.randint(20, 200, (2, 3, 8, 8)).float()
+    expected = photometric.equalize(images)
+    for shift in (-0.4, 0.4):
+        assert torch.equal(photometric.equalize(images + shift), expected)
+
+
 def test_without_three_channels_their_mean_stands_for_the_luma():
     images = 255.0 * torch.rand(2, 4, 5, 5)
     mean = images.mean(dim=1, keepdim=True)
