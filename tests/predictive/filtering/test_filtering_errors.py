@@ -71,3 +71,16 @@ def test_wrong_settings_are_one_clear_line():
         sample_model(model, 0, 5)
     with pytest.raises(ValueError, match=r"shape of the Gaussian's mean, \(3, 7, 2\)"):
         log_density(z[:, :3], predict_observations(model, z))
+
+
+def test_one_that_is_wrong_among_many_is_enough():
+    model, (z, _) = random_model(), data()
+    variances = torch.tensor([1.0, 1.0, 0.0, 1.0], dtype=torch.float64)
+    with pytest.raises(ValueError, match="process_noise: expected variances above zero, got 0"):
+        kalman_filter(replace(model, process_noise=variances), z)
+    covariances = torch.eye(4, dtype=torch.float64).repeat(3, 1, 1)
+    covariances[1, 2, 2] = -1.0
+    with pytest.raises(ValueError, match="smallest eigenvalue of -1;"):
+        kalman_filter(replace(model, initial_covariance=covariances), z)
+    with pytest.raises(ValueError, match=r"observations: expected .* \(B, T, m\)"):
+        kalman_filter(replace(model, observation_matrix=torch.ones(4)), z)
