@@ -59,7 +59,7 @@ def filtered(model, z, mask):
     return found
 
 
-def compare(kind, masked, method, outputs):
+def compare(kind, masked, method, outputs, of_means=True):
     model, (z, mask) = random_model(kind), data(masked)
     known = torch.ones(1, 1, 1, dtype=torch.bool) if mask is None else mask
     known = (known if known.ndim == 3 else known[..., None]).expand(-1, STEPS, LATENTS)
@@ -84,6 +84,7 @@ def compare(kind, masked, method, outputs):
         theirs += [torch.stack(means, dim=1), torch.stack(covariances, dim=1)]
     chosen = [i for i, name in enumerate(("log_likelihood", *OUTPUTS[:3])) if name in outputs]
     places = [j for i in chosen for j in ([0] if i == 0 else [2 * i - 1, 2 * i])]
+    places = [j for j in places if of_means or j in (2, 4, 6)]
     # Symmetric, as are covariances: an entry has the gradient of its pair.
     weights = [torch.randn_like(ours[j].detach()) for j in places]
     weights = [w + w.mT if w.ndim == 4 else w for w in weights]
@@ -113,3 +114,9 @@ def test_values_and_gradients_are_those_of_the_textbook(kind, masked, method):
 def test_each_output_alone_has_its_gradients(output, method):
     """The others then have none, rather than zeros."""
     compare("in-time", "dimensions", method, (output,))
+
+
+@pytest.mark.parametrize("method", ["sequential", "parallel"])
+@pytest.mark.parametrize("output", OUTPUTS[:3])
+def test_covariances_alone_have_their_gradients(output, method):
+    compare("in-time", "dimensions", method, (output,), of_means=False)

@@ -193,3 +193,31 @@ def test_a_loop_of_steps_has_the_gradients_of_the_filter():
                 value = value + one.log_prob(now).sum()
         found.append((value, *torch.autograd.grad(value, [a, q])))
     close(found[0], found[1], atol=1e-8)
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_a_step_has_the_gradient_of_each_input_alone(number):
+    inputs = step_inputs("per-sample variances")
+    whole = torch.autograd.grad(sum(x.sum() for x in step(True, None, "mixed", *inputs)), inputs)
+    alone = [x.detach() for x in inputs]
+    alone[number].requires_grad_()
+    total = sum(x.sum() for x in step(True, None, "mixed", *alone))
+    close(torch.autograd.grad(total, alone[number])[0], whole[number], atol=1e-12)
+
+
+def test_gradients_that_half_precision_cannot_hold_are_its_largest_numbers():
+    mean = torch.zeros(2, dtype=torch.float16, requires_grad=True)
+    belief = Gaussian(mean, torch.eye(2, dtype=torch.float16))
+    identity = torch.eye(2, dtype=torch.float16)
+    ahead = predict(belief, identity, torch.zeros(2), torch.ones(2))
+    (gradient,) = torch.autograd.grad(ahead.mean, mean, torch.tensor([1e6, -1e6]))
+    assert gradient.tolist() == [65504.0, -65504.0]
+
+
+def test_a_step_believes_two_sensors_that_say_the_same_without_noise():
+    one = torch.ones(1, 1, dtype=torch.float64)
+    sensors, noise = torch.ones(2, 1, dtype=torch.float64), 1e-20 * torch.ones(2).double()
+    z = torch.full((2,), 0.7, dtype=torch.float64)
+    after, prediction = condition(Gaussian(0.0 * one[0], one), z, sensors, noise)
+    close(after.mean, 0.7 * one[0], atol=1e-6)
+    assert prediction.factor.isfinite().all()

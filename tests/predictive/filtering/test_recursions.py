@@ -88,7 +88,7 @@ def test_samples_are_columns_of_one_group_or_groups_of_one_column(groups):
 
 def test_the_ridge_is_a_few_roundings_of_each_variance():
     for dtype in (torch.float32, torch.float64):
-        covariance = torch.ones(2, 3, 3, dtype=dtype)
+        covariance = torch.ones(2, 5, 3, 3, dtype=dtype)
         share = 12.0 * torch.finfo(dtype).eps
         assert rounding_share(covariance) == share
         expected = torch.ones(3, 3, dtype=dtype) + share * torch.eye(3, dtype=dtype)

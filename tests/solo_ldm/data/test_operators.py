@@ -79,15 +79,18 @@ def test_a_narrow_blur_reaches_the_pixels_within_three_deviations():
     assert torch.equal(photometric.gaussian_blur(row, torch.full((3,), 0.5).double()), row)
 
 
-def test_a_wide_blur_of_a_small_image_reaches_as_far_as_mirroring_can():
+@pytest.mark.parametrize(
+    ("height", "width", "sigma", "reach"), [(3, 4, 2.0, 2), (4, 3, 2.0, 2), (9, 9, 0.3, 1)]
+)
+def test_a_blur_reaches_three_deviations_or_as_far_as_mirroring_can(height, width, sigma, reach):
     """Beside a blur of nothing, which leaves its image as it is."""
-    images = 255.0 * torch.rand(2, 3, 3, 4)
-    ours = photometric.gaussian_blur(images, torch.tensor([2.0, 0.0]).double())
-    kernel = torch.exp(-0.5 * (torch.arange(-2.0, 3.0) / 2.0) ** 2)
+    images = 255.0 * torch.rand(2, 3, height, width)
+    ours = photometric.gaussian_blur(images, torch.tensor([sigma, 0.0]).double())
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1.0) / sigma) ** 2)
     kernel = kernel / kernel.sum()
-    mirrored = torch.nn.functional.pad(images[:1], (2, 2, 2, 2), mode="reflect")
-    rows = sum(kernel[i] * mirrored[:, :, i : i + 3] for i in range(5))
-    expected = sum(kernel[i] * rows[..., i : i + 4] for i in range(5))
+    mirrored = torch.nn.functional.pad(images[:1], (reach,) * 4, mode="reflect")
+    rows = sum(weight * mirrored[:, :, i : i + height] for i, weight in enumerate(kernel))
+    expected = sum(weight * rows[..., i : i + width] for i, weight in enumerate(kernel))
     torch.testing.assert_close(ours[:1], expected, atol=1e-3, rtol=0)
     torch.testing.assert_close(ours[1], images[1], atol=1e-3, rtol=0)
 

@@ -100,6 +100,8 @@ def test_strength_one_is_the_view_and_strength_zero_the_whole_image():
         (256, 256, 224, (16, 16, 240, 240)),
         (512, 256, 224, (144, 16, 368, 240)),
         (64, 32, 28, (18, 2, 46, 30)),
+        # Resized to 34 by 340 of which 30 are kept, with margins of 2 and 155.
+        (500, 50, 30, (7750 / 34, 100 / 34, 9250 / 34, 1600 / 34)),
     ],
 )
 def test_evaluation_keeps_small_squares_whole_and_of_others_the_centre(width, height, crop, box):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from omegaconf import DictConfig
 
+from solo_ldm.entropy import ENTROPIES, NoEntropy
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.body import LDMBody
 from solo_ldm.methods.ldm.method_kwargs import REFERENCE_TYPES, resolve
@@ -177,6 +180,7 @@ class ForeignHost(torch.nn.Module):
 
     def log_dict(self, metrics, **kwargs):
         self.logged.update(metrics)
+        self.logged_for = kwargs["batch_size"]
 
 
 def test_the_body_runs_on_a_host_of_solo_learns_kind(tmp_path):
@@ -191,3 +195,72 @@ def test_the_body_runs_on_a_host_of_solo_learns_kind(tmp_path):
     expected = method.match([method(crop)["z"] for crop in crops]).loss + 2.0
     torch.testing.assert_close(out["loss"], expected)
     assert {"train_ldm_loss", "train_log_prob", "train_entropy"} <= set(method.logged)
+    assert method.logged_for == 8
+
+
+def test_before_each_step_the_objective_is_told_how_far_the_training_is(tmp_path, monkeypatch):
+    method, told = find_method("gaussprob")(method_config(tmp_path)), []
+    method._trainer = SimpleNamespace(estimated_stepping_batches=10, global_step=4)
+    monkeypatch.setattr(method.objective, "at", lambda *where: told.append(where))
+    method.on_train_batch_start(None, 0)
+    assert told == [(0.4, 4)]
+
+
+def test_targets_of_a_moving_average_are_its_latents_of_each_crop(tmp_path):
+    method = find_method("sphereprob")(
+        method_config(tmp_path, "sphereprob", predictor="linear", target="moving_average")
+    ).eval()
+    crops = [torch.randn(4, 3, 16, 16) for _ in range(2)]
+    found = method.targets(crops, [])
+    for crop, target in zip(crops, found, strict=True):
+        expected = method.objective.latent.project(method.target(crop))
+        torch.testing.assert_close(target, expected)
+        assert not target.requires_grad
+    (alone,) = method.targets(crops[0], [])
+    torch.testing.assert_close(alone, found[0])
+
+
+def test_a_linear_predictor_has_the_outputs_that_the_latent_model_takes(tmp_path):
+    cfg = method_config(
+        tmp_path, "ldm", latent="conditional", predictor="linear", entropy="none", target="detached"
+    )
+    assert find_method("ldm")(cfg).predictor.weight.shape == (32, 16)
+
+
+def test_settings_of_an_own_estimator_must_be_given(monkeypatch):
+    class Own(NoEntropy):
+        def __init__(self, support, width: int) -> None:
+            super().__init__(support)
+
+    monkeypatch.setitem(ENTROPIES, "own", Own)
+    with pytest.raises(ValueError, match=r"missing key method_kwargs.width"):
+        resolve({**SIZES, "entropy": "own"}, "plane")
+
+
+def test_values_of_estimators_that_are_not_chosen_are_checked_where_they_stand():
+    blocks = [{"latent": "plane", "dim": 3}, {"latent": "sphere", "dim": 2}]
+    product = {"proj_hidden_dim": 8, "latent": "product", "blocks": blocks}
+    with pytest.raises(ValueError, match=r"^method_kwargs.num_neighbours: expected"):
+        resolve({**product, "num_neighbours": 0})
+    blocks[1]["num_neighbours"] = 0
+    with pytest.raises(ValueError, match=r"^method_kwargs.blocks.1.num_neighbours: expected"):
+        resolve(product)
+    with pytest.raises(ValueError, match=r"^method_kwargs.entropy_weight: expected a number"):
+        resolve({**SIZES, "entropy_weight": "much", "loss": {"type": "dual_knn"}}, "plane")
+
+
+def test_a_batch_has_the_samples_that_its_estimator_needs(tmp_path):
+    for kwargs, fewest in (({"entropy": "neighbour"}, 4), ({"entropy": "kernel"}, 2)):
+        cfg = method_config(tmp_path, **kwargs)
+        cfg.optimizer.batch_size = fewest
+        find_method("gaussprob").settings(cfg)
+        cfg.optimizer.batch_size = fewest - 1
+        message = f"optimizer.batch_size: expected at least {fewest} for entropy="
+        with pytest.raises(ValueError, match=message):
+            find_method("gaussprob").settings(cfg)
+    cfg = method_config(tmp_path, proj_output_whitening=True)
+    cfg.optimizer.batch_size = 17
+    find_method("gaussprob").settings(cfg)
+    cfg.optimizer.batch_size = 16
+    with pytest.raises(ValueError, match="expected more than 16, to whiten"):
+        find_method("gaussprob").settings(cfg)
