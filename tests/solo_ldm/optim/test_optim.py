@@ -152,7 +152,7 @@ class Module(SimpleNamespace):
         return SimpleNamespace(estimated_stepping_batches=self.steps)
 
 
-def configured(steps=None, **changes):
+def configured(steps=None, scale=0.5, **changes):
     """What Lightning is given for two groups, of a module whose run has a number of steps."""
     cfg = OmegaConf.create(
         {
@@ -172,7 +172,7 @@ def configured(steps=None, **changes):
     module = Module(cfg=cfg, steps=steps)
     weight, bias = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))
     groups = [{"name": "all", "params": [weight, bias]}, {"name": "none", "params": []}]
-    return configured_optimizer(module, groups, lr=0.4, scale=0.5)
+    return configured_optimizer(module, groups, 0.4, *([] if scale is None else [scale]))
 
 
 def test_a_configuration_gives_the_optimiser_and_the_schedule_of_its_epochs():
@@ -185,6 +185,12 @@ def test_a_configuration_gives_the_optimiser_and_the_schedule_of_its_epochs():
     assert found[:3] == pytest.approx([0.05, 0.225, 0.4])
     assert found[5] == pytest.approx(0.01 + 0.39 / 2)
     assert found[8] == pytest.approx(0.01)
+
+
+def test_the_ends_of_a_schedule_are_as_configured_unless_scaled():
+    (_,), (entry,) = configured(scale=None)
+    found = rates(entry["scheduler"], 9)
+    assert (found[0], found[8]) == (pytest.approx(0.1), pytest.approx(0.02))
 
 
 def test_a_schedule_in_steps_has_those_of_an_epoch_for_each_epoch():

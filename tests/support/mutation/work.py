@@ -42,7 +42,8 @@ class Work:
         self.todo: list[tuple[str, Mutant]] = []
         for name, all_of_it in self.mutants.items():
             known = self.results.get(name, {}).items()
-            done = {k for k, one in known if one["status"] == "killed" or not arguments.again}
+            ended = ("killed", "timeout")
+            done = {k for k, one in known if one["status"] in ended or not arguments.again}
             chosen = random.Random(0).sample(all_of_it, len(all_of_it))[: arguments.most]
             done |= self.excused(name).keys()
             self.todo += [(name, one) for one in chosen if one.key not in done]
@@ -65,7 +66,9 @@ class Work:
     def tests_of(self, name: str, one: Mutant, known: dict[str, Any]) -> tuple[list[str], float]:
         """Return the tests that execute a fault's lines, the fastest first, and their seconds."""
         first, last = one.lines
-        whole = one.imported and one.key.startswith("module:")
+        # A module's or a class's own statements run before any test: all tests of the module.
+        scope = one.key.partition(":")[0].rpartition(".")[2]
+        whole = one.imported and (scope == "module" or scope.lstrip("_")[:1].isupper())
         found = [
             (test["seconds"], node)
             for node, test in known.items()
