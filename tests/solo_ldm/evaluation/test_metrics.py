@@ -160,6 +160,11 @@ def test_bins_of_the_calibration_error_are_fifteenths_and_a_certain_prediction_i
     labels = torch.tensor([0, 1, 0, 1, 0, 1, 0])
     gaps = (confidence - (labels == 0).float()).abs()
     assert ours_calibration_error(probabilities, labels) == pytest.approx(gaps.mean().item())
+    # Two in one bin, of which one is right, make up for each other; in bins of 1 / 16 they do not.
+    confidence = torch.tensor([8.1, 8.9]) / 15
+    both = torch.stack([confidence, 1.0 - confidence], dim=1)
+    ours = ours_calibration_error(both, torch.tensor([0, 1]))
+    assert ours == pytest.approx(8.5 / 15 - 0.5, abs=1e-6)
     certain = torch.cat([probabilities[-1:], torch.tensor([[1.0, 0.0], [0.0, 1.0]])])
     gap = abs(1 / 3 - (14.5 / 15 + 2.0) / 3)
     ours = ours_calibration_error(certain, torch.tensor([0, 1, 0]))

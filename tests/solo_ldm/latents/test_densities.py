@@ -223,6 +223,13 @@ def test_a_product_passes_the_progress_to_its_blocks_and_their_schedules_back():
     assert fresh.temperature(6) > blocks[0].temperature(6)
 
 
+@pytest.mark.parametrize("name", ["match_probability", "first_match_probability"])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_match_probability_is_between_zero_and_one(name, value):
+    with pytest.raises(ValueError, match=f"{name}: expected a number above 0 and below 1"):
+        CategoricalSimplex(**{name: value})
+
+
 def test_bounds_of_a_conditional_gaussian_differ_and_a_rank_is_at_most_the_dimension():
     with pytest.raises(ValueError, match="smallest_std: expected less than"):
         ConditionalGaussian(smallest_std=0.5, largest_std=0.5)
