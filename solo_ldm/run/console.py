@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from solo_ldm.files import escape_unprintable
 
@@ -25,7 +26,9 @@ class PlainConsole(Console):
         escape_unprintable()
 
     def print(self, *objects: Any, **settings: Any) -> None:
-        """Print; see `rich.console.Console.print`."""
+        """Print; see `rich.console.Console.print`. Paths and commands in a text stay in one line."""
+        if all(isinstance(one, str | Text) for one in objects):
+            settings.setdefault("soft_wrap", True)
         with suppress(OSError, ValueError):
             super().print(*objects, **settings)
 

@@ -101,8 +101,8 @@ WRONG = [
     (["data.window=long"], "data.window: expected a whole number from 2 or null"),
     (["data.window=6", "data.stride=0"], "data.stride: expected a whole number from 1 or null"),
     (["data.dataset=moving_dots"], "moving_dot, nonlinear_system"),
-    (["data=moving_dots"], "moving_dot nonlinear_system"),
-    (["predictor=recurent"], "kalman recurrent"),
+    (["data=moving_dots"], "data: moving_dot, nonlinear_system"),
+    (["predictor=recurent"], "predictor: kalman, recurrent"),
     (["method=kalmann"], "method: expected kalman or recurrent, got 'kalmann'"),
     (["method=recurrent"], "predictor.state_dim: expected no such key for method=recurrent"),
     (
@@ -234,7 +234,7 @@ RECORDINGS = [
     ({}, ["data.split=block"], "data.split: expected blocks or contiguous"),
     ({}, ["data.path=nowhere.npz"], "data.path: expected a path that exists, got nowhere.npz"),
     ({}, ["data.path=nowhere/*.npz"], "expected files that match nowhere/*.npz"),
-    ({}, ["data.path=3"], "data.path: expected a text or"),
+    ({}, ["data.path=3"], "data.path: expected a path that exists, got 3"),
 ]
 
 

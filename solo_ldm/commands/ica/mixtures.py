@@ -24,7 +24,11 @@ def own_mixtures(path: str | Path, step_seconds: float | None = None) -> Problem
     try:
         with path.open("rb") as stream:
             read = np.load(stream, allow_pickle=False)
-            arrays = {"mixtures": read} if isinstance(read, np.ndarray) else dict(read)
+            if isinstance(read, np.ndarray):
+                arrays = {"mixtures": read}
+            else:
+                with read:  # closes the archive
+                    arrays = dict(read)
     except Exception as error:  # of numpy, zipfile, zlib or struct
         what = " ".join(str(error).split())[:160]
         raise ValueError(f"mixtures: {path} cannot be read as numpy arrays: {what}") from None

@@ -24,10 +24,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.C
 
 
 FILES = {
-    "knn-20": {"args.json", "results.json", "confusion.png"},
-    "linear-features": {"args.json", "results.json", "confusion.png"},
-    "linear-online": {"args.json", "results.json", "confusion.png", "classifier.safetensors"},
+    "knn-20": {"args.json", "data.json", "results.json", "confusion.png"},
 }
+FILES["linear-features"] = FILES["knn-20"]
+FILES["linear-online"] = FILES["knn-20"] | {"classifier.safetensors"}
 TRAINED_FILES = FILES["linear-online"] | {"metrics.csv", "checkpoints"}
 FILES |= {
     "linear-offline": TRAINED_FILES,

@@ -131,6 +131,7 @@ def test_a_run_ends_with_results_where_no_validation_image_can_be_read(tmp_path,
         "optimizer.batch_size=8",
         f"data.format={form}",
         "data.num_workers=1",
+        "evaluation.protocols=[linear-features]",
     )
     outcome = pretrain(cfg, console=Console(quiet=True))
     assert outcome is not None
