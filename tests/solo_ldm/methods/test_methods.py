@@ -11,7 +11,9 @@ from omegaconf import DictConfig
 from solo_ldm.entropy import ENTROPIES, NoEntropy
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.body import LDMBody
+from solo_ldm.methods.ldm.direct import DirectPredictor
 from solo_ldm.methods.ldm.method_kwargs import REFERENCE_TYPES, resolve
+from solo_ldm.methods.ldm.settings import LDMSettings
 from tests.support.methods.cells import TWELVE
 from tests.support.methods.configurations import SIZES, method_config
 
@@ -245,8 +247,9 @@ def test_values_of_estimators_that_are_not_chosen_are_checked_where_they_stand()
     blocks[1]["num_neighbours"] = 0
     with pytest.raises(ValueError, match=r"^method_kwargs.blocks.1.num_neighbours: expected"):
         resolve(product)
-    with pytest.raises(ValueError, match=r"^method_kwargs.entropy_weight: expected a number"):
-        resolve({**SIZES, "entropy_weight": "much", "loss": {"type": "dual_knn"}}, "plane")
+    blocks[1] |= {"num_neighbours": 2, "entropy_weight": "much", "loss": {"type": "dual_knn"}}
+    with pytest.raises(ValueError, match=r"entropy_weight: expected a number"):
+        resolve(product)
 
 
 def test_a_batch_has_the_samples_that_its_estimator_needs(tmp_path):
@@ -264,3 +267,19 @@ def test_a_batch_has_the_samples_that_its_estimator_needs(tmp_path):
     cfg.optimizer.batch_size = 16
     with pytest.raises(ValueError, match="expected more than 16, to whiten"):
         find_method("gaussprob").settings(cfg)
+
+
+def test_a_cell_has_the_defaults_that_are_documented():
+    cell = LDMSettings("plane", 8, 4)
+    assert (cell.entropy, cell.over, cell.entropy_weight) == ("kernel", "joint", 1.0)
+    assert (cell.proj_layers, cell.proj_batch_norm, cell.proj_output_batch_norm) == (
+        2,
+        False,
+        False,
+    )
+    assert (cell.proj_output_whitening, cell.predictor, cell.target) == (False, "none", "same")
+    assert (cell.pred_hidden_dim, cell.pred_batch_norm) == (512, True)
+    direct = DirectPredictor(3)
+    assert (cell.direct_momentum, cell.direct_ridge) == (direct.momentum, direct.ridge)
+    assert (direct.momentum, direct.ridge) == (0.3, 0.01)
+    assert (cell.base_tau, cell.final_tau) == (0.99, 1.0)
