@@ -247,7 +247,7 @@ def test_values_of_estimators_that_are_not_chosen_are_checked_where_they_stand()
     blocks[1]["num_neighbours"] = 0
     with pytest.raises(ValueError, match=r"^method_kwargs.blocks.1.num_neighbours: expected"):
         resolve(product)
-    blocks[1] |= {"num_neighbours": 2, "entropy_weight": "much", "loss": {"type": "dual_knn"}}
+    blocks[1] |= {"num_neighbours": 2, "entropy_weight": "much", "loss": {"type": "dual_gauss"}}
     with pytest.raises(ValueError, match=r"entropy_weight: expected a number"):
         resolve(product)
 
