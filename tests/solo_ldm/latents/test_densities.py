@@ -188,6 +188,7 @@ def test_defaults_are_those_of_the_papers():
     for name, expected in DEFAULTS_OF_LATENTS.items():
         made = LATENTS[name]()
         assert {key: getattr(made, key) for key in expected} == expected
+    assert LATENTS["plane"]().schedule(3) == {}
     needs = {name: kind.needs_predictor for name, kind in LATENTS.items()}
     assert needs == {name: name == "conditional" for name in LATENTS}
     prevents = {name for name, kind in LATENTS.items() if kind.prevents_collapse}
@@ -228,6 +229,7 @@ def test_a_product_passes_the_progress_to_its_blocks_and_their_schedules_back():
 def test_a_match_probability_is_between_zero_and_one(name, value):
     with pytest.raises(ValueError, match=f"{name}: expected a number above 0 and below 1"):
         CategoricalSimplex(**{name: value})
+    assert CategoricalSimplex(**{name: 0.9}).temperature(10) > 0.0
 
 
 def test_bounds_of_a_conditional_gaussian_differ_and_a_rank_is_at_most_the_dimension():

@@ -279,6 +279,7 @@ def test_a_cell_has_the_defaults_that_are_documented():
     )
     assert (cell.proj_output_whitening, cell.predictor, cell.target) == (False, "none", "same")
     assert (cell.pred_hidden_dim, cell.pred_batch_norm) == (512, True)
+    assert cell.headline == "kernel entropy, joint, on the plane"
     direct = DirectPredictor(3)
     assert (cell.direct_momentum, cell.direct_ridge) == (direct.momentum, direct.ridge)
     assert (direct.momentum, direct.ridge) == (0.3, 0.01)
