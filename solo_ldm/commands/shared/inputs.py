@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,18 @@ from solo_ldm.data.backends.torchvision import EvaluationImages
 from solo_ldm.data.config import DataConfig, parse_augmentations
 from solo_ldm.data.module import ImageDataModule, Split
 from solo_ldm.data.sources.images import ImageSource
+from solo_ldm.data.sources.pixels import UnfitImagesError
 from solo_ldm.data.sources.unreadable import Unreadable
 from solo_ldm.evaluation.features import Features, extract_features
 from solo_ldm.evaluation.scores import FEATURE_LAYER
+from solo_ldm.run.data_identity import identity_of_images
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.record import provenance
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
+
+# Keys of data that decide which images there are.
+_CHOOSE_IMAGES = ("dataset", "train_path", "val_path", "fraction", "val_fraction")
 
 SPLITS: dict[Split, str] = {"train": "training", "val": "test"}
 
@@ -70,12 +77,15 @@ def load_images(
         device: that the images are used on.
         view: how training images are drawn, as in a configuration; its mean and std, where given,
             are used instead of the backbone's.
+
+    Raises:
+        ValueError: most images have other channels, or values outside the range, of the backbone's.
     """
     channels = pretrained.num_channels
     if config.channels not in (None, channels):
         raise ValueError(
             f"data.channels: expected {channels}, those of the images that {pretrained.source} "
-            f"takes, got {config.channels}; leave it out"
+            f"takes, got {config.channels}; leave it out, and give images of {channels} channels"
         )
     if channels != 3:
         config = replace(config, channels=channels)
@@ -84,7 +94,51 @@ def load_images(
     drawn: dict[str, Any] = {"num_crops": 1, **(view or {}), "crop_size": pretrained.image_size}
     for key, own in (("mean", pretrained.mean), ("std", pretrained.std)):
         drawn[key] = drawn.get(key) or (list(own) if own else None)
-    return ImageDataModule(config, [drawn], batch_size, seed, device)
+    data = ImageDataModule(config, [drawn], batch_size, seed, device)
+    with taken_by(pretrained.source, channels, pretrained.pixel_range):
+        data.prepare_data()
+    return data
+
+
+@contextmanager
+def taken_by(source: str, channels: int, pixel_range: tuple[float, ...] | None) -> Iterator[None]:
+    """Say what weights take where images do not fit it, as no other configuration helps then."""
+    try:
+        yield
+    except UnfitImagesError as error:
+        found, _, advice = str(error).rpartition("; ")
+        if "data." not in advice and "leave it out" not in advice:
+            raise
+        taken = "" if pixel_range is None else " and pixels in [{:g}, {:g}]".format(*pixel_range)
+        raise ValueError(
+            f"{found}; {source} takes {channels} channels{taken}: give images like those that it "
+            f"was trained on"
+        ) from None
+
+
+def other_images(pretrained: Pretrained, data: ImageDataModule) -> list[str]:
+    """Return a line if the images of a training have changed since; see `images_since`.
+
+    Nothing is said of images that the configuration chose otherwise.
+    """
+    trained_on, weights = (pretrained.args or {}).get("data"), pretrained.weights
+    if weights is None or not isinstance(trained_on, Mapping):
+        return []
+    if any(getattr(data.data, key) != trained_on.get(key) for key in _CHOOSE_IMAGES):
+        return []
+    if trained_on.get("no_labels"):
+        data = ImageDataModule(replace(data.data, no_labels=True), data.views, data.batch_size)
+    checkpoint = weights.parent.name == "checkpoints"
+    return images_since(weights.parents[checkpoint], data)
+
+
+def images_since(run: Path, data: ImageDataModule) -> list[str]:
+    """Return a line if images are others than those that a run wrote down when it was trained."""
+    if not RunFolder(run).data.exists():
+        return []
+    folder = RunFolder(run, identity_of_images(data))
+    same = folder.has_same_contents in (None, True)
+    return [] if same else [f"{folder.differing_data()}; the held-out images may be others"]
 
 
 def check_labelled(data: ImageDataModule) -> int:

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_ldm.commands.shared.inputs import plain_images, spread
+from solo_ldm.commands.shared.inputs import plain_images, spread, taken_by
 from solo_ldm.data.backends.base import TrainViews
 from solo_ldm.data.backends.torchvision import MultiViewImages
 from solo_ldm.data.choice import choose_data
@@ -86,7 +86,9 @@ def image_sets(cfg: DictConfig, trained: TrainedMethod) -> list[Images]:
         taken = {"channels": trained.data.data.channels, "range": trained.data.pixel_range}
         taken = {key: value for key, value in taken.items() if cfg.data.get(key) is None}
         other = replace(choose_data(cfg.data, None), **taken)
-        source = load_source(other, "val") or load_source(other, "train")
+        run, own = str(trained.folder.path), trained.data
+        with taken_by(run, own.num_channels, own.pixel_range):
+            source = load_source(other, "val") or load_source(other, "train")
         assert source is not None, "every data set has training images"
         indexes = spread(len(source), cfg.num_images)
         sets.append(Images(other.dataset, source, indexes, trained, cfg))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import Literal
 
@@ -13,8 +14,7 @@ from solo_ldm.data.config import DataConfig, check_data_config
 from solo_ldm.data.datasets import cifar, custom, digits, imagenet, mnist, stl10, svhn
 from solo_ldm.data.datasets.base import Dataset, Split
 from solo_ldm.data.datasets.tiny_imagenet import TINY_IMAGENET
-from solo_ldm.data.sources.copies import find_copies
-from solo_ldm.data.sources.folders import some
+from solo_ldm.data.sources.copies import describe_copies, find_copies
 from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, Listing
 from solo_ldm.data.sources.survey import statistics, survey
 
@@ -131,7 +131,7 @@ class Splits:
             seen = survey(source, given)
             source.pixel_range = seen.pixel_range
             if like is None:
-                self.notices += seen.notices
+                self.notices += [*seen.notices, *filter(None, [seen.crowded])]
             else:
                 self.notices += [line for line in seen.notices if line not in self.notices]
         elif given is not None and like is None:
@@ -162,7 +162,8 @@ class Splits:
         ]
         if copies:
             self.notices.append(
-                f"data.val_fraction: {_images(len(copies))} not held out, as copies are trained on"
+                f"data.val_fraction: {len(copies)} file{'' if len(copies) == 1 else 's'} not held "
+                f"out, as copies are trained on"
             )
         return np.setdiff1d(held_out, copies)
 
@@ -178,14 +179,9 @@ class Splits:
     def _say_copies(self, source: FileImages, groups: list[list[int]], left: str | None) -> None:
         if left is not None:
             self.notices.append(f"data.train_path: {left}")
-        if not groups:
-            return
-        torn = [group for group in groups if len(set(source.labels[group])) > 1]
-        said = f"{_images(sum(map(len, groups)) - len(groups))} of data.train_path are copies of "
-        said += f"others ({_named(source, groups)})"
-        if torn:
-            said += f", {len(torn)} of them of another class ({_named(source, torn)})"
-        self.notices.append(f"{said}; remove those that are not meant")
+        root = os.path.expanduser(self._config.train_path or ".")
+        root = os.path.dirname(root) if os.path.isfile(root) else root
+        self.notices += filter(None, [describe_copies(source, groups, root)])
 
     def _without_training_images(self, val: ImageSource) -> ImageSource | None:
         """Leave out the validation images that are trained on, unless all of them are."""
@@ -215,14 +211,6 @@ class Splits:
             )
             return val.subset(np.setdiff1d(np.arange(len(val)), shared))
         return val
-
-
-def _images(number: int) -> str:
-    return f"{number} image" + ("" if number == 1 else "s")
-
-
-def _named(source: FileImages, groups: list[list[int]]) -> str:
-    return some([" = ".join(source.path(index) for index in group[:2]) for group in groups])
 
 
 def stratified_indexes(

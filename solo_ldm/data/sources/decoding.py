@@ -158,16 +158,19 @@ def convert(
         UnfitPixelsError: another number of channels, no known range, or NaN.
     """
     if pixels.image is not None:
-        return _of_eight_bits(pixels.image, channels, pixels.tiff), False
+        return _of_eight_bits(pixels, pixels.image, channels), False
     values = pixels.values
     assert values is not None, "one of the two"
     wanted, opacity = channels or 3, None
     if pixels.alpha and values.shape[2] != wanted:
         opacity, values = values[:, :, -1:] / np.iinfo(values.dtype).max, values[:, :, :-1]
     if (found := values.shape[2]) != wanted and (found, wanted) != (1, 3):
-        raise UnfitPixelsError(_other_channels(found, wanted))
+        raise UnfitPixelsError(_other_channels(pixels, found, wanted))
     if not np.isfinite(values).all():
-        raise UnfitPixelsError("it holds pixels that are no finite numbers")
+        raise UnfitPixelsError(
+            "it holds pixels that are no finite numbers (NaN or infinite); write a number in "
+            "their place, as numpy.nan_to_num does, or leave the file out"
+        )
     if values.dtype == np.uint8:
         pixel_range = (0, 255)
     if pixel_range is None:
@@ -187,25 +190,32 @@ def convert(
     return Image.fromarray(np.ascontiguousarray(levels)), clipped
 
 
-def _of_eight_bits(image: Image.Image, channels: int | None, tiff: bool) -> Picture:
+def _of_eight_bits(pixels: Pixels, image: Image.Image, channels: int | None) -> Picture:
     found = _BANDS.get(image.mode, 3)
-    if tiff and channels is None and found in (2, 4) and not _is_opaque(image):
+    if pixels.tiff and channels is None and found in (2, 4) and not _is_opaque(image):
         raise UnfitPixelsError(
             f"its channel {found} may be a band or transparency; set data.channels={found} for a "
             f"band, data.channels=3 for transparency"
         )
     if channels in (None, 3):
         if image.mode == "RGBX" and not _is_opaque(image):
-            raise UnfitPixelsError(_other_channels(4, 3))
+            raise UnfitPixelsError(_other_channels(pixels, 4, 3))
         return _to_rgb(image)
     if found == channels and image.mode in _BANDS:
         return Bands([band.convert("L") for band in image.split()])
     if channels == 1 and image.mode in ("LA", "La"):
         return Bands([_to_rgb(image).getchannel(0)])
-    raise UnfitPixelsError(_other_channels(found, channels or 3))
+    raise UnfitPixelsError(_other_channels(pixels, found, channels or 3))
 
 
-def _other_channels(found: int, wanted: int) -> str:
+def _other_channels(pixels: Pixels, found: int, wanted: int) -> str:
+    if pixels.frames > 1:
+        return (
+            f"it has {pixels.pages} and {found} channel{'' if found == 1 else 's'}, data.channels "
+            f"is {wanted}; write the channels of an image as one page "
+            f"(tifffile.imwrite(FILE, ARRAY, planarconfig='contig', photometric='minisblack') of "
+            f"an array (H, W, C)), or one page a channel"
+        )
     return f"it has {found} channels, data.channels is {wanted}; set data.channels={found}"
 
 

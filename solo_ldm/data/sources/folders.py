@@ -11,15 +11,23 @@ from typing import NamedTuple
 from solo_ldm.data.sources.decoding import image_suffixes
 from solo_ldm.data.sources.images import Listing
 
+# Folders of previews and of remains that macOS's archives and Synology's servers add.
+LITTER = frozenset(("__MACOSX", "@eaDir"))
+
 
 def check_same_classes(
     train: Sequence[str], val: Sequence[str], where: str = "data.val_path"
 ) -> None:
     """Raise a ValueError in one line if the classes of the splits differ."""
     if list(train) != list(val):
+        only = {
+            "train": [name for name in train if name not in set(val)],
+            "val": [name for name in val if name not in set(train)],
+        }
+        found = "; ".join(f"only in {one}: {some(names)}" for one, names in only.items() if names)
         raise ValueError(
-            f"{where}: its classes differ from those of data.train_path "
-            f"({_difference(train, val)}); both need the same classes"
+            f"{where}: its classes differ from those of data.train_path ({found}); both need the "
+            f"same classes"
         )
 
 
@@ -36,8 +44,7 @@ def labelled(folder: Path, classes: Sequence[str], key: str, below: str = "") ->
         ValueError: a class has no images.
     """
     tree = Tree([folder / label / below for label in classes])
-    tree.left_out += [os.path.join(folder, name) for name in sorted(_links_inside(folder))]
-    tree.note_ignored(name for name in os.listdir(folder) if (folder / name).is_file())
+    tree.note_beside(folder)
     found = dict(zip(classes, tree.images, strict=True))
     _check_filled(folder, [label for label, images in found.items() if not images], key)
     labels = [number for number, images in enumerate(found.values()) for _ in images]
@@ -82,7 +89,7 @@ def contents(folder: Path) -> tuple[list[str], list[str]]:
     Links to a folder above, or to another of the folders, are none of them.
     """
     with os.scandir(folder) as entries:
-        is_dir = {one.name: _is_folder(one) for one in entries if not one.name.startswith(".")}
+        is_dir = {one.name: _is_folder(one) for one in entries if not _is_hidden(one.name)}
     links = _links_inside(folder)
     folders = sorted(name for name in is_dir if is_dir[name] and name not in links)
     return folders, sorted(name for name in is_dir if not is_dir[name] and is_image(name))
@@ -91,7 +98,7 @@ def contents(folder: Path) -> tuple[list[str], list[str]]:
 def _links_inside(folder: Path) -> set[str]:
     """Return the names of links in a folder that lead above it or into another of its folders."""
     with os.scandir(folder) as entries:
-        found = [one for one in entries if _is_folder(one) and not one.name.startswith(".")]
+        found = [one for one in entries if _is_folder(one) and not _is_hidden(one.name)]
     links = sorted(one.name for one in found if one.is_symlink())
     if not links:
         return set()
@@ -119,14 +126,16 @@ class Tree:
     """The images below some folders, each real file once.
 
     A link is followed unless it leads to a folder above it, or to a folder or file that is found
-    without it or by an earlier link.
+    without it or by an earlier link, or to nothing.
 
     Args:
         roots: the folders, which may be links themselves.
     """
 
     def __init__(self, roots: Sequence[Path]) -> None:
-        self.left_out: list[str] = []
+        self._left_out: list[str] = []
+        self._litter: list[str] = []
+        self._broken: list[str] = []
         self._ignored: Counter[str] = Counter()
         self._closed: list[str] = []
         self._roots = [os.path.realpath(root) for root in roots]
@@ -141,7 +150,14 @@ class Tree:
             for root, real in zip(roots, self._roots, strict=True)
         ]
 
-    def note_ignored(self, names: Iterable[str]) -> None:
+    def note_beside(self, folder: Path) -> None:
+        """Count what lies beside class folders and is ignored."""
+        self._left_out += [os.path.join(folder, name) for name in sorted(_links_inside(folder))]
+        beside = sorted(os.listdir(folder))
+        self._note_ignored(name for name in beside if (folder / name).is_file())
+        self._litter += [os.path.join(folder, name) for name in beside if name in LITTER]
+
+    def _note_ignored(self, names: Iterable[str]) -> None:
         """Count files that are no images by their names."""
         for name in names:
             if not name.startswith(".") and not is_image(name):
@@ -149,17 +165,17 @@ class Tree:
 
     def notices(self, key: str) -> tuple[str, ...]:
         """Return a line for each kind of thing that was left out."""
-        lines = []
-        if self.left_out:
-            lines.append(
-                f"{key}: {_count(self.left_out, 'link')} left out, to folders above them or to "
-                f"what is found without them: {some(self.left_out)}"
-            )
-        if self._closed:
-            lines.append(
-                f"{key}: {_count(self._closed, 'folder')} left out, which cannot be listed: "
-                f"{some(self._closed)}; check the permissions"
-            )
+        left_out = (
+            (self._left_out, "link", "to folders above them or to what is found without them"),
+            (self._broken, "link", "to files that do not exist"),
+            (sorted(self._litter), "folder", "which an archiver of macOS or a file server made"),
+            (self._closed, "folder", "which cannot be listed (check the permissions)"),
+        )
+        lines = [
+            f"{key}: {_count(names, what)} left out, {why}: {some(names)}"
+            for names, what, why in left_out
+            if names
+        ]
         if self._ignored:
             counts = ", ".join(f"{count} {name}" for name, count in self._ignored.most_common(8))
             more = ", ..." if len(self._ignored) > 8 else ""
@@ -182,7 +198,9 @@ class Tree:
         try:
             with os.scandir(place) as entries:
                 for one in entries:
-                    if not one.name.startswith("."):
+                    if one.name in LITTER:
+                        self._litter.append(one.path)
+                    elif not _is_hidden(one.name):
                         (found.folders if _is_folder(one) else found.files).append(one.name)
                         if one.is_symlink():
                             found.links.add(one.name)
@@ -195,27 +213,25 @@ class Tree:
     def _images(self, place: str, real: str, by_link: bool = False) -> Iterator[str]:
         """Yield the images below a folder, its files before its folders."""
         if real in self._entered or (by_link and real in self._plain):
-            self.left_out.append(place)
+            self._left_out.append(place)
             return
         self._entered.add(real)
         found = self._plain[real] if real in self._plain else self._list(real)
-        self.note_ignored(found.files)
+        self._note_ignored(found.files)
         for name in filter(is_image, found.files):
             path, link = os.path.join(place, name), name in found.links
-            if (link or by_link) and not self._is_new(path):
-                self.left_out.append(path)
+            if link and not os.path.exists(path):
+                self._broken.append(path)
+            elif (link or by_link) and not self._is_new(path):
+                self._left_out.append(path)
             else:
                 yield path
         for name in found.folders:
-            path, target, link = (
-                os.path.join(place, name),
-                os.path.join(real, name),
-                name in found.links,
-            )
-            if link:
+            path, target = os.path.join(place, name), os.path.join(real, name)
+            if link := name in found.links:
                 target = os.path.realpath(path)
                 if any(_is_within(one, target) for one in (real, *self._roots)):
-                    self.left_out.append(path)
+                    self._left_out.append(path)
                     continue
             yield from self._images(path, target, by_link or link)
 
@@ -231,6 +247,10 @@ class Tree:
             return True
         place = bisect_left(found.files, name)
         return found.files[place : place + 1] != [name]
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in LITTER
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -252,7 +272,7 @@ def _holds_image(folder: Path) -> bool:
         if any(map(is_image, files)):
             return True
         new = real not in entered
-        folders[:] = sorted(name for name in folders if new and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if new and not _is_hidden(name))
         entered.add(real)
     return False
 
@@ -267,14 +287,6 @@ def _check_filled(folder: Path, empty: Sequence[str], key: str) -> None:
             f"{key}: no images in {len(empty)} class folders of {folder} ({some(empty)}); add "
             f"images, or remove the folders (those whose name starts with a dot are ignored)"
         )
-
-
-def _difference(train: Sequence[str], val: Sequence[str]) -> str:
-    only = {
-        "train": [name for name in train if name not in set(val)],
-        "val": [name for name in val if name not in set(train)],
-    }
-    return "; ".join(f"only in {split}: {some(names)}" for split, names in only.items() if names)
 
 
 def some(names: Sequence[str]) -> str:

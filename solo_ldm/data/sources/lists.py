@@ -34,6 +34,11 @@ def read_list(path: Path, key: str, no_labels: bool = False) -> Listing:
     files_of: dict[str, set[str]] = {}
     # Names that are not UTF-8 pass unchanged, as in any path of the file system.
     text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    if "\0" in text:
+        raise ValueError(
+            f"{key}: expected a folder of images, or a text file (UTF-8) that lists images, got "
+            f"{path}, which is neither; give the folder of the images, unpacked"
+        )
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip()
         if not line or line.startswith("#"):

@@ -38,6 +38,10 @@ class UnfitPixelsError(ValueError):
     """Pixels that are whole, but not as the configuration takes them; the message says why."""
 
 
+class UnfitImagesError(ValueError):
+    """Most of the sampled files do not fit the configuration; the message says what to change."""
+
+
 class Bands:
     """An image of any number of channels, handled as Pillow's images of one channel each.
 
@@ -95,3 +99,9 @@ class Pixels(NamedTuple):
     alpha: bool = False
     tiff: bool = False
     frames: int = 1
+
+    @property
+    def pages(self) -> str:
+        """The number and the size of the images of a file."""
+        width, height = self.image.size if self.image else np.shape(self.values)[1::-1]
+        return f"{self.frames} pages of {height} × {width} pixels"

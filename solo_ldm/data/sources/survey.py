@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from solo_ldm.data.sources.decoding import convert, is_translucent, read_pixels
 from solo_ldm.data.sources.headers import Kind, probe
@@ -16,6 +17,7 @@ from solo_ldm.data.sources.images import FileImages, ImageSource
 from solo_ldm.data.sources.pixels import (
     BROKEN_FILE,
     Range,
+    UnfitImagesError,
     UnfitPixelsError,
     UnreadableImageError,
 )
@@ -26,6 +28,12 @@ SAMPLED = 64
 _LISTED = 20_000
 # A configuration that does not fit more than this share of the sample is refused.
 _MOST = 0.5
+# Values of a file deeper than 8 bits that are kept, evenly spread.
+_KEPT = 2**16
+# A range of whose 256 levels no more than these are used is named.
+_FEW_LEVELS = 16
+# Formats of several images, of which none is a part of another's.
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 
 
 @dataclass
@@ -35,10 +43,12 @@ class Survey:
     Args:
         pixel_range: of pixels deeper than 8 bits; None where there are none.
         notices: a line for each thing that the images' owner should know.
+        crowded: a line if the range maps most values to few levels.
     """
 
     pixel_range: Range | None = None
     notices: list[str] = field(default_factory=list)
+    crowded: str | None = None
 
 
 @dataclass
@@ -51,6 +61,7 @@ class _Deep:
     whole: bool = True
     values: int = 0
     outside: int = 0
+    kept: list[Any] = field(default_factory=list)
 
     def add(self, values: Any, given: Range | None) -> None:
         self.files += 1
@@ -58,6 +69,7 @@ class _Deep:
         self.high = max(self.high, values.max().item())
         self.whole = self.whole and values.dtype.kind in "ui"
         self.values += values.size
+        self.kept.append(values.ravel()[:: -(-values.size // _KEPT)].astype(np.float64))
         if given is not None:
             self.outside += int(((values < given[0]) | (values > given[1])).sum())
 
@@ -73,6 +85,22 @@ class _Deep:
             return 0, 1
         return self.low, self.high if self.high > self.low else self.low + 1
 
+    def crowded(self, low: float, high: float) -> str | None:
+        """Say so if a range maps most values to few levels, as of hot pixels or of no data."""
+        values, counts = np.unique(np.concatenate(self.kept), return_counts=True)
+        levels = np.clip(np.rint((values - low) * (255 / (high - low))), 0, 255)
+        runs = np.split(np.arange(len(values)), np.flatnonzero(np.diff(levels) > 1) + 1)
+        run = max(runs, key=len)  # what stands apart, such as -9999 for no data, has few values
+        used = int(levels[run[-1]] - levels[run[0]]) + 1
+        if used > _FEW_LEVELS or len(run) < 4 * used:
+            return None
+        share, first, last = counts[run].sum() / counts.sum(), values[run[0]], values[run[-1]]
+        return (
+            f"data.range: {100 * share:.4g} % of the sampled pixels are from {first:.6g} to "
+            f"{last:.6g}, which are {used} of the 256 levels of [{low:.6g}, {high:.6g}]; "
+            f"data.range=[{first:.6g},{last:.6g}] uses all levels for them and clips others"
+        )
+
 
 def survey(source: FileImages, given: Range | None) -> Survey:
     """Read a sample of a source's files.
@@ -85,14 +113,16 @@ def survey(source: FileImages, given: Range | None) -> Survey:
         ValueError: in one line: most of the sample does not fit the channels or the range.
     """
     deep, unfit = _Deep(), list[str]()
-    clear, framed, count = 0, 0, 0
+    clear, count, pages, framed = 0, 0, False, list[str]()
     for path in map(source.path, sample(source)):
         count += 1
         if source.num_channels == 3 and probe(path).kind == Kind.PLAIN:
             continue
         try:
             pixels = read_pixels(path, source.channels)
-            framed += pixels.frames > 1
+            if pixels.frames > 1 or (not pixels.tiff and _is_animated(path)):
+                framed.append(f"{path} of {pixels.pages}" if pixels.tiff else path)
+                pages = pages or pixels.tiff
             if pixels.image is not None and not pixels.tiff and source.channels is None:
                 clear += is_translucent(pixels.image) and _shows_white(pixels.image)
             values = pixels.values
@@ -105,7 +135,7 @@ def survey(source: FileImages, given: Range | None) -> Survey:
             continue
     found = Survey()
     if len(unfit) > _MOST * count:
-        raise ValueError(
+        raise UnfitImagesError(
             f"data: {len(unfit)} of {count} sampled files do not fit the configuration, such as "
             f"{unfit[0]}"
         )
@@ -118,7 +148,8 @@ def survey(source: FileImages, given: Range | None) -> Survey:
         )
     if framed:
         found.notices.append(
-            f"{_of(framed, count)} hold several images, of which the first is used"
+            f"{_of(len(framed), count)} hold several images, of which the first is used, such as "
+            f"{framed[0]}" + "; data.channels=N takes N gray pages of a TIFF for channels" * pages
         )
     _decide_range(found, deep, given, count)
     return found
@@ -141,11 +172,12 @@ def _decide_range(found: Survey, deep: _Deep, given: Range | None, count: int) -
             f"data.range: taken as [{low:.6g}, {high:.6g}], as {reach}; set data.range=[LOW,HIGH] "
             f"for another"
         )
+        found.crowded = deep.crowded(low, high)
         return
     found.pixel_range = given
     share = deep.outside / deep.values
     if share > _MOST:
-        raise ValueError(
+        raise UnfitImagesError(
             f"data.range: expected a range that holds the pixels, got [{given[0]:g}, "
             f"{given[1]:g}], outside of which are {100 * share:.0f} %, as {reach}; leave it out to "
             f"take the range of the files"
@@ -155,6 +187,7 @@ def _decide_range(found: Survey, deep: _Deep, given: Range | None, count: int) -
             f"data.range: {100 * share:.2g} % of the sampled pixels are outside of "
             f"[{given[0]:g}, {given[1]:g}] and are clipped, as {reach}"
         )
+    found.crowded = deep.crowded(*given)
 
 
 def statistics(source: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...], int]:
@@ -196,6 +229,11 @@ def _spread(indexes: Sequence[int], most: int = SAMPLED) -> list[int]:
 
 def _shows_white(image: Any) -> bool:
     return image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+
+
+def _is_animated(path: str) -> bool:
+    with Image.open(path) as image:
+        return image.format in _ANIMATED and getattr(image, "is_animated", False)
 
 
 def _of(number: int, count: int) -> str:

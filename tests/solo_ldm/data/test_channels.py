@@ -46,6 +46,23 @@ def test_pages_of_a_tiff_are_channels_where_they_are_asked_for_else_the_first_is
     first = splits(tmp_path, val_fraction=0.0)
     assert np.array_equal(levels(first.train)[0], np.repeat(pages[0][0][..., None], 3, 2))
     assert "4 of 4 sampled files hold several images" in first.notices[0]
+    assert "of 3 pages of 30 × 32 pixels; data.channels=N takes N gray pages" in first.notices[0]
+    message = refused(tmp_path, channels=6)
+    assert "it has 3 pages of 30 × 32 pixels and 1 channel, data.channels is 6" in message
+    assert "planarconfig='contig'" in message
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_animations_are_said_to_be_read_by_their_first_image(tmp_path, suffix):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        frames = [Image.fromarray(one[..., 0]) for one in stacks(1)]
+        path = tmp_path / folder / f"0.{suffix}"
+        frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+        frames[0].save(tmp_path / folder / f"1.{suffix}", lossless=True)
+    found = splits(tmp_path, val_fraction=0.0)
+    assert np.array_equal(levels(found.train)[0][..., 0], np.asarray(frames[0]))
+    assert "2 of 4 sampled files hold several images, of which the first" in found.notices[0]
 
 
 def refused(root, **values):

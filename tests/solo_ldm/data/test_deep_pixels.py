@@ -90,6 +90,27 @@ def test_a_range_is_two_ascending_numbers(tmp_path, given):
         splits(tmp_path, range=given)
 
 
+def test_a_range_of_which_few_levels_are_used_is_said(tmp_path):
+    dark = ramps(100, 2650, np.uint16)
+    hot, lost = [one.copy() for one in dark], [one / 2650.0 for one in dark]
+    for one in hot:
+        one[0, 0] = 65535
+    for one in lost:
+        one[:3] = -9999
+    cases = {
+        "hot pixels": (hot, None, "are 11 of the 256 levels of [0, 65535]; data.range=[1"),
+        "no data": (lost, None, "are 1 of the 256 levels of [-9999, 1]; data.range=[0.0"),
+        "12 bits in 16": (dark, [0, 65535], "data.range=[100,2650] uses all levels"),
+        "as many as there are": ([one // 1024 * 1024 for one in dark], [0, 65535], None),
+        "a range that fits": (hot, [100, 2650], None),
+    }
+    for name, (arrays, given, expected) in cases.items():
+        found = splits(files(tmp_path / name, arrays), val_fraction=0.0, range=given)
+        said = [line for line in (found.train, found.notices)[1] if "of the 256 levels" in line]
+        assert len(said) == (expected is not None), name
+        assert not said or expected in said[0], name
+
+
 def test_validation_images_have_the_range_of_training(tmp_path):
     train = files(tmp_path / "train", ramps(0, 4000, np.uint16))
     val = files(tmp_path / "val", ramps(0, 1000, np.uint16))
@@ -105,7 +126,7 @@ def test_pixels_that_are_no_numbers_are_refused_by_name(tmp_path):
     root = files(tmp_path, arrays)
     found = splits(root, val_fraction=0.0)
     bad = [index for index in range(4) if found.train.path(index).endswith("b/01.tif")]  # pyright: ignore
-    with pytest.raises(UnreadableImageError, match=r"01\.tif.*no finite numbers"):
+    with pytest.raises(UnreadableImageError, match=r"01\.tif.*no finite numbers.*nan_to_num"):
         found.train.load(bad[0])
     assert "1 of 4 sampled files cannot be used" in found.notices[0]
     for one in arrays:

@@ -107,7 +107,7 @@ def test_copies_are_named_and_never_held_out_from_what_is_trained_on(tmp_path):
     assert sorted([*paths(found.train, root), *paths(val, root)]) == sorted(kept + held)
     line = said(found.notices, "3 images of data.train_path are copies of others")
     assert "1 of them of another class" in line
-    assert "3 images not held out" in said(found.notices, "data.val_fraction")
+    assert "3 files not held out" in said(found.notices, "data.val_fraction")
 
 
 @pytest.mark.parametrize("how", ["link", "hard link", "content", "linked folder"])
@@ -158,10 +158,39 @@ def test_copies_are_looked_for_among_few_enough_files_and_that_is_said(tmp_path,
     assert "2 images of data.train_path" in said(splits_read(root), "copies of others")
     monkeypatch.setattr(copies, "MOST_OPENED", 3)
     notices = splits_read(root)
-    assert "1 image of data.train_path" in said(notices, "copies of others")
+    assert "1 image of data.train_path" in said(notices, "a copy of another, of another class")
     said(notices, "among links alone")
     monkeypatch.setattr(copies, "MOST_FILES", 3)
     said(splits_read(root), "not looked for among more than 3 files")
+
+
+def test_copies_are_counted_by_image_and_shown_with_what_differs(tmp_path):
+    root = make_classes(tmp_path, ("a", "b", "c"))
+    for name in "bc":
+        shutil.copy(root / "a" / "0.png", root / name / "9.png")
+    for name in "ab":  # the same content, but no images
+        (root / name / "8.png").write_bytes(b"broken")
+    line = said(splits_read(root), "2 images of data.train_path are copies of others, of another")
+    assert "(a/0.png = b/9.png, a/0.png = c/9.png)" in line
+    (tmp_path / "list.txt").write_text("a/1.png x\na/2.png y\nb/0.png x\na/2.png x\na/1.png x\n")
+    line = said(splits_read(tmp_path / "list.txt"), "2 images", "1 of them of another class")
+    assert "a/1.png listed twice" in line
+    assert "a/2.png listed as y and as x" in line
+
+
+def test_links_to_nothing_and_folders_of_servers_are_left_out_with_counts(tmp_path):
+    root = make_classes(tmp_path)
+    plain = paths(load(dataset="custom", train_path=str(root)), root)
+    for number, name in enumerate(("ant", "ant", "bee")):
+        (root / name / f"{number}_gone.png").symlink_to("/nowhere/0.png")
+    for place in ("__MACOSX/ant", "@eaDir", "bee/@eaDir/0.png"):
+        save(root / place / "thumbnail.png", (3, 4, 5))
+    found = splits(root)
+    assert paths(found.train, root) == plain
+    assert found.train.classes == ("ant", "bee")
+    assert "ant/0_gone.png" in said(found.notices, "3 links left out, to files that do not exist")
+    assert "bee/@eaDir" in said(found.notices, "3 folders left out", "file server")
+    assert len(splits(root, no_labels=True).train) == 8
 
 
 def test_published_sets_keep_their_splits():
