@@ -80,6 +80,19 @@ def data_identity(cfg: DictConfig) -> DataIdentity | None:
     return None if path is None else identity_of_files(recording_files(path), {"path": path})
 
 
+def build_windows(cfg: DictConfig, data: TimeSeriesData, hardware: Hardware) -> SequenceModule:
+    """Return the windows to train on.
+
+    Raises:
+        ValueError: in one line: too few or too short ones for the batch or for the entropy.
+    """
+    settings = (cfg.data.window, cfg.data.stride, cfg.optimizer.batch_size, cfg.seed)
+    module = SequenceModule(data, *settings)
+    module.check_batches(hardware.num_processes)
+    _check_samples(PredictiveObjective(**plain(cfg.objective)), module, hardware.num_processes)
+    return module
+
+
 def build_method(cfg: DictConfig, data: TimeSeriesData, hardware: Hardware) -> PredictiveMethod:
     """Build the method of a completed configuration, its encoder scaled to the training bins."""
     target_dims = {name: values.shape[2] for name, values in data.train.targets.items()}
@@ -125,11 +138,8 @@ def train(
             another architecture, a loss that is not finite.
     """
     pl.seed_everything(cfg.seed, verbose=False)
-    settings = (cfg.data.window, cfg.data.stride, cfg.optimizer.batch_size, cfg.seed)
-    module = SequenceModule(data, *settings)
-    module.check_batches(hardware.num_processes)
+    module = build_windows(cfg, data, hardware)
     method = build_method(cfg, data, hardware)
-    _check_samples(method.objective, module, hardware.num_processes)
     untrained = copy.deepcopy(method.state_dict())
     every = cfg.evaluation.compare_gradients_every
     cosines = CompareEntropyGradients(every) if every else None

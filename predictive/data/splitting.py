@@ -48,10 +48,10 @@ def split_blocks(
     """
     _check_segments(segments)
     if not 0 <= fold < folds:
-        raise ValueError(f"fold: expected a whole number from 0 to {folds - 1}, got {fold}")
+        raise ValueError(f"data.fold: expected a whole number from 0 to {folds - 1}, got {fold}")
     if not block_seconds >= _FEWEST_BINS * step_seconds:
         raise ValueError(
-            f"block_seconds: expected at least {_FEWEST_BINS} bins of {step_seconds:g} s, "
+            f"data.block_seconds: expected at least {_FEWEST_BINS} bins of {step_seconds:g} s, "
             f"got {block_seconds:g} s"
         )
     origin = min(s.start_seconds for s in segments)
@@ -65,7 +65,8 @@ def split_blocks(
             if last - first >= _FEWEST_BINS:
                 held_out = int(block[first] % folds == fold)
                 parts[held_out].append(cut(segment, first, last, step_seconds))
-    _check_parts(parts, f"block_seconds={block_seconds:g}, fold={fold}", "lower block_seconds")
+    settings = f"data.block_seconds={block_seconds:g}, data.fold={fold}"
+    _check_parts(parts, settings, segments, step_seconds, "lower data.block_seconds or data.folds")
     return parts
 
 
@@ -111,7 +112,8 @@ def split_contiguous(
             if last - first >= _FEWEST_BINS:
                 parts[held_out].append(cut(segment, first, last, step_seconds))
         offset += length
-    _check_parts(parts, f"held_out_share={held_out_share:g}", "change held_out_share")
+    settings = f"data.held_out_share={held_out_share:g}"
+    _check_parts(parts, settings, segments, step_seconds, "change it")
     return parts
 
 
@@ -135,7 +137,17 @@ def _check_segments(segments: Sequence[Segment]) -> None:
         raise ValueError("segments: expected at least one to split, got none")
 
 
-def _check_parts(parts: tuple[list[Segment], list[Segment]], settings: str, how: str) -> None:
+def _check_parts(
+    parts: tuple[list[Segment], list[Segment]],
+    settings: str,
+    segments: Sequence[Segment],
+    step_seconds: float,
+    how: str,
+) -> None:
+    seconds = sum(len(s.inputs) for s in segments) * step_seconds
     for name, part in zip(("train on", "hold out"), parts, strict=True):
         if not part:
-            raise ValueError(f"{settings}: expected sequences to {name}, got none; {how}")
+            raise ValueError(
+                f"{settings}: expected sequences to {name}, got none in the {seconds:.3g} s that "
+                f"are used; {how}"
+            )

@@ -222,12 +222,14 @@ def test_decoding_without_folds_or_on_several_devices_is_one_line(
 
 
 TIMES = (np.arange(2400) + 0.5) * 0.025
+UNCOUNTED = np.ones((2400, 12))
+UNCOUNTED[7, 3] = np.nan
 RECORDINGS = [
     ({"position": np.full((2400, 1), np.nan)}, [], "expected known positions, got 2400 of NaN"),
     ({"counts": np.zeros((2400, 12), int)}, [], "expected spikes, got 12 silent cells"),
     ({"position_times": TIMES + 1000.0}, [], "expected one clock for spikes and positions"),
     ({"position": np.full((2400, 1), 0.5)}, [], "expected runs of"),
-    ({}, ["data.min_speed=50"], "expected runs of 1 s at min_speed=50"),
+    ({}, ["data.min_speed=50"], "expected runs of 1 s at data.min_speed=50"),
     ({}, ["data.window=900"], "data.window: expected at most"),
     ({}, ["optimizer.batch_size=5000"], "optimizer.batch_size: expected at most"),
     ({}, ["data.format=npy"], "data.format: expected auto, npz, mat"),
@@ -235,6 +237,19 @@ RECORDINGS = [
     ({}, ["data.path=nowhere.npz"], "data.path: expected a path that exists, got nowhere.npz"),
     ({}, ["data.path=nowhere/*.npz"], "expected files that match nowhere/*.npz"),
     ({}, ["data.path=3"], "data.path: expected a path that exists, got 3"),
+    ({"counts": UNCOUNTED}, [], "file.npz: counts: expected numbers from 0, got nan in bin 7 of"),
+    (
+        {},
+        ["data.bin_seconds=0.01"],
+        "data.bin_seconds: expected a multiple of the bins of 0.025 s of {file}, got 0.01; set "
+        "data.bin_seconds=0.025",
+    ),
+    (
+        {},
+        ["data.block_seconds=70", "data.min_speed=0"],
+        "{file}: data.block_seconds=70, data.fold=0: expected sequences to train on, got none in "
+        "the 60 s that are used; lower data.block_seconds or data.folds",
+    ),
 ]
 
 
@@ -248,8 +263,13 @@ def test_a_recording_that_cannot_be_used_is_one_line(
     monkeypatch.chdir(here)
     given = ("--config-name", "recording", f"data.path={file}", *RECORDING, *overrides)
     found = refusal(capsys, *given)
-    assert message in found
+    assert message.format(file=file) in found
     assert "<class" not in found
+    with pytest.raises(SystemExit):
+        main(["decode", *given])
+    shown = capsys.readouterr()
+    assert shown.err == found + "\n"
+    assert "fold 1" not in shown.out
     assert list(here.iterdir()) == []
 
 

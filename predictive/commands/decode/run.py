@@ -23,7 +23,7 @@ from predictive.decoding.intervals import Coverage, coverage
 from predictive.decoding.score import DecodingScore, combine_folds
 from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess
 from predictive.pictures import Decoded, position_rows, score_rows
-from predictive.training import build_data, build_method, data_identity, train
+from predictive.training import build_data, build_method, build_windows, data_identity, train
 from solo_ldm.plotting.page import Rows, write_page
 from solo_ldm.run.console import plain_console
 from solo_ldm.run.data_identity import DataIdentity
@@ -82,15 +82,22 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     # data.fold has no effect: all folds are held out in turn.
     content = {"folds": count, **identity(cfg, ["data.fold"])}
     recording = data_identity(cfg)
+    parts: list[tuple[DictConfig, TimeSeriesData]] = []
+    with console.status("data"):
+        for number in range(count):
+            part: Any = OmegaConf.create(OmegaConf.to_container(cfg))
+            part.data.fold = number
+            parts.append((part, build_data(part)))
+            build_windows(*parts[-1], hardware)  # what does not fit is said before any training
     folder = choose_run(cfg, "decode", content, recording)
     folds: list[Fold] = []
-    for number in range(count):
+    for number, (part, data) in enumerate(parts):
         console.print(f"fold {number + 1} of {count}", style="bold")
         if data_identity(cfg) != recording:
             raise ValueError(
                 f"data.path: {cfg.data.path} has changed while folds were trained; decode it again"
             )
-        fold = _fold(cfg, number, recording, hardware, console)
+        fold = _fold(part, data, recording, hardware, console)
         if fold is None:
             return None
         if fold.assessment.scores.keys() != fold.assessment.intervals.keys():
@@ -108,15 +115,12 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
 
 def _fold(
     cfg: DictConfig,
-    number: int,
+    data: TimeSeriesData,
     recording: DataIdentity | None,
     hardware: Hardware,
     console: Console,
 ) -> Fold | None:
     """Evaluate one fold, trained now or by an earlier command."""
-    cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # pyright: ignore[reportAssignmentType]
-    cfg.data.fold = number
-    data = build_data(cfg)
     found = find_finished(cfg, data=recording, say=console.print)
     if found is not None:
         console.print(f"trained before: {found.path}", soft_wrap=True)

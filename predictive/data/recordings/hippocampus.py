@@ -51,7 +51,7 @@ def read_hc11(path: str | Path, interneurons: bool = False) -> SpikeRecording:
         The data's description at crcns.org/data-sets/hc/hc-11.
     """
     path = existing(path)
-    name = path.stem.removesuffix("_sessInfo")
+    name = str(path)
     session = load_mat(path).get("sessInfo")
     spikes = _struct(session, "Spikes", name)
     tracked = _struct(session, "Position", name)
@@ -59,11 +59,11 @@ def read_hc11(path: str | Path, interneurons: bool = False) -> SpikeRecording:
     if epochs.size % 2:
         raise ValueError(f"{name}: expected MazeEpoch (m, 2), got {epochs.shape}")
     epochs = epochs.reshape(-1, 2)
-    wanted = whole_numbers(_field(spikes, "PyrIDs", name), "PyrIDs").tolist()
+    wanted = whole_numbers(_field(spikes, "PyrIDs", name), f"{name}: PyrIDs").tolist()
     if interneurons:
-        wanted += whole_numbers(_field(spikes, "IntIDs", name), "IntIDs").tolist()
+        wanted += whole_numbers(_field(spikes, "IntIDs", name), f"{name}: IntIDs").tolist()
     times = _values(spikes, "SpikeTimes", name).ravel()
-    cells = whole_numbers(_field(spikes, "SpikeIDs", name), "SpikeIDs")
+    cells = whole_numbers(_field(spikes, "SpikeIDs", name), f"{name}: SpikeIDs")
     on_maze = _within(times, epochs)
     stamps = _values(tracked, "TimeStamps", name).ravel()
     xy = _values(tracked, "TwoDLocation", name)
@@ -136,7 +136,7 @@ def read_cebra(path: str | Path, trust: bool = False) -> SpikeRecording:
     gaps = np.concatenate([[0], np.cumsum(jump | (np.diff(right) != 0))])
     starts: Array = np.asarray(np.arange(len(counts)) * _CEBRA_BIN + gaps, dtype=np.float64)
     return SpikeRecording(
-        path.stem,
+        str(path),
         starts + np.float64(_CEBRA_BIN / 2),
         place[:, None],
         counts=counts,

@@ -40,8 +40,8 @@ def read_nwb(path: str | Path, position_series: str | None = None) -> SpikeRecor
         series = _position(nwb, path, position_series)
         position = numbers(series.data[()], f"{path}: data") * series.conversion + series.offset
         return SpikeRecording(
-            path.stem,
-            _times(series, len(position)),
+            str(path),
+            _times(series, len(position), path),
             position.reshape(len(position), -1),
             spike_times=tuple(
                 numbers(nwb.units.get_unit_spike_times(i), f"{path}: spike_times").astype(
@@ -97,9 +97,9 @@ def _position(nwb: Any, path: Path, wanted: str | None) -> Any:
     )
 
 
-def _times(series: Any, length: int) -> Array:
+def _times(series: Any, length: int, path: Path) -> Array:
     if series.timestamps is not None:
-        return numbers(series.timestamps[()], "timestamps").astype(np.float64)
+        return numbers(series.timestamps[()], f"{path}: timestamps").astype(np.float64)
     return series.starting_time + np.arange(length) / series.rate
 
 

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from predictive.data.recordings.spike_files import read_mat, read_npz
 from predictive.data.recordings.spikes import Array, SpikeRecording
 from predictive.data.sequences import Segment, TimeSeriesData, pad
 from predictive.data.splitting import Position, split_blocks, split_contiguous, stretches
-from solo_ldm.config.arguments import NonNegative, Positive, checked
+from solo_ldm.config.arguments import Bounds, NonNegative, Positive, checked
 
 Format = Literal["auto", "npz", "mat", "nwb", "hc11", "cebra"]
 
@@ -59,8 +59,9 @@ def segments(
     spikes, seen = recording.spike_range, recording.position_times[[0, -1]]
     if spikes[1] <= seen[0] or seen[1] <= spikes[0]:
         raise ValueError(
-            f"{recording.name}: expected one clock for spikes and positions, got spikes from "
-            f"{spikes[0]:g} to {spikes[1]:g} s and positions from {seen[0]:g} to {seen[1]:g} s"
+            f"{recording.source}: expected one clock for spikes and positions, got spikes from "
+            f"{spikes[0]:g} to {spikes[1]:g} s and positions from {seen[0]:g} to {seen[1]:g} s; "
+            "give both in seconds from the same start"
         )
     place, track = _track(recording, linear)
     min_speed = _RUNNING_SHARE * track if min_speed is None else min_speed
@@ -91,13 +92,14 @@ def segments(
                 found.append(Segment(inputs, named, float(starts[first])))
     if not found and running_only:
         raise ValueError(
-            f"{recording.name}: expected runs of {min_seconds:g} s at min_speed={min_speed:.3g}, "
-            f"got at most {longest:.3g} s, and a speed of at most {fastest:.3g}"
+            f"{recording.source}: expected runs of {min_seconds:g} s at data.min_speed="
+            f"{min_speed:.3g}, got at most {longest:.3g} s, and a speed of at most {fastest:.3g}; "
+            "lower data.min_speed or data.min_seconds, or set data.running_only=false"
         )
     if not found:
         raise ValueError(
-            f"{recording.name}: expected stretches without a gap of min_seconds={min_seconds:g}, "
-            f"got at most {longest:.3g} s"
+            f"{recording.source}: expected stretches without a gap of data.min_seconds="
+            f"{min_seconds:g}, got at most {longest:.3g} s; lower it or data.bin_seconds"
         )
     return found
 
@@ -106,8 +108,8 @@ def _track(recording: SpikeRecording, linear: bool) -> tuple[Array, float]:
     """Return the place of every position sample, and the length of the track in its unit."""
     if linear and recording.circular:
         raise ValueError(
-            f"{recording.name}: expected linear=false for a circular track, which has no main "
-            "axis, got true"
+            f"{recording.source}: expected data.linear=false for a circular track, which has no "
+            "main axis, got true"
         )
     position = recording.position
     along = position[:, 0] if position.shape[1] == 1 else along_main_axis(position)
@@ -129,10 +131,10 @@ def recording(
     max_gap_seconds: NonNegative = 0.5,
     linear: bool = True,
     split: Literal["blocks", "contiguous"] = "blocks",
-    block_seconds: float = 20.0,
-    folds: int = 5,
-    fold: int = 0,
-    held_out_share: float = 0.2,
+    block_seconds: Positive = 20.0,
+    folds: Annotated[int, Bounds(2)] = 5,
+    fold: Annotated[int, Bounds(0)] = 0,
+    held_out_share: Annotated[float, Bounds(above=0, below=1)] = 0.2,
     held_out_position: Position = "end",
     interneurons: bool = False,
     position_series: str | None = None,
@@ -184,28 +186,33 @@ def recording(
     sessions: list[SpikeRecording] = []
     train: list[Segment] = []
     held_out: list[Segment] = []
+    shape = (bin_seconds, running_only, min_speed, min_seconds, linear, max_gap_seconds)
     for file in recording_files(path):
-        session = readers[_format(file) if format == "auto" else format](file)
+        read = readers[_format(file) if format == "auto" else format]
+        try:
+            session = read(file)
+            whole = segments(session, *shape)
+            parts = (
+                split_blocks(whole, block_seconds, folds, fold, bin_seconds)
+                if split == "blocks"
+                else split_contiguous(whole, held_out_share, held_out_position, bin_seconds)
+            )
+        except ValueError as error:
+            named = str(file) in str(error)
+            raise ValueError(str(error) if named else f"{file}: {error}") from error
         if sessions and len(session.cell_names) != len(sessions[0].cell_names):
             raise ValueError(
-                f"{session.name}: expected the {len(sessions[0].cell_names)} cells of "
-                f"{sessions[0].name}, got {len(session.cell_names)}; train on sessions with "
+                f"{session.source}: expected the {len(sessions[0].cell_names)} cells of "
+                f"{sessions[0].source}, got {len(session.cell_names)}; train on sessions with "
                 "different cells in separate runs"
             )
         sessions.append(session)
-        shape = (bin_seconds, running_only, min_speed, min_seconds, linear, max_gap_seconds)
-        whole = segments(session, *shape)
-        parts = (
-            split_blocks(whole, block_seconds, folds, fold, bin_seconds)
-            if split == "blocks"
-            else split_contiguous(whole, held_out_share, held_out_position, bin_seconds)
-        )
         train += parts[0]
         held_out += parts[1]
     fires = torch.stack([s.inputs.sum(dim=0) for s in train]).sum(dim=0) > 0
     if not fires.any():
         raise ValueError(
-            f"{sessions[0].name}: expected spikes to train on, got {len(fires)} silent cells"
+            f"{sessions[0].source}: expected spikes to train on, got {len(fires)} silent cells"
         )
     unit = sessions[0].unit
     if linear and sessions[0].place is None and sessions[0].position.shape[1] > 1:

@@ -42,7 +42,7 @@ def read_npz(path: str | Path, stamp: Stamp = "centre") -> SpikeRecording:
             f"{path}: expected an npz file of plain arrays, spike_times and spike_cells flat, got: "
             f"{first_line(error)}"
         ) from error
-    return from_fields(fields, path.stem, stamp)
+    return from_fields(fields, str(path), stamp)
 
 
 def read_mat(path: str | Path, stamp: Stamp = "centre") -> SpikeRecording:
@@ -61,7 +61,7 @@ def read_mat(path: str | Path, stamp: Stamp = "centre") -> SpikeRecording:
     fields = load_mat(path)
     if len(fields) == 1 and isinstance(inner := next(iter(fields.values())), dict):
         fields = inner
-    return from_fields(fields, path.stem, stamp)
+    return from_fields(fields, str(path), stamp)
 
 
 @checked
@@ -75,7 +75,7 @@ def from_fields(fields: Mapping[str, Any], name: str, stamp: Stamp = "centre") -
             or "xy", (n, k), or both, when "position" is the place along the track; their
             "position_times" (n,), without which they are those of the bins' centres; optionally
             "cell_names" and "unit" of the position. Matrices may be transposed.
-        name: of the session.
+        name: the file, for errors; the session is named after it.
         stamp: which time of a bin "times" has.
 
     Raises:

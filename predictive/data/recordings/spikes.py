@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class SpikeRecording:
     seconds on one clock.
 
     Args:
-        name: of the session, for errors and descriptions.
+        source: the file, for errors; the session is named after it.
         position_times: of the position samples, (n,), increasing.
         position: samples, (n, k), NaN where the animal was lost.
         spike_times: times of the spikes of each cell, increasing.
@@ -45,7 +46,7 @@ class SpikeRecording:
             negative counts, all cells silent, no position at all.
     """
 
-    name: str
+    source: str
     position_times: Array
     position: Array
     spike_times: tuple[Array, ...] | None = None
@@ -62,38 +63,38 @@ class SpikeRecording:
         n = len(self.position_times)
         if self.position.ndim != 2 or len(self.position) != n:
             raise ValueError(
-                f"{self.name}: expected positions ({n}, k), one row for each of their times, got "
+                f"{self.source}: expected positions ({n}, k), one row for each of their times, got "
                 f"{self.position.shape}"
             )
         if self.place is not None and self.place.shape != (n,):
-            raise ValueError(f"{self.name}: expected places ({n},), got {self.place.shape}")
-        _check_increasing(self.position_times, f"{self.name}: position times")
+            raise ValueError(f"{self.source}: expected places ({n},), got {self.place.shape}")
+        _check_increasing(self.position_times, f"{self.source}: position times")
         if n < 2:
-            raise ValueError(f"{self.name}: expected at least 2 positions, got {n}")
+            raise ValueError(f"{self.source}: expected at least 2 positions, got {n}")
         for what in (self.position, self.place):
             if what is not None and not np.isfinite(what).reshape(n, -1).all(axis=1).any():
-                raise ValueError(f"{self.name}: expected known positions, got {n} of NaN")
+                raise ValueError(f"{self.source}: expected known positions, got {n} of NaN")
         cells = self._check_counts() if self.spike_times is None else self._check_spike_times()
         if not (any(map(len, self.spike_times or ())) or np.any(self.counts)):
-            raise ValueError(f"{self.name}: expected spikes, got {cells} silent cells")
+            raise ValueError(f"{self.source}: expected spikes, got {cells} silent cells")
         names = self.cell_names or tuple(str(i) for i in range(cells))
         if len(names) != cells:
-            raise ValueError(f"{self.name}: expected {cells} cell names, got {len(names)}")
+            raise ValueError(f"{self.source}: expected {cells} cell names, got {len(names)}")
         object.__setattr__(self, "cell_names", names)
 
     def _check_spike_times(self) -> int:
         times = self.spike_times or ()
         if self.counts is not None:
-            raise ValueError(f"{self.name}: expected spike_times or counts, got both")
+            raise ValueError(f"{self.source}: expected spike_times or counts, got both")
         for i, one in enumerate(times):
-            _check_increasing(one, f"{self.name}: spike times of cell {i}")
+            _check_increasing(one, f"{self.source}: spike times of cell {i}")
         if self.intervals is not None and (
             self.intervals.ndim != 2
             or self.intervals.shape[1] != 2
             or not (np.diff(self.intervals.ravel()) >= 0).all()
         ):
             raise ValueError(
-                f"{self.name}: expected intervals (m, 2), starts and ends in order of time, got "
+                f"{self.source}: expected intervals (m, 2), starts and ends in order of time, got "
                 f"{self.intervals.tolist()}"
             )
         return len(times)
@@ -101,19 +102,30 @@ class SpikeRecording:
     def _check_counts(self) -> int:
         if self.counts is None or self.count_starts is None or self.count_seconds is None:
             raise ValueError(
-                f"{self.name}: expected spike_times, or counts with count_starts and "
+                f"{self.source}: expected spike_times, or counts with count_starts and "
                 "count_seconds, got neither"
             )
         if self.counts.ndim != 2 or len(self.counts) != len(self.count_starts):
             raise ValueError(
-                f"{self.name}: expected counts ({len(self.count_starts)}, cells), one row for each "
-                f"of their times, got {self.counts.shape}"
+                f"{self.source}: expected counts ({len(self.count_starts)}, cells), one row for "
+                f"each of their times, got {self.counts.shape}"
             )
-        check_value(f"{self.name}: count_seconds", self.count_seconds, Positive)
-        _check_increasing(self.count_starts, f"{self.name}: times of the counts")
-        if not np.isfinite(self.counts).all() or (self.counts < 0).any():
-            raise ValueError(f"{self.name}: expected counts from 0, got {self.counts.min()}")
+        check_value(f"{self.source}: count_seconds", self.count_seconds, Positive)
+        _check_increasing(self.count_starts, f"{self.source}: times of the counts")
+        if not (np.isfinite(self.counts) & (self.counts >= 0)).all():
+            wrong = ~np.isfinite(self.counts) | (self.counts < 0)
+            row, cell = np.argwhere(wrong)[0]
+            raise ValueError(
+                f"{self.source}: counts: expected numbers from 0, got {self.counts[row, cell]} in "
+                f"bin {row} of cell {cell} ({wrong.sum()} such in all); leave out bins without a "
+                "count, with their times: that is a gap"
+            )
         return self.counts.shape[1]
+
+    @property
+    def name(self) -> str:
+        """Of the session, for descriptions."""
+        return Path(self.source).stem.removesuffix("_sessInfo")
 
     @property
     def spike_range(self) -> tuple[float, float]:
@@ -147,8 +159,8 @@ class SpikeRecording:
         merged = round(bin_seconds / own)
         if merged < 1 or abs(bin_seconds / own - merged) > 0.01:
             raise ValueError(
-                f"bin_seconds: expected a multiple of the bins of {own:g} s of {self.name}, got "
-                f"{bin_seconds:g}"
+                f"data.bin_seconds: expected a multiple of the bins of {own:g} s of {self.source}, "
+                f"got {bin_seconds:g}; set data.bin_seconds={own * max(1, merged):g}"
             )
         off = np.abs(np.diff(self.count_starts) - own)
         edges = np.flatnonzero(off > _STAMP_TOLERANCE * own) + 1
@@ -187,8 +199,8 @@ def bin_spikes(
     num_bins = int(np.floor((stop - start) / bin_seconds + _EDGE_TOLERANCE))
     if num_bins < 1:
         raise ValueError(
-            f"bin_seconds: expected at most the {stop - start:g} s from {start:g} to {stop:g}, got "
-            f"{bin_seconds:g}"
+            f"data.bin_seconds: expected at most the {stop - start:g} s from {start:g} to "
+            f"{stop:g}, got {bin_seconds:g}"
         )
     counts = np.zeros((num_bins, len(spike_times)), dtype=np.int64)
     for cell, times in enumerate(spike_times):

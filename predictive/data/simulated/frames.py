@@ -123,7 +123,7 @@ def swirl_matrix(
         The equation of scikit-image's example "Swirl", whose `transform.swirl` this equals with
         its defaults of order 1 and reflection.
     """
-    check_memory("frame_size", size**4, remedy="lower it", bytes_each=16)
+    check_memory("data.frame_size", size**4, remedy="lower it", bytes_each=16)
     pixels = torch.arange(size, dtype=torch.float64)
     centre = size / 2
     down, right = (a - centre for a in torch.meshgrid(pixels, pixels, indexing="ij"))

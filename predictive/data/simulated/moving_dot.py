@@ -88,7 +88,7 @@ def moving_dot(
         if value > 0 and motion != "circular":
             raise ValueError(f"{name}: expected 0 for motion={motion}, got {value}; use circular")
     pixels = (num_train + num_held_out) * num_steps * frame_size**2
-    check_memory("num_train", pixels, remedy="lower it, num_held_out, num_steps or frame_size")
+    check_memory("data.num_train", pixels, remedy="lower it, num_held_out, num_steps or frame_size")
     weights, *streams = random_streams(seed, 3)
     render = renderer(rendering, frame_size, weights)
     periods = torch.arange(num_steps, dtype=torch.float64) * (step_seconds / period_seconds)

@@ -90,7 +90,7 @@ def nonlinear_system(
         Mikulasch & Zenke, arXiv 2605.03517, and their code, which holds out 32 sequences.
     """
     pixels = (num_train + num_held_out) * num_steps * frame_size**2
-    check_memory("num_train", pixels, remedy="lower it, num_held_out, num_steps or frame_size")
+    check_memory("data.num_train", pixels, remedy="lower it, num_held_out, num_steps or frame_size")
     weights, *streams = random_streams(seed, 3)
     render = renderer(rendering, frame_size, weights)
     parts = []

@@ -113,8 +113,8 @@ def ornstein_uhlenbeck(
     """
     if num_channels < num_sources:
         raise ValueError(
-            f"num_channels: expected a whole number from {num_sources}, the number of sources, got "
-            f"{num_channels}"
+            f"data.num_channels: expected a whole number from {num_sources}, the number of "
+            f"sources, got {num_channels}"
         )
     if not len(time_constants_seconds) == len(variances) == num_sources:
         raise ValueError(
@@ -122,7 +122,8 @@ def ornstein_uhlenbeck(
             f"sources, got {len(time_constants_seconds)} and {len(variances)}"
         )
     numbers = (num_train + num_held_out) * num_steps * num_channels
-    check_memory("num_train", numbers, remedy="lower it, num_held_out, num_steps or num_channels")
+    remedy = "lower it, num_held_out, num_steps or num_channels"
+    check_memory("data.num_train", numbers, remedy=remedy)
     weights, *streams = random_streams(seed, 3)
     if mixing == "linear":
         mix = _linear_mixing(num_sources, num_channels, weights)

@@ -151,12 +151,13 @@ def place_cells(
     num_bins = round(duration_seconds / bin_seconds)
     if num_bins < 2:
         raise ValueError(
-            f"duration_seconds: expected at least 2 bins of {bin_seconds:g} s, got "
+            f"data.duration_seconds: expected at least 2 bins of {bin_seconds:g} s, got "
             f"{duration_seconds}"
         )
-    check_memory("num_cells", num_bins, num_cells, remedy="lower it or duration_seconds")
+    check_memory("data.num_cells", num_bins, num_cells, remedy="lower it or data.duration_seconds")
     laps = running_speed * duration_seconds / track_metres
-    check_memory("running_speed", laps, remedy="lower it or raise track_metres", bytes_each=8)
+    remedy = "lower it or raise data.track_metres"
+    check_memory("data.running_speed", laps, remedy=remedy, bytes_each=8)
     cells, animal, spikes = random_streams(seed, 3)
     fields = place_fields(
         num_cells,
@@ -186,8 +187,8 @@ def place_cells(
         segments = [cut(session, first, last, bin_seconds) for first, last in runs]
         if not segments:
             raise ValueError(
-                f"min_speed: expected less than the animal's fastest speed, got {min_speed:g} m/s; "
-                f"lower it below running_speed={running_speed:g}"
+                "data.min_speed: expected less than the animal's fastest speed, got "
+                f"{min_speed:g} m/s; lower it below data.running_speed={running_speed:g}"
             )
     parts = [
         [s for s in part if len(s.inputs) * bin_seconds >= _SHORTEST_SECONDS]
@@ -196,8 +197,9 @@ def place_cells(
     for name, part in zip(("train on", "hold out"), parts, strict=True):
         if not part:
             raise ValueError(
-                f"duration_seconds: expected a run of {_SHORTEST_SECONDS:g} s to {name}, got "
-                f"none in {duration_seconds:g} s; raise it or block_seconds, or lower min_speed"
+                f"data.duration_seconds: expected a run of {_SHORTEST_SECONDS:g} s to {name}, got "
+                f"none in {duration_seconds:g} s; raise it or data.block_seconds, or lower "
+                "data.min_speed"
             )
     train, held_out = (pad(part, bin_seconds) for part in parts)
     return TimeSeriesData(

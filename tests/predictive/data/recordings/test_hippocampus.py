@@ -72,7 +72,7 @@ def test_hc11_without_a_place_is_linearised_and_a_circular_maze_is_not(tmp_path,
     assert read_hc11(path).place is None
     assert recording(path).units["speed"] == "track lengths/s"
     write_mat(path, hc11("Circular Maze"), version)
-    with pytest.raises(ValueError, match="expected linear=false for a circular track"):
+    with pytest.raises(ValueError, match=r"expected data.linear=false for a circular track"):
         recording(path)
     assert recording(path, linear=False).train.targets["position"].shape[2] == 2
 

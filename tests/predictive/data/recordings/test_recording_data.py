@@ -54,7 +54,7 @@ def test_ragged_sessions_are_each_split_on_their_own(tmp_path, split):
 def test_sessions_of_other_cells_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", **counted_fields())
     np.savez(tmp_path / "b.npz", **timed_fields())
-    with pytest.raises(ValueError, match="b: expected the 4 cells of a, got 3"):
+    with pytest.raises(ValueError, match=r"b.npz: expected the 4 cells of .*a.npz, got 3"):
         recording([tmp_path / "a.npz", tmp_path / "b.npz"])
 
 
