@@ -104,6 +104,12 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def checkpoint_at(path: str | Path) -> Path:
+    """Return the checkpoint that a path names: a file, or the last one of a run's folder."""
+    path = Path(path).expanduser()
+    return path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+
+
 def weights_written(folder: Path) -> dict[str, dict[str, str]]:
     """Return the entry of a run's results.json by which `check_recorded` knows its weights."""
     files = [*folder.glob("*.safetensors"), *folder.glob("checkpoints/*.ckpt")]

@@ -58,8 +58,12 @@ TRAINED = {
 }
 
 
-def find_protocol(name: str) -> Protocol:
+def find_protocol(name: str, key: str = "protocol") -> Protocol:
     """Return a protocol by its name, a key of `PROTOCOLS` or linear-online.
+
+    Args:
+        name: of the protocol.
+        key: of the configuration, for messages.
 
     Raises:
         ValueError: a protocol that trains a network, or an unknown name, with the nearest one
@@ -70,11 +74,11 @@ def find_protocol(name: str) -> Protocol:
         return known[name]
     if name in TRAINED:
         raise ValueError(
-            f"protocol: expected one of {', '.join(known)}, got {name}, which trains a network; "
+            f"{key}: expected one of {', '.join(known)}, got {name}, which trains a network; "
             "run it with main_linear.py (solo-ldm linear)"
         )
     nearest = suggestion(name, list(known))
-    raise ValueError(f"protocol: expected one of {', '.join(known)}, got {name!r}{nearest}")
+    raise ValueError(f"{key}: expected one of {', '.join(known)}, got {name!r}{nearest}")
 
 
 def check_num_training(names: Iterable[str], num_images: int) -> None:

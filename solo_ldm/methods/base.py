@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_ldm.backbones import create_backbone
+from solo_ldm.methods.continuing import renew_classifier
 from solo_ldm.optim.optimizers import configured_optimizer
 
 
@@ -171,6 +172,10 @@ class BaseMethod(pl.LightningModule, ABC):
         return configured_optimizer(
             self, self.learnable_params, self.lr, self.cfg.accumulate_grad_batches
         )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the new online classifier where that of the checkpoint is for other classes."""
+        renew_classifier(self, checkpoint)
 
     def forward(self, X: Tensor) -> dict[str, Any]:  # noqa: N803
         """Return {"feats": (B, F), "logits": (B, classes)} of images (B, 3, H, W).

@@ -70,6 +70,31 @@ def changed_data(path: str | Path, folder: RunFolder) -> list[str] | None:
     return [str(before.get("what")), now.what]
 
 
+def unfinished_elsewhere(cfg: DictConfig, folder: RunFolder) -> list[str]:
+    """Return a line if a new run differs from an unfinished one in the place of its data alone.
+
+    Args:
+        cfg: the configuration of the new run, as its args.json will have it.
+        folder: of the new run.
+    """
+    data = folder.trained_on
+    wanted = cfg.auto_resume.enabled and cfg.resume_from_checkpoint is None
+    if data is None or not wanted or folder.args.exists():
+        return []
+    for args in sorted(folder.path.parent.glob("*/args.json")):
+        other = RunFolder(args.parent, data)
+        if other.finished or not other.last.exists() or not other.has_same_contents:
+            continue
+        before = configuration_of(other.last)
+        changed = {} if before is None else changed_keys(before, cfg, other)
+        if before is not None and changed.keys() <= {f"data.{key}" for key in data.places}:
+            return [
+                f"{other.path} is an unfinished run on these same images; "
+                f"resume_from_checkpoint={other.path} continues it"
+            ]
+    return []
+
+
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values of nested mappings and lists by their dotted keys."""
     if not isinstance(node, (dict, list)) or not node:

@@ -93,7 +93,7 @@ def _check_parts(cfg: DictConfig) -> None:
     find_method(cfg.method).describe(cfg)
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     for protocol in cfg.evaluation.protocols:
-        find_protocol(protocol)
+        find_protocol(protocol, "evaluation.protocols")
 
 
 def read_data(cfg: DictConfig, hardware: Hardware) -> ImageDataModule:

@@ -30,12 +30,14 @@ class DataIdentity:
 
     Args:
         digest: of the place and of what lies there.
+        contents: the same without the place.
         what: the same in words, for a message.
         newest: when the newest file was last changed, in seconds since 1970.
         places: absolute paths, of the keys of `data` that name some.
     """
 
     digest: str
+    contents: str
     what: str
     newest: float = 0.0
     places: dict[str, Any] = field(default_factory=dict)
@@ -58,8 +60,9 @@ def identity_of_images(data: ImageDataModule) -> DataIdentity:
         images: np.ndarray = source.images
         _update(digest, source.labels, "\0".join(source.classes))
         if images.dtype.kind == "S":
-            files += images.tolist()
-            _update(digest, images)
+            paths = images.tolist()
+            files += paths
+            _update(digest, _below(paths))
         elif images.nbytes <= _MOST_BYTES:
             _update(digest, images)
     # A set in memory need not lie anywhere: digits have the usual place, too.
@@ -67,15 +70,17 @@ def identity_of_images(data: ImageDataModule) -> DataIdentity:
     unset = (None,) if files else (None, usual)
     places = {key: absolute(path) for key, path in given.items() if path not in unset}
     if not files:
-        return DataIdentity(digest.hexdigest(), f"{count} images", places=places)
+        contents = digest.hexdigest()
+        return DataIdentity(contents, contents, f"{count} images", places=places)
     sizes, newest = _stat(files)
-    _update(digest, sizes, _real(places))
+    _update(digest, sizes)
     if len(files) <= _MOST_FILES and int(sizes.sum()) <= _MOST_BYTES:
         for path in files:
             _update_by_file(digest, os.fsdecode(path))
     where = " and ".join(dict.fromkeys(places.values()))
     what = f"{len(files)} images of {sizes.sum() / 1e6:.4g} MB in {where}"
-    return DataIdentity(digest.hexdigest(), what, newest, places)
+    place = "\0".join(f"{key}={real_path(path)}" for key, path in places.items())
+    return _identity(digest, place, what, newest, places)
 
 
 def identity_of_files(files: Sequence[Path], places: Mapping[str, Any]) -> DataIdentity:
@@ -87,7 +92,7 @@ def identity_of_files(files: Sequence[Path], places: Mapping[str, Any]) -> DataI
     """
     digest = hashlib.sha256()
     sizes, newest = _stat([os.fsencode(path) for path in files])
-    _update(digest, sizes, *(os.path.realpath(path) for path in files))
+    _update(digest, sizes)
     for path in files:
         _update_by_file(digest, path)
     named = {
@@ -95,7 +100,13 @@ def identity_of_files(files: Sequence[Path], places: Mapping[str, Any]) -> DataI
         for key, value in places.items()
     }
     what = f"{', '.join(map(absolute, files))}, {sizes.sum() / 1e6:.4g} MB"
-    return DataIdentity(digest.hexdigest(), what, newest, named)
+    return _identity(digest, "\0".join(map(os.path.realpath, files)), what, newest, named)
+
+
+def _identity(digest: Any, place: str, *rest: Any) -> DataIdentity:
+    contents = digest.hexdigest()
+    _update(digest, place)
+    return DataIdentity(digest.hexdigest(), contents, *rest)
 
 
 def absolute(path: str | Path) -> str:
@@ -103,8 +114,15 @@ def absolute(path: str | Path) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
-def _real(places: Mapping[str, str]) -> str:
-    return "\0".join(f"{key}={os.path.realpath(path)}" for key, path in places.items())
+def _below(paths: list[bytes]) -> np.ndarray:
+    """Return paths below the folder that they share, however that is written."""
+    shared = len(os.path.dirname(os.path.commonprefix(paths or [b""])))  # noqa: RUF071
+    return np.array([path[shared:] for path in paths], dtype=np.bytes_)
+
+
+def real_path(path: Any) -> Any:
+    """Return an absolute path, or each of a list, with its links followed."""
+    return os.path.realpath(path) if isinstance(path, str) else [*map(os.path.realpath, path)]
 
 
 def _update(digest: Any, *parts: Any) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from solo_ldm.config.places import check_place
-from solo_ldm.files import read_json, write_json
-from solo_ldm.run.data_identity import DataIdentity
+from solo_ldm.files import checkpoint_at, read_json, write_json
+from solo_ldm.run.data_identity import DataIdentity, real_path
 
 # What may differ between the start of a run and its continuation: it changes where and how fast a
 # run computes and what is reported, not what is trained.
@@ -94,15 +94,21 @@ class RunFolder:
             return before["digest"] == self.trained_on.digest
         return self.trained_on.newest <= self.args.stat().st_mtime
 
+    @property
+    def has_same_contents(self) -> bool | None:
+        """Whether what was trained here was trained on the same data in any place, if known."""
+        before, now = self._data_before(), self.trained_on
+        return None if before is None or now is None else before["contents"] == now.contents
+
     def comes_from(self, source: str | None) -> bool:
         """Whether the run is the continuation of a checkpoint; without one, any run is."""
-        if source is None or Path(source).resolve() == self.last.resolve():
+        if source is None or _same_file(source, self.last):
             return True
         try:
             before = read_json(self.args).get("resume_from_checkpoint")
         except (OSError, ValueError):
             return False
-        return before is not None and Path(before).resolve() == Path(source).resolve()
+        return before is not None and _same_file(source, before)
 
     def differing_data(self) -> str:
         """Return a line that says how the data differ from those of the run."""
@@ -115,7 +121,11 @@ class RunFolder:
             before = read_json(self.data)
         except (OSError, ValueError):
             return None
-        return before if {"digest", "what"} <= before.keys() else None
+        return before if {"digest", "contents", "what"} <= before.keys() else None
+
+
+def _same_file(one: str | Path, other: str | Path) -> bool:
+    return checkpoint_at(one).resolve() == checkpoint_at(other).resolve()
 
 
 def choose_run(
@@ -177,7 +187,24 @@ def find_finished(
 def _folders(
     cfg: DictConfig, kind: str, content: dict[str, Any], data: DataIdentity | None
 ) -> Iterator[RunFolder]:
-    """Yield the folders that runs of a content may have: its name, then numbered from 2."""
+    """Yield the folders that runs of a content may have.
+
+    The real places of the data identify them. Versions before took places as they were written:
+    what there is of these comes first.
+    """
+    given = content.get("data", {})
+    real = {key: real_path(one) for key, one in (data.places if data else {}).items()}
+    resolved = {**content, "data": {**given, **real}} if real else content
+    if resolved != content:
+        written = _numbered(cfg, kind, content, data)
+        yield from takewhile(lambda folder: folder.args.exists(), written)
+    yield from _numbered(cfg, kind, resolved, data)
+
+
+def _numbered(
+    cfg: DictConfig, kind: str, content: dict[str, Any], data: DataIdentity | None
+) -> Iterator[RunFolder]:
+    """Yield folders named by a digest of a content, then numbered from 2."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
     stem = Path(cfg.checkpoint.dir) / kind / f"{str(cfg.name).replace('/', '-')}-{digest}"
     yield RunFolder(stem, data)
@@ -213,5 +240,5 @@ def save_args(folder: RunFolder, cfg: DictConfig) -> None:
     if folder.trained_on is not None:
         content["data"] |= folder.trained_on.places
         about = asdict(folder.trained_on)
-        write_json(folder.data, {key: about[key] for key in ("digest", "what")})
+        write_json(folder.data, {key: about[key] for key in ("digest", "contents", "what")})
     write_json(folder.args, content)

@@ -17,7 +17,9 @@ from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.optimizer_state import check_optimizer_state
 
 # Changed keys in the line that names them.
-_MOST_SAID = 8
+_MOST_SAID = 3
+# The weight of a method's online classifier, (classes, features).
+_CLASSIFIER = "classifier.weight"
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,18 @@ def checkpoint_to_resume(
     Raises:
         FileNotFoundError: there is no such checkpoint.
         ValueError: in one line: it is damaged, of another architecture or optimiser, or has been
-            trained for longer than asked.
+            trained for all the epochs that are asked for.
     """
     own = str(folder.last) if cfg.auto_resume.enabled and folder.last.exists() else None
     if own and resume_from and folder.last.resolve() == Path(resume_from).resolve():
         resume_from = None
-    found = [_read(path, module, cfg, folder) for path in (resume_from, own) if path is not None]
+    found = [] if resume_from is None else [_read(resume_from, module, cfg, folder)]
+    if own is not None:
+        try:
+            found.append(_read(own, module, cfg, folder))
+        except ValueError as error:
+            best = f"set resume_from_checkpoint={folder.best}, or " if folder.best.exists() else ""
+            raise ValueError(f"{error}; {best}remove it to begin anew") from error
     if len(found) == 2 and found[1].epoch > found[0].epoch:
         newer = f"{own} of the same run is newer than {resume_from} and is continued instead"
         return replace(found[1], notices=(newer,))
@@ -65,23 +73,32 @@ def checkpoint_to_resume(
         return found[0] if found else None
     changed = _changed(resume_from, cfg, folder)
     origin = {"checkpoint": cfg.resume_from_checkpoint, "epoch": found[0].epoch, "changed": changed}
-    return replace(found[0], origins=[*found[0].origins, origin], notices=(_said(changed),))
+    notices = (*found[0].notices, _said(changed))
+    return replace(found[0], origins=[*found[0].origins, origin], notices=notices)
 
 
 def _read(
     path: str, module: pl.LightningModule, cfg: DictConfig, folder: RunFolder
 ) -> Continuation:
-    checkpoint, max_epochs = load_checkpoint(path), cfg.max_epochs
+    checkpoint = load_checkpoint(path)
+    before = checkpoint["state_dict"].get(_CLASSIFIER)
     module.on_load_checkpoint(checkpoint)
+    now = checkpoint["state_dict"].get(_CLASSIFIER)
     check_fits(module, checkpoint, path, _said(_changed(path, cfg, folder)))
     check_optimizer_state(module, checkpoint, path)
     epoch = epochs_done(checkpoint, path)
-    if epoch > max_epochs:
+    # All epochs of the run itself may be trained: then it is evaluated.
+    if epoch >= cfg.max_epochs + (path == str(folder.last)):
         raise ValueError(
-            f"{path} was trained for {epoch} epochs already, max_epochs is {max_epochs}: "
-            f"raise max_epochs above {epoch}"
+            f"max_epochs: expected more than the {epoch} epochs that {path} was trained for, got "
+            f"{cfg.max_epochs}; set it above {epoch}"
         )
-    return Continuation(path, epoch, list(checkpoint.get("origins", [])))
+    sizes = ["none" if one is None else f"one of {len(one)} classes" for one in (before, now)]
+    renewed = (
+        f"the online classifier begins anew: {path} holds {sizes[0]}, the data takes {sizes[1]}"
+    )
+    notices = () if before is now else (renewed,)
+    return Continuation(path, epoch, list(checkpoint.get("origins", [])), notices)
 
 
 def _changed(path: str, cfg: DictConfig, folder: RunFolder) -> dict[str, list[Any]] | None:
@@ -97,7 +114,7 @@ def _said(changed: dict[str, Any] | None) -> str:
         return "no args.json beside it: what changed is not known"
     changes = [f"{key} {_plain(old)} → {_plain(new)}" for key, (old, new) in changed.items()]
     more = len(changes) - _MOST_SAID
-    said = [*changes[:_MOST_SAID], *([f"{more} more, see results.json"] if more > 0 else [])]
+    said = [*changes[:_MOST_SAID], *([f"{more} more"] if more > 0 else [])]
     return f"changed: {', '.join(said) or 'nothing'}"
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from scipy.special import entr
 
 from solo_ldm.commands.clusters.picture import NUM_PICTURED, Pictured, write_clusters
-from solo_ldm.commands.shared.inputs import pictured, plain_images, spread
+from solo_ldm.commands.shared.inputs import images_since, pictured, plain_images, spread
 from solo_ldm.config.places import check_place
 from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.data.sources.unreadable import Unreadable
@@ -35,7 +35,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     console = plain_console(console)
     started = time.perf_counter()
     trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
-    for notice in trained.data.notices:
+    for notice in (*trained.data.notices, *images_since(trained.folder.path, trained.data)):
         console.print(notice, style="yellow", soft_wrap=True)
     folder = Path(cfg.output) if cfg.output else trained.folder.path / "evaluation/clusters"
     check_place("output", folder)

@@ -98,7 +98,7 @@ def prepare_entries(cfg: DictConfig, folder: Path | None = None) -> list[Entry]:
         FileNotFoundError: one line naming the entry whose data is not there.
     """
     for protocol in cfg.protocols:
-        find_protocol(protocol)
+        find_protocol(protocol, "protocols")
     entries: list[Entry] = []
     labels: dict[str, str] = {}
     read: dict[str, tuple[ImageDataModule, DataIdentity]] = {}

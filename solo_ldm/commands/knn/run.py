@@ -24,6 +24,7 @@ from solo_ldm.commands.shared.inputs import (
     check_labelled,
     load_images,
     load_weights,
+    other_images,
 )
 from solo_ldm.config.places import check_place
 from solo_ldm.data.choice import choose_data
@@ -73,7 +74,7 @@ def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
     config = choose_data(cfg.data, trained_on if isinstance(trained_on, dict) else None)
     data = load_images(config, pretrained, cfg.batch_size, cfg.seed, hardware.device)
     num_train = check_labelled(data)
-    for notice in data.notices:
+    for notice in (*data.notices, *other_images(pretrained, data)):
         console.print(notice, style="yellow", soft_wrap=True)
     skipped = [k for k in cfg.k if k > num_train]
     if skipped:

@@ -14,6 +14,7 @@ from solo_ldm.commands.shared.inputs import (
     check_labelled,
     load_images,
     load_weights,
+    other_images,
 )
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.module import ImageDataModule
@@ -42,7 +43,7 @@ def set_up(cfg: DictConfig, hardware: Hardware, say: Callable[[str], object]) ->
         FileNotFoundError: in one line: weights or data that are not there.
     """
     pretrained = load_weights(cfg, cfg.data.augmentations.crop_size)
-    data = labelled_images(cfg, pretrained, hardware.device)
+    data = labelled_images(cfg, pretrained, hardware.device, say)
     trains = cfg.protocol in TRAINED
     if cfg.optimizer.batch_size is None and trains:
         cfg.optimizer.batch_size = fitting_batch_size(
@@ -67,12 +68,15 @@ def set_up(cfg: DictConfig, hardware: Hardware, say: Callable[[str], object]) ->
 
 
 def labelled_images(
-    cfg: DictConfig, pretrained: Pretrained, device: torch.device
+    cfg: DictConfig,
+    pretrained: Pretrained,
+    device: torch.device,
+    say: Callable[[str], object] | None = None,
 ) -> ImageDataModule:
     """Return the labelled images as the backbone takes them.
 
     The configuration's crop_size, mean and std go before the backbone's, those before the data
-    set's.
+    set's. `say` takes a line if the images have changed since the training.
 
     Raises:
         ValueError: in one line: more than one view an image, or data that do not make sense.
@@ -89,6 +93,9 @@ def labelled_images(
     view = {**views[0], **{key: wanted[key] for key in ("mean", "std") if wanted[key]}}
     batch_size = cfg.optimizer.batch_size or LARGEST_BATCH
     data = load_images(DataConfig(**chosen), pretrained, batch_size, cfg.seed, device, view)
+    if say is not None:
+        for line in other_images(pretrained, data):
+            say(line)
     source = data.source("train")
     if source is not None and 0 < len(source.labelled) < len(source):
         data.keep("train", source.labelled)

@@ -28,9 +28,7 @@ def _rows(run: Fitted, results: dict[str, Any]) -> Iterator[tuple[str, str | Tex
         top1 = (f"{score['top1']:.4f}", "bold green")
         yield protocol, Text.assemble(top1, f" top-1 ({_qualified(score)})")
     if not results["results"]:
-        asked = run.cfg.evaluation.protocols
-        why = "the data has no labelled validation images" if asked else "evaluation.protocols=[]"
-        yield "scores", f"none: {why}"
+        yield "scores", f"none: {_why_none(run)}"
         for name in ("effective_rank", "std", "mean_cosine"):
             if f"z_{name}" in results["health"]:
                 yield (
@@ -44,6 +42,19 @@ def _rows(run: Fitted, results: dict[str, Any]) -> Iterator[tuple[str, str | Tex
     names = [folder.backbone.name, folder.results.name, folder.metrics.name]
     names += [folder.report.name] if folder.report.exists() else []
     yield "files", ", ".join([*names, "checkpoints/"])
+
+
+def _why_none(run: Fitted) -> str:
+    """Say why there is no score."""
+    data, count = run.data, run.data.num_val_images
+    if not run.cfg.evaluation.protocols:
+        return "evaluation.protocols=[]"
+    if not data.num_classes:
+        asked = " (data.no_labels=true)" if data.data.no_labels else ""
+        return f"the training images have no labels{asked}"
+    if count:
+        return f"none of the {count} validation images can be read"
+    return "there are no labelled validation images (data.val_path, data.val_fraction)"
 
 
 def _qualified(score: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from solo_ldm.files import weights_written
 from solo_ldm.methods import find_method
 from solo_ldm.run.callbacks.health import WatchHealth
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
+from solo_ldm.run.changes import unfinished_elsewhere
 from solo_ldm.run.configuration import for_method, read_data, settled
 from solo_ldm.run.console import plain_console
 from solo_ldm.run.data_identity import identity_of_images
@@ -44,6 +45,8 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     method = kind(for_method(cfg, data, hardware), **description.built_with)
     folder = choose_run(cfg, data=identity_of_images(data), say=console.print)
     cfg = settled(cfg, data)
+    for line in unfinished_elsewhere(cfg, folder):
+        console.print(line, style="yellow", soft_wrap=True)
     untrained = {key: value.clone() for key, value in method.backbone.state_dict().items()}
     classes = f"{data.num_classes} classes" if data.num_classes else "no labels"
     watched = [WatchHealth(cfg.health.num_samples, description.on_sphere)]

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.distributions import Distribution
 
-from solo_ldm.commands.shared.inputs import pictured
+from solo_ldm.commands.shared.inputs import images_since, pictured
 from solo_ldm.commands.uncertainty.images import Images, image_sets, view_specs
 from solo_ldm.commands.uncertainty.picture import NUM_PICTURED, write_uncertainty
 from solo_ldm.config.places import check_place
@@ -44,7 +44,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     console = plain_console(console)
     started = time.perf_counter()
     trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
-    for notice in trained.data.notices:
+    for notice in (*trained.data.notices, *images_since(trained.folder.path, trained.data)):
         console.print(notice, style="yellow", soft_wrap=True)
     other = cfg.data.get("dataset")
     name = f"uncertainty-{other}" if other else "uncertainty"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from solo_ldm.files import checkpoint_at
 from solo_ldm.weights.published.download import fetch, fetch_from_hub
 from solo_ldm.weights.published.entry import CONFIG, NOT_PUBLISHED, TRAINING_STATE, WEIGHTS
 from solo_ldm.weights.published.manifest import find_entry, read_yaml
@@ -57,8 +58,14 @@ def training_state(name: str) -> Path:
 
 
 def resolve_checkpoint(source: str | None) -> str | None:
-    """Return the file of a checkpoint to resume from, a path or a published name; None for none."""
-    return str(training_state(source)) if source and is_published(source) else source
+    """Return the file of a checkpoint to resume from; None for none.
+
+    Args:
+        source: a file, the folder of a run, or a published name.
+    """
+    if not source:
+        return None
+    return str(training_state(source) if is_published(source) else checkpoint_at(source))
 
 
 def _file(name: str, file: str) -> Path:

@@ -12,6 +12,7 @@ import pytest
 from predictive.configuration import complete_predictive
 from predictive.training import data_identity
 from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.run.changes import unfinished_elsewhere
 from solo_ldm.run.configuration import complete, read_data
 from solo_ldm.run.data_identity import DataIdentity, identity_of_files, identity_of_images
 from solo_ldm.run.folder import RunFolder, choose_run, find_finished, save_args
@@ -67,16 +68,17 @@ def test_images_of_another_place_changed_added_or_relabelled_are_another_run(tmp
     monkeypatch.chdir(other.parent)
     second = begin(shared, said)
     assert second.path != first.path
-    assert len(said) == 1
-    assert f"{first.path} was trained on other data" in said.all
-    assert f"{one}, now: " in said.all
-    assert f"{other})" in said.all
+    assert not said
 
     monkeypatch.chdir(one.parent)
     assert begin(shared, said).path == first.path
     paths = [first.path, second.path]
     added = save(one / "bee" / "9.png")
     paths.append(begin(shared, said).path)
+    assert len(said) == 1
+    assert f"{first.path} was trained on other data" in said.all
+    assert f"{one}, now: 9 images" in said.all
+    assert f"{one})" in said.all
     added.unlink()
     assert begin(shared, said).path == first.path
     (one / "bee" / "0.png").rename(one / "ant" / "8.png")
@@ -86,6 +88,46 @@ def test_images_of_another_place_changed_added_or_relabelled_are_another_run(tmp
     (one / "bee" / "0.png").write_bytes(content[::-1])  # the contents differ alone
     paths.append(begin(shared, said).path)
     assert len(set(paths)) == len(paths)
+
+
+def test_a_place_is_the_same_however_it_is_written(tmp_path, monkeypatch):
+    said, shared = Lines(), tmp_path / "shared"
+    images = make_classes(tmp_path / "home" / "images")
+    (tmp_path / "link").symlink_to(images)
+    monkeypatch.chdir(images.parent)
+    before = complete(toy_config(shared, *IMAGES, "data.train_path=./images/"))
+    run = begin(shared, said, str(images))
+    for place in ("images", "./images/", "../home/images", str(tmp_path / "link"), f"{images}/"):
+        assert begin(shared, said, place).path == run.path, place
+    monkeypatch.chdir(tmp_path)
+    assert begin(shared, said, "home/images").path == run.path
+    assert not said
+    # Versions before named a run by the place as it was written: it is continued there.
+    monkeypatch.chdir(images.parent)
+    old = choose_run(before)
+    save_args(RunFolder(old.path, identity_here(before)), before)
+    assert begin(shared, said, "./images/").path == old.path != run.path
+    assert begin(shared, said, "images").path == run.path
+
+
+def test_a_new_run_on_images_that_an_unfinished_one_has_elsewhere_says_so(tmp_path):
+    def lines(place: Path, *overrides: str) -> list[str]:
+        cfg = complete(toy_config(tmp_path, *IMAGES, f"data.train_path={place}", *overrides))
+        return unfinished_elsewhere(cfg, choose_run(cfg, data=identity_here(cfg)))
+
+    one, other, third = (make_classes(tmp_path / name) for name in "abc")
+    run = begin(tmp_path, Lines(), str(one))
+    run.last.parent.mkdir()
+    run.last.touch()
+    (line,) = lines(other)
+    assert f"{run.path} is an unfinished run on these same images" in line
+    assert f"resume_from_checkpoint={run.path}" in line
+    assert lines(one) == lines(other, "optimizer.lr=0.01") == []
+    assert lines(other, "auto_resume.enabled=false") == []
+    save(third / "bee" / "9.png")
+    assert lines(third) == []
+    run.results.write_text("{}")
+    assert lines(other) == []
 
 
 def test_images_in_memory_are_the_same_from_every_folder(tmp_path, monkeypatch):

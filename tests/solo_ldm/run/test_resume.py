@@ -98,7 +98,14 @@ def test_a_larger_batch_and_rate_train_all_epochs_that_are_left_and_are_recorded
             ("backbone.name=resnet18", "~backbone.kwargs.width"),
             "another architecture: .* backbone.name convnet_small → resnet18",
         ),
-        (("max_epochs=1",), "was trained for 2 epochs already, max_epochs is 1"),
+        (
+            ("max_epochs=1",),
+            "more than the 2 epochs that .* was trained for, got 1; set it above 2",
+        ),
+        (
+            ("max_epochs=2",),
+            "more than the 2 epochs that .* was trained for, got 2; set it above 2",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
@@ -204,6 +211,7 @@ def test_one_flipped_bit_of_a_checkpoint_is_refused_before_anything_is_written(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert caught.value.code == 2
     assert "last.ckpt is damaged" in line
+    assert ("set resume_from_checkpoint=" in line and "best.ckpt, or remove it" in line) == own
     assert before == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
 
 
@@ -247,6 +255,20 @@ def test_a_checkpoint_without_its_configuration_says_so(source, tmp_path):
     found = refit(tmp_path, str(path), "optimizer.lr=0.1", "max_epochs=3")
     assert found.notices == ("no args.json beside it: what changed is not known",)
     assert found.origins == [{"checkpoint": str(path), "epoch": 2, "changed": None}]
+
+
+def test_a_folder_is_its_last_checkpoint_and_three_of_many_changes_are_shown(
+    source, tmp_path, capsys
+):
+    changes = ("max_epochs=3", "optimizer.lr=0.004", "optimizer.weight_decay=0.1", "seed=3")
+    changes += ("optimizer.classifier_lr=0.2",)
+    outcome = run(tmp_path, f"resume_from_checkpoint={source.path}", *changes)
+    (origin,) = outcome.results["continued_from"]
+    assert origin["epoch"] == 2
+    assert len(origin["changed"]) == 5
+    (line,) = re.findall("changed: .*", capsys.readouterr().out)
+    assert line.count("→") == 3
+    assert line.endswith(", 2 more")
 
 
 def test_other_images_at_the_same_place_are_named_among_the_changes(tmp_path, capsys):

@@ -226,11 +226,12 @@ def run_on_images(folder: Path, *overrides: str) -> dict[str, Any]:
     return run(folder / "runs", *own, *model, *overrides).results
 
 
-def test_a_flat_folder_without_labels_trains_without_a_classifier(tmp_path):
+def test_a_flat_folder_without_labels_trains_without_a_classifier(tmp_path, capsys):
     make_images(tmp_path / "images", classes=1, each=70)
     results = run_on_images(tmp_path, "evaluation.report=true")
     assert results["num_classes"] == 0
     assert results["results"] == {}
+    assert "none: the training images have no labels" in capsys.readouterr().out
 
 
 def test_class_folders_train_with_a_held_out_split(tmp_path):

@@ -10,16 +10,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from solo_ldm.cli import main
+from solo_ldm.cli import main, run_command
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.commands.shared.inputs import load_images
 from solo_ldm.data import DataConfig
 from solo_ldm.data.sources.decoding import read_image
+from solo_ldm.run.resume import load_checkpoint
 from solo_ldm.weights.export import export_backbone
 from solo_ldm.weights.pretrained import load_pretrained
 from solo_ldm.weights.published.entry import WEIGHTS
 from solo_ldm.zoo.backbones import BackboneKind, ZooBackbone
 from tests.support.data.images import make_classes
+from tests.support.linear_toy import make_images
 from tests.support.toy import toy_config
 
 pytest.importorskip("tifffile")
@@ -107,6 +109,21 @@ def test_evaluations_take_the_channels_of_the_run_and_refuse_others(satellite, c
     assert "data.channels: expected 4" in capsys.readouterr().err
 
 
+def test_images_that_do_not_fit_a_run_are_answered_with_what_it_takes(satellite, tmp_path):
+    outcome, root, _ = satellite
+    weights = load_pretrained(outcome.folder.path)
+    gray = [one[..., 0] for one in stacks(1)]
+    bright = [one + np.uint16(20000) for one in stacks(4, np.uint16, scale=3000)]
+    takes = rf"; {outcome.folder.path} takes 4 channels and pixels in \[0, 4095\]: give images like"
+    for name, arrays, found in (("gray", gray, "it has 1 channels"), ("bright", bright, "100 %")):
+        files(tmp_path / name, arrays, **({"planarconfig": "contig"} if name == "bright" else {}))
+        config = DataConfig(dataset="custom", train_path=str(tmp_path / name), num_workers=0)
+        with pytest.raises(ValueError, match=found + ".*" + takes) as caught:
+            load_images(config, weights, 8, 0, torch.device("cpu"))
+        assert "set data.channels" not in str(caught.value)
+        assert "leave it out" not in str(caught.value)
+
+
 def test_a_backbone_of_other_channels_is_refused(satellite, tmp_path):
     _, root, _ = satellite
     data = ["data=image_folder", f"data.train_path={root}", "data.channels=4", *SMALL]
@@ -133,7 +150,76 @@ def test_a_run_ends_with_results_where_no_validation_image_can_be_read(tmp_path,
         "data.num_workers=1",
         "evaluation.protocols=[linear-features]",
     )
-    outcome = pretrain(cfg, console=Console(quiet=True))
+    said = io.StringIO()
+    outcome = pretrain(cfg, console=Console(file=said, width=200))
     assert outcome is not None
     assert outcome.results["results"] == {}
+    assert "none of the 4 validation images can be read" in said.getvalue()
     assert outcome.results["unreadable_images"]["val"]["count"] == 4
+
+
+QUICK = ("evaluation.protocols=[]", "optimizer.batch_size=32", "data=custom", *SMALL[1:])
+
+
+def train(folder, *overrides, name="gaussprob"):
+    outcome = pretrain(toy_config(folder, *QUICK, *overrides, name=name))
+    assert outcome is not None
+    return outcome.folder
+
+
+def test_images_of_other_or_no_classes_continue_with_a_new_online_classifier(tmp_path, capsys):
+    for classes in (2, 3):
+        make_images(tmp_path / str(classes), classes=classes, each=40)
+    steps = {2: 2, 3: 3, 0: 3}  # of an epoch
+    given, before, last, done = "null", None, None, 0
+    for epochs, now in enumerate((2, 3, 0, 2), start=1):
+        images = (f"data.train_path={tmp_path / str(now or 3)}", f"data.no_labels={not now}")
+        changes = (f"max_epochs={epochs}", f"resume_from_checkpoint={given}")
+        capsys.readouterr()
+        folder = train(tmp_path / "runs", *images, *changes)
+        shown = capsys.readouterr().out
+        if before is not None:
+            sizes = [f"one of {count} classes" if count else "none" for count in (before, now)]
+            assert f"anew: {last} holds {sizes[0]}, the data takes {sizes[1]}" in shown
+        checkpoint = load_checkpoint(folder.last)
+        assert ("classifier.weight" in checkpoint["state_dict"]) == (now > 0)
+        # The optimiser's state of all other parameters goes on.
+        (optimizer,) = checkpoint["optimizer_states"]
+        done += steps[now]
+        for group in optimizer["param_groups"]:
+            counted = {int(optimizer["state"][number]["step"]) for number in group["params"]}
+            assert counted == {steps[now] if "classifier" in group["name"] else done}, group["name"]
+        given, before, last = folder.path, now, folder.last
+
+
+def test_evaluations_say_that_the_images_of_the_training_have_changed(tmp_path, capsys):
+    images = make_images(tmp_path / "images", classes=2, each=40)
+    folder = train(tmp_path / "runs", f"data.train_path={images}", "max_epochs=1")
+    source = f"pretrained_feature_extractor={folder.path}"
+    commands = {
+        "knn": ["k=[1]"],
+        "linear": ["protocol=linear-features", f"checkpoint.dir={tmp_path / 'linear'}"],
+    }
+
+    def shown(command, *more):
+        capsys.readouterr()
+        run_command(command, [source, "accelerator=cpu", *more])
+        return capsys.readouterr().out
+
+    for command, more in commands.items():
+        assert "trained on other data" not in shown(command, *more)
+    next(images.rglob("*.png")).unlink()
+    said = f"{folder.path} was trained on other data (80 images"
+    for command, more in commands.items():
+        out = shown(command, *more)
+        assert said in out, command
+        assert "now: 79 images" in out
+        assert "the held-out images may be others" in out
+    assert said not in shown("knn", *commands["knn"], "data.val_fraction=0.5")
+    for command in ("clusters", "uncertainty"):  # which this run is not for
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            run_command(command, [source, "accelerator=cpu"])
+        assert said in capsys.readouterr().out, command
+    folder.data.unlink()
+    assert "trained on other data" not in shown("knn", *commands["knn"])
