@@ -43,9 +43,9 @@ def wide_console() -> Console:
 
 
 def workers(jobs: int, threads: int) -> Executor:
-    """Return processes to train in, of so many threads of torch each; for one job a thread."""
+    """Return processes to train in, of so many threads of torch each; for one job, this process."""
     if jobs == 1:
-        return ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,))
+        return ThreadPoolExecutor(1)
     context = get_context("spawn")
     return ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,))
 

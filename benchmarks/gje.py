@@ -28,7 +28,7 @@ METHODS = ("gje", "gje_moving_average", "gje_entropy", "simclr")
 LEVEL = 0.9
 
 
-def assess(result: Result) -> dict[str, Any] | None:
+def assess(result: Result, num_images: int) -> dict[str, Any] | None:
     """Return the uncertainty of a run, assessed unless it was; None where it predicts none."""
     if result.path is None:
         raise SystemExit(f"{result.label}, seed {result.seed}: {result.error}")
@@ -40,7 +40,8 @@ def assess(result: Result) -> dict[str, Any] | None:
     )
     if kept.exists() and kept.stat().st_mtime >= made_from.stat().st_mtime:
         return json.loads(kept.read_text())
-    cfg = configuration("uncertainty", [f"pretrained_feature_extractor={result.path}"])
+    own = [f"pretrained_feature_extractor={result.path}", f"num_images={num_images}"]
+    cfg = configuration("uncertainty", own)
     return uncertainty(cfg, Console(quiet=True)).results
 
 
@@ -120,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--presets", nargs="+", default=METHODS, choices=METHODS)
+    options.add_argument("--num-images", type=int, default=2000, help="held out, to assess")
     options.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
     options.add_argument("--write", action="store_true", help="update docs/methods.md")
     options.add_argument("overrides", nargs="*", help="key=value, for every run")
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     one, draws = None, ""
     results = itertools.chain(done, train_all(waiting, args.jobs))
     for result in track(results, "runs", total=len(runs), console=console):
-        predicted = assess(result)
+        predicted = assess(result, args.num_images)
         found[result.label].append(scores(result, predicted))
         one = one or result.results
         if predicted is not None:

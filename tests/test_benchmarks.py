@@ -63,9 +63,13 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
         [*IMAGES, "--batch", "4", "--steps", "2", "--backbone", "convnet_small", "--size", "16"],
         2,
     ),
-    "cells": ({}, SMALL, 13),
+    "cells": ({"SCRIPTS": ROOT / "tests" / "data" / "compare"}, SMALL, 3),
     "categories": ({"SHARES": (0.5, 1.0)}, ["--seeds", "1", "--epochs", "1"], 2),
-    "gje": ({}, ["--seeds", "1", "--presets", "gje", "simclr", "--", *SMALL], 2),
+    "gje": (
+        {},
+        ["--seeds", "1", "--num-images", "32", "--presets", "gje", "simclr", "--", *SMALL],
+        2,
+    ),
     "time_series": ({"TASKS": slice(0, 6, 5)}, [*SERIES, "--decoding", *SPIKES], 2),
 }
 
