@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 # What concerns weights; a trial needs none.
-_WEIGHTS = ("pretrained", "checkpoint_path")
+WEIGHTS = ("pretrained", "checkpoint_path")
 
 # What was found out, by model, sizes and arguments.
 _known: dict[tuple[str, tuple[int, ...], str], tuple[dict[str, Any], int]] = {}
@@ -53,7 +53,7 @@ def try_model(
 def _try(
     name: str, timm_name: str, sizes: Sequence[int], kwargs: Mapping[str, Any]
 ) -> tuple[dict[str, Any], int]:
-    given = {key: value for key, value in kwargs.items() if key not in _WEIGHTS}
+    given = {key: value for key, value in kwargs.items() if key not in WEIGHTS}
     told: dict[str, Any] = {} if "img_size" in given else {"img_size": sizes[0]}
     first, second = (told, {}) if timm_name.startswith(("vit_", "swin_")) else ({}, told)
     ways = [first, second, {**told, "dynamic_img_size": True}]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from solo_ldm.backbones import SOLO_LEARN_NAMES, create_backbone, load_weights, read_backbone
 from solo_ldm.backbones.stored import check_values
+from solo_ldm.backbones.trial import WEIGHTS
 from solo_ldm.weights import published
 from solo_ldm.weights.checkpoint import (
     backbone_weights,
@@ -220,6 +221,8 @@ def _from_checkpoint(
     built_by = {"name": name, "image_size": size, **known.kwargs, **wanted.kwargs}
     if stem is not None:
         built_by["stem"] = stem
+    for key in WEIGHTS:  # those that training began with
+        built_by.pop(key, None)
     backbone = create_backbone(**built_by, crop_sizes=[wanted.image_size or size])
     load_weights(backbone, weights, path)
     # solo-learn normalises images of one data set differently in pretraining and evaluation.
@@ -272,8 +275,9 @@ def _from_timm(name: str, trained: bool, source: str, wanted: Network) -> Pretra
         with quiet_hub():
             backbone = create_backbone(**built_by, pretrained=True)
     except Exception as error:  # of the network, the hub, the disk or timm
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         raise ValueError(
-            f"{source}: the weights could not be fetched ({reason(error)}); check the connection, "
+            f"{source}: the weights could not be fetched ({reason(cause)}); check the connection, "
             "or give a file"
         ) from None
     check_values(backbone.state_dict(), source)

@@ -109,3 +109,10 @@ def test_a_share_of_a_list_is_held_out_and_a_fraction_taken(tmp_path, jpeg):
     train = load(**config, fraction=0.5)
     assert sorted(train.labels) == [0] * 4 + [1] * 4
     assert not set(names_of(train)) & set(names_of(load("val", **config)))
+
+
+def test_an_image_is_no_list(tmp_path):
+    path = save(tmp_path / "image.png", (1, 2, 3))
+    message = refusal(ValueError, dataset="custom", train_path=str(path))
+    assert message.startswith("data.train_path: expected a folder of images, or a text file")
+    assert f"got {path}, which is neither" in message

@@ -47,6 +47,8 @@ def test_protocols_that_train_a_network_say_where_they_run(digits):
     for name in ("linear-offline", "finetune"):
         with pytest.raises(ValueError, match=f"{name}, which trains.*main_linear"):
             find_protocol(name)
+    with pytest.raises(ValueError, match=r"^evaluation\.protocols: expected.*did you mean knn-20"):
+        find_protocol("knn", "evaluation.protocols")
     assert find_protocol("linear-online").predict is None
     with pytest.raises(ValueError, match="main_linear"):
         evaluate("linear-online", *digits)
