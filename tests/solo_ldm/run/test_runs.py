@@ -151,6 +151,11 @@ def test_a_finished_run_is_not_touched_by_the_same_command(tmp_path):
         assert torch.equal(value, backbone_weights(second.folder)[key])
 
 
+def test_an_unknown_protocol_is_refused_by_the_key_that_names_it(tmp_path):
+    with pytest.raises(ValueError, match=r"^evaluation\.protocols: .* got 'knn'"):
+        pretrain(toy_config(tmp_path, "evaluation.protocols=[knn]"))
+
+
 def test_a_key_that_is_null_does_not_tell_runs_apart(tmp_path):
     """So that a version with one more key, null by default, still finds the runs before it."""
     cfg = complete(toy_config(tmp_path))
