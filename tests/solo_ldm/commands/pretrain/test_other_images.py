@@ -110,7 +110,7 @@ def test_evaluations_take_the_channels_of_the_run_and_refuse_others(satellite, c
 
 
 def test_images_that_do_not_fit_a_run_are_answered_with_what_it_takes(satellite, tmp_path):
-    outcome, root, _ = satellite
+    outcome, _, _ = satellite
     weights = load_pretrained(outcome.folder.path)
     gray = [one[..., 0] for one in stacks(1)]
     bright = [one + np.uint16(20000) for one in stacks(4, np.uint16, scale=3000)]
