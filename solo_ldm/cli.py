@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 from inspect import cleandoc
 
 from solo_ldm.config.command import HydraCommand
-from solo_ldm.config.errors import leave, one_line_errors
+from solo_ldm.config.errors import leave, one_line_errors, printing
 from solo_ldm.config.interruption import interruptible
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.files import escape_unprintable
@@ -47,8 +48,9 @@ _COMMAND_OF_HELPERS = "SOLO_LDM_COMMAND"
 def main(argv: Sequence[str] | None = None) -> None:
     """Run `solo-ldm COMMAND …`; errors that a user can fix are one line and exit code 2."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage())
+    if not arguments or arguments[0] in ("-h", "--help", "--version"):
+        with one_line_errors(), printing():
+            print(f"solo-ldm {version('solo-ldm')}" if "--version" in arguments else usage())
         sys.exit(0 if arguments else 2)
     begun = os.environ.get(_COMMAND_OF_HELPERS)
     if begun and "LOCAL_RANK" in os.environ and arguments[:1] != [begun]:
@@ -60,14 +62,15 @@ def run_command(name: str, argv: Sequence[str] | None = None) -> None:
     """Run one command with its arguments, those of the process if none are given."""
     if name not in COMMANDS:
         nearest = suggestion(name, list(COMMANDS))
-        leave(f"unknown command {name}{nearest}: expected {', '.join(COMMANDS)}")
+        leave(f"unknown command {name}: expected {', '.join(COMMANDS)}{nearest}")
     os.environ[_COMMAND_OF_HELPERS] = name
     escape_unprintable()
     arguments = sys.argv[1:] if argv is None else argv
     with one_line_errors():
         module = import_module(COMMANDS[name])
     if isinstance(getattr(module, name, None), HydraCommand) and {"-h", "--help"} & {*arguments}:
-        print(f"{cleandoc(module.__doc__ or '')}\n\n{_KEYS}")
+        with one_line_errors(), printing():
+            print(f"{cleandoc(module.__doc__ or '')}\n\n{_KEYS}")
         return
     with interruptible(name, arguments), one_line_errors():
         code = module.main(arguments)

@@ -44,6 +44,10 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        if getattr(error, "filename", None) in (None, name):  # of a full disk, torch's of none
+            error.filename = str(path)  # pyright: ignore[reportAttributeAccessIssue]
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -6,7 +6,7 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
@@ -178,7 +178,7 @@ def check_value(key: str, value: Any, hint: Any) -> None:
     if not _fits(value, hint):
         names = [str(one) for one in get_args(hint)] if get_origin(hint) is Literal else []
         near = suggestion(value, names) if isinstance(value, str) else ""
-        raise ValueError(f"{key}: expected {_spelt(hint, value)}, got {shortened(value)}{near}")
+        raise ValueError(f"{key}: expected {spelt(hint, value)}, got {shortened(value)}{near}")
 
 
 def shortened(value: Any) -> str:
@@ -241,13 +241,14 @@ def _length(hint: Any) -> int | None:
     return None if ... in entries else len(entries)
 
 
-def _spelt(hint: Any, value: Any = None) -> str:
+def spelt(hint: Any, value: Any = None) -> str:
+    """Return a type in words; with the limits that a value is beyond."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         bounds = [one.spelt(value) for one in arguments[1:] if isinstance(one, Bounds)]
-        return " ".join([_spelt(arguments[0]), *bounds]).strip()
+        return " ".join([spelt(arguments[0]), *bounds]).strip()
     if origin in (Union, types.UnionType):
-        return " or ".join(_spelt(argument, value) for argument in arguments)
+        return " or ".join(spelt(argument, value) for argument in arguments)
     if origin is Literal:
         return _listed([str(argument) for argument in arguments])
     if inspect.isclass(origin) and issubclass(origin, Sequence):
@@ -255,8 +256,8 @@ def _spelt(hint: Any, value: Any = None) -> str:
         if get_origin(one) is Annotated:
             inner, bounds = get_args(one)[:2]
             return f"a list of {count}{_PLURALS[inner]} {bounds.spelt()}"
-        return f"a list of {count}{_PLURALS.get(one, _spelt(one))}"
-    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return f"a list of {count}{_PLURALS.get(one, spelt(one))}"
+    if is_dataclass(hint) or (inspect.isclass(origin) and issubclass(origin, Mapping)):
         return "a mapping"
     return _WORDS.get(hint, str(hint))
 

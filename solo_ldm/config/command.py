@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -98,13 +99,13 @@ class HydraCommand:
         def compose(cfg: DictConfig) -> None:
             # Errors end here: Hydra would print a line of its own for those that reach it.
             with errors():
-                if "LOCAL_RANK" not in os.environ:
-                    print("loading libraries", flush=True)  # torch and its like take seconds
+                if "LOCAL_RANK" not in os.environ and "torch" not in sys.modules:
+                    print("loading libraries", flush=True)  # they take seconds
                 codes.append(self.exit_code(self(cfg)))
 
         every = every_job(errors, codes) if given.multirun else nullcontext([])
         with errors(), every as failed:
-            overrides = for_hydra(given, self._schema(), self.positional)
+            overrides = for_hydra(given, self._schema(), self.positional, self._folder())
             flags = with_packaged_groups(given.flags, self.package)
             sys.argv = [sys.argv[0], *flags, *overrides]
             compose()
@@ -116,6 +117,8 @@ class HydraCommand:
     def _explained(self, given: Arguments, error: BaseException) -> str | None:
         from solo_ldm.config.own import Own
 
+        if str(error).startswith(f"missing key {self.positional}:"):
+            return f"missing WEIGHTS ({self.positional}): give them as the first argument"
         return Own(given.own, given.name or self.default, self._folder()).explained(error)
 
     def _schema(self) -> type:
@@ -153,6 +156,12 @@ class HydraCommand:
         names = names or self._names()
         names += [] if own is None else [path.stem for path in own.glob("*.yaml") if path.is_file()]
         near = suggestion(name, names)
+        for suffix in (".yaml", ".yml"):
+            path = (own or Path()) / f"{name}{suffix}"
+            if path.is_file():
+                folder = f"--config-path {shlex.quote(str(path.parent))} --config-name {path.stem}"
+                rename = "" if suffix == ".yaml" else f"rename it to {path.stem}.yaml and "
+                leave(f"--config-name: {path} is a file: {rename}give {folder}")
         if own is None:
             leave(f"--config-name: there is no packaged configuration {name}{near}")
         leave(f"--config-name: there is no configuration {name} in {own}, nor a packaged one{near}")

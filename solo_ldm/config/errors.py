@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from omegaconf import OmegaConf
 
+from solo_ldm.config.given import part_key
 from solo_ldm.config.schema import nearest_key
 
 # Packages of extras, by the extra that holds them.
@@ -30,12 +31,12 @@ _EXTRAS = {
     "solo": "solo-learn",
 }
 
-_AGAIN = "the same command continues a run that had begun"
-_DISK = f"no space left on the device; free some: {_AGAIN}"
+_AGAIN = "then give the same command again"
+_DISK = f"no space left on the device; free some, {_AGAIN}"
 
 _OF_SYSTEM = {
     errno.ENOSPC: _DISK,
-    errno.EDQUOT: f"the quota of the disk is used up; free some: {_AGAIN}",
+    errno.EDQUOT: f"the quota of the disk is used up; free some, {_AGAIN}",
     errno.EFBIG: "the file is larger than the limit (ulimit -f); raise it",
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "permission denied; choose another folder, or change its permissions",
@@ -60,7 +61,7 @@ _OF_LIBRARIES = (
      "data.num_workers=0"),
     (r"file write failed|failed writing file|StorageFull|unexpected pos", _DISK),
     (r"(?i)\bgloo\b|\bNCCL\b|ProcessGroup|DistNetworkError|client socket|server socket",
-     f"another process of the run ended or cannot be reached ({{line}}); {_AGAIN}"),
+     "another process of the run ended or cannot be reached ({line}); the same command continues"),
     (r"(?i)/dali|\bdali\b|nvjpeg", "DALI: {line}; data.format=torchvision reads without it"),
     (r"CUDA error|cuDNN|NVIDIA driver|cudaGet", "{line}; accelerator=cpu computes without a GPU"),
 )  # fmt: skip
@@ -123,6 +124,17 @@ def one_line_errors(
         leave(line, 2 if fixable else 1)
 
 
+@contextmanager
+def printing() -> Iterator[None]:
+    """Let what cannot be printed end a command that does nothing but print."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
+
+
 def one_line(error: BaseException, schema: Callable[[], type] | None = None) -> str:
     """Say in one line what an error says in several.
 
@@ -143,10 +155,11 @@ def one_line(error: BaseException, schema: Callable[[], type] | None = None) -> 
     override = re.search(r"Could not override '([^']+)'", text)
     if override:
         key = override.group(1)
-        nearest = nearest_key(key, schema()) if schema else ""
-        if nearest.endswith(f" {key}?"):  # a mapping that is open, which Hydra wants a + for
-            return f"{key} cannot be replaced: set its keys one by one, +{key}.KEY=VALUE"
-        return f"unknown key {key}{nearest}"
+        group = re.search(r"No match in the defaults list\.?\s.*use \+\S+?=(\S+)", text)
+        if group:
+            part = part_key(key, group.group(1), schema()) if schema else ""
+            return f"{key}: expected no choice of a configuration, got {group.group(1)}{part}"
+        return f"unknown key {key}{nearest_key(key, schema()) if schema else ''}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines) if lines else type(error).__name__
 
@@ -184,9 +197,9 @@ def _of_the_machine(error: BaseException) -> str | None:
     if isinstance(error, ImportError):
         extra = _EXTRAS.get((error.name or _requirement(text)).partition(".")[0])
         return extra and f'{text.partition(". ")[0]}: pip install "solo-ldm[{extra}]"'
+    path = getattr(error, "filename2", None) or getattr(error, "filename", None)  # of a copy's
+    named = f"{path}: " if path else ""
     if isinstance(error, OSError) and error.errno in _OF_SYSTEM:
-        path = error.filename2 or error.filename  # of a copy, where it should be
-        named = f"{path}: " if path else ""
         return named + of_system(error)
     classes = {one.__name__ for one in type(error).__mro__}
     if classes & {"RuntimeError", "MemoryError", "SafetensorError"}:
@@ -194,12 +207,12 @@ def _of_the_machine(error: BaseException) -> str | None:
         for pattern, remedy in _OF_LIBRARIES:
             if re.search(pattern, "\n".join(lines)):
                 told = lines[-1] if "Original Traceback" in text else lines[0]
-                return remedy.replace("{line}", told[:200])
+                return named + remedy.replace("{line}", told[:200])
     if "MisconfigurationException" in classes:
         return " ".join(text.split())
     if isinstance(error, OSError) and not _fixable(error):
         half = re.search(r"requested and \d+ written", text)  # numpy's word for a full disk
-        return _DISK if half else " ".join(text.split()) or type(error).__name__
+        return named + _DISK if half else " ".join(text.split()) or type(error).__name__
     return None
 
 

@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 from solo_ldm.config.errors import leave
+from solo_ldm.config.given import declared, is_part
 from solo_ldm.config.places import PLACES
 from solo_ldm.config.schema import aliases, open_keys
 from solo_ldm.config.suggestions import suggestion
@@ -82,29 +83,38 @@ class Arguments:
         return cls(flags, given.overrides, name, folder, given.multirun, bool(shows))
 
 
-def for_hydra(given: Arguments, schema: type, positional: str | None = None) -> list[str]:
+def for_hydra(
+    given: Arguments, schema: type, positional: str | None = None, groups: Path | None = None
+) -> list[str]:
     """Return overrides as Hydra takes them.
 
-    Older names of keys are replaced by the present ones, paths quoted, and overrides below a part
-    that is open may add keys: the checks of `complete` know them, Hydra does not.
+    Older names of keys are replaced by the present ones, paths quoted, and keys of the schema may
+    be given (++) whether or not a YAML lists them: `complete` knows them, Hydra does not.
 
     Args:
         given: the arguments.
         schema: of the keys.
         positional: key that an argument which is no override gives.
+        groups: folder of the packaged configurations, whose folders are named by KEY=NAME.
 
     Raises:
         ValueError: in one line: an argument that Hydra cannot read.
     """
     older, made = aliases(schema), []
-    open_parts = tuple(f"{part}." for part in open_keys(schema))
+    known = {key: is_part(hint, meta) for key, _, hint, meta in declared(None, schema, "")}
+    open_parts = tuple(f"{key}." for key in open_keys(schema))
     for argument in given.overrides:
         key, separator, value = argument.partition("=")
         if positional and _is_path(argument, key, separator):
             key, separator, value, positional = positional, "=", _quoted(argument), None
-        key = older.get(key, key)
-        sign = "++" if key.startswith(open_parts) else ""
-        made.append(as_meant(f"{sign}{key}{separator}{value}", schema, argument, given.multirun))
+        bare = key.lstrip("+")
+        bare = older.get(bare, bare)
+        chosen = known.get(bare) or any(
+            one and (one / bare).is_dir() for one in (groups, given.own)
+        )
+        if bare.startswith(open_parts) or (bare in known and (not chosen or value[:1] == "{")):
+            key = f"++{bare}"
+        made.append(as_meant(f"{key}{separator}{value}", schema, argument, given.multirun))
     return made
 
 
@@ -188,11 +198,11 @@ def _check(argument: str, override: str, multirun: bool) -> None:
         parsed = parser.parse_override(override)
     except HydraException:
         parsed = None
-    if parsed is not None and (multirun or not parsed.is_sweep_override()):
-        return
     key, separator, value = argument.partition("=")
+    if key and parsed is not None and (multirun or not parsed.is_sweep_override()):
+        return
     quoted = f"{key}={_quoted(value)}"
-    if not separator:
+    if not separator or not key:
         raise ValueError(f"{argument}: expected KEY=VALUE")
     try:
         parser.parse_override(quoted)

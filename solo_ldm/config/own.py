@@ -60,6 +60,8 @@ class Own:
                 f"built on or by data; write override {group}: NAME in defaults, or {group}=NAME "
                 "without + on the command line"
             )
+        if text.startswith("Could not override"):
+            return None
         if not text:  # an interpolation that cannot be read
             key = re.search(r"full_key: (\S+)", cause)
             named = f"{self._place(key.group(1))}{key.group(1)}: " if key else ""

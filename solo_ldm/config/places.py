@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -17,6 +20,47 @@ PLACES = ("output", "checkpoint.dir", "copy_to")
 
 # Endings of the files that commands write.
 _WRITTEN = (".json", ".csv", ".md", ".npy", ".png", ".safetensors")
+
+
+# Keys that decide where the results lie if output is not given.
+_OF_DEFAULTS = ("pretrained_feature_extractor", "data", "data.dataset", "name", "task", "mixtures")
+
+
+@dataclass
+class Sweep:
+    """The job of a sweep that runs, and the folders of results of the jobs before it.
+
+    Args:
+        number: of the job.
+        varied: its overrides, KEY=VALUE, that the jobs do not share; none outside of sweeps.
+        given: whether its overrides name the folder, by output.
+        folders: of the results.
+    """
+
+    number: int = 0
+    varied: Sequence[str] = ()
+    given: bool = False
+    folders: set[Path] = field(default_factory=set)
+
+
+SWEEP = Sweep()
+
+
+def results_folder(path: str | Path) -> Path:
+    """Return the folder of a command's results, as `check_place` allows it.
+
+    The jobs of a sweep that would share it have folders in it, named by what varies.
+    """
+    folder = Path(path)
+    if SWEEP.varied:
+        decides = ("output",) if SWEEP.given else _OF_DEFAULTS
+        named = [one for one in SWEEP.varied if one.partition("=")[0] not in decides]
+        folder /= re.sub(r"[^\w.=,-]+", "-", re.sub(r"[]['\"]", "", ",".join(named)))[:100]
+        if folder in SWEEP.folders:
+            folder /= f"job-{SWEEP.number}"
+        SWEEP.folders.add(folder)
+    check_place("output", folder)
+    return folder
 
 
 def check_places(cfg: Any) -> None:

@@ -10,20 +10,32 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import MISSING as NO_DEFAULT
-from dataclasses import field, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import field
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_origin
 
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    OmegaConfBaseException,
+    ValidationError,
+)
 
-from solo_ldm.config.arguments import LARGEST, Bounds, Rate, Seed, check_value, shortened
-from solo_ldm.config.interpolations import resolve
+from solo_ldm.config.arguments import (
+    LARGEST,
+    Bounds,
+    Rate,
+    Seed,
+    check_value,
+    shortened,
+    spelt,
+)
+from solo_ldm.config.given import as_declared, declared, kinds_of, resolve
 from solo_ldm.config.suggestions import suggestion
 
 # A file system takes 255 bytes; a run's folder is named by its name and a digest.
@@ -101,8 +113,7 @@ def complete(
         ValueError: one line naming the key that is unknown, missing, of the wrong type or out of
             its bounds.
     """
-    given = _renamed(cfg, schema)
-    _check_kinds(given, schema, "")
+    given = as_declared(_renamed(cfg, schema), schema, "")
     try:
         merged = OmegaConf.merge(
             OmegaConf.structured(schema), _defaults(defaults_file, package), given
@@ -115,7 +126,7 @@ def complete(
         raise ValueError(f"missing key {missing[0]}: set it in the YAML or on the command line")
     # The name last: it is made of other values.
     for key, value, hint, metadata in sorted(
-        _declared(merged, schema, ""), key=lambda one: one[0] == "name"
+        declared(merged, schema, ""), key=lambda one: one[0] == "name"
     ):
         _check(key, value, hint, metadata)
     plain = OmegaConf.create(OmegaConf.to_container(merged))
@@ -142,7 +153,7 @@ def as_object(schema: type, given: Any, prefix: str, keys: type | None = None) -
         prefix: the mapping's key, for messages; "data." for data.*.
         keys: the schema of the whole configuration, whose keys a misspelt one is compared with.
     """
-    _check_kinds(OmegaConf.create(given), schema, prefix)
+    given = as_declared(OmegaConf.create(given), schema, prefix)
     try:
         node = OmegaConf.merge(OmegaConf.structured(schema), given)
         for key in sorted(OmegaConf.missing_keys(node)):
@@ -150,19 +161,9 @@ def as_object(schema: type, given: Any, prefix: str, keys: type | None = None) -
         built = OmegaConf.to_object(node)
     except OmegaConfBaseException as error:
         raise ValueError(one_line(error, keys or schema, prefix)) from None
-    for key, value, hint, metadata in _declared(node, schema, prefix):
+    for key, value, hint, metadata in declared(node, schema, prefix):
         _check(key, value, hint, metadata)
     return built
-
-
-def as_lists(cfg: DictConfig, *keys: str) -> DictConfig:
-    """Return a copy in which a single value of these keys is a list of one."""
-    cfg = cfg.copy()
-    for key in keys:
-        value = OmegaConf.select(cfg, key)
-        if value is not None and not OmegaConf.is_list(value):
-            OmegaConf.update(cfg, key, [value], merge=False, force_add=True)
-    return cfg
 
 
 def check_path(key: str, path: str, origins: Sequence[str] = ()) -> None:
@@ -200,7 +201,7 @@ def check_distinct(key: str, values: Sequence[Any], remedy: str = "list it once"
 def nearest_key(key: str, schema: type) -> str:
     """Return ': did you mean …?' for the schema's key nearest to `key`, or nothing."""
     known = []
-    for name, _, _, metadata in _declared(None, schema, ""):
+    for name, _, _, metadata in declared(None, schema, ""):
         known.append(name)
         if metadata.get("keys") and key.startswith(f"{name}."):
             module, _, function = metadata["keys"].partition(":")
@@ -214,8 +215,8 @@ def aliases(schema: type) -> dict[str, str]:
 
 
 def open_keys(schema: type) -> list[str]:
-    """Return the keys of a schema that hold keys of their own."""
-    return [name for name, _, _, metadata in _declared(None, schema, "") if "keys" in metadata]
+    """Return the keys of a schema that hold keys which it does not list."""
+    return [name for name, _, _, metadata in declared(None, schema, "") if "keys" in metadata]
 
 
 def _renamed(cfg: DictConfig, schema: type) -> DictConfig:
@@ -238,38 +239,15 @@ def one_line(error: OmegaConfBaseException, schema: type, prefix: str = "") -> s
     if isinstance(error, (ConfigKeyError, ConfigAttributeError)):
         near = nearest_key(key, schema) or nearest_key(str(error.full_key), schema)
         return f"unknown key {key}{near}"
+    hints = {name: hint for name, _, hint, _ in declared(None, schema, "")}
+    hint = hints.get(key, hints.get(str(error.full_key)))
+    if isinstance(error, ValidationError) and hint is not None:
+        got = shortened(getattr(error, "value", None))
+        none = {dict: "; {} is none", list: "; [] is none"}.get(get_origin(hint), "")
+        got = {"None": f"null{none}", "''": "nothing"}.get(got, got)
+        return f"{key}: expected {spelt(hint)}, got {got}"
     words = str(error).splitlines()[0]
     return f"{key}: {words if len(words) <= 300 else f'{words[:200]} … {words[-60:]}'}"
-
-
-def _declared(node: Any, schema: type, prefix: str) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Yield each key of a schema, its value in `node` (None without one), type and metadata."""
-    hints = get_type_hints(schema)
-    for one in fields(schema):
-        value, hint = None if node is None else node[one.name], hints[one.name]
-        yield f"{prefix}{one.name}", value, hint, one.metadata
-        if is_dataclass(hint) and one.default is NO_DEFAULT:
-            yield from _declared(value, hint, f"{prefix}{one.name}.")  # pyright: ignore
-
-
-def _check_kinds(given: Any, schema: type, prefix: str) -> None:
-    """Check what OmegaConf takes for something else: no mapping for one, numbers for truths."""
-    content: Any = OmegaConf.to_container(given)
-    for key, _, hint, metadata in _declared(None, schema, ""):
-        value = content
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        key = f"{prefix}{key}"
-        if value is None or (isinstance(value, str) and "${" in value):
-            continue
-        if is_dataclass(hint) or "keys" in metadata:
-            if not isinstance(value, dict):
-                raise ValueError(f"{key}: expected a mapping, got {shortened(value)}")
-        elif list in [get_origin(one) for one in (hint, *get_args(hint))]:
-            if not isinstance(value, list):
-                raise ValueError(f"{key}: expected a list, got {shortened(value)}")
-        elif bool in (hint, *get_args(hint)) and not isinstance(value, str) and value not in (0, 1):
-            check_value(key, value, bool)
 
 
 def _check(key: str, value: Any, hint: Any, metadata: Any) -> None:
@@ -282,7 +260,7 @@ def _check(key: str, value: Any, hint: Any, metadata: Any) -> None:
             continue
         if "origins" in metadata:
             check_path(key, str(one), metadata["origins"])
-        elif isinstance(one, str) and str in (hint, *get_args(hint)) and value is one:
+        elif isinstance(one, str) and str in kinds_of(hint):
             _check_text(key, one)
         if "accepts" in metadata:
             check_value(key, one, metadata["accepts"])

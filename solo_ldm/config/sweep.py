@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from solo_ldm.config.errors import Left
+from solo_ldm.config.places import SWEEP
 
 
 @contextmanager
@@ -35,7 +36,10 @@ def every_job(
     def each(self: Any, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
         shared = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set()
         for number, overrides in enumerate(job_overrides, initial_job_idx):
-            shown = " ".join(one for one in overrides if one not in shared)
+            varied = [one.lstrip("+") for one in overrides if one not in shared]
+            shown = " ".join(varied)
+            SWEEP.number, SWEEP.varied = number + 1, varied if len(job_overrides) > 1 else ()
+            SWEEP.given = any(one.lstrip("+").startswith("output=") for one in overrides)
             print(
                 f"job {number + 1} of {initial_job_idx + len(job_overrides)}: {shown}", flush=True
             )
@@ -61,3 +65,5 @@ def every_job(
         yield failed
     finally:
         BasicLauncher.launch, Sweeper.validate_batch_is_legal = launch, validate
+        SWEEP.varied = ()
+        SWEEP.folders.clear()

@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 from importlib import import_module
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from solo_ldm.config.suggestions import suggestion
@@ -44,9 +45,14 @@ def find_method(name: str) -> Any:
         return _own_method(name)
     if name not in METHODS:
         known = [*METHODS, *(f"{family}/NAME" for family in FAMILIES)]
+        hint = suggestion(name, list(METHODS))
+        if (files("solo_ldm.configs") / f"{name}.yaml").is_file():  # as in solo-learn's own YAMLs
+            hint = (
+                f"; set method=solo/{name} (solo-learn's, with SOLO_LEARN=CHECKOUT) or start from "
+                f"--config-name {name} (ours)"
+            )
         raise ValueError(
-            f"method: expected {', '.join(known)} or my_module.MyMethod, got {name!r}"
-            f"{suggestion(name, list(METHODS))}"
+            f"method: expected {', '.join(known)} or my_module.MyMethod, got {name!r}{hint}"
         )
     return _imported(METHODS[name])
 

@@ -18,19 +18,25 @@ class PlainConsole(Console):
 
     Brackets and colons in names stay as they are; what is to be emphasised is a `rich.text.Text`.
     What the terminal cannot encode is shown with backslashes. A closed pipe or a full disk behind
-    it stops the output alone.
+    it stops the output alone; `failed` is that error.
     """
+
+    failed: OSError | None = None
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, **settings})
         escape_unprintable()
 
     def print(self, *objects: Any, **settings: Any) -> None:
-        """Print; see `rich.console.Console.print`. Paths and commands in a text stay in one line."""
+        """Print as rich does; paths and commands in a text stay in one line."""
         if all(isinstance(one, str | Text) for one in objects):
             settings.setdefault("soft_wrap", True)
-        with suppress(OSError, ValueError):
+        try:
             super().print(*objects, **settings)
+        except OSError as error:
+            self.failed = error
+        except ValueError:  # a closed stream
+            pass
 
     def on_broken_pipe(self) -> None:
         """Print nothing from now on."""

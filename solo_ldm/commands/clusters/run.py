@@ -18,7 +18,7 @@ from scipy.special import entr
 
 from solo_ldm.commands.clusters.picture import NUM_PICTURED, Pictured, write_clusters
 from solo_ldm.commands.shared.inputs import images_since, pictured, plain_images, spread
-from solo_ldm.config.places import check_place
+from solo_ldm.config.places import results_folder
 from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.data.sources.unreadable import Unreadable
 from solo_ldm.evaluation.clusters import most_and_least, score_clusters
@@ -37,8 +37,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
     for notice in (*trained.data.notices, *images_since(trained.folder.path, trained.data)):
         console.print(notice, style="yellow", soft_wrap=True)
-    folder = Path(cfg.output) if cfg.output else trained.folder.path / "evaluation/clusters"
-    check_place("output", folder)
+    folder = results_folder(cfg.output or trained.folder.path / "evaluation/clusters")
     source, indexes, shares = _categories(trained, _category_columns(trained), cfg, console)
     labels, clusters = source.labels[indexes], shares.argmax(axis=1)
     entropies = entr(shares).sum(axis=1)

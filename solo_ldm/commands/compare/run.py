@@ -22,6 +22,7 @@ from solo_ldm.commands.compare.ranking import rank_methods
 from solo_ldm.commands.compare.report import print_comparison
 from solo_ldm.commands.compare.runs import Result, Run, find_result, train_all
 from solo_ldm.commands.compare.table import Comparison, csv_text, markdown, percent
+from solo_ldm.config.places import results_folder
 from solo_ldm.files import write_json, write_text
 from solo_ldm.plotting.page import save
 from solo_ldm.run.console import plain_console
@@ -51,7 +52,7 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
     for label, line in differences.items():
         notice = f"{label} differs from the others: {line}"
         console.print(notice, style="yellow", soft_wrap=True, highlight=False)
-    folder = Path(cfg.output)
+    folder = results_folder(cfg.output)
     results = _run_all(cfg, entries, folder, console)
     comparison = _ranked(cfg, entries, differences, results)
     write_text(folder / TABLE, markdown(comparison, PICTURE))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from rich.progress import Progress
 from solo_ldm.commands.ica.mixtures import own_mixtures
 from solo_ldm.commands.ica.picture import draw_picture
 from solo_ldm.commands.ica.report import content_of, print_ica_summary
+from solo_ldm.config.places import results_folder
 from solo_ldm.files import write_atomically, write_json
 from solo_ldm.ica.photographs import photographs
 from solo_ldm.ica.problems import Problem, generalised_gaussian, ornstein_uhlenbeck
@@ -48,7 +48,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
             trials.append(
                 run_trial(problem, seed, on_start=lambda: progress.advance(task), **settings)
             )
-    folder, first = Path(cfg.output), trials[0]
+    folder, first = results_folder(cfg.output), trials[0]
     sources = first.recovered if first.recovered_images is None else first.recovered_images
     results = content_of(plain, trials)
     write_json(folder / "results.json", results)

@@ -10,7 +10,6 @@ from omegaconf import MISSING, DictConfig
 
 from solo_ldm.config.arguments import check_arguments
 from solo_ldm.config.schema import (
-    as_lists,
     check_distinct,
     choice,
     complete,
@@ -92,7 +91,7 @@ def complete_ica(cfg: DictConfig) -> DictConfig:
         ValueError: one line naming the key that is unknown, missing or has a wrong value.
         FileNotFoundError: one line: mixtures that are not there.
     """
-    cfg = complete(as_lists(cfg, "seeds"), ICAConfig, "ica.yaml")
+    cfg = complete(cfg, ICAConfig, "ica.yaml")
     if cfg.seeds is None:
         cfg.seeds = [cfg.seed]
     check_distinct("seeds", cfg.seeds)

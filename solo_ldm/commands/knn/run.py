@@ -26,7 +26,7 @@ from solo_ldm.commands.shared.inputs import (
     load_weights,
     other_images,
 )
-from solo_ldm.config.places import check_place
+from solo_ldm.config.places import results_folder
 from solo_ldm.data.choice import choose_data
 from solo_ldm.evaluation.features import Features, check_samples
 from solo_ldm.evaluation.knn import knn_grid
@@ -95,8 +95,7 @@ def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
         ),
         soft_wrap=True,
     )
-    folder = Path(cfg.output) if cfg.output is not None else _folder(pretrained, config.dataset)
-    check_place("output", folder)
+    folder = results_folder(cfg.output or _folder(pretrained, config.dataset))
     sha256 = None if pretrained.weights is None else sha256_of(pretrained.weights)
     return Evaluation(cfg, pretrained, data, hardware, RunFolder(folder), sha256)
 

@@ -8,7 +8,7 @@ from typing import Optional
 from omegaconf import DictConfig
 
 from solo_ldm.commands.shared.schema import WeightsOnImagesConfig
-from solo_ldm.config.schema import as_lists, choice, complete, number
+from solo_ldm.config.schema import choice, complete, number
 from solo_ldm.data.choice import choose_data
 from solo_ldm.data.config import check_views
 
@@ -28,7 +28,7 @@ class KnnConfig(WeightsOnImagesConfig):
 
 def complete_knn(cfg: DictConfig) -> DictConfig:
     """Complete a configuration; a single k, temperature or distance is a list of one."""
-    cfg = complete(as_lists(cfg, "k", "temperature", "distance"), KnnConfig, "knn.yaml")
+    cfg = complete(cfg, KnnConfig, "knn.yaml")
     for key in ("k", "distance", *(("temperature",) if "cosine" in cfg.distance else ())):
         if not cfg[key]:
             raise ValueError(f"{key}: expected at least one value, got an empty list")

@@ -14,7 +14,6 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from solo_ldm.commands.shared.schema import ORIGINS, UnknownBackboneConfig
 from solo_ldm.config.arguments import check_value
 from solo_ldm.config.schema import (
-    as_lists,
     check_distinct,
     check_path,
     complete,
@@ -136,7 +135,7 @@ def complete_linear(cfg: DictConfig) -> DictConfig:
         # A single rate in the configuration means solo-learn's protocol: a linear layer alone.
         ours = rates is None or OmegaConf.is_list(rates)
         cfg.normalise_features = ours and cfg.protocol == "linear-offline"
-    cfg = complete(as_lists(cfg, "optimizer.lr"), LinearConfig, "linear.yaml")
+    cfg = complete(cfg, LinearConfig, "linear.yaml")
     _check_values(cfg)
     # Imported here: it imports torch, which takes seconds.
     from solo_ldm.optim.optimizers import check_optimizer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from solo_ldm.commands.theorem.report import (
     print_theorem_summary,
     verdict_of,
 )
+from solo_ldm.config.places import results_folder
 from solo_ldm.files import write_json
 from solo_ldm.plotting.page import save
 from solo_ldm.run.console import plain_console
@@ -40,7 +40,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     plain: Any = OmegaConf.to_container(cfg)
     hardware = _hardware(cfg.accelerator)
     cases = train_cases(plain, hardware.accelerator, console)
-    folder = Path(cfg.output)
+    folder = results_folder(cfg.output)
     results = content_of(plain, cases, hardware)
     write_json(folder / "results.json", results)
     verdict = verdict_of(judge_all(cases, cfg.threshold))

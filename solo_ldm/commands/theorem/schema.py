@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from omegaconf import MISSING, DictConfig
 
 from solo_ldm.config.schema import (
-    as_lists,
     check_distinct,
     choice,
     complete,
@@ -51,7 +50,7 @@ def complete_theorem(cfg: DictConfig) -> DictConfig:
     Raises:
         ValueError: one line naming the key that is unknown, missing or has a wrong value.
     """
-    cfg = complete(as_lists(cfg, "cases", "seeds"), TheoremConfig, "theorem.yaml")
+    cfg = complete(cfg, TheoremConfig, "theorem.yaml")
     for key in ("cases", "seeds"):
         check_distinct(key, cfg[key])
     # Imported here: it imports torch, which takes seconds.

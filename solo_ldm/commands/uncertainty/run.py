@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch.distributions import Distribution
 from solo_ldm.commands.shared.inputs import images_since, pictured
 from solo_ldm.commands.uncertainty.images import Images, image_sets, view_specs
 from solo_ldm.commands.uncertainty.picture import NUM_PICTURED, write_uncertainty
-from solo_ldm.config.places import check_place
+from solo_ldm.config.places import results_folder
 from solo_ldm.data.augment.strength import at_strength
 from solo_ldm.evaluation.clusters import most_and_least
 from solo_ldm.evaluation.uncertainty import (
@@ -48,8 +47,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         console.print(notice, style="yellow", soft_wrap=True)
     other = cfg.data.get("dataset")
     name = f"uncertainty-{other}" if other else "uncertainty"
-    folder = Path(cfg.output or trained.folder.path / "evaluation" / name)
-    check_place("output", folder)
+    folder = results_folder(cfg.output or trained.folder.path / "evaluation" / name)
     latent = _latent(trained)
     latent.at(min(1.0, trained.epoch / trained.cfg.max_epochs))
     inside, *outside = image_sets(cfg, trained)

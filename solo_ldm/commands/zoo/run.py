@@ -15,7 +15,7 @@ from rich.text import Text
 
 from solo_ldm import zoo
 from solo_ldm.commands.shared.progress import progress_bar
-from solo_ldm.config.errors import Parser
+from solo_ldm.config.errors import Parser, printing
 from solo_ldm.config.places import check_place
 from solo_ldm.config.schema import check_path
 from solo_ldm.run.console import plain_console
@@ -29,7 +29,13 @@ from solo_ldm.zoo.kinds import DataNotHereError, usage
 def run(argv: Sequence[str], console: Console | None = None) -> int:
     """Do what the command line after `solo-ldm zoo` says; 1 where a score is not as published."""
     given = _parser().parse_args(argv)
-    return given.work(given, plain_console(console))
+    shown = plain_console(console)
+    with printing():
+        code = given.work(given, shown)
+        failed = getattr(shown, "failed", None)
+        if failed is not None:
+            raise failed
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

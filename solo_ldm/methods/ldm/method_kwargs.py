@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from solo_ldm.config.arguments import (
     NonNegative,
+    Positive,
     check_arguments,
     check_keys,
     check_value,
@@ -74,6 +75,13 @@ def resolve(method_kwargs: Mapping[str, Any], latent: str | None = None) -> LDMS
             bounds, a choice or combination that does not exist.
     """
     given = {key: value for key, value in method_kwargs.items() if value is not None}
+    if "temperature" in given:
+        check_value("method_kwargs.temperature", given["temperature"], Positive)
+        precision = f"{1 / given['temperature']:g}"
+        raise ValueError(
+            "method_kwargs.temperature: expected no such key; its inverse is the precision: set "
+            f"method_kwargs.prediction_precision={precision} and kernel_precision={precision}"
+        )
     check_keys("method_kwargs", given, known_keys())
     given = _translate_reference(given)
     if latent is not None and given.setdefault("latent", latent) != latent:

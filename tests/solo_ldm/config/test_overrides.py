@@ -65,7 +65,7 @@ def test_a_file_whose_name_looks_like_a_key_is_the_positional_argument_where_it_
     monkeypatch.chdir(tmp_path)
     Path("k=3").touch()
     (override,) = for_hydra(Arguments.read(["k=3"]), KnnConfig, "pretrained_feature_extractor")
-    assert override == "pretrained_feature_extractor='k=3'"
+    assert override == "++pretrained_feature_extractor='k=3'"
 
 
 def test_hydra_composes_the_paths_of_a_command_line(tmp_path, capsys, monkeypatch):
@@ -136,14 +136,14 @@ def test_options_and_the_positional_argument_stand_anywhere(arguments):
     assert given.multirun
     assert given.flags == [one for one in arguments if one not in given.overrides]
     made = set(for_hydra(given, KnnConfig, "pretrained_feature_extractor"))
-    assert made == {"k=1,5", "pretrained_feature_extractor='a/b'"}
+    assert made == {"++k=1,5", "++pretrained_feature_extractor='a/b'"}
 
 
 def test_a_sweep_over_paths_is_over_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     swept = ["-m", "data.train_path=a=1,b(2)"]
     (made,) = for_hydra(Arguments.read(swept), RunConfig)
-    assert made == "data.train_path='a=1','b(2)'"
+    assert made == "++data.train_path='a=1','b(2)'"
     Path("a=1,b(2)").touch()
     (made,) = for_hydra(Arguments.read(swept), RunConfig)
-    assert made == "data.train_path='a=1,b(2)'"
+    assert made == "++data.train_path='a=1,b(2)'"

@@ -30,7 +30,7 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
     ("old", "new", "message"),
     [
         ("epochs:", "epoch:", r"figure8: unknown key epoch: did you mean epochs\?"),
-        ("epochs: 15", "epochs: many", "figure8: epochs: Value 'many'.*could not be converted"),
+        ("epochs: 15", "epochs: many", "figure8: epochs: expected a whole number, got 'many'"),
         ("  licence: 'none: simulated by solo_ldm (MIT)'\n", "", "figure8: missing key licence"),
         ("      sha256: ", "      sha256: 0", "files.* has no sha256"),
         ("  reference:\n    protocol: ", "  reference:\n    protocol: x", "expected one of linear"),
@@ -50,6 +50,7 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
         ("figure8:\n", "1: &a [*a]\nfigure8:\n", "is no YAML of keys and values .it has aliases"),
         ("figure8:\n", "a: " + "[" * 3000 + "\nfigure8:\n", "is no YAML of keys and values"),
         ("figure8:\n", "\x01\nfigure8:\n", "is no YAML of keys and values"),
+        ("    report.png:\n", "    x.png:\n    report.png:\n", "figure8: missing key files.*sha256"),
         ("      metric: r2", "      metric: x", "expected a metric of top1 or r2"),
     ],
 )

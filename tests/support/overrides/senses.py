@@ -34,8 +34,8 @@ def _number(value: Any) -> Any:
 
 
 def whole(low: int, high: float = 1e9) -> Sense:
-    """A whole number from `low` to below `high`."""
-    return lambda value: type(value) is int and low <= value < high
+    """A whole number from `low` to below `high`, also as 1e1."""
+    return lambda value: type(value) in (int, float) and value % 1 == 0 and low <= value < high
 
 
 def text(value: Any) -> bool:
@@ -67,10 +67,6 @@ def each(sense: Sense, fewest: int = 0) -> Sense:
         return len(values) >= fewest and all(map(sense, values))
 
     return all_of
-
-
-def listed(sense: Sense, fewest: int = 0) -> Sense:
-    return lambda value: isinstance(value, list) and each(sense, fewest)(value)
 
 
 def never(value: Any) -> bool:
@@ -121,15 +117,15 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"optimizer\.kwargs\.(eta|trust_coeff|eps)", rate),
     (r"optimizer\.kwargs\.(momentum|dampening)", share),
     (r"optimizer\.kwargs\.(nesterov|exclude_bias_n_norm|amsgrad)", flag),
-    (r"optimizer\.kwargs\.betas", listed(share, 2)),
+    (r"optimizer\.kwargs\.betas", each(share, 2)),
     (r"optimizer\.layer_decay|label_smoothing", share),
     (r"optimizer\.batch_size@linear|image_size|.*\.crop_size", null_or(size)),
     (r"scheduler\.warmup_epochs", weight),
-    (r"scheduler\.lr_decay_steps", null_or(listed(size_or_none))),
+    (r"scheduler\.lr_decay_steps", null_or(each(size_or_none))),
     (r"max_epochs|.*batch_size|accumulate_grad_batches|num_nodes|checkpoint\.frequency", size),
     (r"health\.num_samples|num_images|num_draws|jobs|restarts|entropy_samples|steps|hidden", size),
     (r"auto_resume\.max_hours", null_or(weight)),
-    (r"devices", either(size, one_of("auto"), listed(size_or_none, 1), lambda v: v == -1)),
+    (r"devices", either(size, one_of("auto"), each(size_or_none, 1), lambda v: v == -1)),
     (r"precision", one_of("32-true", "bf16-mixed", "16-mixed", "32", "16", "bf16", 32, 16)),
     (r"accelerator", one_of("auto", "cpu", "gpu", "cuda", "mps")),
     (r"strategy", one_of("auto", "ddp", "fsdp")),
@@ -143,7 +139,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"data\.format", null_or(one_of("auto", "torchvision", "image_folder", "dali"))),
     (r"data\.device", null_or(one_of("auto", "cpu", "gpu"))),
     (r"data\.(no_labels|download)|normalise_features", null_or(flag)),
-    (r"data\.augmentations\.(mean|std)", null_or(listed(share, 1))),
+    (r"data\.augmentations\.(mean|std)", null_or(each(share, 1))),
     (r"data\.channels", null_or(whole(1, 1e4))),
     (r"data\.range", lambda value: value in (None, "auto", [1, 2])),
     (r"data\.(train_path|val_path|path)", anything),  # brackets may be part of a path
@@ -179,7 +175,7 @@ MEANINGS: list[tuple[str, Sense]] = [
      null_or(weight)),
     (r"data\.period_seconds", null_or(scale)),
     (r"data\.(\w+_seconds|\w+_metres|running_speed)", scale),
-    (r"data\.(time_constants_seconds|variances)", listed(scale, 1)),
+    (r"data\.(time_constants_seconds|variances)", each(scale, 1)),
     (r"data\.(random_phase|running_only)", flag),
     (r"data\.(motion|mixing|rendering|observation_noise_kind)", never),
     (r"data\.(window|stride)", null_or(size)),
@@ -201,30 +197,30 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"decoders\.\w+", mapping),
     (r"data|encoder|predictor|objective|optimizer|scheduler|checkpoint|decoders", mapping),
     (r"evaluation\.compare_gradients_every", size_or_none),
-    (r"evaluation\.smoothing_seconds", listed(scale)),
-    (r"evaluation\.kinds", listed(one_of("linear", "mlp"))),
-    (r"evaluation\.(targets)", null_or(listed(text))),
+    (r"evaluation\.smoothing_seconds", each(scale)),
+    (r"evaluation\.kinds", each(one_of("linear", "mlp"))),
+    (r"evaluation\.(targets)", null_or(each(text))),
     (r"evaluation\.identify", names),
-    (r"(evaluation\.)?protocols", listed(one_of("knn-20"))),
+    (r"(evaluation\.)?protocols", each(one_of("knn-20"))),
     # evaluations and studies
     (r"k", each(size, 1)),
     (r"temperature", each(scale, 1)),
     (r"distance", each(one_of("cosine", "euclidean"), 1)),
     (r"mixup|cutmix", weight),
-    (r"strengths", listed(weight, 2)),
-    (r"levels", listed(share, 1)),
+    (r"strengths", each(weight, 2)),
+    (r"levels", each(share, 1)),
     (r"threshold", share),
     (r"smallest_shape", number(1e-12, 1.5)),
     (r"num_sources", whole(2, 1e7)),
     (r"images\.size", whole(8, 1000)),
     (r"step_seconds", scale),
     (r"(generalised_gaussian|ornstein_uhlenbeck)\.num_\w+", size),
-    (r"(generalised_gaussian|ornstein_uhlenbeck)\.\w+", null_or(listed(scale))),
+    (r"(generalised_gaussian|ornstein_uhlenbeck)\.\w+", null_or(each(scale))),
     (r"cases", each(one_of("holds", "blind"), 1)),
     (r"model|task|unmixing|images\.statistics|entropy|protocol|rank_by", null_or(never)),
     (r"mixtures|resume_from_checkpoint|pretrained_feature_extractor|run", null_or(never)),
-    (r"methods", listed(never)),
-    (r"overrides", listed(never)),
+    (r"methods", each(never)),
+    (r"overrides", each(never)),
     # texts and switches
     (r"backbone\.name@(knn|linear|uncertainty)", null_or(text)),
     (r"(backbone|optimizer|scheduler)\.name", never),
