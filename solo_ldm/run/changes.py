@@ -65,7 +65,7 @@ def changed_data(path: str | Path, folder: RunFolder) -> list[str] | None:
         before = read_json(RunFolder(Path(path).resolve().parent.parent).data)
     except (OSError, ValueError):
         return None
-    if now is None or before.get("digest") == now.digest:
+    if now is None or "contents" not in before or before.get("digest") == now.digest:
         return None
     return [str(before.get("what")), now.what]
 
