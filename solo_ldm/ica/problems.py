@@ -74,8 +74,8 @@ def generalised_gaussian(
     """
     if shapes is None:
         shapes = [_DEFAULT_SHAPES[i % len(_DEFAULT_SHAPES)] for i in range(num_sources)]
-    _check_length("shapes", shapes, num_sources)
-    check_memory("num_samples", num_samples, num_sources, remedy="lower it", bytes_each=16)
+    _check_length("generalised_gaussian.shapes", shapes, num_sources)
+    _check_samples("generalised_gaussian.num_samples", num_samples, num_sources)
     generator = np.random.default_rng([seed, 0])
     columns = []
     for shape in shapes:
@@ -127,9 +127,9 @@ def ornstein_uhlenbeck(
         constants = np.geomspace(0.2, 5.0, num_sources).tolist()
     if powers is None:
         powers = np.geomspace(0.25, 1.0, num_sources).tolist()
-    _check_length("time_constants_seconds", constants, num_sources)
-    _check_length("variances", powers, num_sources)
-    check_memory("num_steps", num_steps, num_sources, remedy="lower it", bytes_each=16)
+    _check_length("ornstein_uhlenbeck.time_constants_seconds", constants, num_sources)
+    _check_length("ornstein_uhlenbeck.variances", powers, num_sources)
+    _check_samples("ornstein_uhlenbeck.num_steps", num_steps, num_sources)
     generator = np.random.default_rng([seed, 0])
     columns = []
     for constant, variance in zip(constants, powers, strict=True):
@@ -172,6 +172,12 @@ def random_mixing(num_sources: int, seed: int, rotation: bool = False) -> np.nda
 def _largest_share(matrix: np.ndarray) -> float:
     square = matrix**2
     return float((square / square.sum(axis=1, keepdims=True)).max())
+
+
+def _check_samples(key: str, count: int, num_sources: int) -> None:
+    if count <= num_sources:
+        raise ValueError(f"{key}: expected more than the {num_sources} sources, got {count}")
+    check_memory(key, count, num_sources, remedy="lower it", bytes_each=16)
 
 
 def _check_length(name: str, values: Sequence[float], number: int) -> None:

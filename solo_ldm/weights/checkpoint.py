@@ -53,7 +53,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         with safe_globals([(Inert, name) for name in unknown]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of torch, pickle or zip
-        raise ValueError(f"{path} cannot be read as a checkpoint ({_reason(error)})") from None
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint ({_reason(error)}); restore it from a copy"
+        ) from None
     if not isinstance(content, dict):
         raise ValueError(
             f"{path} is no checkpoint: expected a mapping with state_dict, "

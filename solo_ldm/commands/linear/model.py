@@ -66,6 +66,10 @@ class LinearModel(pl.LightningModule):
         rates: Sequence[float],
     ) -> None:
         super().__init__()
+        if cfg.normalise_features and cfg.optimizer.batch_size == 1:
+            raise ValueError(
+                "optimizer.batch_size: expected at least 2 with normalise_features=true, got 1"
+            )
         self.cfg = cfg
         self.finetune = cfg.protocol == "finetune"
         self.rates = list(rates)

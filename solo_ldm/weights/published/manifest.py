@@ -157,7 +157,7 @@ def _entry(where: str, name: str, content: Any) -> Entry:
     for key, label in (("files", "name"), ("results", "protocol")):
         named = content.get(key)
         if isinstance(named, Mapping):
-            content[key] = [{label: one, **fields} for one, fields in named.items()]
+            content[key] = [{label: one, **(fields or {})} for one, fields in named.items()]
     reference = content.pop("reference", None)
     entry = _object(where, Entry, {**content, "name": name})
     if not entry.files or not entry.results:

@@ -168,6 +168,8 @@ REFUSED = {
     "pieces": lambda: photographs(12, 200),
     "size": lambda: photographs(2, 1000),
     "shapes": lambda: generalised_gaussian(3, 100, [1.0, 2.0]),
+    "samples": lambda: generalised_gaussian(4, 3),
+    "steps": lambda: ornstein_uhlenbeck(4, 4),
     "time constants": lambda: ornstein_uhlenbeck(2, 100, 0.1, [1.0, -1.0]),
 }
 

@@ -50,7 +50,11 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
         ("figure8:\n", "1: &a [*a]\nfigure8:\n", "is no YAML of keys and values .it has aliases"),
         ("figure8:\n", "a: " + "[" * 3000 + "\nfigure8:\n", "is no YAML of keys and values"),
         ("figure8:\n", "\x01\nfigure8:\n", "is no YAML of keys and values"),
-        ("    report.png:\n", "    x.png:\n    report.png:\n", "figure8: missing key files.*sha256"),
+        (
+            "    report.png:\n",
+            "    x.png:\n    report.png:\n",
+            "figure8: missing key files.*sha256",
+        ),
         ("      metric: r2", "      metric: x", "expected a metric of top1 or r2"),
     ],
 )

@@ -140,6 +140,7 @@ def test_digits_are_never_mirrored_and_photographs_are(dataset):
         (["seeds=[0,1]", "protocol=linear-features"], "leave seeds out"),
         (["scheduler.name=reduce"], "scheduler.name"),
         (["optimizer.batch_size=4000"], "optimizer.batch_size"),
+        (["optimizer.batch_size=1"], "optimizer.batch_size: expected at least 2 with normalise"),
         (["backbone.name=resnet18"], "resnet18"),
         (["data.val_fraction=0"], "no labelled test images"),
         (["max_epochs=0"], "max_epochs"),
