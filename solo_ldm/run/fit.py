@@ -28,7 +28,7 @@ from solo_ldm.run.folder import RunFolder, save_args
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.metrics import MetricsCSV
 from solo_ldm.run.resume import checkpoint_to_resume
-from solo_ldm.run.trainer import build_trainer, without_lightnings_advice
+from solo_ldm.run.trainer import TimeIsOverError, build_trainer, without_lightnings_advice
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def fit(
         unit: what training counts.
 
     Returns:
-        None in the helper processes of distributed training and after an interruption.
+        None in the helper processes of distributed training, after an interruption and after
+        trainer.max_time.
 
     Raises:
         FileNotFoundError: in one line: the checkpoint to continue from is not there.
@@ -126,7 +127,8 @@ def fit(
         console.print(f"writing to {folder.path}", soft_wrap=True)
     shown = ShowProgress(console, clock, loss, accuracy, unit)
     guards = [EndAtSignals(), StopWithoutFolder(folder), EpochSeed(cfg.seed), StopAtNonFinite()]
-    every = [*placed, *guards, clock, *callbacks, shown]
+    quiet = cfg.trainer.get("enable_progress_bar") is False
+    every = [*placed, *guards, clock, *callbacks, *([] if quiet else [shown])]
     if cfg.checkpoint.enabled:
         best = (monitor, "max") if monitor else (loss, "min")
         every.append(KeepLastAndBest(folder, cfg.checkpoint.frequency, *best))
@@ -137,7 +139,14 @@ def fit(
             save_args(folder, cfg)
             forget_slurms_checkpoints(folder)
         with ended_as_a_command(trainer):
-            trainer.fit(module, datamodule=loaders, ckpt_path=resumed and resumed.path)
+            try:
+                trainer.fit(module, datamodule=loaders, ckpt_path=resumed and resumed.path)
+            except TimeIsOverError:
+                epoch, limit = trainer.current_epoch + 1, cfg.trainer.max_time
+                console.print(
+                    f"trainer.max_time={limit} ends training in epoch {epoch} of {cfg.max_epochs}: "
+                    "the run is unfinished; the same command continues it"
+                )
     if trainer.interrupted or not trainer.is_global_zero:
         return None
     folder.check_there()

@@ -32,6 +32,8 @@ _NOT_IDENTITY = (
     "data.device",
     "data.num_workers",
     "data.download",
+    "trainer.enable_progress_bar",
+    "trainer.max_time",
 )
 
 

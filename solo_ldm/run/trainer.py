@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +16,36 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
+from solo_ldm.config.trainer import seconds_of
 from solo_ldm.run.callbacks.checkpoints import AtomicCheckpointIO
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import Hardware
 from solo_ldm.run.metrics import MetricsCSV
+
+
+class TimeIsOverError(Exception):
+    """Training has taken trainer.max_time."""
+
+
+class EndInTime(Callback):
+    """End training before the first batch after trainer.max_time, counted from here.
+
+    A part of an epoch is lost, as at a signal: the run continues after its last checkpoint.
+
+    Args:
+        max_time: DD:HH:MM:SS.
+    """
+
+    def __init__(self, max_time: str) -> None:
+        self.end = time.monotonic() + seconds_of(max_time)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """End training in all processes if the time is over in one."""
+        over = time.monotonic() > self.end
+        if trainer.strategy.reduce_boolean_decision(over, all=False):
+            raise TimeIsOverError
 
 
 def is_helper_process() -> bool:
@@ -35,6 +62,9 @@ def build_trainer(
     validates: bool,
 ) -> pl.Trainer:
     """Build Lightning's trainer for `fit`, with the further arguments of cfg.trainer."""
+    given = dict(cfg.trainer)
+    max_time = given.pop("max_time", None)
+    ends = [EndInTime(max_time)] if max_time else []
     if hardware.accelerator == "cuda":
         torch.set_float32_matmul_precision("high")
     return pl.Trainer(
@@ -48,16 +78,16 @@ def build_trainer(
             "sync_batchnorm": hardware.sync_batchnorm,
             "accumulate_grad_batches": cfg.accumulate_grad_batches,
             "logger": [logger, *_extra_loggers(cfg, folder)],
-            "callbacks": list(callbacks),
+            "callbacks": [*callbacks, *ends],
             "plugins": [AtomicCheckpointIO()],
             "enable_checkpointing": cfg.checkpoint.enabled,
-            "enable_progress_bar": False,
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
             # The data module's sampler shards by itself.
             "use_distributed_sampler": False,
             "default_root_dir": folder.path,
-            **cfg.trainer,
+            **given,
+            "enable_progress_bar": False,  # of Lightning; `ShowProgress` is ours
             **({} if validates else {"limit_val_batches": 0}),
         }
     )

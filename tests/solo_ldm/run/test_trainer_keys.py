@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import io
 import math
 
 import lightning.pytorch as pl
 import pytest
+from rich.console import Console
 
 from predictive.configuration import complete_predictive
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.config.trainer import check_trainer, trainer_arguments
 from solo_ldm.run.configuration import complete
+from solo_ldm.run.trainer import EndInTime
 from tests.support.predictive.runs import config as predictive_config
 from tests.support.refusals import assert_refused
 from tests.support.toy import toy_config
@@ -48,6 +52,8 @@ def test_every_argument_of_lightnings_trainer_is_open_or_refused():
         ({"limit_train_batches": 2.5}, "or a number above 0 to 1 or null, got 2.5"),
         ({"check_val_every_n_epoch": 0}, "expected a whole number from 1, got 0"),
         ({"deterministic": "yes"}, "trainer.deterministic: expected true or false"),
+        ({"max_time": "1:00:00"}, "trainer.max_time: expected DD:HH:MM:SS, got '1:00:00'"),
+        ({"fast_dev_run": True}, "set max_epochs=1 data.fraction=0.05 for a short try"),
         ({"profiler": "mine"}, "expected simple or advanced or null, got 'mine'"),
     ],
     ids=str,
@@ -56,6 +62,31 @@ def test_owned_unknown_and_senseless_keys_are_refused_with_what_to_set(given, me
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         check_trainer("trainer", given)
     assert message in str(caught.value)
+
+
+def test_after_max_time_a_run_is_unfinished_and_the_same_command_continues_it(
+    tmp_path, monkeypatch
+):
+    said = io.StringIO()
+    start, begun = EndInTime.on_train_batch_start, []
+
+    def after_an_epoch(self, trainer, *rest):
+        begun.append(trainer.current_epoch)
+        self.end = -math.inf if trainer.current_epoch else math.inf
+        start(self, trainer, *rest)
+
+    monkeypatch.setattr(EndInTime, "on_train_batch_start", after_an_epoch)
+    config = toy_config(tmp_path, "max_epochs=2", "+trainer.max_time=00:01:00:00")
+    assert pretrain(config, Console(file=said, width=200)) is None
+    assert begun[-1] == 1
+    assert "ends training in epoch 2 of 2: the run is unfinished; the same" in said.getvalue()
+    quiet = toy_config(tmp_path, "max_epochs=2", "+trainer.enable_progress_bar=false")
+    outcome = pretrain(quiet, Console(file=said, width=200))
+    assert "after epoch 1" in said.getvalue()
+    assert "s left" not in said.getvalue().partition("after epoch 1")[2]
+    assert [one.name for one in tmp_path.rglob("args.json")] == ["args.json"]
+    assert outcome is not None
+    assert outcome.folder.finished
 
 
 def test_every_command_that_trains_checks_them_before_it_writes(tmp_path, capsys):
