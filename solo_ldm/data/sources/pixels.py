@@ -103,5 +103,5 @@ class Pixels(NamedTuple):
     @property
     def pages(self) -> str:
         """The number and the size of the images of a file."""
-        width, height = self.image.size if self.image else np.shape(self.values)[1::-1]
+        width, height = self.image.size if self.image else np.asarray(self.values).shape[1::-1]
         return f"{self.frames} pages of {height} × {width} pixels"
