@@ -63,8 +63,17 @@ class PredictiveMethod(pl.LightningModule):
         return self.predictor(self.encoder(inputs), inputs, observed)
 
     def forecast(self, batch: Batch) -> Forecast:
-        """Return the forecast of a batch."""
-        return self(batch.inputs, batch.known if batch.missing else None)
+        """Return the forecast of a batch; a ValueError in one line where training diverged."""
+        try:
+            return self(batch.inputs, batch.known if batch.missing else None)
+        except ValueError as error:
+            if not self.global_step:
+                raise
+            reason = str(error).partition(";")[0]
+            raise ValueError(
+                f"step {self.global_step} cannot be computed: {reason}; lower optimizer.lr or "
+                "optimizer.multipliers; the last good checkpoint is kept"
+            ) from error
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Return {"loss"} for the optimiser and detached "terms" for callbacks."""

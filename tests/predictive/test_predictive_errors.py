@@ -273,6 +273,14 @@ def test_a_recording_that_cannot_be_used_is_one_line(
     assert list(here.iterdir()) == []
 
 
+def test_training_that_diverges_names_the_rates(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rates = ("optimizer.lr=9999", "optimizer.multipliers.filter=9999")
+    found = refusal(capsys, "--config-name", "figure8", *FRAMES, *rates)
+    assert "cannot be computed: process_noise: expected variances above zero" in found
+    assert "lower optimizer.lr or optimizer.multipliers" in found
+
+
 def test_a_recording_must_be_named(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "missing key data.path" in refusal(capsys, "--config-name", "recording")
