@@ -194,7 +194,11 @@ def test_unknown_command_is_one_line(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["pretrian"])
     assert caught.value.code == 2
-    assert "expected pretrain" in capsys.readouterr().err
+    assert ", decode: did you mean pretrain?" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert not caught.value.code
+    assert capsys.readouterr().out.startswith("solo-ldm 0.")
 
 
 PRIMARY = [path.stem for path in PACKAGED.glob("*prob.yaml")]

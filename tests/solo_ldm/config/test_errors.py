@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from solo_ldm.cli import COMMANDS, main
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.config.errors import Left, one_line, one_line_errors
 from solo_ldm.config.places import check_place
+from solo_ldm.files import write_atomically
 from tests.support.processes import run_child
 from tests.support.toy import toy_config
 
@@ -118,6 +121,31 @@ def test_a_reader_that_ends_early_ends_a_command_without_a_word(tmp_path):
     ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, check=False)
     assert ended.returncode in (0, 141)
     assert (tmp_path / "err").read_text() == ""
+
+
+@pytest.mark.parametrize("arguments", ["zoo list", "--help", "knn --help"])
+def test_what_a_command_cannot_print_is_an_error(monkeypatch, capsys, arguments):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as left:
+            main(arguments.split())
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert left.value.code == 1
+    assert "error: standard output: no space left on the device" in capsys.readouterr().err
+
+
+def test_the_file_that_a_full_disk_takes_no_more_of_is_named(tmp_path):
+    for error in (system(errno.ENOSPC, None), RuntimeError("file write failed")):
+        with pytest.raises(Left) as left, one_line_errors():
+            write_atomically(tmp_path / "last.ckpt", partial(_fail, error))
+        assert left.value.message.startswith(f"{tmp_path}/last.ckpt: no space left on the device")
+        assert "begun" not in left.value.message
+
+
+def _fail(error: Exception, path: Path) -> None:
+    raise error
 
 
 def test_a_place_that_cannot_be_written_to_is_refused_and_one_that_can_left_as_it_is(

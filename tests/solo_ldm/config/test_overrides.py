@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
@@ -15,7 +16,7 @@ from solo_ldm.commands.compare.entries import prepare_entries
 from solo_ldm.commands.compare.schema import complete_compare
 from solo_ldm.commands.knn.schema import KnnConfig
 from solo_ldm.config.overrides import Arguments, for_hydra
-from solo_ldm.run.configuration import RunConfig
+from solo_ldm.run.configuration import RunConfig, complete
 from tests.support.refusals import assert_refused
 
 NAMES = [
@@ -57,6 +58,61 @@ def test_a_path_of_a_folder_in_quotes_null_or_an_interpolation_stays_what_hydra_
     listed = values("data.path=[a-ep=1.npz, b.npz]")
     assert [str(one) for one in listed["data.path"]] == ["a-ep=1.npz", "b.npz"]
     assert values("data.train_path=~/x")["data.train_path"] == str(Path("~/x").expanduser())
+
+
+def test_keys_of_the_schema_are_taken_whether_or_not_a_yaml_lists_them(tmp_path, capsys):
+    mine = "augmentations: [{crop_size: 8, num_crops: 2}]\ndata: {dataset: digits}\n"
+    (tmp_path / "mine.yaml").write_text(f"{mine}optimizer: {{kwargs: {{eps: 1}}}}\n")
+    given = ["seed=1", "+max_epochs=1e1", "optimizer.kwargs={betas:[0.9,0.95]}", "trainer={}"]
+    given += ["evaluation.protocols=knn-20", "accumulate_grad_batches=2.0"]
+    start = ["--config-path", str(tmp_path), "--config-name", "mine"]
+    run_command("pretrain", [*start, *given, "--cfg", "job"])
+    cfg = complete(OmegaConf.create({"method": "ldm", **yaml.safe_load(capsys.readouterr().out)}))
+    assert cfg.optimizer.kwargs == {"eps": 1, "betas": [0.9, 0.95]}
+    assert (cfg.seed, cfg.max_epochs, cfg.accumulate_grad_batches) == (1, 10, 2)
+    assert all(type(one) is int for one in (cfg.max_epochs, cfg.accumulate_grad_batches))
+    assert cfg.evaluation.protocols == ["knn-20"]
+    assert_refused(
+        "pretrain",
+        [
+            ([*start, "data=digits"], "got digits; set data.dataset=digits"),
+            ([*start, "method=simclr"], "set method=solo/simclr (solo-learn's, with SOLO_LEARN="),
+        ],
+        capsys,
+    )
+
+
+def test_a_value_of_another_kind_is_told_what_to_set(capsys):
+    start = ["--config-name", "gaussprob"]
+    told = {
+        "optimizer=sgd": "got sgd; set optimizer.name=sgd",
+        "auto_resume=false": "expected a mapping, got False; set auto_resume.enabled=false",
+        "backbone=resnet18": "set backbone.name=resnet18",
+        "=3": "=3: expected KEY=VALUE",
+        "seed=null": "seed: expected a whole number, got null",
+        "max_epochs=": "max_epochs: expected a whole number, got nothing",
+        "max_epochs=1.5": "max_epochs: expected a whole number, got 1.5",
+        "trainer=null": "trainer: expected a mapping, got null; {} is none",
+        "evaluation.protocols=null": "expected a list of texts, got null; [] is none",
+        "method_kwargs.temperature=0.01": "set method_kwargs.prediction_precision=100 and kernel_",
+    }
+    assert_refused("pretrain", [([*start, one], words) for one, words in told.items()], capsys)
+    assert_refused("knn", [([], "give them as the first argument")], capsys)
+
+
+def test_a_yaml_that_is_no_name_is_named_with_what_to_give(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("cfg").mkdir()
+    for name in ("cfg/mine.yaml", "cfg/other.yml", "here.yaml"):
+        Path(name).touch()
+    told = {
+        "cfg/mine.yaml": "cfg/mine.yaml is a file: give --config-path cfg --config-name mine",
+        "here": "here.yaml is a file: give --config-path . --config-name here",
+        "cfg/other.yml": "cfg/other.yml is a file: rename it to other.yaml and give --config-path",
+    }
+    cases = [(["--config-name", name], words) for name, words in told.items()]
+    cases.append((["--config-path", "cfg", "--config-name", "other"], "rename it to other.yaml"))
+    assert_refused("pretrain", cases, capsys)
 
 
 def test_a_file_whose_name_looks_like_a_key_is_the_positional_argument_where_it_is_there(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from solo_ldm.cli import run_command
+from solo_ldm.config.places import results_folder
 from tests.support.processes import run_child
 
 SMALL = [
@@ -59,6 +60,35 @@ def test_a_job_with_a_bug_prints_its_trace_and_the_rest_runs(tmp_path, monkeypat
         run_command("pretrain", ["-m", "--config-name", "gaussprob", "seed=3,4"])
     assert left.value.code == 130
     assert 4 not in seen
+
+
+def test_jobs_that_would_share_a_folder_have_folders_in_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made: list[str] = []
+
+    def work(cfg, console):
+        folder = results_folder(cfg.output or f"{cfg.pretrained_feature_extractor}/knn")
+        made.append(str(folder))
+
+    monkeypatch.setattr("solo_ldm.commands.knn.run.run", work)
+    Path("a").mkdir()
+    Path("b").mkdir()
+    for swept, folders in {
+        "a k=5,[1,20] output=kn": ["kn/k=5", "kn/k=1,20"],
+        "a k=5,20": ["a/knn/k=5", "a/knn/k=20"],
+        "a output=c,d": ["c", "d"],
+        "a output=c,d k=5,20": ["c/k=5", "c/k=20", "d/k=5", "d/k=20"],
+        "pretrained_feature_extractor=a,b": ["a/knn", "b/knn"],
+        "pretrained_feature_extractor=a,b output=c": [
+            f"c/pretrained_feature_extractor={one}" for one in "ab"
+        ],
+        "a k=5": ["a/knn"],
+        "a data.dataset=digits,mnist": ["a/knn", "a/knn/job-2"],
+    }.items():
+        run_command("knn", ["-m", *swept.split()])
+        assert made == folders, swept
+        made.clear()
+    assert results_folder("a") == Path("a")
 
 
 def test_a_sweep_without_failures_ends_with_code_0(tmp_path, monkeypatch, capsys):
