@@ -201,6 +201,7 @@ def _publish(given: argparse.Namespace, console: Console) -> int:
     check_place("--zoo", folder)
     for one in given.evaluation:
         check_path("--evaluation", one)
+    before = read_manifest(folder).get(given.name)
     with progress_bar(console, "publishing") as progress:
         entry = publish(
             given.runs,
@@ -216,6 +217,8 @@ def _publish(given: argparse.Namespace, console: Console) -> int:
         )
     size = sum(one.size for one in entry.files)
     where = folder / "weights" / entry.name
+    if before is not None and before.files != entry.files:
+        console.print(f"zoo:{entry.name} of {before.date}, {scores_line(before)}, is replaced")
     console.print(
         Text.assemble(
             (f"zoo:{entry.name}", "bold"), f": {scores_line(entry)}; {size:,} bytes in {where}"

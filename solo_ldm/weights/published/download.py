@@ -36,7 +36,7 @@ def fetch(entry: Entry, name: str) -> Path:
     file = entry.file(name)
     packaged = zoo_folder() / "weights" / entry.name / name
     if packaged.is_file():
-        _check(packaged, file, "restore it with git, or install the package anew")
+        _check(packaged, file, "restore it with git, publish it again or reinstall")
         return packaged
     # Files that were published together are kept together.
     version = hashlib.sha256("".join(sorted(one.sha256 for one in entry.files)).encode())

@@ -80,10 +80,13 @@ def test_timm_builds_the_published_network_from_its_folder(own_zoo):
         torch.testing.assert_close(model.eval()(images), ours(images))
 
 
-def test_publishing_says_how_to_verify(runs, tmp_path, capsys):
-    given = ["publish", str(runs[0]), "--name", "one", "--licence", "x", "--zoo", str(tmp_path)]
-    assert zoo_command(given, Console(width=200)) == 0
-    assert f"next: SOLO_LDM_ZOO={tmp_path} solo-ldm zoo verify one" in capsys.readouterr().out
+def test_publishing_says_how_to_verify_and_what_it_replaces(runs, tmp_path, capsys):
+    for number, replaced in ((0, False), (0, False), (1, True)):
+        given = ["--name", "one", "--licence", "x", "--zoo", str(tmp_path)]
+        assert zoo_command(["publish", str(runs[number]), *given], Console(width=200)) == 0
+        shown = capsys.readouterr().out
+        assert f"next: SOLO_LDM_ZOO={tmp_path} solo-ldm zoo verify one" in shown
+        assert ("is replaced" in shown) == replaced
 
 
 @pytest.mark.parametrize(
