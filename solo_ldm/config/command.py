@@ -118,7 +118,7 @@ class HydraCommand:
         from solo_ldm.config.own import Own
 
         if str(error).startswith(f"missing key {self.positional}:"):
-            return f"missing WEIGHTS ({self.positional}): give them as the first argument"
+            return f"missing key {self.positional}: give WEIGHTS as the first argument"
         return Own(given.own, given.name or self.default, self._folder()).explained(error)
 
     def _schema(self) -> type:

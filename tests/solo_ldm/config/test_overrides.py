@@ -97,7 +97,9 @@ def test_a_value_of_another_kind_is_told_what_to_set(capsys):
         "method_kwargs.temperature=0.01": "set method_kwargs.prediction_precision=100 and kernel_",
     }
     assert_refused("pretrain", [([*start, one], words) for one, words in told.items()], capsys)
-    assert_refused("knn", [([], "give them as the first argument")], capsys)
+    assert_refused(
+        "knn", [([], "missing key pretrained_feature_extractor: give WEIGHTS as the first")], capsys
+    )
 
 
 def test_a_yaml_that_is_no_name_is_named_with_what_to_give(tmp_path, monkeypatch, capsys):
