@@ -45,7 +45,9 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        if getattr(error, "filename", None) in (None, name):  # of a full disk, torch's of none
+        # An OSError of words alone would lose them; torch's RuntimeError has no file.
+        worded = isinstance(error, OSError) and error.errno is None
+        if not worded and getattr(error, "filename", None) in (None, name):  # of a full disk
             error.filename = str(path)  # pyright: ignore[reportAttributeAccessIssue]
         raise
     finally:

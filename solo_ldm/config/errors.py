@@ -131,7 +131,8 @@ def printing() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except OSError as error:
-        error.filename = error.filename or "standard output"
+        if error.errno is not None:
+            error.filename = error.filename or "standard output"
         raise
 
 

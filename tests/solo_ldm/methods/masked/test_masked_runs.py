@@ -125,7 +125,10 @@ def test_the_preset_fits_the_views_of_every_data_set(data):
         (["backbone.name=swin_tiny"], "swin_tiny: .* plain vision transformers"),
         (["backbone.name=vit_none"], "no timm model"),
         (["backbone.kwargs.patch_size=3"], "no whole number of patches"),
-        (["+backbone.kwargs.img_size=32"], "images of 16 pixels into vectors, got Input height .16. doesn't match model .32."),
+        (
+            ["+backbone.kwargs.img_size=32"],
+            "images of 16 pixels into vectors, got Input height .16. doesn't match model .32.",
+        ),
         (["backbone.kwargs.class_token=true", "backbone.kwargs.global_pool=token"], "the mean of"),
         (["backbone.kwargs.fc_norm=true"], r"fc_norm=false"),
         (["+backbone.kwargs.patch_drop_rate=0.5"], "leaves out patches itself"),
