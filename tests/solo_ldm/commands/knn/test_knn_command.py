@@ -153,7 +153,6 @@ def refusals(folder: Path, run: Outcome) -> list[tuple[list[str], str]]:
         ([own, "distance=manhattan"], "cosine or euclidean"),
         ([own, "batch_size=0"], "batch_size"),
         ([own, "kk=3"], "unknown key kk"),
-        ([own, "backbone.kwargs={width: 8}"], "+backbone.kwargs.KEY=VALUE"),
         ([own, "batchsize=3"], "unknown key batchsize: did you mean batch_size?"),
         ([own, "data.num_worker=3"], "did you mean data.num_workers?"),
         ([own, "+data.num_worker=3"], "did you mean data.num_workers?"),
