@@ -63,7 +63,7 @@ def _try(
         for way in ways if len(sizes) > 1 else ways[:2]:
             try:
                 return way, _width(timm_name, sizes, {**given, **way})
-            except _NotBuilt as error:
+            except _NotBuiltError as error:
                 failed.setdefault("built", error)
             except Exception as error:  # of any model: what a forward pass may raise
                 failed["told" if way else "as it is"] = error
@@ -85,7 +85,7 @@ def _try(
     )
 
 
-class _NotBuilt(Exception):  # noqa: N818
+class _NotBuiltError(Exception):
     """The model cannot be built with its arguments."""
 
 
@@ -106,7 +106,7 @@ def _measured(timm_name: str, sizes: Sequence[int], kwargs: Mapping[str, Any], d
             model = timm.create_model(timm_name, num_classes=0, **kwargs)
             _check_memory(model)
         except Exception as error:  # whatever arguments lead to
-            raise _NotBuilt(_line(error)) from error
+            raise _NotBuiltError(_line(error)) from error
         widths = {
             _features(model, count, kwargs.get("in_chans", 3), size, training)
             for size, (training, count) in itertools.product(sizes, [(False, 1), (True, 2)])

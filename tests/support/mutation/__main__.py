@@ -23,6 +23,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -48,11 +49,15 @@ _HEAVY = (
 )
 
 
+# Of what is known, kept from session to session as long as the system keeps temporary files.
+FOLDER = Path(tempfile.gettempdir(), "solo_ldm-mutation")
+
+
 def main() -> None:
     """Try the faults and print the table."""
     parser = argparse.ArgumentParser(description="Mutation testing.")
     parser.add_argument("modules", nargs="*", help="paths; all of modules.yaml if none")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/mutation"), help="of results")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of results")
     parser.add_argument("--again", action="store_true", help="try the survivors once more")
     parser.add_argument("--most", type=int, default=10**6, help="faults of a module, at random")
     parser.add_argument("--seconds", type=float, default=90.0, help="of tests for each fault")
