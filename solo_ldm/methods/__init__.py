@@ -20,6 +20,7 @@ METHODS = {
     "sphereprob": "solo_ldm.methods.ldm.body.SphereProb",
     "ldm": "solo_ldm.methods.ldm.body.LDM",
     "masked": "solo_ldm.methods.masked.method.Masked",
+    "supervised": "solo_ldm.methods.supervised.Supervised",
 }
 
 # Methods of other packages, as FAMILY/NAME: the module whose `find` knows them.
