@@ -22,8 +22,9 @@ class DataConfig:
         dataset: a name of `solo_ldm.data.DATASETS`.
         train_path: folder of the data set, or of the training images of a custom set, or a text
             file that lists them with their labels.
-        val_path: the same for the validation images of a custom set and of ImageNet. Other named
-            sets (cifar10, ...) keep both splits under `train_path` and ignore it.
+        val_path: the same for the validation images of a custom set, of ImageNet and of
+            cifar10-jpeg. Other named sets (cifar10, ...) keep both splits under `train_path` and
+            ignore it.
         format: which backend reads and augments: auto, dali, torchvision (or image_folder,
             solo-learn's name for it).
         device: where DALI decodes and augments: auto (where the model is), cpu or gpu.
@@ -31,6 +32,9 @@ class DataConfig:
         no_labels: treat the images as unlabelled.
         fraction: share of the training images used, in (0, 1]; -1 means all.
         val_fraction: share held out for validation where a labelled set has no split of its own.
+        held_out: share of the training images, the same of every class, that is not trained on and
+            is validated on in place of any other images: settings are chosen so, never by the test
+            images. None validates on the split of the set.
         download: fetch a named set that is missing.
         pair_match: probability that the second view is of another image of the same class, else
             it is of an image of another class; None for two views of one image.
@@ -48,6 +52,7 @@ class DataConfig:
     no_labels: bool = False
     fraction: float = number(above=0, high=1, also=-1, default=-1.0)
     val_fraction: float = number(0, below=1, default=0.2)
+    held_out: Optional[float] = number(above=0, below=1, default=None)
     download: bool = False
     pair_match: Optional[float] = number(0, 1, default=None)
     range: Any = field(default=None, metadata={"check": "solo_ldm.data.config:check_range"})

@@ -13,9 +13,11 @@ from solo_ldm.config.arguments import check_value
 from solo_ldm.data.config import DataConfig, check_data_config
 from solo_ldm.data.datasets import cifar, custom, digits, imagenet, mnist, stl10, svhn
 from solo_ldm.data.datasets.base import Dataset, Split
+from solo_ldm.data.datasets.cifar_jpeg import CIFAR10_JPEG
+from solo_ldm.data.datasets.memory import MEMORY
 from solo_ldm.data.datasets.tiny_imagenet import TINY_IMAGENET
 from solo_ldm.data.sources.copies import describe_copies, find_copies
-from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, Listing
+from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, Listing, ListImages
 from solo_ldm.data.sources.survey import statistics, survey
 
 # Splits are part of a data set, so they do not follow the seed of a run.
@@ -26,6 +28,7 @@ DATASETS: dict[str, Dataset] = {
     "mnist": mnist.MNIST,
     "fashion_mnist": mnist.FASHION_MNIST,
     "cifar10": cifar.CIFAR10,
+    "cifar10-jpeg": CIFAR10_JPEG,
     "cifar100": cifar.CIFAR100,
     "svhn": svhn.SVHN,
     "stl10": stl10.STL10,
@@ -34,6 +37,7 @@ DATASETS: dict[str, Dataset] = {
     "tiny_imagenet": TINY_IMAGENET,
     "custom": custom.CUSTOM,
     "image_folder": custom.CUSTOM,  # torchvision's name for such folders
+    "memory": MEMORY,
 }
 
 
@@ -100,7 +104,7 @@ class Splits:
         if self._config.no_labels:
             self._name_copies()
             return None
-        if self._dataset.holds_out(self._config):
+        if self._held_out_share is not None:
             return self._whole.subset(self._held_out) if len(self._held_out) else None
         found = self._dataset.read(self._config, "val")
         if found is None:
@@ -119,7 +123,9 @@ class Splits:
         """Return a source of what was read; its pixels are taken as those of `like`."""
         config, dataset = self._config, self._dataset
         self.notices += found.notices
-        kind = ArrayImages if isinstance(found.images, np.ndarray) else FileImages
+        kind = FileImages
+        if isinstance(found.images, np.ndarray):
+            kind = ListImages if found.images.dtype == object else ArrayImages
         about = (config.dataset, found.labels, found.classes, dataset.mean, dataset.std)
         source: ImageSource = kind(found.images, *about, config.channels)
         if like is not None:
@@ -134,6 +140,8 @@ class Splits:
                 self.notices += [*seen.notices, *filter(None, [seen.crowded])]
             else:
                 self.notices += [line for line in seen.notices if line not in self.notices]
+        elif found.pixel_range is not None:
+            source.pixel_range = found.pixel_range
         elif given is not None and like is None:
             self.notices.append(f"data.range: not used, as {config.dataset} has 8 bits a channel")
         if len(source.mean) != source.num_channels:
@@ -144,13 +152,27 @@ class Splits:
             )
         return source
 
+    @property
+    def _held_out_share(self) -> float | None:
+        """The share of the training images that is validated on; None where there are others."""
+        config = self._config
+        if config.held_out is not None:
+            return config.held_out
+        return config.val_fraction if self._dataset.holds_out(config) else None
+
     @cached_property
     def _held_out(self) -> npt.NDArray[np.int64]:
         """The indexes of the training images that are held out for validation."""
-        config, source = self._config, self._whole
-        if config.no_labels or not source.classes or not self._dataset.holds_out(config):
+        config, source, share = self._config, self._whole, self._held_out_share
+        labelled = bool(source.classes) and not config.no_labels
+        if config.held_out is not None and not labelled:
+            raise ValueError(
+                f"data.held_out: expected labelled images, got data.held_out={share:g} without "
+                f"labels; held-out images are there to be scored, leave it out"
+            )
+        if share is None or not labelled:
             return np.empty(0, np.int64)
-        held_out = stratified_indexes(source.labels, config.val_fraction, keep_one=True)
+        held_out = stratified_indexes(source.labels, share, keep_one=True)
         is_held = np.zeros(len(source), bool)
         is_held[held_out] = True
         copies = [
@@ -161,11 +183,18 @@ class Splits:
             if is_held[index]
         ]
         if copies:
+            key = "val_fraction" if config.held_out is None else "held_out"
             self.notices.append(
-                f"data.val_fraction: {len(copies)} file{'' if len(copies) == 1 else 's'} not held "
+                f"data.{key}: {len(copies)} file{'' if len(copies) == 1 else 's'} not held "
                 f"out, as copies are trained on"
             )
-        return np.setdiff1d(held_out, copies)
+        held_out = np.setdiff1d(held_out, copies)
+        if config.held_out is not None and not len(held_out):
+            raise ValueError(
+                f"data.held_out: expected a share that holds an image, got {share:g} of "
+                f"{len(source)} images in {len(source.classes)} classes; raise it"
+            )
+        return held_out
 
     def _name_copies(self) -> list[list[int]]:
         """Say which training images are copies of others; return their groups."""

