@@ -68,8 +68,8 @@ class Hardware:
 def resolve_hardware(cfg: DictConfig, launched: bool = True) -> Hardware:
     """Turn accelerator, devices, strategy and precision into what this machine has.
 
-    A configuration written for GPUs runs on a machine without: on the CPU, in float32, with a
-    notice.
+    A configuration written for GPUs runs on a machine without: on the CPU, in bfloat16 where its
+    precision is that and the processor multiplies in it, else in float32, with a notice.
 
     Args:
         cfg: has the keys of `SINGLE_DEVICE` and `accelerator`.
@@ -98,6 +98,11 @@ def resolve_hardware(cfg: DictConfig, launched: bool = True) -> Hardware:
     if accelerator == "cpu" and precision == "16-mixed":
         notices.append(f"precision={precision} needs a GPU, training in 32-true")
         precision = "32-true"
+    if accelerator == "cpu" and precision.startswith("bf16") and not _multiplies_bfloat16():
+        notices.append(
+            f"precision={precision}: this processor has no bfloat16, training in 32-true"
+        )
+        precision = "32-true"
     processes = count * int(cfg.num_nodes)
     if launched:
         _check_launch(count, int(cfg.num_nodes))
@@ -111,6 +116,13 @@ def resolve_hardware(cfg: DictConfig, launched: bool = True) -> Hardware:
         num_processes=processes,
         notices=tuple(notices),
     )
+
+
+def _multiplies_bfloat16() -> bool:
+    """Return whether this processor multiplies in bfloat16; emulated, it is slower than float32."""
+    # Not in every version of torch that is supported.
+    features = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(there is True for name, there in features.items() if "bf16" in name)
 
 
 def single_device(accelerator: str) -> Hardware:

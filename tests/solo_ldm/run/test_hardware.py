@@ -82,6 +82,17 @@ def test_a_configuration_for_gpus_runs_without_and_says_what_it_changed(
     assert (hardware.accelerator, hardware.devices, len(hardware.notices)) == expected
 
 
+def test_bfloat16_on_a_cpu_is_for_processors_that_multiply_in_it(monkeypatch):
+    machine(monkeypatch, 0)
+    for here, expected in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(
+            torch.cpu, "get_capabilities", lambda here=here: {"avx512_bf16": here}, raising=False
+        )
+        hardware = resolved(precision="bf16-mixed")
+        assert hardware.precision == expected
+        assert len(hardware.notices) == (not here)
+
+
 SLURM = {"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_NTASKS_PER_NODE": "2"}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
 
