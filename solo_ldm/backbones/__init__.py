@@ -14,6 +14,7 @@ from torch import nn
 from solo_ldm.backbones.small import ConvNetSmall
 from solo_ldm.backbones.small_stem import use_small_stem
 from solo_ldm.backbones.stored import load_weights, read_safetensors
+from solo_ldm.backbones.tiny import ResNetTiny
 from solo_ldm.backbones.trial import WEIGHTS, try_model
 from solo_ldm.config.arguments import Count, check_value
 
@@ -42,6 +43,7 @@ __all__ = [
     "SOLO_LEARN_NAMES",
     "STEMS",
     "ConvNetSmall",
+    "ResNetTiny",
     "create_backbone",
     "load_backbone",
     "load_weights",

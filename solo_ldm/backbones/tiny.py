@@ -1,0 +1,109 @@
+"""Residual networks for 32-pixel images on a few CPU cores, registered with timm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from timm.layers.classifier import ClassifierHead
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.resnet import BasicBlock, downsample_avg
+from torch import Tensor, nn
+
+from solo_ldm.config.arguments import Bounds, Count, checked
+
+# Channels of the first stage: resnet_tiny_32 etc.
+WIDTHS = (32, 48, 64, 96)
+
+
+class ResNetTiny(nn.Module):
+    """A 3×3 convolution of stride 2, then four stages of one basic block each.
+
+    A ResNet-10 whose first layer halves the image, so that hardly any time is spent where there
+    are many pixels and few channels: there a CPU is bound by its memory. The stages have width ×
+    (1, 2, 4, 8) channels at 1/2, 1/4, 1/8 and 1/16 of the image's side; shortcuts that change the
+    size average before they project.
+
+    Args:
+        width: channels of the first stage.
+        num_classes: outputs of the classifier; 0 for none.
+        in_chans: channels of the images.
+
+    Raises:
+        ValueError: a number below 1, of classes below 0.
+
+    Source: He et al., arXiv 1512.03385 (blocks); He et al., arXiv 1812.01187, ResNet-D (shortcuts).
+    """
+
+    @checked
+    def __init__(
+        self,
+        width: Count = 64,
+        num_classes: Annotated[int, Bounds(0)] = 0,
+        in_chans: Count = 3,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_chans, width, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        self.stages = nn.Sequential(BasicBlock(width, width))
+        for before in (width, 2 * width, 4 * width):
+            shortcut = downsample_avg(before, 2 * before, 1, stride=2)
+            self.stages.append(BasicBlock(before, 2 * before, stride=2, downsample=shortcut))
+        self.num_features = 8 * width
+        self.head = ClassifierHead(self.num_features, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    @property
+    def num_classes(self) -> int:
+        """The number of outputs of the classifier; 0 for none."""
+        return getattr(self.head.fc, "out_features", 0)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the classifier; 0 removes it."""
+        self.head.reset(num_classes)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the feature maps (B, C, H/16, W/16) of images (B, in_chans, H, W)."""
+        return self.stages(self.stem(x))
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pool feature maps to (B, C) and classify unless `pre_logits`."""
+        return self.head(x, pre_logits=pre_logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features (B, C), or logits when there is a classifier."""
+        return self.forward_head(self.forward_features(x))
+
+
+def _entry_point(width: int) -> Callable[..., nn.Module]:
+    """Return the function that builds a network of a width, named as timm lists it."""
+
+    def build(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        return build_model_with_cfg(
+            ResNetTiny, build.__name__, pretrained, pretrained_strict=True, width=width, **kwargs
+        )
+
+    build.__name__ = f"resnet_tiny_{width}"
+    return build
+
+
+# Where timm looks for what a name stands for.
+default_cfgs = generate_default_cfgs(
+    {
+        f"resnet_tiny_{width}": {
+            "input_size": (3, 32, 32),
+            "pool_size": (2, 2),
+            "num_classes": 0,
+            "first_conv": "stem.0",
+            "classifier": "head.fc",
+        }
+        for width in WIDTHS
+    }
+)
+for _width in WIDTHS:
+    register_model(_entry_point(_width))
