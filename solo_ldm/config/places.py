@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from solo_ldm.config.errors import of_system
 
 # Keys of folders that a command writes to.
-PLACES = ("output", "checkpoint.dir", "copy_to")
+PLACES = ("output", "checkpoint.dir", "copy_to", "records")
 
 # Endings of the files that commands write.
 _WRITTEN = (".json", ".csv", ".md", ".npy", ".png", ".safetensors")

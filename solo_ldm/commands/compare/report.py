@@ -60,7 +60,7 @@ def _follow_ups(comparison: Comparison) -> list[str]:
         more = [*comparison.seeds, *range(max(comparison.seeds) + 1, max(comparison.seeds) + 3)]
         listed = ",".join(map(str, more))
         lines.append(f'the same command with "seeds=[{listed}]"  # trains the added seeds alone')
-    if comparison.finished:
-        path = comparison.finished[0].path
+    path = comparison.finished[0].path if comparison.finished else None
+    if path is not None and Path(path).is_dir():  # a record has no weights
         lines.append(f"solo-ldm linear {path}  # the best, further")
     return lines

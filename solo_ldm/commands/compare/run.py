@@ -19,6 +19,7 @@ from solo_ldm.commands.compare.differences import budget_differences, budget_of,
 from solo_ldm.commands.compare.entries import Entry, prepare_entries
 from solo_ldm.commands.compare.picture import draw_comparison
 from solo_ldm.commands.compare.ranking import rank_methods
+from solo_ldm.commands.compare.records import Records
 from solo_ldm.commands.compare.report import print_comparison
 from solo_ldm.commands.compare.runs import Result, Run, find_result, train_all
 from solo_ldm.commands.compare.table import Comparison, csv_text, markdown, percent
@@ -76,26 +77,33 @@ def _run_all(
     """
     runs = [Run(e.label, seed, e.runs[seed], e.data) for seed in cfg.seeds for e in entries]
     results: dict[str, list[Result]] = {entry.label: [] for entry in entries}
+    records = Records(cfg.records, console.print)
     waiting: list[Run] = []
     for run in runs:
-        found = find_result(run)
+        recorded = records.find(run)
+        found = recorded or find_result(run)
         if found is None:
             waiting.append(run)
-        else:
-            results[run.label].append(found)
+            continue
+        results[run.label].append(found)
+        if recorded is None:
+            records.keep(run, found)
     methods = f"{len(entries)} methods" if len(entries) > 1 else "1 method"
     console.print(
         Text.assemble(
             (cfg.name, "bold"),
             f": {methods} × {len(cfg.seeds)} seeds, {cfg.jobs} at a time; "
             f"{len(runs) - len(waiting)} of {len(runs)} runs are finished already; runs are in "
-            f"{cfg.checkpoint.dir} (checkpoint.dir), tables in {folder} (output)",
+            f"{cfg.checkpoint.dir} (checkpoint.dir), tables in {folder} (output)"
+            + (f", records in {cfg.records} (records)" if cfg.records else ""),
         ),
         soft_wrap=True,
     )
     write_json(folder / RECORD, _record(cfg, entries, results))
+    of = {(run.label, run.seed): run for run in waiting}
     for result in _watched(waiting, len(runs), cfg, console):
         results[result.label].append(result)
+        records.keep(of[result.label, result.seed], result)
         write_json(folder / RECORD, _record(cfg, entries, results))
     return results
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -24,6 +25,10 @@ from solo_ldm.config.errors import one_line
 from solo_ldm.files import read_json
 from solo_ldm.run.data_identity import DataIdentity
 from solo_ldm.run.folder import RunFolder, find_finished
+
+# Libraries read these when they are loaded: torch's own number says nothing to numpy's and scipy's,
+# whose evaluations would take all cores from the other runs.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,11 @@ class Run:
     cfg: DictConfig
     data: DataIdentity | None = None
 
+    @property
+    def protocols(self) -> set[str]:
+        """Names of the scores that it must have."""
+        return set(self.cfg.evaluation.protocols)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -50,7 +60,7 @@ class Result:
     Args:
         label: the method's name in the comparison.
         seed: of the run.
-        path: its folder; None if it failed.
+        path: its folder or its record; None if it failed.
         results: the content of its results.json; empty if it failed.
         error: in one line, why it failed.
         trace: of the error.
@@ -88,7 +98,7 @@ def find_result(run: Run) -> Result | None:
     """Return the result of a finished run of the same configuration that has all scores."""
 
     def scored(folder: RunFolder) -> bool:
-        return set(run.cfg.evaluation.protocols) <= set(_read(folder)["results"])
+        return run.protocols <= set(_read(folder)["results"])
 
     folder = find_finished(run.cfg, scored, run.data)
     return None if folder is None else Result(run.label, run.seed, str(folder.path), _read(folder))
@@ -140,14 +150,14 @@ class _Worker:
     """A process that trains the runs that it is sent, one after another.
 
     Args:
-        threads: of torch in it.
+        threads: of torch and of the libraries of linear algebra in it.
     """
 
     def __init__(self, threads: int) -> None:
         context = get_context("spawn")  # a fork would share CUDA's and OpenMP's state
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, threads))
-        with _ignoring_interrupts():
+        with _ignoring_interrupts(), _environment(dict.fromkeys(_THREADS, str(threads))):
             self.process.start()
         theirs.close()
 
@@ -212,6 +222,20 @@ def _serve(connection: Connection, threads: int) -> None:
             return
         created: Any = OmegaConf.create(cfg)
         connection.send(train(Run(label, seed, created)))
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for the processes that start meanwhile."""
+    before = {key: os.environ.pop(key, None) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            del os.environ[key]
+            if value is not None:
+                os.environ[key] = value
 
 
 @contextmanager

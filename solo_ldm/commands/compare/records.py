@@ -1,0 +1,109 @@
+"""Finished runs as small files: their scores without their weights, to commit or to copy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from solo_ldm.commands.compare.runs import Result, Run
+from solo_ldm.files import read_json, write_json
+from solo_ldm.run.configuration import complete
+from solo_ldm.run.folder import identity
+
+# Where the data lie is no part of a run on another machine; what they are is compared.
+_PLACES = ("data.train_path", "data.val_path")
+_KEYS = {"configuration", "data", "results"}
+
+
+class Records:
+    """A folder with a file for each finished run.
+
+    A file holds what decides what the run computed (its configuration), what it was trained on and
+    its results.json. A run is found by an equal configuration and equal data, on any machine.
+
+    Args:
+        folder: of the files; None keeps and finds nothing.
+        say: takes a line for each run whose record is of other data.
+
+    Raises:
+        ValueError: in one line: a file of the folder is no record.
+    """
+
+    def __init__(self, folder: str | Path | None, say: Callable[[str], object]) -> None:
+        self.folder = None if folder is None else Path(folder).expanduser()
+        self._say = say
+
+    def find(self, run: Run) -> Result | None:
+        """Return the result of a finished run of the same configuration on the same data."""
+        wanted = _key(_content(run))
+        path = self._as_written.get(wanted) or self._completed.get(wanted)
+        if path is None:
+            return None
+        record = self._all[path]
+        if not run.protocols <= record["results"]["results"].keys():
+            return None
+        data, now = record["data"], run.data
+        if now is not None and data["contents"] != now.contents:
+            self._say(f"{path} was trained on other data ({data['what']}, now: {now.what})")
+            return None
+        return Result(run.label, run.seed, str(path), record["results"])
+
+    def keep(self, run: Run, result: Result) -> None:
+        """Write the record of a finished run."""
+        if self.folder is None or not result.finished or run.data is None:
+            return
+        content = _content(run)
+        digest = hashlib.sha256(_key(content).encode()).hexdigest()[:8]
+        record = {
+            "configuration": content,
+            "data": {"contents": run.data.contents, "what": run.data.what.partition(" in ")[0]},
+            "results": result.results,
+        }
+        name = f"{str(run.cfg.name).replace('/', '-')}-{digest}.json"
+        write_json(self.folder / name, record)
+
+    @cached_property
+    def _all(self) -> dict[Path, Mapping[str, Any]]:
+        """The records by their files."""
+        paths = sorted(self.folder.glob("*.json")) if self.folder is not None else []
+        return {path: _read(path) for path in paths}
+
+    @cached_property
+    def _as_written(self) -> dict[str, Path]:
+        return {_key(record["configuration"]): path for path, record in self._all.items()}
+
+    @cached_property
+    def _completed(self) -> dict[str, Path]:
+        """The same with the defaults of keys that there were not when a record was written."""
+        found = {}
+        for path, record in self._all.items():
+            try:
+                completed = complete(OmegaConf.create(dict(record["configuration"])))
+            except ValueError as error:
+                raise ValueError(f"records: {path}: {error}") from error
+            found[_key(identity(completed, _PLACES))] = path
+        return found
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    record = read_json(path)
+    if not record.keys() >= _KEYS:
+        raise ValueError(
+            f"records: expected the record of a run ({', '.join(sorted(_KEYS))}) in {path}; move "
+            "the file away"
+        )
+    return record
+
+
+def _content(run: Run) -> dict[str, Any]:
+    return identity(run.cfg, _PLACES)
+
+
+def _key(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True)
