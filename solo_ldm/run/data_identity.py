@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from solo_ldm.data.config import DataConfig
+from solo_ldm.data.datasets.memory import in_memory
 from solo_ldm.data.module import ImageDataModule
 
 # Images up to so many bytes and files are compared by their contents, more by names and sizes.
@@ -47,7 +48,8 @@ def identity_of_images(data: ImageDataModule) -> DataIdentity:
     """Return the identity of the images of both splits.
 
     Files are known by their names, labels and sizes and, where there are few, by their contents;
-    images in memory (digits, torchvision's sets) by labels and, up to the same size, pixels.
+    images in memory (digits, torchvision's sets) by labels and, up to the same size, pixels, those
+    that a program holds by the digest in their place.
     """
     config, usual = data.data, DataConfig().train_path
     digest = hashlib.sha256()
@@ -63,12 +65,18 @@ def identity_of_images(data: ImageDataModule) -> DataIdentity:
             paths = images.tolist()
             files += paths
             _update(digest, _below(paths))
+        elif in_memory(config.train_path):
+            _update(digest, config.train_path, config.val_path or "")
         elif images.nbytes <= _MOST_BYTES:
             _update(digest, images)
     # A set in memory need not lie anywhere: digits have the usual place, too.
     given = {key: getattr(config, key) for key in ("train_path", "val_path")}
     unset = (None,) if files else (None, usual)
-    places = {key: absolute(path) for key, path in given.items() if path not in unset}
+    places = {
+        key: absolute(path)
+        for key, path in given.items()
+        if path not in unset and not in_memory(path)
+    }
     if not files:
         contents = digest.hexdigest()
         return DataIdentity(contents, contents, f"{count} images", places=places)

@@ -11,7 +11,7 @@ import torch
 from solo_ldm.data.backends.base import Backend
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.sources.headers import Kind, probe
-from solo_ldm.data.sources.images import FileImages, ImageSource
+from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource
 
 # Files probed to tell what a folder holds, and the share of them that DALI should read itself.
 _PROBED = 64
@@ -63,7 +63,7 @@ def dali_installed() -> bool:
 
 def _mostly_plain(source: ImageSource) -> bool:
     if not isinstance(source, FileImages):
-        return True
+        return isinstance(source, ArrayImages)
     if source.num_channels != 3:
         return False
     spread = np.linspace(0, len(source) - 1, min(_PROBED, len(source))).astype(int)

@@ -21,6 +21,7 @@ __all__ = [
     "ArrayImages",
     "FileImages",
     "ImageSource",
+    "ListImages",
     "Listing",
     "UnreadableImageError",
     "read_image",
@@ -31,16 +32,19 @@ class Listing(NamedTuple):
     """What a reader finds of a split.
 
     Args:
-        images: paths of files, none of which has been opened, or uint8 pixels (N, H, W[, C]).
+        images: paths of files, none of which has been opened, uint8 pixels (N, H, W[, C]), or an
+            array (N,) of such pixels of several sizes.
         labels: class numbers, -1 where an image is unlabelled.
         classes: the class names; empty when nothing is labelled.
         notices: a line for each kind of thing that was left out.
+        pixel_range: from which the reader has scaled pixels to 8 bits; None for no such.
     """
 
     images: Sequence[str] | npt.NDArray[np.uint8]
     labels: npt.ArrayLike
     classes: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    pixel_range: Range | None = None
 
 
 @dataclass(eq=False)
@@ -139,12 +143,24 @@ class ArrayImages(ImageSource):
 
     def read(self, index: int) -> tuple[Picture, bool]:
         """Return image `index`, in which nothing is clipped."""
-        pixels = self.images[index]
-        if self.num_channels != 3:
-            return Bands.of(pixels.reshape(*pixels.shape[:2], self.num_channels)), False
-        if pixels.ndim == 3:
-            return Image.fromarray(np.ascontiguousarray(pixels)), False
-        return Image.fromarray(pixels).convert("RGB"), False
+        return as_read(self.images[index], self.num_channels), False
+
+
+class ListImages(ImageSource):
+    """Images of several sizes in memory: `images` is (N,) arrays of uint8, (H, W[, C])."""
+
+    def read(self, index: int) -> tuple[Picture, bool]:
+        """Return image `index`, in which nothing is clipped."""
+        return as_read(self.images[index], self.num_channels), False
+
+
+def as_read(pixels: npt.NDArray[np.uint8], channels: int) -> Picture:
+    """Return pixels (H, W[, C]) as an image of so many channels; see `ImageSource.read`."""
+    if channels != 3:
+        return Bands.of(pixels.reshape(*pixels.shape[:2], channels))
+    if pixels.ndim == 3:
+        return Image.fromarray(np.ascontiguousarray(pixels))
+    return Image.fromarray(pixels).convert("RGB")
 
 
 class FileImages(ImageSource):

@@ -1,0 +1,257 @@
+"""Images that a Python program holds, of any of the usual kinds, as arrays of 8 bits a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from solo_ldm.config.memory import check_memory
+from solo_ldm.data.sources.columns import Columns, columns_of
+from solo_ldm.data.sources.decoding import convert, read_pixels
+from solo_ldm.data.sources.images import Listing
+from solo_ldm.data.sources.labels import number_labels, of_tensor
+from solo_ldm.data.sources.pixels import BROKEN_FILE, Pixels, Range, UnfitPixelsError
+
+Report = Callable[[int, int], None]
+
+# Numbers of channels by which the axis of channels is known: gray, colours, with transparency.
+_CHANNELS = (1, 3, 4)
+
+
+def collect(
+    images: Any,
+    labels: Any = None,
+    *,
+    pixel_range: Range | None = None,
+    channels: int | None = None,
+    key: str = "data",
+    like: Listing | None = None,
+    report: Report = lambda done, total: None,
+) -> Listing:
+    """Read images, and labels, into memory.
+
+    Args:
+        images: an array (N, H, W) or (N, H, W, C); a tensor (N, H, W) or (N, C, H, W); a sequence
+            of paths, Pillow images, arrays (H, W[, C]) or tensors (C, H, W); a data set of torch,
+            of these or of pairs (image, label); or one of Hugging Face.
+        labels: (N,) whole numbers or names, -1 where an image has none; the column of them in a
+            data set of Hugging Face; None takes those of the data set, if it has some.
+        pixel_range: what is black and white in values that are not of 8 bits; see `convert`. Given
+            with an array of 8 bits, it is used as well.
+        channels: that every image must have; None means three, or gray for all three.
+        key: the argument that gives them, for messages.
+        like: the training images, whose classes validation images have.
+        report: called with the number of images read and of all.
+
+    Returns:
+        The images, as uint8 pixels (N, H, W[, C]) or, of several sizes, (N,) such arrays.
+
+    Raises:
+        ValueError: in one line: something that is no set of images, or that does not fit.
+    """
+    pixels = as_array(images, key)
+    columns = Columns(None, None) if pixels is not None else columns_of(images, labels, key)
+    scale = _Scale(pixel_range, channels, key)
+    if pixels is not None:
+        found, own = scale.all(pixels, report), None
+    else:
+        found, own = _read(images, columns, scale, report)
+    given = own if labels is None or labels is columns.label else labels
+    numbers, classes = number_labels(
+        given, len(found), columns.names if given is own else None, key, like and like.classes
+    )
+    return Listing(found, numbers, classes, scale.notices(images), scale.used)
+
+
+def as_array(images: Any, key: str) -> npt.NDArray[Any] | None:
+    """Return images that are one array or tensor, (N, H, W[, C]); None for other kinds."""
+    tensor = hasattr(images, "detach")
+    if not tensor and not isinstance(images, np.ndarray):
+        return None
+    pixels = of_tensor(images) if tensor else images
+    if pixels.dtype.kind == "O" and pixels.ndim == 1:
+        return None
+    shape = "(N, C, H, W)" if tensor else "(N, H, W, C)"
+    if pixels.ndim not in (3, 4) or pixels.dtype.kind not in "biuf" or 0 in pixels.shape:
+        one = "; one image is a list of one" if pixels.ndim == 2 else ""
+        raise ValueError(
+            f"{key}: expected images (N, H, W) or {shape}, numbers, at least one, got "
+            f"{pixels.dtype} {tuple(pixels.shape)}{one}"
+        )
+    return _channels_last(pixels, tensor, key) if pixels.ndim == 4 else pixels
+
+
+def side_of(images: Any, labels: Any = None, key: str = "data") -> int:
+    """Return the shorter side in pixels of the images, or of the first of them."""
+    pixels = as_array(images, key)
+    if pixels is not None:
+        return min(pixels.shape[1:3])
+    columns = columns_of(images, labels, key)
+    first = columns.read(images, 0, key)[0]
+    if isinstance(first, (str, Path)):
+        with Image.open(first) as image:
+            return min(image.size)
+    return min(
+        first.size if isinstance(first, Image.Image) else _values(first, f"{key}[0]").shape[:2]
+    )
+
+
+def _channels_last(pixels: npt.NDArray[Any], tensor: bool, key: str) -> npt.NDArray[Any]:
+    """Return images whose last axis is that of the channels, as torch's first one is."""
+    first, last = pixels.shape[-3], pixels.shape[-1]
+    wrong = last if tensor else first
+    if wrong in _CHANNELS and (first if tensor else last) > max(_CHANNELS):
+        batch = "N, " if pixels.ndim == 4 else ""
+        kinds = [f"({batch}C, H, W)", f"({batch}H, W, C)"]
+        raise ValueError(
+            f"{key}: expected {kinds[not tensor]} as {'torch' if tensor else 'NumPy'} has images, "
+            f"got {tuple(pixels.shape)}, as if {kinds[tensor]}; move the axis of channels"
+        )
+    pixels = np.moveaxis(pixels, -3, -1) if tensor else pixels
+    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+
+class _Scale:
+    """Turns values into 8 bits a channel, and counts what is unusual.
+
+    Args:
+        pixel_range: what is black and white; None refuses values that are not of 8 bits.
+        channels: that every image must have; None means three.
+        key: of the images, for messages.
+    """
+
+    def __init__(self, pixel_range: Range | None, channels: int | None, key: str) -> None:
+        self.range, self.channels, self.key = pixel_range, channels, key
+        self.used: Range | None = None
+        self.clipped = 0
+
+    def all(self, pixels: npt.NDArray[Any], report: Report) -> npt.NDArray[np.uint8]:
+        """Return uint8 images (N, H, W[, C]) of values of the same shape."""
+        count = 1 if pixels.ndim == 3 else pixels.shape[3]
+        if count not in ((1, 3) if pixels.ndim == 3 else (self.channels or 3,)):
+            self._refuse_channels(count, pixels.shape)
+        self._check_range(pixels)
+        if self.range is None:
+            return pixels
+        levels = np.empty(pixels.shape, np.uint8)
+        for index, image in enumerate(pixels):
+            one = self._levels(
+                f"{self.key}[{index}]", image.reshape(*image.shape[:2], count), count
+            )
+            levels[index] = one.reshape(image.shape)
+            report(index + 1, len(pixels))
+        return levels
+
+    def one(self, image: Any, name: str) -> npt.NDArray[np.uint8]:
+        """Return the uint8 pixels (H, W, C), gray ones (H, W), of an image of any kind."""
+        if isinstance(image, (str, Path, Image.Image)):
+            levels = self._picture(image, name)
+        else:
+            values = _values(image, name)
+            self._check_range(values)
+            values = values.reshape(*values.shape[:2], -1)
+            levels = self._levels(name, values, self.channels or 3)
+        return levels[..., 0] if levels.ndim == 3 and levels.shape[2] == 1 else levels
+
+    def _picture(self, image: Any, name: str) -> npt.NDArray[np.uint8]:
+        try:
+            pixels = read_pixels(image) if isinstance(image, (str, Path)) else Pixels(image)
+        except BROKEN_FILE as error:
+            raise ValueError(f"{name}: {image} cannot be read as an image ({error})") from None
+        if isinstance(image, Image.Image) and image.mode.startswith(("I", "F")):
+            pixels = Pixels(None, np.asarray(image)[:, :, None])
+        if pixels.values is not None:
+            self._check_range(pixels.values)
+        return self._convert(name, pixels, self.channels or 3)
+
+    def _levels(self, name: str, values: npt.NDArray[Any], channels: int) -> npt.NDArray[np.uint8]:
+        if values.dtype == np.uint8 and self.range is not None:
+            values = values.astype(np.int16)  # a range of 8 bits that is given counts
+        return self._convert(name, Pixels(None, values), channels)
+
+    def _convert(self, name: str, pixels: Pixels, channels: int) -> npt.NDArray[np.uint8]:
+        if pixels.values is not None and pixels.values.dtype != np.uint8:
+            self.used = self.range
+        try:
+            picture, clipped = convert(pixels, self.range, channels)
+        except UnfitPixelsError as error:
+            raise ValueError(f"{name}: {error}") from None
+        self.clipped += clipped
+        return np.asarray(picture)
+
+    def _check_range(self, values: npt.NDArray[Any]) -> None:
+        if self.range is None and values.dtype != np.uint8:
+            low, high = float(values.min()), float(values.max())
+            theirs = f"theirs lie in {low:g} ... {high:g}" if low <= high else "theirs hold NaN"
+            raise ValueError(
+                f"data_range: expected what is black and white in {self.key}, which is "
+                f"{values.dtype}; {theirs}: give data_range=(0, 1), or what it is"
+            )
+
+    def _refuse_channels(self, count: int, shape: tuple[int, ...]) -> None:
+        drop = "; or leave transparency out, X[..., :3]" if count == 4 else ""
+        raise ValueError(
+            f"{self.key}: expected images of {self.channels or 3} channels (data.channels), got "
+            f'{count}, {tuple(shape)}; give **{{"data.channels": {count}}}{drop}'
+        )
+
+    def notices(self, images: Any) -> tuple[str, ...]:
+        """Return a line for each thing that was changed, dropped or is not used."""
+        lines = []
+        if self.clipped:
+            low, high = self.range or (0, 0)
+            lines.append(
+                f"{self.key}: {self.clipped} images hold values outside data_range=({low:g}, "
+                f"{high:g}), which are clipped"
+            )
+        if any(getattr(images, name, None) is not None for name in ("transform", "transforms")):
+            lines.append(
+                f"{self.key}: the transform of the data set was applied once, when it was read; "
+                "views are drawn by augmentations"
+            )
+        return tuple(lines)
+
+
+def _values(image: Any, name: str) -> npt.NDArray[Any]:
+    """Return the values (H, W) or (H, W, C) of an array or a tensor."""
+    tensor = hasattr(image, "detach")
+    values = of_tensor(image) if tensor else image
+    fits = isinstance(values, np.ndarray) and values.ndim in (2, 3) and values.size
+    if not fits or values.dtype.kind not in "biuf":
+        shape = getattr(values, "shape", None)
+        got = type(image).__name__ if shape is None else f"{values.dtype} {tuple(shape)}"
+        raise ValueError(
+            f"{name}: expected an image (a path, Pillow's, an array (H, W[, C]) or a tensor "
+            f"(C, H, W)), got {got}"
+        )
+    return _channels_last(values, tensor, name) if values.ndim == 3 else values
+
+
+def _read(
+    images: Any, columns: Columns, scale: _Scale, report: Report
+) -> tuple[npt.NDArray[Any], list[Any] | None]:
+    """Read images one by one; return them and their labels."""
+    count, labels = len(images), []
+    found: npt.NDArray[Any] = np.empty(0, object)
+    for index in range(count):
+        image, label = columns.read(images, index, scale.key)
+        pixels = scale.one(image, f"{scale.key}[{index}]")
+        labels.append(label)
+        if index == 0:
+            check_memory(
+                scale.key, count, pixels.nbytes, bytes_each=1,
+                remedy="save the images as files and give their folder",
+            )  # fmt: skip
+            found = np.empty((count, *pixels.shape), np.uint8)
+        if found.dtype == np.uint8 and pixels.shape != found.shape[1:]:
+            several = np.empty(count, object)
+            several[:index] = list(found[:index])
+            found = several
+        found[index] = pixels
+        report(index + 1, count)
+    return found, labels if columns.has_labels else None
