@@ -21,8 +21,10 @@ from solo_ldm.commands.compare.picture import draw_comparison
 from solo_ldm.commands.compare.ranking import rank_methods
 from solo_ldm.commands.compare.records import Records
 from solo_ldm.commands.compare.report import print_comparison
-from solo_ldm.commands.compare.runs import Result, Run, find_result, train_all
+from solo_ldm.commands.compare.runs import Result, Run, find_result
 from solo_ldm.commands.compare.table import Comparison, csv_text, markdown, percent
+from solo_ldm.commands.compare.waiting import Waiting
+from solo_ldm.commands.compare.workers import train_all
 from solo_ldm.config.places import results_folder
 from solo_ldm.files import write_json, write_text
 from solo_ldm.plotting.page import save
@@ -101,18 +103,18 @@ def _run_all(
     )
     write_json(folder / RECORD, _record(cfg, entries, results))
     of = {(run.label, run.seed): run for run in waiting}
-    for result in _watched(waiting, len(runs), cfg, console):
+    shared = Waiting(waiting, find_result, shared=True)
+    for result in _watched(shared, len(runs), cfg, console):
         results[result.label].append(result)
         records.keep(of[result.label, result.seed], result)
         write_json(folder / RECORD, _record(cfg, entries, results))
     return results
 
 
-def _watched(
-    waiting: Sequence[Run], total: int, cfg: DictConfig, console: Console
-) -> Iterator[Result]:
+def _watched(waiting: Waiting, total: int, cfg: DictConfig, console: Console) -> Iterator[Result]:
     """Train runs, and show each score or error and the time left."""
-    started, finished = time.monotonic(), total - len(waiting)
+    started, left = time.monotonic(), len(waiting)
+    finished = total - left
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("", total=total, completed=finished)
@@ -130,8 +132,8 @@ def _watched(
                 else:
                     line, style = f"{line}failed: {result.error}", "red"
                 line += f"; {finished + done} of {total} runs"
-                if done < len(waiting):
-                    seconds = (time.monotonic() - started) / done * (len(waiting) - done)
+                if done < left:
+                    seconds = (time.monotonic() - started) / done * (left - done)
                     line += f", {seconds / 60:.0f} min left"
                 console.print(line, style=style, soft_wrap=True, highlight=False)
                 progress.update(task, advance=1)

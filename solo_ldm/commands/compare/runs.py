@@ -1,34 +1,26 @@
-"""The runs of a comparison: found, continued or trained, in parallel and independent of others."""
+"""The runs of a comparison: found, continued or trained, and their results."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
 import traceback
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from solo_ldm.commands.linear import linear
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.config.errors import one_line
-from solo_ldm.files import read_json
+from solo_ldm.files import read_json, write_json
 from solo_ldm.run.data_identity import DataIdentity
 from solo_ldm.run.folder import RunFolder, find_finished
 
-# Libraries read these when they are loaded: torch's own number says nothing to numpy's and scipy's,
-# whose evaluations would take all cores from the other runs.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+OFFLINE = "linear-offline"
+# Of a run's folder, beside results.json: what `solo-ldm linear` made of it.
+_OFFLINE_SCORE = "linear-offline.json"
 
 
 @dataclass(frozen=True)
@@ -96,12 +88,12 @@ class Result:
 
 def find_result(run: Run) -> Result | None:
     """Return the result of a finished run of the same configuration that has all scores."""
-
-    def scored(folder: RunFolder) -> bool:
-        return run.protocols <= set(_read(folder)["results"])
-
-    folder = find_finished(run.cfg, scored, run.data)
-    return None if folder is None else Result(run.label, run.seed, str(folder.path), _read(folder))
+    folder = _trained(run, run.protocols - {OFFLINE})
+    if folder is None:
+        return None
+    results = _read(folder)
+    found = Result(run.label, run.seed, str(folder.path), results)
+    return found if run.protocols <= results["results"].keys() else None
 
 
 def train(run: Run) -> Result:
@@ -113,154 +105,61 @@ def train(run: Run) -> Result:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            outcome = pretrain(run.cfg, Console(quiet=True))
+            folder = _train(run, Console(quiet=True))
     except Exception as error:
         line = one_line(error)
         if not isinstance(error, (ValueError, FileNotFoundError)):
             line = f"{type(error).__name__}: {line}"
         return Result(run.label, run.seed, error=line, trace=traceback.format_exc())
-    if outcome is None:  # Lightning stops at Ctrl-C without raising it
+    if folder is None:  # Lightning stops at Ctrl-C without raising it
         raise KeyboardInterrupt
     seconds = time.perf_counter() - started
-    return Result(run.label, run.seed, str(outcome.folder.path), outcome.results, seconds=seconds)
+    return Result(run.label, run.seed, str(folder.path), _read(folder), seconds=seconds)
 
 
-def train_all(
-    runs: Sequence[Run], jobs: int, starting: Callable[[Run], None] = lambda run: None
-) -> Iterator[Result]:
-    """Train runs, `jobs` at a time, and yield each result as it comes.
-
-    A single job trains in this process. Several train in worker processes, each with its share of
-    torch's threads; if one is killed, only its run fails.
-
-    Args:
-        runs: in the order to start them.
-        jobs: runs at a time.
-        starting: called with each run when it starts.
-    """
-    if jobs > 1 and len(runs) > 1:
-        yield from _train_in_processes(deque(runs), min(jobs, len(runs)), starting)
-        return
-    for run in runs:
-        starting(run)
-        yield train(run)
+def _train(run: Run, console: Console) -> RunFolder | None:
+    """Do what a run lacks: its training, the score that trains a classifier, or both."""
+    offline, others = OFFLINE in run.protocols, run.protocols - {OFFLINE}
+    folder = _trained(run, others) if offline else None
+    if folder is None:
+        cfg = run.cfg.copy()
+        cfg.evaluation.protocols = [one for one in cfg.evaluation.protocols if one in others]
+        outcome = pretrain(cfg, console)
+        folder = None if outcome is None else outcome.folder
+    if folder is None or not offline:
+        return folder
+    scored = linear(_offline(run, folder), console)
+    if scored is None:
+        return None
+    write_json(folder.path / _OFFLINE_SCORE, scored.results)
+    return folder
 
 
-class _Worker:
-    """A process that trains the runs that it is sent, one after another.
-
-    Args:
-        threads: of torch and of the libraries of linear algebra in it.
-    """
-
-    def __init__(self, threads: int) -> None:
-        context = get_context("spawn")  # a fork would share CUDA's and OpenMP's state
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, threads))
-        with _ignoring_interrupts(), _environment(dict.fromkeys(_THREADS, str(threads))):
-            self.process.start()
-        theirs.close()
-
-    def start(self, run: Run) -> None:
-        """Send it a run."""
-        self.run, self.busy = run, True
-        self.connection.send((run.label, run.seed, OmegaConf.to_container(run.cfg)))
-
-    def result(self) -> Result:
-        """Wait for the result of its run."""
-        self.busy = False
-        try:
-            return self.connection.recv()
-        except (EOFError, ConnectionError):
-            self.process.join()
-            line = f"its process ended {_how(self.process.exitcode)}"
-            return Result(self.run.label, self.run.seed, error=line)
-
-    def stop(self) -> None:
-        """End the process; a run in progress keeps its last checkpoint."""
-        self.connection.close()
-        if self.busy:
-            self.process.kill()
-        self.process.join()
+def _trained(run: Run, protocols: set[str]) -> RunFolder | None:
+    """Return the folder of a finished run that has some scores."""
+    return find_finished(
+        run.cfg, lambda folder: protocols <= _read(folder)["results"].keys(), run.data
+    )
 
 
-def _train_in_processes(
-    waiting: deque[Run], jobs: int, starting: Callable[[Run], None]
-) -> Iterator[Result]:
-    threads = max(1, torch.get_num_threads() // jobs)
-    workers: dict[Any, _Worker] = {}
-
-    def begin(worker: _Worker) -> None:
-        starting(waiting[0])
-        worker.start(waiting.popleft())
-        workers[worker.connection] = worker
-
-    try:
-        for _ in range(jobs):
-            begin(_Worker(threads))
-        while workers:
-            for connection in wait(list(workers)):
-                worker = workers[connection]
-                result = worker.result()
-                if worker.process.exitcode is not None or not waiting:
-                    workers.pop(connection).stop()
-                if waiting:
-                    begin(worker if connection in workers else _Worker(threads))
-                yield result
-    finally:
-        for worker in workers.values():
-            worker.stop()
-
-
-def _serve(connection: Connection, threads: int) -> None:
-    """Train the runs that arrive until the other end closes."""
-    torch.set_num_threads(threads)
-    while True:
-        try:
-            label, seed, cfg = connection.recv()
-        except EOFError:
-            return
-        created: Any = OmegaConf.create(cfg)
-        connection.send(train(Run(label, seed, created)))
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment for the processes that start meanwhile."""
-    before = {key: os.environ.pop(key, None) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            del os.environ[key]
-            if value is not None:
-                os.environ[key] = value
-
-
-@contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Let a process that starts inherit that Ctrl-C is ignored.
-
-    Ctrl-C reaches every process of a terminal; the comparison itself ends the workers.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _how(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
-        memory = ", often because memory ran out" if name == "SIGKILL" else ""
-        return f"by {name}{memory}"
-    return f"with exit code {exitcode}"
+def _offline(run: Run, folder: RunFolder) -> DictConfig:
+    """Return the configuration of linear-offline for a run, of its images and its seed."""
+    return OmegaConf.create(
+        {
+            "pretrained_feature_extractor": str(folder.path),
+            "protocol": OFFLINE,
+            "seed": run.seed,
+            "accelerator": run.cfg.accelerator,
+            "precision": run.cfg.precision,
+            "checkpoint": {"dir": run.cfg.checkpoint.dir},
+        }
+    )
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:
-    return read_json(folder.results)
+    """Return the content of a run's results.json, with the score that was added."""
+    results = read_json(folder.results)
+    added = folder.path / _OFFLINE_SCORE
+    if added.is_file():
+        results["results"][OFFLINE] = read_json(added)
+    return results

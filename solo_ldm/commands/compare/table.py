@@ -179,7 +179,11 @@ def _footnote(comparison: Comparison) -> str:
         return agreed(runs, lambda run: " ".join(str(run[key]) for key in keys))
 
     images = agreed(
-        runs, lambda run: f"{run['num_val_images']} held-out images of {run['dataset']}"
+        runs,
+        lambda run: (
+            f"{run['num_val_images']} "
+            + (run.get("scored_on") or f"held-out images of {run['dataset']}")
+        ),
     )
     over = f"of one seed ({seeds[0]}), which says nothing about the spread over seeds"
     if len(seeds) > 1:

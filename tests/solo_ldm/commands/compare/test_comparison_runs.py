@@ -17,9 +17,11 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from solo_ldm.commands.compare import compare
+from solo_ldm.commands.compare import compare, workers
 from solo_ldm.commands.compare import runs as compare_runs
-from solo_ldm.commands.compare.runs import Result, Run, train_all
+from solo_ldm.commands.compare.runs import Result, Run
+from solo_ldm.commands.compare.waiting import Waiting
+from solo_ldm.commands.compare.workers import train_all
 from solo_ldm.run.callbacks.finite import NonFiniteLossError, StopAtNonFinite
 from solo_ldm.run.callbacks.seed import EpochSeed
 from tests.support.studies.dying_worker import die_at_seed_1
@@ -92,7 +94,7 @@ def trained_runs(monkeypatch) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_no_runs_leave_nothing_to_do(jobs):
     """As when a comparison whose runs are all there is asked for again."""
-    assert list(train_all([], jobs)) == []
+    assert list(train_all(Waiting([]), jobs)) == []
 
 
 def test_a_comparison_leaves_everything_it_promises(compared):
@@ -225,8 +227,8 @@ def test_a_worker_trains_what_it_is_sent_as_the_comparison_would(compared):
     cfg = json.loads((path / "args.json").read_text())
     cfg["checkpoint"]["dir"] = str(folder / "of_a_worker")
     wrong = {**cfg, "optimizer": {**cfg["optimizer"], "name": "none_such"}}
-    pipe: Any = Pipe(("simclr", 0, cfg), ("wrong", 0, wrong))
-    compare_runs._serve(pipe, torch.get_num_threads())
+    pipe: Any = Pipe(("simclr", 0, cfg, None), ("wrong", 0, wrong, None))
+    workers._serve(pipe, torch.get_num_threads())
     trained, lost = pipe.sent
     before = json.loads((path / "results.json").read_text())
     assert (
@@ -239,10 +241,14 @@ def test_a_worker_trains_what_it_is_sent_as_the_comparison_would(compared):
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
 def test_a_killed_process_takes_only_its_own_run_with_it(monkeypatch):
-    monkeypatch.setattr(compare_runs, "_serve", die_at_seed_1)
+    monkeypatch.setattr(workers, "_serve", die_at_seed_1)
     runs = [Run("x", seed, OmegaConf.create({})) for seed in range(5)]
     started: list[int] = []
-    ended = list(train_all(runs, 2, lambda run: started.append(run.seed)))
+    torch.set_num_threads(before := max(2, torch.get_num_threads()))
+    ended = list(train_all(Waiting(runs), 2, lambda run: started.append(run.seed)))
+    assert {str(run.results["threads"]) for run in ended if run.finished} == {str(before // 2)}
+    assert all(run.results["libraries"] == str(before // 2) for run in ended if run.finished)
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
     assert sorted(run.seed for run in ended) == started == [0, 1, 2, 3, 4]
     lost = [run for run in ended if not run.finished]
     assert [(run.seed, run.error) for run in lost] == [
