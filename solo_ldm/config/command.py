@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from solo_ldm.config.errors import check_extras, leave, one_line_errors
@@ -19,10 +20,13 @@ from solo_ldm.config.schema import complete
 from solo_ldm.config.suggestions import suggestion
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from solo_ldm.config.overrides import Arguments
 
 # Hydra reports errors by itself and leaves with its own code unless it is told to raise them.
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+_COMPOSING = Lock()
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,6 @@ class HydraCommand:
             the machine and after a sweep with a job that failed.
         """
         import hydra
-        from omegaconf import DictConfig
 
         from solo_ldm.config.overrides import Arguments, for_hydra, with_packaged_groups
         from solo_ldm.config.sweep import every_job
@@ -168,6 +171,54 @@ class HydraCommand:
 
     def _folder(self) -> Path:
         return Path(import_module(self.package).__file__ or "").parent
+
+
+def composed_of(
+    name: str, folder: Path | None, overrides: Sequence[str], package: str = "solo_ldm.configs"
+) -> DictConfig:
+    """Compose a configuration of the user's folder or, where there is none, a packaged one.
+
+    Either may use the groups of the other.
+
+    Args:
+        name: of the configuration.
+        folder: of the user's configurations; None for packaged ones alone.
+        overrides: as Hydra takes them.
+        package: where the packaged configurations lie.
+
+    Raises:
+        ValueError: in one line: there is no configuration of this name.
+    """
+    from hydra import compose, initialize_config_dir, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    packaged = Path(import_module(package).__file__ or "").parent
+    own = folder is not None and (folder / f"{name}.yaml").is_file()
+    if not own and not (packaged / f"{name}.yaml").is_file():
+        paths = packaged.rglob("*.yaml")
+        names = [str(path.relative_to(packaged).with_suffix("")) for path in paths]
+        where = "packaged" if folder is None else f"in {folder} or packaged"
+        raise ValueError(
+            f"expected the name of a configuration {where}, got {name!r}{suggestion(name, names)}"
+        )
+    # A program of Hydra's may have called, and Hydra allows one composer at a time.
+    with _COMPOSING:
+        state = GlobalHydra.instance()
+        before = state.hydra
+        state.clear()
+        try:
+            if own and folder is not None:
+                search = [f"hydra.searchpath=[pkg://{package}]"]
+                context = initialize_config_dir(str(folder.resolve()), version_base="1.3")
+            else:
+                search = (
+                    [] if folder is None else [f"hydra.searchpath=['file://{folder.resolve()}']"]
+                )
+                context = initialize_config_module(package, version_base="1.3")
+            with context:
+                return compose(name, overrides=[*search, *overrides])
+        finally:
+            state.hydra = before
 
 
 def _named(place: str) -> Any:

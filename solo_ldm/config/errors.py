@@ -116,12 +116,46 @@ def one_line_errors(
         if isinstance(error, BrokenPipeError):  # the reader of a pipe, such as head, has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
-        line = explained(error)
-        fixable = line is not None or _fixable(error)
-        line = line or (one_line(error, schema) if fixable else _of_the_machine(error))
+        line, fixable = _told(error, schema, explained)
         if line is None or os.environ.get("SOLO_LDM_DEBUG"):
             raise
         leave(line, 2 if fixable else 1)
+
+
+@contextmanager
+def one_line_exceptions(
+    schema: Callable[[], type] | None = None,
+    explained: Callable[[BaseException], str | None] = lambda error: None,
+) -> Iterator[None]:
+    """Raise errors of known causes anew, with the line that `one_line_errors` prints.
+
+    What a user can fix is a ValueError or FileNotFoundError, what the machine lacks an OSError or
+    RuntimeError.
+
+    Args:
+        schema: gives the dataclass of the keys that an unknown key is compared with.
+        explained: returns the line of an error that it knows.
+    """
+    try:
+        yield
+    except Exception as error:
+        line, fixable = _told(error, schema, explained)
+        if line is None or os.environ.get("SOLO_LDM_DEBUG"):
+            raise
+        kinds = (FileNotFoundError, ValueError) if fixable else (OSError, ImportError, RuntimeError)
+        kind = next((one for one in kinds if isinstance(error, one)), kinds[-1])
+        raise kind(line) from None
+
+
+def _told(
+    error: Exception,
+    schema: Callable[[], type] | None,
+    explained: Callable[[BaseException], str | None],
+) -> tuple[str | None, bool]:
+    """Return the line of an error, None where its cause is not known; and who can fix it."""
+    line = explained(error)
+    fixable = line is not None or _fixable(error)
+    return line or (one_line(error, schema) if fixable else _of_the_machine(error)), fixable
 
 
 @contextmanager

@@ -51,25 +51,39 @@ def interruptible(command: str, arguments: Sequence[str]) -> Iterator[None]:
         command: name of the command.
         arguments: of the command.
     """
+    handler = _Handler()
+    with handlers_kept() as before:
+        _installed.append(handler)
+        # A signal that is ignored on purpose stays so, as by nohup.
+        for number, old in before.items():
+            if old is not signal.SIG_IGN:
+                signal.signal(number, handler)
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            code = error.exit_code if isinstance(error, Interrupted) else 128 + signal.SIGINT
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                by = signal.Signals(code - 128).name
+                line = shlex.join(["solo-ldm", command, *arguments])
+                print(
+                    f"\nstopped by {by}; what is saved stays, go on with: {line}", file=sys.stderr
+                )
+            sys.exit(code)
+        finally:
+            _installed.remove(handler)
+
+
+@contextmanager
+def handlers_kept() -> Iterator[dict[signal.Signals, Any]]:
+    """Yield the handlers of Ctrl-C and SIGTERM, and install them again afterwards.
+
+    Lightning leaves Ctrl-C ignored after the first. Threads besides the main one have no handlers.
+    """
     in_main = threading.current_thread() is threading.main_thread()
     before = {one: signal.getsignal(one) for one in _SIGNALS} if in_main else {}
-    handler = _Handler()
-    _installed.append(handler)
-    # A signal that is ignored on purpose stays so, as by nohup.
-    for number, old in before.items():
-        if old is not signal.SIG_IGN:
-            signal.signal(number, handler)
     try:
-        yield
-    except KeyboardInterrupt as error:
-        code = error.exit_code if isinstance(error, Interrupted) else 128 + signal.SIGINT
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            by = signal.Signals(code - 128).name
-            line = shlex.join(["solo-ldm", command, *arguments])
-            print(f"\nstopped by {by}; what is saved stays, go on with: {line}", file=sys.stderr)
-        sys.exit(code)
+        yield before
     finally:
-        _installed.remove(handler)
         for number, old in before.items():
             signal.signal(number, old)
 

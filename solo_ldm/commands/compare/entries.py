@@ -6,19 +6,17 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from solo_ldm.commands.compare.runs import OFFLINE
 from solo_ldm.commands.compare.schema import EntrySpec, override_key, parse_entries
+from solo_ldm.config.command import composed_of
 from solo_ldm.config.errors import one_line
 from solo_ldm.config.overrides import as_meant
-from solo_ldm.config.suggestions import suggestion
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import find_protocol
 from solo_ldm.methods import find_method
@@ -28,8 +26,6 @@ from solo_ldm.run.configuration import RunConfig, complete, for_method, read_dat
 from solo_ldm.run.data_identity import DataIdentity, identity_of_images
 from solo_ldm.run.folder import identity
 from solo_ldm.run.hardware import resolve_hardware
-
-_PACKAGE = "solo_ldm.configs"
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,8 @@ def prepare_entries(cfg: DictConfig, folder: Path | None = None) -> list[Entry]:
         FileNotFoundError: one line naming the entry whose data is not there.
     """
     for protocol in cfg.protocols:
-        find_protocol(protocol, "protocols")
+        if protocol != OFFLINE:
+            find_protocol(protocol, "protocols")
     entries: list[Entry] = []
     labels: dict[str, str] = {}
     read: dict[str, tuple[ImageDataModule, DataIdentity]] = {}
@@ -126,7 +123,7 @@ def _compose(spec: EntrySpec, cfg: DictConfig, folder: Path | None) -> dict[int,
     # An entry's own override replaces a shared one: Hydra refuses a group that is chosen twice.
     own = {override_key(one) for one in spec.overrides}
     overrides = [*(one for one in shared if override_key(one) not in own), *spec.overrides]
-    composed = _composed(spec.config, folder, [as_meant(one, RunConfig) for one in overrides])
+    composed = composed_of(spec.config, folder, [as_meant(one, RunConfig) for one in overrides])
     runs: dict[int, DictConfig] = {}
     for seed in cfg.seeds:
         one = composed.copy()
@@ -138,36 +135,6 @@ def _compose(spec: EntrySpec, cfg: DictConfig, folder: Path | None) -> dict[int,
         # For people to find a run; the digest in the folder's name identifies it.
         runs[seed].name = f"{runs[seed].name}-seed{seed}"
     return runs
-
-
-def _composed(name: str, folder: Path | None, overrides: list[str]) -> DictConfig:
-    """Compose a configuration of the user's folder or, where there is none, a packaged one.
-
-    Either may use the groups of the other.
-    """
-    packaged = files(_PACKAGE)
-    own = folder is not None and (folder / f"{name}.yaml").is_file()
-    if not own and not (packaged / f"{name}.yaml").is_file():
-        names = [path.name[:-5] for path in packaged.iterdir() if path.name.endswith(".yaml")]
-        where = "packaged" if folder is None else f"in {folder} or packaged"
-        raise ValueError(
-            f"expected the name of a configuration {where}, got {name!r}{suggestion(name, names)}"
-        )
-    # Hydra composes the comparison itself, and allows one composer at a time.
-    state = GlobalHydra.instance()
-    before = state.hydra
-    state.clear()
-    try:
-        if own and folder is not None:
-            search = [f"hydra.searchpath=[pkg://{_PACKAGE}]"]
-            context = initialize_config_dir(str(folder.resolve()), version_base="1.3")
-        else:
-            search = [] if folder is None else [f"hydra.searchpath=['file://{folder.resolve()}']"]
-            context = initialize_config_module(_PACKAGE, version_base="1.3")
-        with context:
-            return compose(name, overrides=[*search, *overrides])
-    finally:
-        state.hydra = before
 
 
 def _check(cfg: DictConfig, read: dict[str, tuple[ImageDataModule, DataIdentity]]) -> DataIdentity:

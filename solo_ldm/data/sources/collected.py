@@ -31,6 +31,7 @@ def collect(
     channels: int | None = None,
     key: str = "data",
     like: Listing | None = None,
+    labelled: bool = True,
     report: Report = lambda done, total: None,
 ) -> Listing:
     """Read images, and labels, into memory.
@@ -46,6 +47,7 @@ def collect(
         channels: that every image must have; None means three, or gray for all three.
         key: the argument that gives them, for messages.
         like: the training images, whose classes validation images have.
+        labelled: whether labels, where there are some, are wanted.
         report: called with the number of images read and of all.
 
     Returns:
@@ -62,6 +64,7 @@ def collect(
     else:
         found, own = _read(images, columns, scale, report)
     given = own if labels is None or labels is columns.label else labels
+    given = given if labelled else None
     numbers, classes = number_labels(
         given, len(found), columns.names if given is own else None, key, like and like.classes
     )
