@@ -35,6 +35,8 @@ class DataConfig:
         held_out: share of the training images, the same of every class, that is not trained on and
             is validated on in place of any other images: settings are chosen so, never by the test
             images. None validates on the split of the set.
+        in_memory: decode the images of files once, for training, and keep their pixels; they must
+            be of one size. None does so up to 1 GiB a split.
         download: fetch a named set that is missing.
         pair_match: probability that the second view is of another image of the same class, else
             it is of an image of another class; None for two views of one image.
@@ -53,6 +55,7 @@ class DataConfig:
     fraction: float = number(above=0, high=1, also=-1, default=-1.0)
     val_fraction: float = number(0, below=1, default=0.2)
     held_out: Optional[float] = number(above=0, below=1, default=None)
+    in_memory: Optional[bool] = None
     download: bool = False
     pair_match: Optional[float] = number(0, 1, default=None)
     range: Any = field(default=None, metadata={"check": "solo_ldm.data.config:check_range"})

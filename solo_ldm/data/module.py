@@ -1,13 +1,14 @@
 """The images of a run, whatever the data set and the backend; Lightning is not imported here."""
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from solo_ldm.data.augment.draws import Ints
 from solo_ldm.data.augment.pairs import Partners
+from solo_ldm.data.augment.transforms import EVALUATION_VIEW
 from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews
 from solo_ldm.data.backends.choice import choose_backend
 from solo_ldm.data.config import (
@@ -16,20 +17,13 @@ from solo_ldm.data.config import (
     check_statistics,
     parse_augmentations,
 )
+from solo_ldm.data.datasets.base import Split
 from solo_ldm.data.datasets.registry import Splits
 from solo_ldm.data.sampler import EpochSampler
+from solo_ldm.data.sources.decoded import Decoded
 from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.data.sources.pixels import Range
-from solo_ldm.data.sources.unreadable import Unreadable
-
-Split = Literal["train", "val"]
-# Unreadable images that results name; all are counted.
-_NAMED_FILES = 20
-# What the backends do to an image of a test set.
-_EVALUATION_VIEW = (
-    "the whole image where it is square and of at most 64 pixels or the size itself, else the "
-    "centre after resizing the shorter side to 256/224 of the size"
-)
+from solo_ldm.data.sources.unreadable import NAMED_FILES, Unreadable
 
 
 class ImageDataModule:
@@ -72,6 +66,7 @@ class ImageDataModule:
         self._splits = Splits(data)
         self._sources: dict[str, ImageSource | None] = {}
         self._unreadable: dict[str, Unreadable] = {}
+        self.decoded = Decoded(data.in_memory)
 
     @property
     def backend(self) -> str:
@@ -95,7 +90,7 @@ class ImageDataModule:
     def unreadable_summary(self) -> dict[str, dict[str, Any]]:
         """Return for the record how many images of each split could not be read, and some names."""
         return {
-            split: {"count": len(names), "files": names[:_NAMED_FILES]}
+            split: {"count": len(names), "files": names[:NAMED_FILES]}
             for split, names in self.unreadable().items()
         }
 
@@ -117,6 +112,11 @@ class ImageDataModule:
         return self.unreadable()
 
     @property
+    def scored_on(self) -> str:
+        """Which images are validated and scored on, in words."""
+        return self._splits.scored_on
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The class names; empty when the training images are unlabelled."""
         return self._train.classes
@@ -134,8 +134,7 @@ class ImageDataModule:
     @property
     def num_val_images(self) -> int:
         """The number of validation images; 0 when there is no labelled validation split."""
-        source = self.source("val")
-        return 0 if source is None else len(source)
+        return len(self.source("val") or ())
 
     def num_readable(self, split: Split) -> int:
         """Return how many images of a split have not been found to be unreadable so far."""
@@ -185,7 +184,7 @@ class ImageDataModule:
             "image_size": self.image_size,
             "mean": list(self.mean),
             "std": list(self.std),
-            "view": _EVALUATION_VIEW,
+            "view": EVALUATION_VIEW,
             "backend": self.backend,
             **({} if self.pixel_range is None else {"range": list(self.pixel_range)}),
         }
@@ -203,12 +202,19 @@ class ImageDataModule:
         if split not in self._sources:
             check_statistics(self.views, self._splits.train.num_channels)
             self._use(split, self._splits.train if split == "train" else self._splits.val)
+            self.decoded.plan(split, self._sources[split])
         return self._sources[split]
 
     def _use(self, split: Split, source: ImageSource | None) -> None:
         self._sources[split] = source
         if source is not None:
             self._unreadable[split] = Unreadable(source)
+
+    def _decode(self, split: Split) -> None:
+        """Read the files of a split once and keep their pixels, where data.in_memory has it so."""
+        source = self.source(split)
+        if (decoded := self.decoded(split, source)) is not source:
+            self._use(split, decoded)
 
     def keep(self, split: Split, indexes: Ints) -> None:
         """Use the images of a split at `indexes` alone, in that order, from now on."""
@@ -227,6 +233,7 @@ class ImageDataModule:
         Raises:
             ValueError: fewer training images than one batch.
         """
+        self._decode("train")
         trainer = self.trainer
         world_size, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
         sampler = self._sampler(world_size, rank)
@@ -251,23 +258,16 @@ class ImageDataModule:
         return None if match is None else Partners(train.labels, match, self.seed, train.name)
 
     def _sampler(self, num_processes: int, rank: int) -> EpochSampler:
-        return EpochSampler(
-            self.num_train_images, self.batch_size, self.seed, num_replicas=num_processes, rank=rank
-        )
+        return EpochSampler(self.num_train_images, self.batch_size, self.seed, num_processes, rank)
 
     def val_dataloader(self) -> Any:
         """Return batches [images (B, C, H, W), targets (B,)]; no loader without such a split."""
+        self._decode("val")
         source = self.source("val")
         return [] if source is None else self._plain_loader("val", source.labelled, persistent=True)
 
     def evaluation_dataloader(self, split: Split) -> Any:
-        """Return plain images with their labels, in a fixed order, each labelled image once.
-
-        Args:
-            split: train or val.
-
-        Returns:
-            A loader of batches [images (B, C, H, W), targets (B,)].
+        """Return batches [images (B, C, H, W), targets (B,)] of a split, each labelled image once.
 
         Raises:
             ValueError: the split has no labelled images.
@@ -281,10 +281,9 @@ class ImageDataModule:
         return self._plain_loader(split, source.labelled)
 
     def sample_dataloader(self, most: int) -> Any:
-        """Return up to `most` plain training images, labelled or not, spread over the set.
+        """Return batches of up to `most` plain training images, spread over the set.
 
-        Returns:
-            A loader of batches [images (B, C, H, W), targets (B,)], the targets -1 if unlabelled.
+        Targets are -1 where an image is unlabelled.
         """
         count = min(most, self.num_train_images)
         indexes = np.linspace(0, self.num_train_images - 1, count).astype(np.int64)

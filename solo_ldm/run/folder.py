@@ -31,6 +31,7 @@ _NOT_IDENTITY = (
     "wandb",
     "data.device",
     "data.num_workers",
+    "data.in_memory",
     "data.download",
     "trainer.enable_progress_bar",
     "trainer.max_time",

@@ -16,7 +16,7 @@ from solo_ldm.weights.pretrained import Pretrained
 
 NAMED = "knn-20"
 _OPTIMISTIC = (
-    "the setting with the highest top-1 of the grid on the test images themselves, and so an "
+    "the setting with the highest top-1 of the grid on the scored images themselves, and so an "
     "optimistic number; compare methods by knn-20"
 )
 _ROWS = 12
@@ -94,11 +94,11 @@ def print_report(work: Evaluation, scores: list[Score], console: Console) -> Non
     if named is not None:
         text = Text.assemble(
             (f"{named.top1:.4f}", "bold green"),
-            f" top-1 of {named.num_test} test images "
+            f" top-1 of {named.num_test} {work.data.scored_on} "
             f"(95 % {named.interval[0]:.3f} to {named.interval[1]:.3f})",
         )
         rows.append((NAMED, text))
-    chosen = f"{best.top1:.4f} with {label_of(best)}; chosen on the test images: optimistic"
+    chosen = f"{best.top1:.4f} with {label_of(best)}; chosen on these images: optimistic"
     rows.append(("best", chosen))
     if len(scores) > _ROWS:
         rows.append(("settings", f"{len(scores)}, all in results.json"))

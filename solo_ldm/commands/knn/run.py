@@ -89,8 +89,8 @@ def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
     console.print(
         Text.assemble(
             (name_of(pretrained), "bold"),
-            f" on {config.dataset}: {num_train} training and {data.num_val_images} test images of "
-            f"{data.num_classes} classes, {pretrained.image_size} pixels, on "
+            f" on {config.dataset}: {num_train} training images, scored on {data.num_val_images} "
+            f"{data.scored_on}; {data.num_classes} classes, {pretrained.image_size} pixels, on "
             f"{hardware.accelerator}",
         ),
         soft_wrap=True,

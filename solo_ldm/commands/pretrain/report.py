@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from solo_ldm.data.datasets.memory import in_memory
 from solo_ldm.run.fit import Fitted
 from solo_ldm.run.record import print_summary
 
@@ -26,7 +27,7 @@ def _rows(run: Fitted, results: dict[str, Any]) -> Iterator[tuple[str, str | Tex
     )
     for protocol, score in results["results"].items():
         top1 = (f"{score['top1']:.4f}", "bold green")
-        yield protocol, Text.assemble(top1, f" top-1 ({_qualified(score)})")
+        yield protocol, Text.assemble(top1, f" top-1 ({_qualified(score, results['scored_on'])})")
     if not results["results"]:
         yield "scores", f"none: {_why_none(run)}"
         for name in ("effective_rank", "std", "mean_cosine"):
@@ -57,12 +58,12 @@ def _why_none(run: Fitted) -> str:
     return "there are no labelled validation images (data.val_path, data.val_fraction)"
 
 
-def _qualified(score: dict[str, Any]) -> str:
+def _qualified(score: dict[str, Any], scored_on: str) -> str:
     low, high = score["interval"]
     parts = [f"95 % {low:.3f} to {high:.3f}", f"ECE {score['ece']:.3f}"]
     if score["untrained_top1"] is not None:
         parts.insert(0, f"untrained {score['untrained_top1']:.4f}")
-    return "; ".join([*parts, f"{score['num_test']} test images"])
+    return "; ".join([*parts, f"{score['num_test']} {scored_on}"])
 
 
 def _follow_ups(run: Fitted, results: dict[str, Any]) -> list[str]:
@@ -71,8 +72,10 @@ def _follow_ups(run: Fitted, results: dict[str, Any]) -> list[str]:
     commands = [
         f"solo-ldm pretrain --config-name {other} method_kwargs.entropy=neighbour",
         "solo-ldm pretrain --config-name gaussprob data=image_folder data.train_path=FOLDER",
-        f'solo_ldm.backbones.load_backbone("{folder.backbone}")  # in Python',
+        f'solo_ldm.load("{folder.path}").features(images)  # in Python',
     ]
+    if in_memory(run.cfg.data.train_path):
+        return commands[-1:]  # no command has these images
     if results["results"]:
         commands.insert(0, f"solo-ldm linear {folder.path}  # or solo-ldm knn")
     if str(results.get("latent")).startswith("categorical"):

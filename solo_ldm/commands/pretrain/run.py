@@ -49,6 +49,10 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         console.print(line, style="yellow", soft_wrap=True)
     untrained = {key: value.clone() for key, value in method.backbone.state_dict().items()}
     classes = f"{data.num_classes} classes" if data.num_classes else "no labels"
+    if data.num_val_images:
+        classes += f"; scored on {data.num_val_images} {data.scored_on}"
+    size = data.decoded.num_bytes
+    kept = f", {size / 1e6:.4g} MB of pixels in memory" if size else ""
     watched = [WatchHealth(cfg.health.num_samples, description.on_sphere)]
     fitted = fit(
         method,
@@ -61,7 +65,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         monitor="val_acc1" if data.num_val_images else None,
         headline=f"{cfg.method}: {description.headline}; {cfg.backbone.name} on "
         f"{cfg.data.dataset} ({data.num_train_images} images, {classes}), {cfg.max_epochs} epochs "
-        f"on {hardware.accelerator}, data by {data.backend}",
+        f"on {hardware.accelerator}, data by {data.backend}{kept}",
         resume_from=resolve_checkpoint(cfg.resume_from_checkpoint),
         validates=data.num_val_images > 0,
         callbacks=[NoteUnreadable(data, console), *(watched if cfg.health.enabled else ())],

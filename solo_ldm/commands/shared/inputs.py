@@ -32,7 +32,7 @@ from solo_ldm.run.record import provenance
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 
 # Keys of data that decide which images there are.
-_CHOOSE_IMAGES = ("dataset", "train_path", "val_path", "fraction", "val_fraction")
+_CHOOSE_IMAGES = ("dataset", "train_path", "val_path", "fraction", "val_fraction", "held_out")
 
 SPLITS: dict[Split, str] = {"train": "training", "val": "test"}
 
@@ -193,6 +193,7 @@ class Evaluation:
             "source_sha256": self.sha256,
             "backbone": self.pretrained.backbone_name,
             "dataset": self.data.data.dataset,
+            "scored_on": self.data.scored_on,
             "classes": list(self.data.classes),
             "unreadable_images": self.data.unreadable_summary(),
             "clipped_images": self.data.clipped(),

@@ -14,6 +14,11 @@ from solo_ldm.data.sources.pixels import Picture
 
 # Images up to this side are used whole in evaluation, as is usual for CIFAR and MNIST.
 _SMALL_SIDE = 64
+# What `evaluation_view` does, for the record of a score.
+EVALUATION_VIEW = (
+    "the whole image where it is square and of at most 64 pixels or the size itself, else the "
+    "centre after resizing the shorter side to 256/224 of the size"
+)
 
 
 def crop_view(

@@ -17,7 +17,7 @@ from solo_ldm.data.datasets.cifar_jpeg import CIFAR10_JPEG
 from solo_ldm.data.datasets.memory import MEMORY
 from solo_ldm.data.datasets.tiny_imagenet import TINY_IMAGENET
 from solo_ldm.data.sources.copies import describe_copies, find_copies
-from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, Listing, ListImages
+from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, ListImages, Listing
 from solo_ldm.data.sources.survey import statistics, survey
 
 # Splits are part of a data set, so they do not follow the seed of a run.
@@ -151,6 +151,16 @@ class Splits:
                 f"{list(source.std)} in {count} sampled images; saturation and hue are not changed"
             )
         return source
+
+    @property
+    def scored_on(self) -> str:
+        """Which images are validated and scored on, in words."""
+        config, share = self._config, self._held_out_share
+        if share is not None:
+            key = "val_fraction" if config.held_out is None else "held_out"
+            return f"held-out training images of {config.dataset} (data.{key}={share:g})"
+        where = " (data.val_path)" if self._dataset.own else ""
+        return f"test images of {config.dataset}{where}"
 
     @property
     def _held_out_share(self) -> float | None:

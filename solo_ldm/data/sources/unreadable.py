@@ -10,6 +10,9 @@ from torch import distributed
 from solo_ldm.data.sources.images import FileImages, ImageSource, UnreadableImageError
 from solo_ldm.data.sources.pixels import Picture
 
+# Unreadable images that results name; all are counted.
+NAMED_FILES = 20
+
 
 class Unreadable:
     """Which images of a source turned out to be unreadable or clipped, known to every process.

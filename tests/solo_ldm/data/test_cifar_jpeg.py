@@ -4,12 +4,16 @@ import io
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
+from solo_ldm.commands.knn import knn
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.cifar_jpeg import CLASSES
 from solo_ldm.data.datasets.registry import Splits
 from tests.support.data.images import load, names_of, refusal, write
+from tests.support.toy import toy_config
 
 NAME = "cifar10-jpeg"
 
@@ -83,3 +87,19 @@ def test_a_share_of_the_training_images_is_held_out_of_any_set(small):
     assert message.startswith("data.held_out: expected labelled images")
     message = refusal(ValueError, "val", **{**both, "held_out": 0.001})
     assert "got 0.001 of 40 images in 10 classes" in message
+
+
+@pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
+def test_a_run_says_which_images_its_scores_are_on(small, tmp_path, capsys):
+    share = f"held-out training images of {NAME} (data.held_out=0.25)"
+    keys = ["data=cifar10-jpeg", f"data.train_path={small}", "data.held_out=0.25"]
+    keys += ["data.fraction=-1", "backbone.name=convnet_small", "optimizer.batch_size=8"]
+    outcome = pretrain(toy_config(tmp_path, *keys))
+    results, shown = outcome.results, " ".join(capsys.readouterr().out.split())
+    assert (results["scored_on"], results["num_val_images"]) == (share, 10)
+    assert f"(30 images, 10 classes; scored on 10 {share})" in shown
+    assert "MB of pixels in memory" in shown
+    found = knn(OmegaConf.create({"pretrained_feature_extractor": str(outcome.folder.path)}))
+    assert (found.results["scored_on"], found.results["num_val_images"]) == (share, 10)
+    assert found.results["results"]["knn-20"]["top1"] == results["results"]["knn-20"]["top1"]
+    assert f"scored on 10 {share}; 10 classes" in " ".join(capsys.readouterr().out.split())

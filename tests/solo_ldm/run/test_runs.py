@@ -61,7 +61,7 @@ def test_a_run_leaves_everything_it_promises(tmp_path, capsys):
     results = json.loads(folder.results.read_text())
     promised = (
         "method latent entropy over dataset backbone epochs seed hardware versions commit seconds "
-        "images_per_second final_terms health results num_train_images num_val_images"
+        "images_per_second final_terms health results num_train_images num_val_images scored_on"
     )
     assert set(promised.split()) <= set(results)
     for score in results["results"].values():

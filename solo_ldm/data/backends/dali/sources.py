@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from solo_ldm.data.sources.decoded import DecodedImages
 from solo_ldm.data.sources.headers import Kind as FileKind
 from solo_ldm.data.sources.headers import probe
 from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, UnreadableImageError
@@ -43,11 +44,14 @@ class Feed:
         self._kinds = np.full(len(source), _UNKNOWN, np.uint8)
         self._converted: dict[int, str] = {}
         self._folder: Path | None = None
-        self.files = isinstance(source, FileImages)
+        self.files = isinstance(source, FileImages) and not isinstance(source, DecodedImages)
         # Whether every file fed holds the bytes of pixels (H, W, C) alone.
         self.raw = self.files and source.num_channels != 3
         self.channels = source.num_channels
-        if isinstance(source, ArrayImages):
+        if isinstance(source, DecodedImages):
+            self._kinds[source.readable & ~source.clipped] = FileKind.PLAIN
+            self._heights[:], self._widths[:] = source.shape
+        elif isinstance(source, ArrayImages):
             self._kinds[:] = FileKind.PLAIN
             self._heights[:], self._widths[:] = source.images.shape[1:3]
         elif not self.files:
@@ -67,14 +71,14 @@ class Feed:
 
     def images(self, indexes: Indexes) -> npt.NDArray[np.uint8]:
         """Return pixels (B, H, W, C), or the bytes of paths, zero-padded (B, longest)."""
-        if isinstance(self._source, FileImages):
-            paths = [
-                os.fsencode(self._converted.get(index) or self._source.path(index))
-                for index in indexes.tolist()
-            ]
-            return np.array(paths, dtype=np.bytes_).view(np.uint8).reshape(len(paths), -1)
-        assert isinstance(self._source, ArrayImages), "one of the two"
-        return self._source.pixels(indexes)
+        if isinstance(self._source, (ArrayImages, DecodedImages)):
+            return self._source.pixels(indexes)
+        assert isinstance(self._source, FileImages), "one of the two"
+        paths = [
+            os.fsencode(self._converted.get(index) or self._source.path(index))
+            for index in indexes.tolist()
+        ]
+        return np.array(paths, dtype=np.bytes_).view(np.uint8).reshape(len(paths), -1)
 
     def readable(self, indexes: Indexes, replace: bool = True) -> Indexes:
         """Return the indexes with unreadable images replaced by the next, or left out."""
@@ -106,7 +110,13 @@ class Feed:
 
     def _kind(self, index: int) -> int:
         """Return what it takes to read an image, from its header the first time."""
-        if self._kinds[index] == _UNKNOWN and isinstance(self._source, FileImages):
+        if self._kinds[index] == _UNKNOWN and not self.files:
+            try:
+                self._unreadable.load(index)
+                self._kinds[index] = FileKind.PLAIN
+            except UnreadableImageError:
+                self._kinds[index] = FileKind.UNREADABLE
+        elif self._kinds[index] == _UNKNOWN and isinstance(self._source, FileImages):
             header = probe(self._source.path(index))
             self._kinds[index] = header.kind
             self._widths[index], self._heights[index] = header.width, header.height
