@@ -17,12 +17,12 @@ WIDTHS = (32, 48, 64, 96)
 
 
 class ResNetTiny(nn.Module):
-    """A 3×3 convolution of stride 2, then four stages of one basic block each.
+    """A 3×3 convolution of stride 2, then three stages of one basic block each.
 
-    A ResNet-10 whose first layer halves the image, so that hardly any time is spent where there
-    are many pixels and few channels: there a CPU is bound by its memory. The stages have width ×
-    (1, 2, 4, 8) channels at 1/2, 1/4, 1/8 and 1/16 of the image's side; shortcuts that change the
-    size average before they project.
+    A ResNet-8 whose first layer halves the image, so that hardly any time is spent where there are
+    many pixels and few channels: there a CPU is bound by its memory. The stages have width ×
+    (1, 2, 4) channels at 1/2, 1/4 and 1/8 of the image's side; shortcuts that change the size
+    average before they project.
 
     Args:
         width: channels of the first stage.
@@ -49,10 +49,10 @@ class ResNetTiny(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.stages = nn.Sequential(BasicBlock(width, width))
-        for before in (width, 2 * width, 4 * width):
+        for before in (width, 2 * width):
             shortcut = downsample_avg(before, 2 * before, 1, stride=2)
             self.stages.append(BasicBlock(before, 2 * before, stride=2, downsample=shortcut))
-        self.num_features = 8 * width
+        self.num_features = 4 * width
         self.head = ClassifierHead(self.num_features, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -68,7 +68,7 @@ class ResNetTiny(nn.Module):
         self.head.reset(num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Return the feature maps (B, C, H/16, W/16) of images (B, in_chans, H, W)."""
+        """Return the feature maps (B, C, H/8, W/8) of images (B, in_chans, H, W)."""
         return self.stages(self.stem(x))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -97,7 +97,7 @@ default_cfgs = generate_default_cfgs(
     {
         f"resnet_tiny_{width}": {
             "input_size": (3, 32, 32),
-            "pool_size": (2, 2),
+            "pool_size": (4, 4),
             "num_classes": 0,
             "first_conv": "stem.0",
             "classifier": "head.fc",
