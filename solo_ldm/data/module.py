@@ -8,6 +8,7 @@ import torch
 
 from solo_ldm.data.augment.draws import Ints
 from solo_ldm.data.augment.pairs import Partners
+from solo_ldm.data.augment.resolution import Resolution
 from solo_ldm.data.augment.transforms import EVALUATION_VIEW
 from solo_ldm.data.backends.base import Backend, PlainImages, TrainViews
 from solo_ldm.data.backends.choice import choose_backend
@@ -37,6 +38,7 @@ class ImageDataModule:
         batch_size: images a step of each process.
         seed: of the order and of the augmentations.
         device: that the model trains on; None means the trainer's, or the CPU without a trainer.
+        resolution: of the training crops; None for that of the views.
 
     Raises:
         ValueError: a wrong configuration.
@@ -49,6 +51,7 @@ class ImageDataModule:
         batch_size: int,
         seed: int = 0,
         device: torch.device | None = None,
+        resolution: Resolution | None = None,
     ) -> None:
         check_data_config(data)
         if batch_size < 1:
@@ -61,7 +64,7 @@ class ImageDataModule:
         self.trainer: Any = None
         # Where a resumed run goes on. Lightning lets workers fetch before it names the epoch.
         self.first_epoch = 0
-        self._device = device
+        self._device, self.resolution = device, resolution
         self._backends: dict[torch.device, Backend] = {}
         self._splits = Splits(data)
         self._sources: dict[str, ImageSource | None] = {}
@@ -234,12 +237,11 @@ class ImageDataModule:
             ValueError: fewer training images than one batch.
         """
         self._decode("train")
-        trainer = self.trainer
-        world_size, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
-        sampler = self._sampler(world_size, rank)
+        its = self.trainer
+        sampler = self._sampler(*((its.world_size, its.global_rank) if its else (1, 0)))
         sampler.set_epoch(self.first_epoch)
-        found, partners = self._unreadable["train"], self._partners()
-        views = TrainViews(self._train, self.views, self.seed, found, partners)
+        drawn = (self.views, self.seed, self._unreadable["train"], self._partners())
+        views = TrainViews(self._train, *drawn, self.resolution)
         return self._backend.train_loader(views, sampler, self.data.num_workers)
 
     def check_batches(self, num_processes: int) -> None:
@@ -285,8 +287,8 @@ class ImageDataModule:
 
         Targets are -1 where an image is unlabelled.
         """
-        count = min(most, self.num_train_images)
-        indexes = np.linspace(0, self.num_train_images - 1, count).astype(np.int64)
+        count = self.num_train_images
+        indexes = np.linspace(0, count - 1, min(most, count)).astype(np.int64)
         return self._plain_loader("train", indexes)
 
     def _plain_loader(self, split: Split, indexes: Ints, persistent: bool = False) -> Any:
@@ -294,6 +296,5 @@ class ImageDataModule:
         assert source is not None, "its indexes are given"
         how = (self.image_size, self.mean, self.std, self._unreadable[split])
         images = PlainImages(source, indexes, *how)
-        return self._backend.evaluation_loader(
-            images, self.batch_size, self.data.num_workers, persistent
-        )
+        loaded = (self.batch_size, self.data.num_workers, persistent)
+        return self._backend.evaluation_loader(images, *loaded)

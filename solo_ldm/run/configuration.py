@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -12,6 +12,9 @@ from solo_ldm.config.schema import learning_rate, mapping, number
 from solo_ldm.config.training import BackboneConfig, PerformanceConfig, TrainingConfig
 from solo_ldm.data.config import DataConfig, parse_augmentations
 from solo_ldm.data.datasets.registry import find_dataset
+
+# Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
+# ruff: noqa: UP045
 
 if TYPE_CHECKING:
     from solo_ldm.data.module import ImageDataModule
@@ -63,6 +66,7 @@ class RunConfig(TrainingConfig):
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augmentations: list[Any] = MISSING
+    resolution: Optional[list[float]] = number(above=0, high=1, default=None)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
@@ -103,11 +107,13 @@ def read_data(cfg: DictConfig, hardware: Hardware) -> ImageDataModule:
         ValueError: in one line: data or views that do not fit.
         FileNotFoundError: in one line: data that is not there.
     """
+    from solo_ldm.data.augment.resolution import Resolution
     from solo_ldm.data.module import ImageDataModule
 
-    batch_size = cfg.optimizer.batch_size
-    config = DataConfig(**cfg.data)
-    return ImageDataModule(config, cfg.augmentations, batch_size, cfg.seed, hardware.device)
+    how = (cfg.augmentations, cfg.optimizer.batch_size, cfg.seed, hardware.device)
+    shares = tuple(cfg.get("resolution") or ())
+    resolution = Resolution(shares, cfg.max_epochs) if shares else None
+    return ImageDataModule(DataConfig(**cfg.data), *how, resolution)
 
 
 def for_method(cfg: DictConfig, data: ImageDataModule, hardware: Hardware) -> DictConfig:
@@ -120,7 +126,9 @@ def for_method(cfg: DictConfig, data: ImageDataModule, hardware: Hardware) -> Di
     cfg.data.image_size = data.image_size
     cfg.data.num_large_crops = data.num_large_crops
     cfg.data.num_small_crops = data.num_small_crops
-    cfg.data.crop_sizes = sorted({view.crop_size for view in data.views})
+    sizes = {view.crop_size for view in data.views}
+    sizes |= data.resolution.crop_sizes(data.views) if data.resolution else set()
+    cfg.data.crop_sizes = sorted(sizes)
     scale = cfg.optimizer.batch_size * hardware.num_processes / 256
     cfg.optimizer.lr *= scale
     cfg.optimizer.classifier_lr *= scale

@@ -16,6 +16,7 @@ from torch import Tensor
 from solo_ldm.data.augment.draws import Ints, ViewParameters, draw_view
 from solo_ldm.data.augment.pairs import Partners
 from solo_ldm.data.augment.photometric import Normalise
+from solo_ldm.data.augment.resolution import Resolution
 from solo_ldm.data.config import ViewSpec
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.data.sources.images import ImageSource
@@ -31,6 +32,7 @@ class TrainViews:
         seed: of the run.
         unreadable: where images that cannot be read are noted; the next one replaces each.
         partners: which image every other view is of; None for the same.
+        resolution: of the crops over the training; None for that of the views.
     """
 
     def __init__(
@@ -40,14 +42,20 @@ class TrainViews:
         seed: int,
         unreadable: Unreadable | None = None,
         partners: Partners | None = None,
+        resolution: Resolution | None = None,
     ) -> None:
         self.source, self.seed = source, seed
-        self.specs = [view for view in views for _ in range(view.num_crops)]
+        self._resolution = resolution
+        self._specs = [view for view in views for _ in range(view.num_crops)]
         self.normalise = [
-            Normalise(view.mean or source.mean, view.std or source.std) for view in self.specs
+            Normalise(view.mean or source.mean, view.std or source.std) for view in self._specs
         ]
         self.unreadable = unreadable or Unreadable(source)
-        self.partners = partners if len(self.specs) > 1 else None
+        self.partners = partners if len(self._specs) > 1 else None
+
+    def specs(self, epoch: int) -> list[ViewSpec]:
+        """Return how the views of an epoch are drawn."""
+        return self._resolution.views(self._specs, epoch) if self._resolution else self._specs
 
     def draw(
         self,
@@ -58,7 +66,7 @@ class TrainViews:
         heights: npt.ArrayLike,
     ) -> ViewParameters:
         """Draw the parameters of one view of images; see `draw_view`."""
-        return draw_view(self.specs[view], view, self.seed, epoch, samples, widths, heights)
+        return draw_view(self.specs(epoch)[view], view, self.seed, epoch, samples, widths, heights)
 
     def batch(self, indexes: Ints, views: list[Tensor]) -> list[Any]:
         """Return the batch [indexes (B,), views, targets (B,)]."""

@@ -44,7 +44,8 @@ class MultiViewImages(Dataset[Any]):
         views = self._views
         pairs = [(0, key) if isinstance(key, int) else key for key in keys]
         epoch, samples = pairs[0][0], [index for _, index in pairs]
-        sizes, channels = [spec.crop_size for spec in views.specs], views.source.num_channels
+        specs, channels = views.specs(epoch), views.source.num_channels
+        sizes = [spec.crop_size for spec in specs]
         drawn = [torch.empty((len(keys), channels, size, size)) for size in sizes]
         indexes = np.empty(len(keys), np.int64)
         for start in range(0, len(keys), _DECODED):
@@ -55,7 +56,7 @@ class MultiViewImages(Dataset[Any]):
             if views.partners is not None:
                 partners = views.partners(epoch, indexes[rows])
                 others = [self._load(index)[1] for index in partners.tolist()]
-            for number, spec in enumerate(views.specs):
+            for number, spec in enumerate(specs):
                 shown = others if of_partner(number) else images
                 sides = zip(*(image.size for image in shown), strict=True)
                 parameters = views.draw(number, epoch, samples[rows], *sides)

@@ -122,6 +122,11 @@ class Masked(BaseMethod):
                 f"augmentations: expected one view of an image for method=masked, got "
                 f"{large + small}; set num_crops=1, or start from --config-name ijepa"
             )
+        if cfg.get("resolution"):
+            raise ValueError(
+                "resolution: expected null for method=masked, as its masks are of the patches of "
+                f"one size of image, got {list(cfg.resolution)}"
+            )
         return cfg
 
     @property

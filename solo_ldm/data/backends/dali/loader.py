@@ -65,13 +65,10 @@ class TrainLoader:
     ) -> None:
         self._views = views
         self.sampler = sampler
-        crops = [
-            Crop(spec.crop_size, cut_first=spec.rrc.enabled, affine=spec.affine.prob > 0)
-            for spec in views.specs
-        ]
-        feed, size = Feed(views.source, views.unreadable), sampler.batch_size
+        self._feed = Feed(views.source, views.unreadable)
         paired = views.partners is not None
-        self._batches = Batches(feed, crops, size, num_workers, device, paired)
+        self._how = (sampler.batch_size, num_workers, device, paired)
+        self._crops: list[Crop] = []
 
     def __len__(self) -> int:
         return self.sampler.num_steps
@@ -80,11 +77,18 @@ class TrainLoader:
         """Yield the batches of the epoch that the sampler was last set to."""
         # The epoch is asked for with the first batch: Lightning makes its iterator before it names
         # the epoch of a resumed run.
-        for job, crops in self._batches.run(list(self.sampler), self._prepare):
-            yield self._finish(job, crops)
+        asked = list(self.sampler)
+        crops = [
+            Crop(spec.crop_size, cut_first=spec.rrc.enabled, affine=spec.affine.prob > 0)
+            for spec in self._views.specs(asked[0][0])
+        ]
+        if crops != self._crops:
+            self._crops, self._batches = crops, Batches(self._feed, crops, *self._how)
+        for job, drawn in self._batches.run(asked, self._prepare):
+            yield self._finish(job, drawn)
 
     def _prepare(self, asked: Any) -> Job:
-        views, feed = self._views, self._batches.feed
+        views, feed = self._views, self._feed
         epoch, samples = asked[0][0], np.array([index for _, index in asked], dtype=np.int64)
         indexes = feed.readable(samples)
         if views.partners is not None:
@@ -92,7 +96,7 @@ class TrainLoader:
             indexes, samples = np.concatenate([indexes, others]), np.tile(samples, 2)
         sides = feed.sizes(indexes)
         parameters = [
-            views.draw(number, epoch, samples, *sides) for number in range(len(views.specs))
+            views.draw(number, epoch, samples, *sides) for number in range(len(self._crops))
         ]
         boxes, affines = zip(*((drawn.box, drawn.affine) for drawn in parameters), strict=True)
         inputs = self._batches.inputs(indexes, boxes, affines)
