@@ -1,0 +1,244 @@
+"""`solo_ldm.pretrain`: the command as a function, with images that a program holds."""
+
+from __future__ import annotations
+
+import re
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import solo_ldm
+from solo_ldm.cli import main
+from solo_ldm.commands.pretrain.trained import Run
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
+from tests.support import ROOT
+
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
+
+DIGITS: Any = load_digits()
+PIXELS = np.rint(DIGITS.images * (255 / 16)).astype(np.uint8)[:160]
+LABELS = DIGITS.target[:160]
+TOY: dict[str, Any] = {
+    "epochs": 2,
+    "augmentations": "digits",
+    "backbone": {"kwargs": {"width": 4}},
+    "method_kwargs": {"proj_hidden_dim": 16, "proj_output_dim": 8},
+    "optimizer": {"batch_size": 64},
+    "scheduler": {"warmup_epochs": 1},
+    "evaluation": {"protocols": ["knn-20"], "report": False},
+    "data.num_workers": 0,
+}
+TOY_COMMAND = [
+    "max_epochs=2",
+    "augmentations=digits",
+    "backbone.name=convnet_small",
+    "backbone.kwargs.width=4",
+    "method_kwargs.proj_hidden_dim=16",
+    "method_kwargs.proj_output_dim=8",
+    "optimizer.batch_size=64",
+    "scheduler.warmup_epochs=1",
+    "evaluation.protocols=[knn-20]",
+    "evaluation.report=false",
+    "data.num_workers=0",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    """A run on floats with their range."""
+    output = tmp_path_factory.mktemp("runs")
+    floats = DIGITS.images[:160]
+    return solo_ldm.pretrain(data=floats, labels=LABELS, data_range=(0, 16), output=output, **TOY)
+
+
+def weights(run: Run) -> bytes:
+    return (run.folder / "backbone.safetensors").read_bytes()
+
+
+def test_the_command_on_the_same_images_in_files_gives_the_same_weights(run, tmp_path):
+    lines = []
+    for number, (pixels, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png {label}")
+    listed = tmp_path / "images.txt"
+    listed.write_text("\n".join(lines))
+    given = ["data=custom", f"data.train_path={listed}", f"output={tmp_path / 'command'}"]
+    main(["pretrain", "--config-name", "gaussprob", *TOY_COMMAND, *given])
+    (folder,) = (tmp_path / "command" / "gaussprob").iterdir()
+    by_command = solo_ldm.load(folder)
+    for key, value in by_command.backbone.state_dict().items():
+        assert torch.equal(value, run.backbone.state_dict()[key])
+    assert by_command.scores == run.scores
+    assert torch.equal(by_command.features(PIXELS), run.features(DIGITS.images[:160]))
+
+
+def test_a_loaded_run_gives_the_same_features_scores_and_summary(run):
+    loaded = solo_ldm.load(str(run.folder))
+    features = run.features(DIGITS.images[:8])
+    assert features.shape == (8, loaded.backbone.num_features)
+    assert torch.equal(loaded.features(DIGITS.images[:8]), features)
+    assert not any(part.training for part in run.backbone.modules())
+    assert loaded.scores == run.scores
+    assert run.scores["knn-20"].keys() >= {"top1", "untrained_top1"}
+    assert f"knn-20: {run.scores['knn-20']['top1']:.4f} (untrained" in repr(loaded)
+    assert "<th>knn-20</th>" in loaded._repr_html_()
+    assert loaded.report is None
+    published = solo_ldm.load("zoo:gaussprob-digits")
+    assert published.scores["knn-20"]["top1"] > 0.9
+    assert len(published.features(list(PIXELS[:2]))) == 2
+
+
+def test_features_of_every_kind_of_the_same_images_are_the_same(run, tmp_path):
+    expected = run.features(DIGITS.images[:4])
+    pictures = [Image.fromarray(pixels) for pixels in PIXELS[:4]]
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for picture, path in zip(pictures, paths, strict=True):
+        picture.save(path)
+    floats = torch.tensor(DIGITS.images[:4])
+    kinds = [
+        floats,
+        floats[:, None],
+        DIGITS.images[:4, :, :, None],
+        pictures,
+        paths,
+        list(zip(pictures, LABELS, strict=False)),
+        [*floats],
+    ]
+    for images in kinds:
+        assert torch.equal(run.features(images), expected)
+    assert torch.equal(run.features(PIXELS[:4], data_range=(0, 255)), expected)
+    assert torch.equal(run.features(paths[0]), run.features(DIGITS.images[:1]))
+    with pytest.raises(ValueError, match=r"data_range: .* uint8 .* 0 \.\.\. 16"):
+        run.features(PIXELS[:4])
+
+
+def test_a_stopped_call_continues_when_it_is_called_again_on_the_same_images(
+    run, tmp_path, monkeypatch, capsys
+):
+    look = StopAtNonFinite.on_train_batch_end
+
+    def stop(self: Any, trainer: Any, *rest: Any) -> None:
+        look(self, trainer, *rest)
+        if trainer.current_epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    given: dict[str, Any] = {"data_range": (0, 16), "output": tmp_path, **TOY}
+    with monkeypatch.context() as patched:
+        patched.setattr(StopAtNonFinite, "on_train_batch_end", stop)
+        with pytest.raises(KeyboardInterrupt, match="the same call continues it"):
+            solo_ldm.pretrain(data=DIGITS.images[:160], labels=LABELS, **given)
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.chdir(tmp_path)
+    other = DIGITS.images[:160].copy()
+    other[0, 0, 0] += 1
+    changed = solo_ldm.pretrain(data=other, labels=LABELS, **given)
+    assert "continuing" not in capsys.readouterr().out
+    # In a thread, which has no handlers of signals, as cells of some notebooks run.
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(
+            solo_ldm.pretrain, data=DIGITS.images[:160].copy(), labels=LABELS, **given
+        )
+        continued = call.result()
+    assert "after epoch 1" in capsys.readouterr().out
+    assert continued.folder != changed.folder
+    assert torch.equal(continued.features(other), run.features(other))
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"data": DIGITS.images}, r"data_range: .* float64; theirs lie in 0 \.\.\. 16"),
+    ({"data": np.full((9, 8, 8), np.nan), "data_range": (0, 1)}, r"data\[0\]: .* NaN"),
+    ({"data": DIGITS.data}, r"data: expected images .* got float64 \(1797, 64\)"),
+    ({"data": PIXELS[0]}, "one image is a list of one"),
+    ({"data": PIXELS[:0]}, "data: expected images .* at least one"),
+    ({"data": []}, "data: expected images, got none"),
+    ({"data": np.zeros((9, 3, 8, 8), np.uint8)}, r"data: expected \(N, H, W, C\) as NumPy"),
+    ({"data": torch.zeros(9, 8, 8, 3)}, r"data: expected \(N, C, H, W\) as torch"),
+    ({"data": np.zeros((9, 8, 8, 4), np.uint8)}, r"data: expected images of 3 channels"),
+    ({"data": np.array([{}, 1], object)}, r"data\[0\]: expected an image .* got dict"),
+    ({"data": np.empty((2, 2, 2), object)}, "data: expected images .* got object"),
+    ({"data": {"train": PIXELS}}, "data: .* got dict of train; give one of them"),
+    ({"data": iter(PIXELS)}, "data: expected an array .* got array_iterator"),
+    ({"data": PIXELS[:1]}, "1 "),
+    ({"data": PIXELS, "labels": LABELS[:9]}, r"labels: expected one .* \(160,\), got \(9,\)"),
+    ({"data": PIXELS, "labels": LABELS - 5}, "labels: expected numbers from 0, .* got -5"),
+    ({"data": PIXELS, "labels": LABELS / 2}, "labels: expected whole numbers, or names, got float"),
+    ({"data": PIXELS, "labels": LABELS * 0}, "labels: expected two classes or more"),
+    ({"data": PIXELS, "labels": LABELS, "val": PIXELS}, "val_labels: expected the labels of val"),
+    (
+        {"data": PIXELS, "labels": LABELS, "val": PIXELS, "val_labels": LABELS + 5},
+        "val_labels: expected one of 0, 1, .* got 10",
+    ),
+    ({"data": PIXELS, "val": "folder"}, "val: expected images in memory"),
+    ({"data": "nowhere"}, "data: expected a folder, .* got nowhere"),
+    ({"data": "cifar"}, "did you mean cifar10"),
+    ({"data": "digits", "labels": LABELS}, "labels: expected none, as data are in files"),
+    ({"method": "gausprob"}, "method: .* did you mean gaussprob?"),
+    ({"method": "nowhere.yaml"}, "method: expected a YAML, got nowhere.yaml"),
+    ({"optimizer": {"lrr": 1}}, "unknown key optimizer.lrr: did you mean optimizer.lr?"),
+    ({"epoch": 3}, "unknown key epoch"),
+    ({"epochs": 3, "max_epochs": 3}, "epochs: is max_epochs as well"),
+    ({"backbone": "resnet18"}, "set backbone.name=resnet18"),
+    ({"augmentations": "cifr"}, "did you mean cifar"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), REFUSED, ids=[one[1][:40] for one in REFUSED])
+def test_what_does_not_fit_is_an_exception_of_one_line_before_anything_is_written(
+    given, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        solo_ldm.pretrain(quiet=True, **given)
+    assert re.search(message, str(caught.value), re.DOTALL), caught.value
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+class Pairs(torch.utils.data.Dataset):
+    """Images of several sizes with the numbers of classes that have names."""
+
+    classes = ("even", "odd")
+
+    def __len__(self) -> int:
+        return 120
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        if index >= len(self):
+            raise IndexError
+        picture = Image.fromarray(PIXELS[index])
+        return picture.resize((8 + index % 3, 9)), int(LABELS[index] % 2)
+
+
+def test_a_data_set_of_torch_trains_with_its_labels_and_sizes_and_other_images_to_score_on(
+    tmp_path, capsys
+):
+    toy = {key: value for key, value in TOY.items() if key != "augmentations"} | {"epochs": 1}
+    val = torch.utils.data.Subset(Pairs(), range(100, 120))
+    state = np.random.get_state()[1].copy()
+    trained = solo_ldm.pretrain("simclr", Pairs(), val=val, output=tmp_path, **toy)
+    assert trained.results["num_classes"] == 2
+    assert trained.results["num_val_images"] == 20
+    assert "augmentations=cifar, for images of 8 pixels" in capsys.readouterr().out
+    assert (np.random.get_state()[1] == state).all()
+    with pytest.raises(SystemExit):
+        main(["knn", str(trained.folder)])
+    assert "data.train_path: the images memory:" in capsys.readouterr().err
+
+
+def test_the_lines_of_the_readme_take_an_array_to_features_and_a_score(tmp_path, monkeypatch):
+    section = (ROOT / "README.md").read_text().partition("## From Python")[2]
+    (block,) = re.findall(r"^```python\n(.*?)^```", section.partition("\n## ")[0], re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert names["features"].shape == (1797, names["run"].backbone.num_features)
+    assert names["run"].report._repr_png_().startswith(b"\x89PNG")
+    assert (Path(names["run"].folder) / "results.json").is_file()
