@@ -36,13 +36,13 @@ class Entry:
         spec: as configured.
         runs: the completed configuration of each seed.
         description: of the method.
-        data: the identity of the images.
+        data: the identity of the images; None where they are not opened.
     """
 
     spec: EntrySpec
     runs: dict[int, DictConfig]
     description: Description
-    data: DataIdentity
+    data: DataIdentity | None
 
     @property
     def label(self) -> str:
@@ -104,7 +104,7 @@ def prepare_entries(cfg: DictConfig, folder: Path | None = None) -> list[Entry]:
             runs = _compose(spec, cfg, folder)
             first = next(iter(runs.values()))
             description = find_method(first.method).describe(first)
-            entry = Entry(spec, runs, description, _check(first, read))
+            entry = Entry(spec, runs, description, _check(first, read) if cfg.train else None)
         entries.append(entry)
         other = labels.setdefault(json.dumps(identity(first), sort_keys=True), entry.label)
         if other != entry.label:

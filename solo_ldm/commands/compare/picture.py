@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from solo_ldm.commands.compare.ranking import Standing, untrained_spreads
-from solo_ldm.commands.compare.table import Comparison, agreed, marks, rank_text
+from solo_ldm.commands.compare.ranking import Standing, rank_text, untrained_spreads
+from solo_ldm.commands.compare.table import Comparison, agreed, marks
 from solo_ldm.plotting.page import grid_of_axes, legend_below
 from solo_ldm.plotting.style import BLUE, COLOURS, INK, MUTED, beside, name_rows, one_line, styled
 
@@ -38,7 +38,7 @@ def draw_comparison(comparison: Comparison) -> Figure:
     margin = 0.8 + 0.085 * max(map(len, names))
     width = max(8.0, margin + _PANEL_INCHES * len(protocols))
     size = (width, _FRAME_INCHES + _ROW_INCHES * rows)
-    figure, grid = grid_of_axes(1, len(protocols), size, _title(comparison), sharey=True)
+    figure, grid = grid_of_axes(1, len(protocols), size, title_of(comparison), sharey=True)
     panels = grid[0]
     for axes, protocol in zip(panels, protocols, strict=True):
         _draw_panel(axes, comparison, protocol)
@@ -95,12 +95,13 @@ def _draw_panel(axes: Axes, comparison: Comparison, protocol: str) -> None:
                 _draw_row(axes, row, one, protocol, low)
     for row, one in enumerate(comparison.standings):
         if not one.scores:
-            _at_edge(axes, row, "failed")
+            _at_edge(axes, row, "failed" if one.failed else "not trained")
 
 
 def _draw_row(axes: Axes, row: int, standing: Standing, protocol: str, low: float) -> None:
     spread = standing.scores[protocol]
     colour = _GREY if standing.margin is not None and standing.margin.significant else BLUE
+    colour = INK if standing.is_bound else colour
     shown = [value for value in spread.values if value >= low]
     hidden = [f"{100 * value:.1f}" for value in spread.values if value < low]
     offsets = np.linspace(-1, 1, len(shown)) * (_SEED_BAND / 2 if len(shown) > 1 else 0.0)
@@ -150,7 +151,8 @@ def _name(comparison: Comparison, standing: Standing) -> str:
     return f"{text} {marks(comparison, standing)}".rstrip()
 
 
-def _title(comparison: Comparison) -> str:
+def title_of(comparison: Comparison) -> str:
+    """Return what was compared, in a line."""
     seeds = ", ".join(map(str, comparison.seeds))
     plural = "s" if len(comparison.seeds) > 1 else ""
     title = f"{comparison.name}: {len(comparison.standings)} methods, seed{plural} {seeds}"
@@ -172,6 +174,8 @@ def _explain(figure: Figure, comparison: Comparison) -> None:
         handles = [point(BLUE, f"a seed of a method {told_by}")]
         if any(one.margin is not None and one.margin.significant for one in comparison.standings):
             handles.append(point(_GREY, "of one told from it"))
+        if any(one.is_bound for one in comparison.standings):
+            handles.append(point(INK, "of one that learns from labels"))
         mean: dict[str, Any] = {"linestyle": "none", "marker": "|", "markeredgewidth": 1.8}
         handles.append(Line2D([], [], color=INK, label="mean", markersize=11, **mean))
     legend_below(figure, handles)

@@ -14,6 +14,9 @@ from solo_ldm.evaluation.spectrum import Health, diagnose
 
 CONFIDENCE = 0.95
 
+# In a table, for what there is not.
+NOTHING = "–"
+
 # For results that do not record these of their latents; enough to detect a collapse.
 _NUM_SAMPLES, _NUM_DIMS = 256, 16
 
@@ -63,7 +66,7 @@ class Standing:
 
     Args:
         label: of the method.
-        rank: from 1, equal means share one; None without a finished run.
+        rank: from 1, equal means share one; None without a finished run and of a bound.
         scores: top-1 by protocol, 0 to 1; empty without a finished run.
         margin: to the best by the protocol that ranks; None of the best itself.
         collapsed: number of finished runs whose latents had collapsed or exploded.
@@ -78,6 +81,11 @@ class Standing:
     collapsed: int
     finished: tuple[Result, ...]
     failed: tuple[Result, ...]
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the method learns from labels: an upper bound, which is not ranked."""
+        return _learns_from_labels(self.finished)
 
     @property
     def effective_rank(self) -> float | None:
@@ -96,7 +104,7 @@ def rank_methods(
     rank_by: str,
     on_sphere: Mapping[str, bool] | None = None,
 ) -> list[Standing]:
-    """Rank methods by the mean over seeds of a protocol's top-1; those without a score go last.
+    """Rank methods by the mean over seeds of a protocol's top-1; bounds and failed ones go last.
 
     Args:
         results: of every method, one for each seed, by label.
@@ -111,10 +119,12 @@ def rank_methods(
         for label, given in finished.items()
         if given
     }
-    ranked = sorted(scores, key=lambda label: -scores[label][rank_by].mean)
+    rated = [label for label in scores if not _learns_from_labels(finished[label])]
+    ranked = sorted(rated, key=lambda label: -scores[label][rank_by].mean)
     means = {label: round(scores[label][rank_by].mean, 9) for label in ranked}
     standings = []
-    for label in [*ranked, *(one for one in results if one not in scores)]:
+    bounds = [label for label in scores if label not in means]
+    for label in [*ranked, *bounds, *(one for one in results if one not in scores)]:
         sphere = on_sphere is None or on_sphere[label]
         standings.append(
             Standing(
@@ -150,12 +160,22 @@ def margin_to(best: Sequence[Result], runs: Sequence[Result], protocol: str) -> 
     differences = [run.top1(protocol) - theirs[run.seed] for run in runs if run.seed in theirs]
     if not differences:
         return None
+    return margin_of(differences, min(run.results["num_val_images"] for run in (*best, *runs)))
+
+
+def margin_of(differences: Sequence[float], num_images: int) -> Margin:
+    """Return the mean of differences with its interval; see `margin_to`.
+
+    Args:
+        differences: of scores, one or more.
+        num_images: that were scored.
+    """
     count, mean = len(differences), statistics.fmean(differences)
     if count == 1:
         return Margin(mean, None)
     quantile = float(student.ppf((1 + CONFIDENCE) / 2, count - 1))
-    step = 1 / min(run.results["num_val_images"] for run in (*best, *runs))
-    return Margin(mean, quantile * max(statistics.stdev(differences), step) / math.sqrt(count))
+    spread = max(statistics.stdev(differences), 1 / num_images)
+    return Margin(mean, quantile * spread / math.sqrt(count))
 
 
 def untrained_spreads(standings: Sequence[Standing], protocol: str) -> dict[str, Spread]:
@@ -174,6 +194,40 @@ def untrained_spreads(standings: Sequence[Standing], protocol: str) -> dict[str,
         name: Spread(tuple(statistics.fmean(values[name][seed]) for seed in sorted(values[name])))
         for name in names
     }
+
+
+def rank_text(standing: Standing) -> str:
+    """Return a rank as text: "2=" where the seeds do not distinguish the method from the best."""
+    if standing.rank is None:
+        return NOTHING
+    return f"{standing.rank}{'=' if is_equal(standing) else ''}"
+
+
+def is_equal(standing: Standing) -> bool:
+    """Whether the seeds do not distinguish a method from the best."""
+    return standing.margin is not None and standing.margin.significant is False
+
+
+def percent(value: float, half_width: float | None = None) -> str:
+    """Return a share in percent, with the ± of an interval or a standard deviation."""
+    text = f"{100 * value:.1f}"
+    return text if half_width is None else f"{text} ± {100 * half_width:.1f}"
+
+
+def spread_text(spread: Spread | None) -> str:
+    """Return a mean ± standard deviation in percent."""
+    return NOTHING if spread is None else percent(spread.mean, spread.deviation)
+
+
+def margin_text(margin: Margin) -> str:
+    """Return the difference to the best in percentage points, with its interval."""
+    size = percent(abs(margin.mean), margin.half_width)
+    sign = "" if size.startswith("0.0") else "+" if margin.mean > 0 else "−"
+    return f"{sign}{size}"
+
+
+def _learns_from_labels(runs: Sequence[Result]) -> bool:
+    return bool(runs) and runs[0].results.get("method") == "supervised"
 
 
 def _collapsed(run: Result, sphere: bool) -> bool:

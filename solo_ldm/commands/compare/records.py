@@ -40,26 +40,39 @@ class Records:
         self._say = say
 
     def find(self, run: Run) -> Result | None:
-        """Return the result of a finished run of the same configuration on the same data."""
+        """Return the result of a finished run of the same configuration on the same data.
+
+        Raises:
+            ValueError: in one line: the data are not known, and there are records of several.
+        """
         wanted = _key(_content(run))
-        path = self._as_written.get(wanted) or self._completed.get(wanted)
-        if path is None:
+        paths = self._as_written.get(wanted) or self._completed.get(wanted, [])
+        scored = [p for p in paths if run.protocols <= self._all[p]["results"]["results"].keys()]
+        same = [
+            path
+            for path in scored
+            if run.data is None or self._all[path]["data"]["contents"] == run.data.contents
+        ]
+        if len(same) > 1:
+            listed = ", ".join(map(str, same))
+            raise ValueError(
+                f"records: expected one record of {run.label}, seed {run.seed}, got {listed}, of "
+                "other data each; move all but one away"
+            )
+        for path in () if same else scored:
+            before, now = self._all[path]["data"]["what"], run.data.what if run.data else ""
+            self._say(f"{path} was trained on other data ({before}, now: {now})")
+        if not same:
             return None
-        record = self._all[path]
-        if not run.protocols <= record["results"]["results"].keys():
-            return None
-        data, now = record["data"], run.data
-        if now is not None and data["contents"] != now.contents:
-            self._say(f"{path} was trained on other data ({data['what']}, now: {now.what})")
-            return None
-        return Result(run.label, run.seed, str(path), record["results"])
+        return Result(run.label, run.seed, str(same[0]), self._all[same[0]]["results"])
 
     def keep(self, run: Run, result: Result) -> None:
         """Write the record of a finished run."""
         if self.folder is None or not result.finished or run.data is None:
             return
         content = _content(run)
-        digest = hashlib.sha256(_key(content).encode()).hexdigest()[:8]
+        known_by = f"{_key(content)}{run.data.contents}"
+        digest = hashlib.sha256(known_by.encode()).hexdigest()[:8]
         record = {
             "configuration": content,
             "data": {"contents": run.data.contents, "what": run.data.what.partition(" in ")[0]},
@@ -75,19 +88,22 @@ class Records:
         return {path: _read(path) for path in paths}
 
     @cached_property
-    def _as_written(self) -> dict[str, Path]:
-        return {_key(record["configuration"]): path for path, record in self._all.items()}
+    def _as_written(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for path, record in self._all.items():
+            found.setdefault(_key(record["configuration"]), []).append(path)
+        return found
 
     @cached_property
-    def _completed(self) -> dict[str, Path]:
+    def _completed(self) -> dict[str, list[Path]]:
         """The same with the defaults of keys that there were not when a record was written."""
-        found = {}
+        found: dict[str, list[Path]] = {}
         for path, record in self._all.items():
             try:
                 completed = complete(OmegaConf.create(dict(record["configuration"])))
             except ValueError as error:
                 raise ValueError(f"records: {path}: {error}") from error
-            found[_key(identity(completed, _PLACES))] = path
+            found.setdefault(_key(identity(completed, _PLACES)), []).append(path)
         return found
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from solo_ldm.commands.compare.ranking import Standing
-from solo_ldm.commands.compare.table import Comparison, failures, is_equal, rank_text, spread_text
+from solo_ldm.commands.compare.ranking import Standing, is_equal, rank_text, spread_text
+from solo_ldm.commands.compare.table import Comparison, failures
 from solo_ldm.run.record import print_summary
 
 _BEST = 3
@@ -26,6 +26,8 @@ def print_comparison(comparison: Comparison, written: Sequence[Path], console: C
     standings, seeds, folder = comparison.standings, comparison.seeds, written[0].parent
     plural = "s" if len(seeds) > 1 else ""
     compared = f"{len(standings)} methods × {len(seeds)} seed{plural}"
+    missing = len(standings) * len(seeds) - len(comparison.finished) - len(comparison.failed)
+    compared += f", of which {missing} runs are not trained" if missing else ""
     rows: list[tuple[str, str | Text]] = [("compared", compared)]
     for one in [one for one in standings if one.rank is not None][:_BEST]:
         rows.append((f"rank {rank_text(one)}", _scores(comparison, one)))

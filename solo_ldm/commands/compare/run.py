@@ -15,14 +15,16 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.text import Text
 
+from solo_ldm.commands.compare.contrasts import contrasts_markdown, contrasts_of
 from solo_ldm.commands.compare.differences import budget_differences, budget_of, published_line
 from solo_ldm.commands.compare.entries import Entry, prepare_entries
+from solo_ldm.commands.compare.grid_picture import draw_cells, draw_contrasts
 from solo_ldm.commands.compare.picture import draw_comparison
-from solo_ldm.commands.compare.ranking import rank_methods
+from solo_ldm.commands.compare.ranking import percent, rank_methods
 from solo_ldm.commands.compare.records import Records
 from solo_ldm.commands.compare.report import print_comparison
 from solo_ldm.commands.compare.runs import Result, Run, find_result
-from solo_ldm.commands.compare.table import Comparison, csv_text, markdown, percent
+from solo_ldm.commands.compare.table import Comparison, csv_text, markdown
 from solo_ldm.commands.compare.waiting import Waiting
 from solo_ldm.commands.compare.workers import train_all
 from solo_ldm.config.places import results_folder
@@ -32,13 +34,16 @@ from solo_ldm.run.console import plain_console
 from solo_ldm.run.record import provenance
 
 TABLE, ROWS, PICTURE, RECORD = "table.md", "table.csv", "comparison.png", "results.json"
+# Of comparisons that hold a grid.
+CELLS, CONTRASTS = "cells.png", "contrasts.png"
 
 
 def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = None) -> Comparison:
     """Train every method with every seed, unless it was, and rank them.
 
     All that can be wrong with an entry is found before the first run starts. A run that fails is a
-    line of the table, and is repeated by the next call.
+    line of the table, and is repeated by the next call. Without cfg.train nothing is trained: runs
+    that are not finished are left out.
 
     Args:
         cfg: the completed configuration.
@@ -58,14 +63,21 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
     folder = results_folder(cfg.output)
     results = _run_all(cfg, entries, folder, console)
     comparison = _ranked(cfg, entries, differences, results)
-    write_text(folder / TABLE, markdown(comparison, PICTURE))
+    text, pictures = markdown(comparison, PICTURE), {PICTURE: draw_comparison(comparison)}
+    found = contrasts_of(comparison)
+    if found is not None:
+        text += "\n".join(["", *contrasts_markdown(found, comparison, CONTRASTS)])
+        pictures[CELLS] = draw_cells(comparison, found)
+        pictures[CONTRASTS] = draw_contrasts(comparison, found)
+    write_text(folder / TABLE, text)
     write_text(folder / ROWS, csv_text(comparison))
-    save(folder / PICTURE, draw_comparison(comparison))
-    written = [folder / name for name in (TABLE, ROWS, PICTURE, RECORD)]
+    for name, picture in pictures.items():
+        save(folder / name, picture)
+    written = [folder / name for name in (TABLE, ROWS, *pictures, RECORD)]
     if cfg.copy_to is not None:
         target = Path(cfg.copy_to)
         target.mkdir(parents=True, exist_ok=True)
-        written += [Path(shutil.copy(folder / name, target)) for name in (PICTURE, TABLE)]
+        written += [Path(shutil.copy(folder / name, target)) for name in (*pictures, TABLE)]
     print_comparison(comparison, written, console)
     return comparison
 
@@ -90,18 +102,26 @@ def _run_all(
         results[run.label].append(found)
         if recorded is None:
             records.keep(run, found)
+    if not cfg.train and len(waiting) == len(runs):
+        raise ValueError(
+            "train=false: expected runs that are finished, got none in records or checkpoint.dir; "
+            "leave it out"
+        )
     methods = f"{len(entries)} methods" if len(entries) > 1 else "1 method"
     console.print(
         Text.assemble(
             (cfg.name, "bold"),
-            f": {methods} × {len(cfg.seeds)} seeds, {cfg.jobs} at a time; "
-            f"{len(runs) - len(waiting)} of {len(runs)} runs are finished already; runs are in "
+            f": {methods} × {len(cfg.seeds)} seeds, "
+            + (f"{cfg.jobs} at a time" if cfg.train else "the finished ones alone (train=false)")
+            + f"; {len(runs) - len(waiting)} of {len(runs)} runs are finished already; runs are in "
             f"{cfg.checkpoint.dir} (checkpoint.dir), tables in {folder} (output)"
             + (f", records in {cfg.records} (records)" if cfg.records else ""),
         ),
         soft_wrap=True,
     )
     write_json(folder / RECORD, _record(cfg, entries, results))
+    if not cfg.train:
+        return results
     of = {(run.label, run.seed): run for run in waiting}
     shared = Waiting(waiting, find_result, shared=True)
     for result in _watched(shared, len(runs), cfg, console):

@@ -44,6 +44,7 @@ class CompareConfig:
     rank_by: Optional[str] = None
     jobs: int = number(1)
     checkpoint: CompareCheckpointConfig = field(default_factory=CompareCheckpointConfig)
+    train: bool = MISSING
     records: Optional[str] = None
     output: str = MISSING
     copy_to: Optional[str] = None

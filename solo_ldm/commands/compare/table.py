@@ -9,10 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from solo_ldm.commands.compare.ranking import Margin, Spread, Standing, untrained_spreads
+from solo_ldm.commands.compare.ranking import (
+    NOTHING,
+    Standing,
+    margin_text,
+    percent,
+    rank_text,
+    spread_text,
+    untrained_spreads,
+)
 from solo_ldm.commands.compare.runs import Result
 
-_NOTHING = "–"
 _DIFFERS, _COLLAPSED = "†", "‡"
 
 
@@ -102,36 +109,6 @@ def failures(comparison: Comparison) -> list[tuple[str, str]]:
     return lines
 
 
-def rank_text(standing: Standing) -> str:
-    """Return a rank as text: "2=" where the seeds do not distinguish the method from the best."""
-    if standing.rank is None:
-        return _NOTHING
-    return f"{standing.rank}{'=' if is_equal(standing) else ''}"
-
-
-def is_equal(standing: Standing) -> bool:
-    """Whether the seeds do not distinguish a method from the best."""
-    return standing.margin is not None and standing.margin.significant is False
-
-
-def percent(value: float, half_width: float | None = None) -> str:
-    """Return a share in percent, with the ± of an interval or a standard deviation."""
-    text = f"{100 * value:.1f}"
-    return text if half_width is None else f"{text} ± {100 * half_width:.1f}"
-
-
-def spread_text(spread: Spread | None) -> str:
-    """Return a mean ± standard deviation in percent."""
-    return _NOTHING if spread is None else percent(spread.mean, spread.deviation)
-
-
-def margin_text(margin: Margin) -> str:
-    """Return the difference to the best in percentage points, with its interval."""
-    size = percent(abs(margin.mean), margin.half_width)
-    sign = "" if size.startswith("0.0") else "+" if margin.mean > 0 else "−"
-    return f"{sign}{size}"
-
-
 def marks(comparison: Comparison, standing: Standing) -> str:
     """Return the marks that the notes below the table explain."""
     differs = _DIFFERS if standing.label in comparison.differences else ""
@@ -140,24 +117,26 @@ def marks(comparison: Comparison, standing: Standing) -> str:
 
 def _table(comparison: Comparison) -> list[str]:
     protocols = comparison.protocols
-    heads = ["rank", "method", "what it is", *protocols, "to the best", "effective rank", "seconds"]
-    rows = [heads, ["---:", "---", "---", *["---"] * len(protocols), "---", "---:", "---:"]]
+    heads = ["rank", "method", "what it is", "seeds", *protocols]
+    heads += ["to the best", "effective rank", "seconds"]
+    rows = [heads, ["---:", "---", "---", "---:", *["---"] * len(protocols), "---", "---:", "---:"]]
     for one in comparison.standings:
         name = f"{one.label} {marks(comparison, one)}".strip()
         if one.failed:
             got, asked = len(one.finished), len(one.finished) + len(one.failed)
             name += f" ({got} of {asked} seeds)" if got else " (failed)"
-        best = _NOTHING if one.rank is None else "the best"
+        best = NOTHING if one.rank is None else "the best"
         rank, seconds = one.effective_rank, one.seconds
         rows.append(
             [
                 rank_text(one),
                 name,
                 comparison.cells[one.label],
+                str(len(one.finished)),
                 *(spread_text(one.scores.get(protocol)) for protocol in protocols),
                 best if one.margin is None else margin_text(one.margin),
-                _NOTHING if rank is None else f"{rank:.1f}",
-                _NOTHING if seconds is None else f"{seconds:.0f}",
+                NOTHING if rank is None else f"{rank:.1f}",
+                NOTHING if seconds is None else f"{seconds:.0f}",
             ]
         )
     untrained = {one: untrained_spreads(comparison.standings, one) for one in protocols}
@@ -165,13 +144,13 @@ def _table(comparison: Comparison) -> list[str]:
     for network in networks:
         name = "untrained" if len(networks) == 1 else f"untrained {network}"
         spreads = [spread_text(untrained[protocol].get(network)) for protocol in protocols]
-        rows.append(["", name, "", *spreads, "", "", ""])
+        rows.append(["", name, "", "", *spreads, "", "", ""])
     return [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows]
 
 
 def _footnote(comparison: Comparison) -> str:
     """Return the protocol of the numbers, their uncertainty and their provenance."""
-    runs, rank_by, seeds = comparison.finished, comparison.rank_by, comparison.seeds
+    runs, rank_by = comparison.finished, comparison.rank_by
     if not runs:
         return "No run finished."
 
@@ -185,17 +164,24 @@ def _footnote(comparison: Comparison) -> str:
             + (run.get("scored_on") or f"held-out images of {run['dataset']}")
         ),
     )
-    over = f"of one seed ({seeds[0]}), which says nothing about the spread over seeds"
-    if len(seeds) > 1:
-        over = f"mean ± standard deviation over {len(seeds)} seeds"
+    counts = {len(one.finished) for one in comparison.standings if one.finished}
+    over = f"mean ± standard deviation over {max(counts)} seeds"
+    if counts == {1}:
+        which = " and ".join(dict.fromkeys(str(run.seed) for run in runs))
+        over = f"of one seed ({which}), which says nothing about the spread over seeds"
+    elif len(counts) > 1:
+        over = "mean ± standard deviation over as many seeds as are given, of one without ±"
     sentences = [f"Top-1 in percent on the {images}, {over}; ranked by {rank_by}."]
-    if len(seeds) > 1:
+    if max(counts) > 1:
         sentences.append(
             f"To the best: the mean difference in {rank_by}, in points, paired over the seeds, "
             "with its 95 % interval (Student's t; the spread is at least one test image). = after "
             "a rank: the interval contains 0, the seeds do not distinguish the method from the "
             "best. There is no correction for multiple comparisons."
         )
+    bounds = [one.label for one in comparison.standings if one.is_bound]
+    if bounds:
+        sentences.append(f"Learning from labels, an upper bound, not ranked: {', '.join(bounds)}.")
     intervals = [run.results["results"][rank_by]["interval"] for run in runs]
     width = statistics.fmean((high - low) / 2 for low, high in intervals)
     sentences += [

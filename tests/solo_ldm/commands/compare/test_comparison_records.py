@@ -22,7 +22,7 @@ from solo_ldm.commands.compare.waiting import Waiting
 from solo_ldm.commands.compare.workers import train_all
 from solo_ldm.run.folder import RunFolder, choose_run
 from solo_ldm.run.record import Outcome
-from tests.solo_ldm.commands.compare.test_comparison_runs import toy_comparison
+from tests.solo_ldm.commands.compare.test_comparison_runs import SMALL, toy_comparison
 from tests.support.studies.fabricated import result
 
 
@@ -112,6 +112,16 @@ def test_a_comparison_writes_records_and_goes_on_from_them(tmp_path, trained):
     ended = compare(toy_comparison(tmp_path / "two", **cfg), Console(quiet=True))
     assert trained == [0, 1]
     assert len(ended.finished) == len(list((tmp_path / "records").iterdir())) == 2
+    # Nothing is trained and no data are opened where that is asked for.
+    drawn = {**cfg, "train": False, "overrides": [*SMALL, "data=cifar10", "data.train_path=none"]}
+    with pytest.raises(ValueError, match="train=false: expected runs that are finished"):
+        compare(toy_comparison(tmp_path / "three", **drawn), Console(quiet=True))
+    assert not list((tmp_path / "three").glob("*/*"))
+    drawn = {**cfg, "train": False, "seeds": [0, 1, 2]}
+    partial = compare(toy_comparison(tmp_path / "three", **drawn), Console(quiet=True))
+    assert (len(partial.finished), partial.failed, trained) == (2, [], [0, 1])
+    text = (tmp_path / "three" / "comparison" / "table.md").read_text()
+    assert "| 1 | simclr | sphere, kernel, pooled | 2 |" in text
     # Weights without records write them.
     cfg["records"] = str(tmp_path / "again")
     compare(toy_comparison(tmp_path / "two", seeds=[1], **cfg), Console(quiet=True))

@@ -97,14 +97,14 @@ def test_one_seed_tells_no_methods_apart_and_the_table_says_so():
 def test_the_table_gives_means_and_deviations_in_percent_in_rank_order():
     head, *rows = rows_of(markdown(comparison_of(RESULTS), "comparison.png"))
     assert head == [
-        "rank", "method", "what it is", "knn-20", "linear-features", "to the best",
+        "rank", "method", "what it is", "seeds", "knn-20", "linear-features", "to the best",
         "effective rank", "seconds",
     ]  # fmt: skip
     assert rows[0] == [
-        "1", "b", "plane, kernel, joint", "95.0 ± 1.0", "96.0 ± 1.0", "the best", "20.0", "11",
+        "1", "b", "plane, kernel, joint", "3", "95.0 ± 1.0", "96.0 ± 1.0", "the best", "20.0", "11",
     ]  # fmt: skip
     assert [row[0] for row in rows] == ["1", "2=", "3", "4", ""]
-    assert rows[-1][1:5] == ["untrained", "", "60.0 ± 10.0", "60.0 ± 10.0"]
+    assert rows[-1][1:6] == ["untrained", "", "", "60.0 ± 10.0", "60.0 ± 10.0"]
 
 
 def test_each_untrained_network_has_a_row_of_its_own():
@@ -115,8 +115,8 @@ def test_each_untrained_network_has_a_row_of_its_own():
         score["untrained_top1"] = 0.2
     results = {"x": [result("x", 0, 0.9)], "y": [result("y", 0, 0.8)], "v": [other]}
     rows = rows_of(markdown(comparison_of(results), "comparison.png"))
-    assert rows[-2][1:5] == ["untrained convnet_small", "", "50.0", "50.0"]
-    assert rows[-1][1:5] == ["untrained vit", "", "20.0", "20.0"]
+    assert rows[-2][1:6] == ["untrained convnet_small", "", "", "50.0", "50.0"]
+    assert rows[-1][1:6] == ["untrained vit", "", "", "20.0", "20.0"]
 
 
 def test_the_footnote_names_what_is_not_above_its_untrained_network():
@@ -155,8 +155,9 @@ def test_failed_runs_are_rows_with_their_reason():
     }
     text = markdown(comparison_of(results), "comparison.png")
     rows = {row[1]: row for row in rows_of(text)}
-    assert rows["e (failed)"][:1] + rows["e (failed)"][3:] == ["–"] * 6
-    assert rows["f (1 of 3 seeds)"][4] == "60.0"
+    assert rows["e (failed)"][:1] + rows["e (failed)"][3:] == ["–", "0", *["–"] * 5]
+    assert rows["f (1 of 3 seeds)"][3:6] == ["1", "59.0", "60.0"]
+    assert "over as many seeds as are given, of one without ±" in text
     assert "- **e**, seeds 0, 1, 2: the loss is not finite at step 3" in text
     assert "- **f**, seeds 1, 2: the loss is not finite at step 3" in text
 
