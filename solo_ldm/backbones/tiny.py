@@ -22,7 +22,8 @@ class ResNetTiny(nn.Module):
     A ResNet-8 whose first layer halves the image, so that hardly any time is spent where there are
     many pixels and few channels: there a CPU is bound by its memory. The stages have width ×
     (1, 2, 4) channels at 1/2, 1/4 and 1/8 of the image's side; shortcuts that change the size
-    average before they project.
+    average before they project. A last 1×1 convolution gives 16 × width features, which a linear
+    classifier needs and which cost little there.
 
     Args:
         width: channels of the first stage.
@@ -52,7 +53,12 @@ class ResNetTiny(nn.Module):
         for before in (width, 2 * width):
             shortcut = downsample_avg(before, 2 * before, 1, stride=2)
             self.stages.append(BasicBlock(before, 2 * before, stride=2, downsample=shortcut))
-        self.num_features = 4 * width
+        self.num_features = 16 * width
+        self.last = nn.Sequential(
+            nn.Conv2d(4 * width, self.num_features, 1, bias=False),
+            nn.BatchNorm2d(self.num_features),
+            nn.ReLU(inplace=True),
+        )
         self.head = ClassifierHead(self.num_features, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -69,7 +75,7 @@ class ResNetTiny(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the feature maps (B, C, H/8, W/8) of images (B, in_chans, H, W)."""
-        return self.stages(self.stem(x))
+        return self.last(self.stages(self.stem(x)))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool feature maps to (B, C) and classify unless `pre_logits`."""

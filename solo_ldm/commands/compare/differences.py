@@ -16,6 +16,7 @@ from solo_ldm.commands.compare.schema import override_key
 BUDGET = (
     "data",
     "augmentations",
+    "resolution",
     "backbone",
     "optimizer",
     "scheduler",
@@ -29,7 +30,7 @@ BUDGET = (
     "evaluation.protocols",
 )
 # Keys of data that change its speed, not its content.
-_NOT_BUDGET = ("data.device", "data.num_workers", "data.download")
+_NOT_BUDGET = ("data.device", "data.num_workers", "data.in_memory", "data.download")
 
 # Keys that a choice of data sets as well.
 _IMPLIED = {"data": ("data", "augmentations", "backbone")}

@@ -22,7 +22,8 @@ def test_a_tiny_network_costs_what_its_layers_do():
         first = 2 * 9 * width**2 * 256
         shortcuts_and_first_halves = 2 * (9 + 1) * 2 * width**2 * 64
         second_halves = 2 * 9 * 4 * width**2 * 64
-        expected = stem + first + shortcuts_and_first_halves + second_halves
+        last = 4 * 16 * width**2 * 16
+        expected = stem + first + shortcuts_and_first_halves + second_halves + last
         assert multiply_adds(f"resnet_tiny_{width}") == expected
     assert 10 * multiply_adds("resnet_tiny_64") < multiply_adds("resnet18")
 
@@ -34,4 +35,4 @@ def test_a_tiny_network_is_one_of_timms():
     assert model(images).shape == (2, 7)
     model.reset_classifier(0)
     torch.testing.assert_close(model(images), model.forward_features(images).mean(dim=(2, 3)))
-    assert model.num_features == 4 * 48 == model(images).shape[1]
+    assert model.num_features == 16 * 48 == model(images).shape[1]
