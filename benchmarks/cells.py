@@ -1,15 +1,16 @@
-"""Train the twelve cells of the grid on digits and write the table and the picture of the docs.
+"""Write the table of the twelve cells, from a comparison's finished runs.
 
-    python benchmarks/cells.py [--seeds 3] [--jobs 2] [--write] [key=value ...]
+    python benchmarks/cells.py [--comparison cells] [--train] [--write] [key=value ...]
 
-The cells are those of scripts/compare/cells.yaml. Finished runs are not repeated: after an
-interruption the command continues. --write puts the table into README.md and the picture into
-docs/cells.png.
+Comparisons are those of scripts/compare: cifar10_jpeg, whose table is the README's, and cells, on
+digits, whose table is that of docs/digits/cells.md. Runs are found in the comparison's records;
+--train trains those that are missing, and continues after an interruption. --write puts the table
+into its page, and the pictures beside it.
 """
 
 from __future__ import annotations
 
-import shutil
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,61 +18,114 @@ from common import ROOT, Figures, parser, publish, wide_console
 from hydra import compose, initialize_config_dir
 
 from solo_ldm.commands.compare import compare
-from solo_ldm.commands.compare.ranking import untrained_spreads
-from solo_ldm.commands.compare.table import Comparison, spread_text
+from solo_ldm.commands.compare.contrasts import contrasts_of, verdicts
+from solo_ldm.commands.compare.ranking import NOTHING, Standing, spread_text, untrained_spreads
+from solo_ldm.commands.compare.run import CELLS, CONTRASTS
+from solo_ldm.commands.compare.table import Comparison, agreed
 
 SCRIPTS = ROOT / "scripts" / "compare"
 
+# Of each comparison: the page, the folder of the pictures, and overrides.
+PAGES = {
+    "cifar10_jpeg": ("README.md", "docs/cifar10-jpeg", []),
+    "cells": ("docs/digits/cells.md", "docs/digits", ["checkpoint.dir=trained_models/cells"]),
+}
+_CELLS = ("gaussprob", "sphereprob")
+
 
 def table(comparison: Comparison) -> Figures:
-    """Return the table."""
-    heads = ["config", "latent", "entropy", "over", *comparison.protocols, "effective rank"]
-    rows = []
-    for one in sorted(
-        comparison.standings, key=lambda one: list(comparison.cells).index(one.label)
-    ):
-        scores = [spread_text(one.scores.get(name)) for name in comparison.protocols]
-        config, _ = comparison.configs[one.label]
-        rows.append([config, *one.label.split(", "), *scores, f"{one.effective_rank:.1f}"])
-    untrained = [untrained_spreads(comparison.standings, name) for name in comparison.protocols]
-    bases = [spread_text(next(iter(one.values()), None)) for one in untrained]
-    rows.append(["", "untrained", "", "", *bases, ""])
-    one = comparison.finished[0].results
-    about = (
-        f"Top-1 in percent on the {one['num_val_images']} held-out digits, mean ± standard "
-        f"deviation over {len(comparison.seeds)} seeds; {one['backbone']}, {one['epochs']} epochs, "
-        f"batch {one['batch_size']}, {one['hardware']}, solo_ldm {one['versions']['solo_ldm']}, "
-        f"torch {one['versions']['torch']}, {one['finished'][:10]}. Effective rank is that of the "
-        f"latents (of {one['settings']['proj_output_dim']})."
+    """Return the table: the cells, the bounds, and the other methods in rank order."""
+    protocols, rank_by = comparison.protocols, comparison.rank_by
+    trained = [one for one in comparison.standings if one.scores]
+    order = {label: number for number, label in enumerate(comparison.cells)}
+
+    def is_cell(one: Standing) -> bool:
+        return comparison.configs[one.label][0] in _CELLS
+
+    def row(one: Standing) -> list[str]:
+        found = one.finished[0].results
+        name = comparison.configs[one.label][0] if is_cell(one) else one.label
+        axes = [str(found.get(axis) or NOTHING) for axis in ("latent", "entropy", "over")]
+        scores = [spread_text(one.scores[protocol]) for protocol in protocols]
+        gains = [run.top1(rank_by) - (run.untrained_top1(rank_by) or 0.0) for run in one.finished]
+        gain = f"+{100 * statistics.fmean(gains):.1f}".replace("+-", "−")
+        minutes = f"{(one.seconds or 0.0) / 60:.1f}"
+        return [name, *axes, *scores, str(len(one.finished)), gain, minutes]
+
+    bases = [untrained_spreads(trained, protocol) for protocol in protocols]
+    spreads = [next(iter(one.values()), None) for one in bases]
+    untrained = ["untrained", *[NOTHING] * 3, *map(spread_text, spreads)]
+    seeds = len(spreads[-1].values) if spreads[-1] else 0
+    rows = [row(one) for one in sorted(filter(is_cell, trained), key=lambda o: order[o.label])]
+    rows.append([*untrained, str(seeds), NOTHING, NOTHING])
+    rows += [row(one) for one in trained if one.is_bound]
+    rows += [row(one) for one in trained if not one.is_bound and not is_cell(one)]
+    heads = ["method", "latent", "entropy", "over", *protocols, "seeds", "gain", "minutes"]
+    return Figures(heads, rows, about(comparison))
+
+
+def about(comparison: Comparison) -> str:
+    """Return the protocol of the table."""
+    runs = comparison.finished
+    made = agreed(
+        runs,
+        lambda run: (
+            f"{run['num_val_images']} test images of {run['dataset']}, mean ± standard deviation "
+            f"over the seeds (one: no ±); {run['backbone']}, {run['epochs']} epochs, batch "
+            f"{run['batch_size']}, {run['precision']}, {run['hardware']}, solo_ldm "
+            f"{run['versions']['solo_ldm']}, torch {run['versions']['torch']}"
+        ),
     )
-    return Figures(heads, rows, about)
+    days = sorted({run.results["finished"][:10] for run in runs})
+    when = " to ".join(dict.fromkeys((days[0], days[-1])))
+    return (
+        f"Top-1 in percent on {made}, {when}. Gain: over the same network untrained, in points of "
+        f"{comparison.rank_by}. Minutes: of training, with what else ran on the cores."
+    )
+
+
+def claims(comparison: Comparison, folder: str) -> list[Figures]:
+    """Return the table of what the paper claims, where the comparison holds its grid.
+
+    Args:
+        comparison: the content.
+        folder: of its other files, from the page.
+    """
+    found = contrasts_of(comparison)
+    if found is None:
+        return []
+    about = (
+        "In points, mean and 95 % interval over seeds; the rule of the verdicts and all "
+        f"differences are in [table.md]({folder}/table.md).\n\n"
+        f"![Top-1 of every method]({folder}/{CELLS})\n\n"
+        f"![Differences between cells]({folder}/{CONTRASTS})"
+    )
+    rows = verdicts(found, comparison.rank_by)
+    return [Figures(["the paper says", f"by {comparison.rank_by}", "here"], rows, about)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, print the table and, with --write, update the docs."""
+    """Print the tables and, with --write, update the docs."""
     options = parser(__doc__)
-    options.add_argument("--seeds", type=int, default=1)
-    options.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
-    options.add_argument("--write", action="store_true", help="update README.md and docs/")
+    options.add_argument("--comparison", choices=PAGES, default="cifar10_jpeg")
+    options.add_argument("--train", action="store_true", help="train the runs that are missing")
+    options.add_argument("--write", action="store_true", help="update the page and its pictures")
     options.add_argument("overrides", nargs="*", help="key=value, for every run")
     args = options.parse_args(arguments)
     console = wide_console()
-    own = [
-        f"seeds={list(range(args.seeds))}",
-        f"jobs={args.jobs}",
-        "checkpoint.dir=trained_models/cells",
-        "hydra.searchpath=[pkg://solo_ldm.configs]",
-    ]
+    name, folder, own = PAGES[args.comparison]
+    page = ROOT / name
+    own = [*own, f"train={str(args.train).lower()}", "hydra.searchpath=[pkg://solo_ldm.configs]"]
     with initialize_config_dir(str(SCRIPTS), version_base="1.3"):
-        cfg = compose("cells", overrides=own)
+        cfg = compose(args.comparison, overrides=own)
     cfg.overrides += args.overrides
+    cfg.copy_to = str(ROOT / folder) if args.write else None
     comparison = compare(cfg, console)
     if comparison.failed:
         raise SystemExit(1)
-    publish([table(comparison)], ROOT / "README.md", "cells", "cells.py", args, console)
-    if args.write:
-        shutil.copy(Path(cfg.output, "comparison.png"), ROOT / "docs" / "cells.png")
-        console.print("wrote docs/cells.png")
+    beside = Path(ROOT / folder).relative_to(page.parent).as_posix()
+    tables = [table(comparison), *claims(comparison, beside)]
+    publish(tables, page, "cells", "cells.py", args, console)
 
 
 if __name__ == "__main__":

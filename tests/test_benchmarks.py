@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -13,9 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from solo_ldm.commands.compare.entries import prepare_entries
+from solo_ldm.commands.compare.records import Records
+from solo_ldm.commands.compare.runs import Run
+from solo_ldm.commands.compare.schema import complete_compare
+from solo_ldm.run.data_identity import DataIdentity
 from tests.support import ROOT
+from tests.support.studies.fabricated import result
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning"),
@@ -63,7 +71,11 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
         [*IMAGES, "--batch", "4", "--steps", "2", "--backbone", "convnet_small", "--size", "16"],
         2,
     ),
-    "cells": ({"SCRIPTS": ROOT / "tests" / "data" / "compare"}, SMALL, 3),
+    "cells": (
+        {"SCRIPTS": ROOT / "tests" / "data" / "compare"},
+        ["--comparison", "cells", "--train", *SMALL],
+        3,
+    ),
     "categories": ({"SHARES": (0.5, 1.0)}, ["--seeds", "1", "--epochs", "1"], 2),
     "gje": (
         {},
@@ -114,6 +126,35 @@ def test_a_benchmark_prints_all_that_it_writes(name, benchmarks, tmp_path, monke
     assert len(rows) == expected
     for cell in (*heads, *(cell for row in rows for cell in row)):
         assert cell in printed
+
+
+def test_the_table_of_cells_follows_from_records_alone(benchmarks, tmp_path, monkeypatch, capsys):
+    cells, common = benchmarks("cells"), benchmarks("common")
+    with initialize_config_dir(str(cells.SCRIPTS), version_base="1.3"):
+        search = "hydra.searchpath=[pkg://solo_ldm.configs]"
+        cfg = complete_compare(compose("cells", [search, "train=false"]))
+    records, data = Records(tmp_path / "runs", print), DataIdentity("", "0123", "digits")
+    for entry in prepare_entries(cfg):
+        for seed in (0, 1):  # of three
+            made = result(entry.label, seed, 0.8 + 0.01 * seed)
+            made.results.update(entry.description.axes)
+            records.keep(Run(entry.label, seed, entry.runs[seed], data), made)
+    places = [f"{key}={tmp_path}/{key}" for key in ("output", "checkpoint.dir")]
+    own = [*places, f"records={tmp_path}/runs"]
+    monkeypatch.setattr(cells, "PAGES", {"cells": ("page.md", "docs", own)})
+    for module in (cells, common):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    (tmp_path / "page.md").write_text(
+        "<!-- cells: made by benchmarks/cells.py -->\n<!-- /cells -->"
+    )
+    cells.main(["--comparison", "cells", "--write"])
+    text = (tmp_path / "page.md").read_text()
+    assert len(re.findall(r"^\| (?:gauss|sphere)prob .* \| 2 \| \+25.5 \|", text, re.M)) == 12
+    assert "| untrained | – | – | – | 55.0 ± 7.1 | 55.0 ± 7.1 | 2 |" in text
+    assert "makes no difference | joint − marginal 0.0 ± 0.9 | holds here |" in text
+    assert "| plane LogDet leads | plane logdet − plane kernel 0.0 ± 0.9 | not told" in text
+    for shown in re.findall(r"\]\((.*?)\)", text):
+        assert (tmp_path / shown).is_file()
 
 
 def test_a_table_replaces_the_one_between_its_marks(benchmarks, tmp_path, monkeypatch):

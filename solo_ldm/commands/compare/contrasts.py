@@ -192,8 +192,8 @@ def _contrast(
     return Contrast(axis, (names[0], names[1]), len(sides[0]), tuple(seeds), margins, by_images)
 
 
-def verdicts(found: Contrasts, protocol: str) -> list[tuple[str, str]]:
-    """Return what the paper says and whether it holds, where the grid is that of the paper.
+def verdicts(found: Contrasts, protocol: str) -> list[tuple[str, str, str]]:
+    """Return what the paper says, the differences that tell, and whether it holds.
 
     - no difference: holds where the contrast is "equal", contradicted where it "differs".
     - a difference: holds where one contrast of the axis "differs", contradicted where all are
@@ -202,32 +202,32 @@ def verdicts(found: Contrasts, protocol: str) -> list[tuple[str, str]]:
       each by an interval that leaves out zero.
     """
 
-    def of(axis: str) -> list[str]:
-        return [one.reads(protocol) for one in found.axes if one.axis == axis]
+    def verdict(claim: str, told_by: Sequence[Contrast], holds: bool, against: bool) -> None:
+        count = min(len(one.seeds) for one in told_by)
+        words = CONTRADICTED if against else f"not told apart by {count} seeds"
+        words = "one seed: no verdict" if count == 1 else HOLDS if holds else words
+        # Of those that compare the lead with others, the closest.
+        shown = [one for one in told_by if one.axis] or told_by[:1]
+        numbers = (f"{one.name} {margin_text(one.margins[protocol])}" for one in shown)
+        rows.append((claim, "; ".join(numbers), words))
 
-    def said(holds: bool, contradicted: bool, over: Sequence[Contrast]) -> str:
-        count = min((len(one.seeds) for one in over), default=0)
-        if count == 1:
-            return "one seed: no verdict"
-        words = CONTRADICTED if contradicted else f"not told apart by {count} seeds"
-        return HOLDS if holds else words
-
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     for axis, claim in (
         ("over", "mutual information (joint or marginal entropy) makes no difference"),
         ("latent", "the latent space (plane or sphere) makes a difference"),
         ("entropy", "the estimator (kernel, neighbour or logdet) makes a difference"),
     ):
-        reads = of(axis)
+        of_axis = [one for one in found.axes if one.axis == axis]
+        reads = [one.reads(protocol) for one in of_axis]
         equal, differs = all(one == "equal" for one in reads), "differs" in reads
-        holds, against = (equal, differs) if axis == "over" else (differs, equal)
         if reads:
-            rows.append((claim, said(holds, against, [c for c in found.axes if c.axis == axis])))
+            verdict(claim, of_axis, *((equal, differs) if axis == "over" else (differs, equal)))
     if found.leading:
         ahead = [one.margins[protocol] for one in found.leading]
         holds = all(one.significant and one.mean > 0 for one in ahead)
         against = any(one.significant and one.mean < 0 for one in ahead)
-        rows.append(("plane LogDet leads", said(holds, against, found.leading)))
+        closest = sorted(found.leading, key=lambda one: one.margins[protocol].mean)
+        verdict("plane LogDet leads", closest, holds, against)
     return rows
 
 
@@ -250,7 +250,7 @@ def contrasts_markdown(found: Contrasts, comparison: Comparison, picture: str) -
             ]
         )
     table = [f"| {' | '.join(row)} |" for row in rows]
-    claims = [f"| {claim} | {verdict} |" for claim, verdict in verdicts(found, rank_by)]
+    claims = [f"| {' | '.join(row)} |" for row in verdicts(found, rank_by)]
     return [
         "## Differences between cells",
         "",
@@ -267,7 +267,7 @@ def contrasts_markdown(found: Contrasts, comparison: Comparison, picture: str) -
         "",
         f"![Differences between cells]({picture})",
         "",
-        *(["| the paper says | here |", "|---|---|", *claims, ""] if claims else []),
+        *([f"| the paper says | by {rank_by} | here |", "|---|---|---|", *claims, ""]),
     ]
 
 

@@ -110,15 +110,15 @@ def test_test_images_add_at_most_what_two_independent_shares_differ_by():
 )
 def test_the_verdicts_follow_their_rule(effects, expected):
     _, found = contrasts(twelve(3, **effects))
-    given = [verdict for _, verdict in verdicts(found, RANK_BY)]
+    given = [verdict for *_, verdict in verdicts(found, RANK_BY)]
     assert [verdict.removesuffix(" by 3 seeds") for verdict in given] == expected
 
 
 def test_noise_tells_nothing_apart_and_one_seed_gives_no_verdict():
     _, found = contrasts(twelve(2, noise=0.1))
-    assert {verdict for _, verdict in verdicts(found, RANK_BY)} == {"not told apart by 2 seeds"}
+    assert {verdict for *_, verdict in verdicts(found, RANK_BY)} == {"not told apart by 2 seeds"}
     made, found = contrasts(twelve(1))
-    assert {verdict for _, verdict in verdicts(found, RANK_BY)} == {"one seed: no verdict"}
+    assert {verdict for *_, verdict in verdicts(found, RANK_BY)} == {"one seed: no verdict"}
     text = "\n".join(contrasts_markdown(found, made, "contrasts.png"))
     assert "±" not in text.partition("| joint − marginal |")[2].partition("| ±")[0]
     assert "6 pairs of latent and estimator are a sample of another kind" in text
