@@ -7,15 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_module
-from omegaconf import DictConfig
+from hydra import compose, initialize_config_dir, initialize_config_module
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from solo_ldm.cli import main
 from solo_ldm.commands.compare import runs as compare_runs
+from solo_ldm.commands.compare.differences import budget_differences, budget_of
 from solo_ldm.commands.compare.entries import prepare_entries
 from solo_ldm.commands.compare.schema import complete_compare
 from solo_ldm.run.callbacks.finite import NonFiniteLossError
+from solo_ldm.run.configuration import complete
 from tests.solo_ldm.commands.compare.test_comparison_runs import toy_comparison
 from tests.support import ROOT
 
@@ -27,16 +29,12 @@ def packaged(name: str, folder: Path | None = None) -> DictConfig:
     if folder is None:
         with initialize_config_module("solo_ldm.configs", version_base="1.3"):
             return complete_compare(compose(name))
-    from hydra import initialize_config_dir
-
     search = "hydra.searchpath=[pkg://solo_ldm.configs]"
     with initialize_config_dir(str(folder), version_base="1.3"):
         return complete_compare(compose(arguments.name, overrides=[search]))
 
 
 def test_the_default_comparison_is_ten_methods_and_three_seeds_under_one_budget():
-    from solo_ldm.commands.compare.differences import budget_differences
-
     cfg = packaged("compare")
     assert len(cfg.methods) >= 10
     assert len(cfg.seeds) == 3
@@ -52,6 +50,21 @@ def test_the_comparison_of_cells_is_the_papers_twelve():
         for over in ("joint", "marginal")
     }
     assert all(entry.label == entry.cell for entry in entries)
+
+
+def test_the_comparison_on_real_images_has_the_budget_of_two_cores():
+    cfg = packaged("cifar10_jpeg", ROOT / "scripts" / "compare")
+    labels = [one if isinstance(one, str) else one.label for one in cfg.methods]
+    cells = packaged("cells", ROOT / "scripts" / "compare").methods
+    assert labels[:12] == [one.label for one in cells]
+    assert labels[-1] == "supervised"
+    cfg.methods, cfg.seeds, cfg.train = cfg.methods[:1], [0], False
+    (entry,) = prepare_entries(cfg)
+    with initialize_config_dir(str(ROOT / "scripts" / "pretrain" / "cifar"), version_base="1.3"):
+        two_cores = complete(compose("two_cores", ["hydra.searchpath=[pkg://solo_ldm.configs]"]))
+    own, others = (budget_of(OmegaConf.to_container(one)) for one in (entry.cfg, two_cores))
+    differing = {key for key in {*own, *others} if own.get(key) != others.get(key)}
+    assert differing == {"evaluation.protocols"}
 
 
 def test_a_configuration_of_the_users_own_takes_part(tmp_path):
