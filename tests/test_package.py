@@ -104,4 +104,5 @@ def test_a_fresh_environment_goes_from_pip_install_to_features(copy, images):
     assert origin.count(str(environment)) == 2
     command = [environment / "bin" / "solo-ldm", "zoo", "verify"]
     done = subprocess.run(command, cwd=images, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # 3: nothing differs, and data that do not come with some models are lacking.
+    assert done.returncode in (0, 3), done.stdout + done.stderr

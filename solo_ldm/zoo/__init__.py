@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from solo_ldm.weights.published import CONFIG, configuration, files, training_state
-from solo_ldm.weights.published.download import cache_folder
+from solo_ldm.weights.published.download import cache_folder, check_files
 from solo_ldm.weights.published.entry import Entry, Result
 from solo_ldm.weights.published.manifest import find_entry as entry
 from solo_ldm.weights.published.manifest import read_manifest, read_yaml, zoo_folder
@@ -123,6 +123,7 @@ def verify(
             has to say where they are.
     """
     known = entry(name)
+    check_files(known)
     scores, sha256 = find_kind(known.kind).measure(files(name), data or {}, progress)
     checks = [
         Check(one, scores[one.protocol]) for one in known.results if one.tolerance is not None

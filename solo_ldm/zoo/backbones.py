@@ -19,6 +19,7 @@ from solo_ldm.config.schema import as_object
 from solo_ldm.data.augment.photometric import Normalise
 from solo_ldm.data.augment.transforms import evaluation_view
 from solo_ldm.data.config import DataConfig, ViewSpec
+from solo_ldm.data.datasets.registry import find_dataset
 from solo_ldm.data.module import ImageDataModule, Split
 from solo_ldm.data.sources.decoding import as_picture
 from solo_ldm.data.sources.images import ArrayImages, FileImages
@@ -31,7 +32,7 @@ from solo_ldm.weights.export import weights_digest, write_backbone
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 from solo_ldm.weights.published.entry import CONFIG, WEIGHTS
 from solo_ldm.weights.published.manifest import read_yaml
-from solo_ldm.zoo.kinds import Kind, Progress, Score, no_progress, with_data
+from solo_ldm.zoo.kinds import DataNotHereError, Kind, Progress, Score, no_progress, with_data
 
 _BATCH = 256
 _SPLITS: tuple[Split, ...] = ("train", "val")
@@ -116,7 +117,8 @@ class BackboneKind(Kind):
         axes = ("latent", "entropy", "over", "predictor", "target")
         same = ("headline", "dataset", "backbone", "image_size", "batch_size")
         cell = {name: results.get(name) for name in axes}
-        return {"cell": cell, **{name: results[name] for name in same}}
+        about = {name: results[name] for name in same}
+        return {"cell": cell, **about, "scored_on": results.get("scored_on")}
 
     def run_scores(self, results: Mapping[str, Any]) -> dict[str, Score]:
         """Return the top-1 accuracies, trained and untrained."""
@@ -144,11 +146,18 @@ class BackboneKind(Kind):
         config = with_data(read_yaml(folder / CONFIG), data)
         # Labels are used even if the training did without.
         images = {key: value for key, value in config["data"].items() if key != "no_labels"}
+        images = as_object(DataConfig, images, "data.")
+        try:
+            find_dataset(images.dataset).check(images)
+        except FileNotFoundError as error:
+            if data:
+                raise
+            raise DataNotHereError(f"the data of zoo:{config['name']}: {error}") from None
         trained = load_pretrained(folder / WEIGHTS)
         view = ViewSpec(trained.image_size, 1, mean=trained.mean, std=trained.std)
         # On the CPU, where the arithmetic is the same for all.
         module = ImageDataModule(
-            as_object(DataConfig, images, "data."),
+            images,
             [view],
             _BATCH,
             config["seed"],

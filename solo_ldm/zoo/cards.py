@@ -118,6 +118,7 @@ def _body(entry: Entry) -> str:
         "## How good it is\n",
         "| protocol | these weights | untrained | over seeds | test samples | tolerance |\n"
         "|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n",
+        *([] if entry.scored_on is None else [f"Scores are on {entry.scored_on}.\n"]),
         *([] if entry.reference is None else [f"Published elsewhere: {compared(entry)}.\n"]),
         f"`solo-ldm zoo verify {entry.name}` measures again what has a tolerance{offline}.\n",
         *(

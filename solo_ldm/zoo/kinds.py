@@ -87,7 +87,7 @@ class Kind(ABC):
 
     @abstractmethod
     def facts(self, args: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
-        """Return cell, headline, dataset, backbone, image_size and batch_size of an `Entry`.
+        """Return cell, headline, dataset, backbone, image_size and batch_size of an `Entry`, more.
 
         Args:
             args: content of the run's args.json.
@@ -171,10 +171,26 @@ def with_data(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, A
         DataNotHereError: in one line: a path that is not in `data`.
     """
     found = {**config["data"], **data}
-    lacking = [f"{key}=PATH" for key, value in found.items() if value == NOT_PUBLISHED]
-    if lacking:
+    if keys := lacking({"data": found}):
         raise DataNotHereError(
             f"the data of zoo:{config['name']} do not come with it: say where they are, "
-            f"{' '.join(lacking)} (after --data on the command line)"
+            f"{' '.join(f'{key}=PATH' for key in keys)} (after --data on the command line)"
         )
     return {**config, "data": found}
+
+
+def lacking(config: Mapping[str, Any]) -> list[str]:
+    """Return the keys of data.* that are to be given on another machine."""
+    return [key for key, value in config["data"].items() if value == NOT_PUBLISHED]
+
+
+def in_folder(config: Mapping[str, Any], folder: str | Path) -> dict[str, str]:
+    """Return the keys of data.* that a published configuration lacks, as a folder has the data.
+
+    Where both splits lack their paths, they are train/ and test/, or val/, below the folder.
+    """
+    keys = lacking(config)
+    if not {"train_path", "val_path"} <= set(keys):
+        return dict.fromkeys(keys, str(folder))
+    below = next((name for name in ("test", "val") if Path(folder, name).is_dir()), "test")
+    return {"train_path": str(Path(folder, "train")), "val_path": str(Path(folder, below))}

@@ -27,8 +27,10 @@ def _rows(run: Fitted, results: dict[str, Any]) -> Iterator[tuple[str, str | Tex
     )
     for protocol, score in results["results"].items():
         top1 = (f"{score['top1']:.4f}", "bold green")
-        yield protocol, Text.assemble(top1, f" top-1 ({_qualified(score, results['scored_on'])})")
-    if not results["results"]:
+        yield protocol, Text.assemble(top1, f" top-1 ({_qualified(score)})")
+    if results["results"]:
+        yield "scored on", results["scored_on"]
+    else:
         yield "scores", f"none: {_why_none(run)}"
         for name in ("effective_rank", "std", "mean_cosine"):
             if f"z_{name}" in results["health"]:
@@ -58,12 +60,12 @@ def _why_none(run: Fitted) -> str:
     return "there are no labelled validation images (data.val_path, data.val_fraction)"
 
 
-def _qualified(score: dict[str, Any], scored_on: str) -> str:
+def _qualified(score: dict[str, Any]) -> str:
     low, high = score["interval"]
     parts = [f"95 % {low:.3f} to {high:.3f}", f"ECE {score['ece']:.3f}"]
     if score["untrained_top1"] is not None:
         parts.insert(0, f"untrained {score['untrained_top1']:.4f}")
-    return "; ".join([*parts, f"{score['num_test']} {scored_on}"])
+    return "; ".join([*parts, f"{score['num_test']} images"])
 
 
 def _follow_ups(run: Fitted, results: dict[str, Any]) -> list[str]:

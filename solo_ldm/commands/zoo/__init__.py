@@ -2,6 +2,9 @@
 
     solo-ldm zoo list | show NAME | download NAME | verify [NAME ...] | publish RUN ...
 
+`verify` ends with 0 where all is as published, 1 where something differs, 3 where nothing differs
+but data are lacking to measure some; `--data FOLDER` says where those are.
+
 `solo-ldm zoo verify --help` and the like say more.
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from solo_ldm.files import sha256_of
-from solo_ldm.weights.published.entry import Entry, ZooFile
+from solo_ldm.weights.published.entry import TRAINING_STATE, Entry, ZooFile
 from solo_ldm.weights.published.manifest import zoo_folder
 
 
@@ -48,6 +48,20 @@ def fetch(entry: Entry, name: str) -> Path:
         else:
             _download(f"zoo:{entry.name}, {name}", file, target)
     return target
+
+
+def check_files(entry: Entry) -> None:
+    """Compare every file of an entry with the manifest's, fetched if it is small.
+
+    A training state is compared only where it is here.
+
+    Raises:
+        ValueError: in one line: as `fetch` does.
+    """
+    for one in entry.files:
+        here = zoo_folder() / "weights" / entry.name / one.name
+        if one.name != TRAINING_STATE or here.is_file():
+            fetch(entry, one.name)
 
 
 def fetch_from_hub(source: str, name: str) -> Path:

@@ -107,6 +107,7 @@ class Entry:
         files: that were published.
         results: one per protocol.
         reference: a score that others published, if there is one.
+        scored_on: which images the scores are on, in words; None where it was not recorded.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Entry:
     files: list[ZooFile]
     results: list[Result]
     reference: Optional[Reference] = None
+    scored_on: Optional[str] = None
 
     def reference_for(self, protocol: str) -> Reference | None:
         """Return the score that others published for a protocol, if there is one."""

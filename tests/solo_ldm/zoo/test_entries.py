@@ -34,16 +34,20 @@ def test_every_recipe_of_the_zoo_fits_the_schema(tmp_path):
 def test_the_zoo_holds_what_its_recipes_make_without_a_gpu():
     recipes = build.read_recipes()
     assert {name for name, one in recipes.items() if one.needs != "gpu"} <= set(PUBLISHED)
-    assert set(PUBLISHED) <= set(recipes)
     for name in PUBLISHED:
         entry = find_entry(name)
+        if name not in recipes:  # of a comparison, on images that do not come with it
+            assert name not in AT_HAND
+            continue
         assert {one.num_runs for one in entry.results} == {len(recipes[name].seeds)}
         assert entry.seed == recipes[name].seeds[0]
         assert not str(entry.commit).endswith("+changes")
 
 
-@pytest.mark.parametrize("name", AT_HAND)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_model_scores_what_it_says(name):
+    if name not in AT_HAND:
+        pytest.skip(f"the data of {name} do not come with it: solo-ldm zoo verify --data FOLDER")
     found = zoo.verify(name)
     assert found.same_data
     assert found.checks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from rich.console import Console
 from solo_ldm import zoo
 from solo_ldm.commands.linear import linear
 from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.commands.zoo.places import Places
 from solo_ldm.commands.zoo.run import run as zoo_command
 from solo_ldm.weights.pretrained import load_pretrained
 from solo_ldm.weights.published.entry import CONFIG
@@ -108,12 +110,13 @@ def test_recorded_scores_are_those_of_the_run_and_of_its_evaluation(own_zoo, mad
 
 
 def test_a_published_figure_stands_beside_ours(own_zoo):
-    row = "| linear-online, top-1 accuracy | 50.00 % | – | – | 75.00 % |"
+    cell = "| **50.00 %**, elsewhere 75.00 % |"
     entry = read_manifest(own_zoo)["greys"]
     (own,) = [one.value for one in entry.results if one.protocol == "linear-online"]
-    assert row.replace("50.00", f"{100 * own:.2f}") in (own_zoo / "README.md").read_text()
+    assert cell.replace("50.00", f"{100 * own:.2f}") in (own_zoo / "README.md").read_text()
     card = (own_zoo / "weights" / "greys" / "README.md").read_text()
     assert "linear-online 75.00 %, here" in card
+    assert "Scores are on test images of custom (data.val_path)." in card
     assert "(a paper). What differs: all." in card
 
 
@@ -136,11 +139,40 @@ def test_verifying_needs_to_know_where_the_images_are(own_zoo, made, capsys):
     assert [one.published.protocol for one in found.checks] == ["knn-20", "linear-features"]
     other = zoo.verify("greys", {"train_path": images / "val", "val_path": images / "train"})
     assert not other.same_data
-    # Of all entries those are verified whose data are here, and the others are named.
-    assert zoo_command(["verify"], Console(width=200)) == 0
-    assert "greys left out: the data of zoo:greys do not come with it" in capsys.readouterr().out
     with pytest.raises(DataNotHereError):
         zoo_command(["verify", "greys"], Console(width=200))
+
+
+def test_entries_without_their_data_are_left_out_by_name_and_exit_code(own_zoo, capsys):
+    assert zoo_command(["verify"], Console(width=200)) == 3
+    shown = capsys.readouterr().out
+    assert "left out, as their data (two-greys) do not come with them" in shown
+    assert "--data two-greys=FOLDER says where they are: greys" in shown
+    assert "verified 0 of 1: exit code 3" in shown
+
+
+def test_a_folder_names_the_data_of_the_entries_that_lack_them(own_zoo, made, capsys):
+    images, console = str(made / "images"), Console(width=200)
+    for given in ([images], [f"two-greys={images}"]):
+        assert zoo_command(["verify", "--data", *given], console) == 0
+        assert "same" in capsys.readouterr().out
+    # A key of data is for the entries that lack it.
+    assert zoo_command(["verify", "--data", "path=x"], console) == 3
+    capsys.readouterr()
+    with pytest.raises(FileNotFoundError, match="no nowhere, the folder of two-greys"):
+        zoo_command(["verify", "--data", "two-greys=nowhere"], console)
+    with pytest.raises(ValueError, match=r"or KEY=VALUE, e\.g\. train_path=FOLDER, got 'nowhere'"):
+        zoo_command(["verify", "--data", "nowhere"], console)
+
+
+def test_one_folder_for_several_data_sets_is_refused(own_zoo, made):
+    one = read_manifest(own_zoo)["greys"]
+    entries = [one, replace(one, dataset="others")]
+    places = Places([f"others={made}"], entries, named=False)
+    assert places.of(entries[0]) == {}
+    assert places.of(entries[1])["train_path"] == str(made / "train")
+    with pytest.raises(ValueError, match=r"DATASET=FOLDER, .* are two-greys, others, got"):
+        Places([str(made)], entries, named=False)
 
 
 def test_a_run_is_published_after_its_images_were_moved(made, tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from solo_ldm import zoo
 from solo_ldm.commands.zoo.run import run as zoo_command
 from solo_ldm.weights.published.entry import TRAINING_STATE, WEIGHTS
 from solo_ldm.weights.published.manifest import read_manifest, write_manifest
+from solo_ldm.zoo.publishing import HUB_CONFIG
 
 
 def test_verifying_gives_the_published_scores(own_zoo, capsys):
@@ -59,6 +61,15 @@ def test_a_damaged_model_does_not_stop_the_others(own_zoo, capsys):
     assert "is not the published file: expected" in printed
     assert "same" in printed
     assert "not as published: broken" in printed
+
+
+def test_a_damaged_file_that_no_score_depends_on_is_noticed(own_zoo, capsys):
+    path = own_zoo / "weights" / "toy" / HUB_CONFIG
+    path.write_text(path.read_text().replace("convnet_small", "convnet_smalL"))
+    with pytest.raises(ValueError, match=r"config\.json is not the published file"):
+        zoo.verify("toy")
+    assert zoo_command(["verify"], Console(width=200)) == 1
+    assert "not as published: toy" in capsys.readouterr().out
 
 
 def test_commands_list_show_and_download(own_zoo, capsys):
