@@ -203,9 +203,8 @@ def composed_of(
         )
     # A program of Hydra's may have called, and Hydra allows one composer at a time.
     with _COMPOSING:
-        state = GlobalHydra.instance()
-        before = state.hydra
-        state.clear()
+        before = GlobalHydra.instance().hydra
+        GlobalHydra.instance().clear()
         try:
             if own and folder is not None:
                 search = [f"hydra.searchpath=[pkg://{package}]"]
@@ -218,7 +217,7 @@ def composed_of(
             with context:
                 return compose(name, overrides=[*search, *overrides])
         finally:
-            state.hydra = before
+            GlobalHydra.instance().hydra = before  # by now another instance
 
 
 def _named(place: str) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 from solo_ldm.files import escape_unprintable
@@ -38,11 +40,24 @@ class PlainConsole(Console):
         except ValueError:  # a closed stream
             pass
 
+    def status(self, *args: Any, **settings: Any) -> Status:
+        """Show what is being done, as rich does, where that can be redrawn."""
+        if not self.is_jupyter or redraws(self):
+            return super().status(*args, **settings)
+        return Status(*args, console=Console(quiet=True, force_jupyter=False), **settings)
+
     def on_broken_pipe(self) -> None:
         """Print nothing from now on."""
         self.quiet = True
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def redraws(console: Console) -> bool:
+    """Return whether a bar moves there: on a terminal, and in a notebook that has widgets."""
+    if not console.is_jupyter:
+        return console.is_terminal
+    return find_spec("ipywidgets") is not None
 
 
 def plain_console(console: Console | None = None, quiet: bool = False) -> Console:

@@ -74,3 +74,17 @@ def test_help_and_what_is_misspelt_or_missing_are_told_before_the_slow_imports(a
     said, _, last = answers[number].rstrip().rpartition("\n")
     assert words in said
     assert last == f"code {code} imported []"
+
+
+IMPORTED = """
+import sys
+before = {*sys.modules}
+import solo_ldm
+assert {"pretrain", "load"} <= {*dir(solo_ldm)} and not hasattr(solo_ldm, "train")
+print(*sorted({*sys.modules} - before))
+"""
+
+
+def test_the_package_imports_nothing_before_a_function_is_asked_for():
+    ended = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True)
+    assert ended.stdout.split() == ["solo_ldm"], ended.stderr

@@ -24,7 +24,7 @@ from solo_ldm.data.datasets.memory import MEMORY, Held, hold, views_for
 from solo_ldm.data.datasets.registry import DATASETS
 from solo_ldm.data.sources.collected import collect, side_of
 from solo_ldm.run.configuration import RunConfig, complete
-from solo_ldm.run.console import PlainConsole
+from solo_ldm.run.console import plain_console
 from solo_ldm.run.trainer import is_helper_process
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
@@ -81,7 +81,7 @@ def pretrain(
         RuntimeError: the training was ended by trainer.max_time.
         KeyboardInterrupt: the training was interrupted; the same call continues it.
     """
-    console = PlainConsole(quiet=quiet or is_helper_process())
+    console = plain_console(quiet=quiet or is_helper_process())
     folder, name = _configuration(method)
     explained = Own(folder, name, _CONFIGS).explained
     with handlers_kept(), _random_state_kept(), one_line_exceptions(lambda: RunConfig, explained):
@@ -247,13 +247,13 @@ class _Images:
             if images is None:
                 continue
             like = held[0].listing if held else None
+            if like is not None and not like.classes:
+                raise ValueError("val: expected none, as data have no labels to learn classes from")
             with progress_bar(self.console, f"reading {key}") as report:
                 told = partial(report, "")
                 listing = collect(images, labels, **how, key=key, like=like, report=told)
             held.append(hold(listing))
             cfg.data["val_path" if like else "train_path"] = held[-1].place
-        if len(held) == 2 and not held[0].listing.classes:
-            raise ValueError("val: expected none, as data have no labels to learn the classes from")
         return held
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from solo_ldm.run.console import redraws
 from solo_ldm.zoo.kinds import Progress as Report
 
 
@@ -16,7 +17,7 @@ def progress_bar(console: Console, title: str) -> Iterator[Report]:
     """Show a progress bar on a terminal; yield what moves it."""
     text, count = TextColumn("{task.description}", markup=False), MofNCompleteColumn()
     columns = (text, BarColumn(), count, TimeRemainingColumn())
-    hidden = not console.is_terminal
+    hidden = not redraws(console)
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(title, total=None)
 

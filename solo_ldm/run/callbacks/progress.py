@@ -10,6 +10,8 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from solo_ldm.run.console import redraws
+
 # Seconds between lines where the output is no terminal.
 _LINE_EVERY = 10.0
 
@@ -106,7 +108,7 @@ class ShowProgress(Callback):
             return
         self.started, self.images_before = time.perf_counter(), self.clock.images
         self.first_step = trainer.global_step
-        if self.console.is_terminal:
+        if redraws(self.console):
             self.progress = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),

@@ -19,49 +19,52 @@ COLOURS = RANDOM.integers(0, 256, (6, 9, 8, 3), dtype=np.uint8)
 LABELS = np.arange(6)
 
 
+class Features(list[Any], torch.utils.data.Dataset[Any]):
+    """A data set of Hugging Face, as far as it is used: columns of types that have names."""
+
+    def __init__(self, entries: list[Any], **columns: Any) -> None:
+        super().__init__(entries)
+        self.features = columns
+
+
+def read(images: Any, labels: Any = None, **how: Any) -> Any:
+    """Collect images; what is found of any type."""
+    return collect(images, labels, **how)
+
+
 def test_floats_become_the_levels_that_files_of_them_would():
     floats = RANDOM.uniform(-0.1, 1.1, (300, 9, 8, 3))
     floats[7:] = floats[7:].clip(0, 1)
-    found = collect(floats, pixel_range=(0, 1))
+    found = read(floats, pixel_range=(0, 1))
     expected = np.floor(floats.clip(0, 1) * 255 + 0.5)
     assert np.array_equal(found.images, expected)
     assert found.pixel_range == (0, 1)
     assert found.notices == (
         "data: 7 images hold values outside data_range=(0, 1), which are clipped",
     )
-    few = collect((GRAY // 32).astype(np.uint8), pixel_range=(0, 7))
+    few = read((GRAY // 32).astype(np.uint8), pixel_range=(0, 7))
     assert np.array_equal(few.images, np.floor(GRAY // 32 / 7 * 255 + 0.5))
-    assert collect(GRAY, pixel_range=(0, 255)).images is GRAY
-    assert np.array_equal(collect(GRAY > 99, pixel_range=(0, 1)).images, (GRAY > 99) * 255)
+    assert read(GRAY, pixel_range=(0, 255)).images is GRAY
+    assert np.array_equal(read(GRAY > 99, pixel_range=(0, 1)).images, (GRAY > 99) * 255)
 
 
 def test_arrays_of_8_bits_are_not_copied():
-    assert collect(COLOURS).images is COLOURS
-    assert np.shares_memory(collect(torch.from_numpy(GRAY)[:, None]).images, GRAY)
-    assert np.shares_memory(collect(GRAY[..., None]).images, GRAY)
+    assert read(COLOURS).images is COLOURS
+    assert np.shares_memory(read(torch.from_numpy(GRAY)[:, None]).images, GRAY)
+    assert np.shares_memory(read(GRAY[..., None]).images, GRAY)
 
 
 def test_pictures_of_other_modes_are_read_as_files_of_them(tmp_path):
     modes = [Image.fromarray(COLOURS[0]).convert(mode) for mode in ("L", "P", "CMYK", "RGBA")]
-    found = collect(modes)
+    found = read(modes)
     for number, picture in enumerate(modes):
         picture.save(tmp_path / f"{number}.tif")
         expected = np.asarray(read_image(tmp_path / f"{number}.tif"))
         assert np.array_equal(found.images[number], expected)
     deep = Image.fromarray((GRAY[0] * 256.0).astype(np.uint16))
-    assert np.array_equal(
-        collect([deep], pixel_range=(0, 255 * 256), channels=1).images[0], GRAY[0]
-    )
+    assert np.array_equal(read([deep], pixel_range=(0, 255 * 256), channels=1).images[0], GRAY[0])
     with pytest.raises(ValueError, match=r"data_range: .* uint16"):
-        collect([deep])
-
-
-class Features(list):
-    """A data set of Hugging Face, as far as it is used: columns of types that have names."""
-
-    def __init__(self, entries: list[Any], **columns: Any) -> None:
-        super().__init__(entries)
-        self.features = columns
+        read([deep])
 
 
 def test_columns_of_hugging_face_are_found_by_their_types():
@@ -77,25 +80,25 @@ def test_columns_of_hugging_face_are_found_by_their_types():
         for n in range(6)
     ]
     columns = {"id": Value(), "photo": picture, "kind": ClassLabel(), "breed": Value()}
-    found = collect(Features(entries, **columns))
+    found = read(Features(entries, **columns))
     assert np.array_equal(found.images, COLOURS)
     assert (found.classes, found.labels.tolist()) == (("cat", "dog"), [0, 1] * 3)
-    assert collect(Features(entries, **columns), "breed").classes == ("a", "b")
-    assert collect(Features(entries, **columns), LABELS).classes == tuple("012345")
-    assert collect(Features(entries, id=Value(), photo=picture)).classes == ()
+    assert read(Features(entries, **columns), "breed").classes == ("a", "b")
+    assert read(Features(entries, **columns), LABELS).classes == tuple("012345")
+    assert read(Features(entries, id=Value(), photo=picture)).classes == ()
     for wrong, message in (
         ({"id": Value()}, "data: expected one column of images, got none among id"),
         ({"photo": picture, "other": picture}, "got photo, other"),
     ):
         with pytest.raises(ValueError, match=message):
-            collect(Features(entries, **wrong))
+            read(Features(entries, **wrong))
     with pytest.raises(ValueError, match="labels: expected one of id, photo, kind, breed, got x"):
-        collect(Features(entries, **columns), "x")
+        read(Features(entries, **columns), "x")
 
 
 def test_images_of_several_sizes_are_held_as_they_are():
     several = [COLOURS[0], GRAY[1], COLOURS[2][:5]]
-    found = collect(several, ["b", "a", "b"])
+    found = read(several, ["b", "a", "b"])
     assert [one.shape for one in found.images] == [(9, 8, 3), (9, 8, 3), (5, 8, 3)]
     assert np.array_equal(found.images[1], np.repeat(GRAY[1][..., None], 3, axis=2))
     assert (found.classes, found.labels.tolist()) == (("a", "b"), [1, 0, 1])
@@ -103,28 +106,28 @@ def test_images_of_several_sizes_are_held_as_they_are():
 
 
 def test_equal_images_have_one_name_and_any_change_another():
-    first = hold(collect(COLOURS, LABELS))
-    assert hold(collect(COLOURS.copy(), LABELS)) is first
+    first = hold(read(COLOURS, LABELS))
+    assert hold(read(COLOURS.copy(), LABELS)) is first
     other = COLOURS.copy()
     other[5, 8, 7, 2] ^= 1
     changed = [
-        collect(other, LABELS),
-        collect(COLOURS),
-        collect(COLOURS, LABELS[::-1]),
-        collect(COLOURS, [*"abcdef"]),
-        collect([*COLOURS[:5], COLOURS[5][:8]], LABELS),
-        collect(COLOURS.reshape(6, 8, 9, 3), LABELS),
+        read(other, LABELS),
+        read(COLOURS),
+        read(COLOURS, LABELS[::-1]),
+        read(COLOURS, [*"abcdef"]),
+        read([*COLOURS[:5], COLOURS[5][:8]], LABELS),
+        read(COLOURS.reshape(6, 8, 9, 3), LABELS),
     ]
     assert len({first.place, *(hold(one).place for one in changed)}) == 7
 
 
 def test_labels_may_be_missing_in_part_and_validation_images_share_the_classes():
-    train = collect(GRAY, [3, -1, 7, 7, 3, -1])
+    train = read(GRAY, [3, -1, 7, 7, 3, -1])
     assert (train.classes, train.labels.tolist()) == (("3", "7"), [0, -1, 1, 1, 0, -1])
-    val = collect(GRAY[:2], [7, 7], key="val", like=train)
+    val = read(GRAY[:2], [7, 7], key="val", like=train)
     assert (val.classes, val.labels.tolist()) == (("3", "7"), [1, 1])
-    assert collect(GRAY, torch.arange(6)).classes == tuple("012345")
-    assert collect(GRAY, [*map(np.int64, LABELS)]).labels.tolist() == [*range(6)]
+    assert read(GRAY, torch.arange(6)).classes == tuple("012345")
+    assert read(GRAY, [*map(np.int64, LABELS)]).labels.tolist() == [*range(6)]
 
 
 REFUSED: list[tuple[Any, Any, str]] = [
@@ -142,7 +145,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (["nowhere.png"], None, r"data\[0\]: nowhere.png cannot be read"),
     ({"train": GRAY}, None, "data: .* got dict of train; give one of them"),
     (iter(GRAY), None, "data: expected an array .* got iterator"),
-    (torch.utils.data.DataLoader([GRAY[0]]), None, r"got DataLoader; give its data set"),
+    (torch.utils.data.DataLoader(Features([GRAY[0]])), None, r"got DataLoader; give its data set"),
     ([GRAY[0], None], None, r"data\[1\]: expected an image .* got NoneType"),
     (GRAY, LABELS[:5], r"labels: expected one label an image, \(6,\), got \(5,\)"),
     (GRAY, np.eye(6, dtype=int), r"labels: expected one label an image, \(6,\), got \(6, 6\)"),
@@ -156,7 +159,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
 @pytest.mark.parametrize(("images", "labels", "message"), REFUSED, ids=[one[2] for one in REFUSED])
 def test_what_is_no_set_of_images_is_refused_in_one_line(images, labels, message):
     with pytest.raises(ValueError, match=message) as caught:
-        collect(images, labels)
+        read(images, labels)
     assert "\n" not in str(caught.value)
 
 
@@ -164,9 +167,9 @@ def test_values_that_are_no_numbers_are_refused_by_the_image_that_holds_them():
     floats = COLOURS / 255
     floats[4, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match=r"data\[4\]: .* no finite numbers"):
-        collect(floats, pixel_range=(0, 1))
+        read(floats, pixel_range=(0, 1))
     with pytest.raises(ValueError, match=r"data_range: .* theirs hold NaN"):
-        collect(floats)
+        read(floats)
 
 
 def test_more_than_the_memory_is_refused_by_the_first_image():
@@ -175,4 +178,4 @@ def test_more_than_the_memory_is_refused_by_the_first_image():
             return 10**15
 
     with pytest.raises(ValueError, match=r"data: .* memory .* save the images as files"):
-        collect(Many([GRAY[0]]))
+        read(Many([GRAY[0]]))

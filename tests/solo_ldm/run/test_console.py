@@ -17,7 +17,7 @@ import solo_ldm
 from solo_ldm.cli import run_command
 from solo_ldm.files import write_csv, write_json, write_text
 from solo_ldm.run.callbacks.unreadable import describe_unreadable
-from solo_ldm.run.console import PlainConsole, plain_console
+from solo_ldm.run.console import PlainConsole, plain_console, redraws
 from solo_ldm.run.record import print_summary
 from tests.support.linear_toy import make_images
 from tests.support.processes import run_child
@@ -55,6 +55,7 @@ def test_no_command_makes_a_console_of_its_own():
                 if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Console"):
                     made.append((path.name, ast.unparse(node)))
     assert sorted(made) == [
+        ("console.py", "Console(quiet=True, force_jupyter=False)"),
         ("console.py", "PlainConsole(quiet=quiet)"),
         ("runs.py", "Console(quiet=True)"),
     ]
@@ -137,3 +138,17 @@ def test_a_run_of_strange_names_trains_and_is_reported(tmp_path):
     (results,) = (tmp_path / "out [v2] é").glob("*/*/results.json")
     assert "caf\\udce9.png" in results.read_text()
     assert (results.parent / "report.png").stat().st_size > 5_000
+
+
+def test_bars_move_on_terminals_and_in_notebooks_that_have_widgets(monkeypatch):
+    def console(**kind: bool) -> PlainConsole:
+        return PlainConsole(file=io.StringIO(), **kind)
+
+    assert redraws(console(force_terminal=True))
+    assert not redraws(console())
+    for found in (None, object()):
+        monkeypatch.setattr("solo_ldm.run.console.find_spec", lambda name, found=found: found)
+        notebook = console(force_jupyter=True)
+        assert redraws(notebook) is (found is not None)
+        # A bar that cannot move would be a warning of rich's.
+        assert (notebook.status("evaluating")._live.console is notebook) is (found is not None)
