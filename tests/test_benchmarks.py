@@ -72,6 +72,16 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
         [*IMAGES, "--batch", "4", "--steps", "2", "--backbone", "convnet_small", "--size", "16"],
         2,
     ),
+    "budget": (
+        {"_TRIED": 2},
+        [
+            *("--images", "photographs", "--minutes", "0.0005"),
+            *("--only", "the budget", "four crops of 16 pixels"),
+            *("--", *SMALL, "data.fraction=-1", "optimizer.batch_size=4"),
+            *("data.dataset=custom", "backbone.name=convnet_small"),
+        ],
+        2,
+    ),
     "cells": (
         {"SCRIPTS": ROOT / "tests" / "data" / "compare"},
         ["--comparison", "cells", "--train", *SMALL],
