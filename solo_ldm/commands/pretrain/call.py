@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -158,6 +159,12 @@ def _composed(folder: Path | None, name: str, given: Mapping[str, Any]) -> DictC
         cfg = composed_of(name, folder, choices)
     except ValueError as error:
         raise ValueError(f"method: {error}") from None
+    except HydraException as error:
+        # A YAML may say all of its data by itself, as solo-learn's do; then it says the views, too.
+        if "data" not in given or "Could not override 'data'" not in str(error):
+            raise
+        others = {key: value for key, value in given.items() if key != "data"}
+        return _composed(folder, name, {"data.dataset": given["data"], **others})
     OmegaConf.set_struct(cfg, False)
     for key, value in given.items():
         if not is_choice(key, value):

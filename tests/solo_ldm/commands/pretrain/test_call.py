@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.datasets import load_digits
 
 import solo_ldm
 from solo_ldm.cli import main
 from solo_ldm.commands.pretrain.trained import Run
+from solo_ldm.files import read_json
 from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from tests.support import ROOT
 
@@ -217,6 +219,24 @@ def test_a_data_set_of_torch_trains_with_its_labels_and_sizes_and_other_images_t
     with pytest.raises(SystemExit):
         main(["knn", str(trained.folder)])
     assert "data.train_path: the images memory:" in capsys.readouterr().err
+
+
+def test_a_yaml_that_says_its_own_data_and_views_keeps_the_views(tmp_path):
+    view = {"rrc": {"enabled": True}, "crop_size": 12, "num_crops": 2}
+    own = {
+        "method": "gaussprob",
+        "data": {"dataset": "cifar10", "train_path": "./datasets", "num_workers": 0},
+        "augmentations": [view],
+        **{key: value for key, value in TOY.items() if isinstance(value, dict)},
+        "optimizer": {"name": "sgd", "batch_size": 64, "lr": 0.1, "classifier_lr": 0.1},
+    }
+    OmegaConf.save(own, tmp_path / "own.yaml")
+    given = {"output": tmp_path / "runs", "optimizer": {"lr": np.float64(0.05)}, "quiet": True}
+    run = solo_ldm.pretrain(tmp_path / "own.yaml", PIXELS, LABELS, epochs=1, **given)
+    args = read_json(run.folder / "args.json")
+    assert args["data"]["dataset"] == "memory"
+    assert args["optimizer"] | {"name": "sgd", "lr": 0.05, "batch_size": 64} == args["optimizer"]
+    assert run.results["image_size"] == 12
 
 
 def test_the_lines_of_the_readme_take_an_array_to_features_and_a_score(tmp_path, monkeypatch):
