@@ -69,8 +69,25 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
     "data": ({}, [*IMAGES, "--batch", "4", "--rounds", "1", "--seconds", "0.01"], 4),
     "train_step": (
         {},
-        [*IMAGES, "--batch", "4", "--steps", "2", "--backbone", "convnet_small", "--size", "16"],
-        2,
+        [
+            *("--images", "photographs", "--steps", "2", "--rounds", "1", *SMALL),
+            *("data.dataset=custom", "data.fraction=-1", "backbone.name=convnet_small"),
+            *("optimizer.batch_size=2", "resolution=null"),
+        ],
+        12,
+    ),
+    "backbones": (
+        {},
+        ["convnet_small", "--batch", "2", "--side", "16", "--rounds", "1", "--seconds", "0"],
+        1,
+    ),
+    "peers": (
+        {},
+        [
+            *("--images", "photographs", "--in-process", "--backbones", "resnet_tiny_32"),
+            *("--batch", "2", "--workers", "0", "--steps", "2", "--rounds", "1"),
+        ],
+        3,
     ),
     "budget": (
         {"_TRIED": 2},
@@ -118,7 +135,8 @@ def photographs(folder: Path) -> None:
 
 
 def test_there_is_a_toy_of_every_benchmark():
-    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"common"} == set(TOYS)
+    helpers = {"common", "spans"}
+    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - helpers == set(TOYS)
 
 
 @pytest.mark.parametrize("name", TOYS)

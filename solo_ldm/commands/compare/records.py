@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from solo_ldm.commands.compare.runs import Result, Run
-from solo_ldm.files import read_json, write_json
+from solo_ldm.files import read_json, write_text
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import identity
 
@@ -79,7 +79,7 @@ class Records:
             "results": result.results,
         }
         name = f"{str(run.cfg.name).replace('/', '-')}-{digest}.json"
-        write_json(self.folder / name, record)
+        write_text(self.folder / name, json.dumps(record) + "\n")
 
     @cached_property
     def _all(self) -> dict[Path, Mapping[str, Any]]:

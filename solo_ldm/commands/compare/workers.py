@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -128,7 +128,8 @@ def _train_in_processes(
 
 
 def _serve(connection: Connection, threads: int) -> None:
-    """Train the runs that arrive until the other end closes."""
+    """Train the runs that arrive until the other end closes, or its process is gone."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     while True:
         try:
@@ -137,6 +138,14 @@ def _serve(connection: Connection, threads: int) -> None:
             return
         created: Any = OmegaConf.create(cfg)
         connection.send(train(Run(label, seed, created, data)))
+
+
+def _end_with_parent() -> None:
+    """End the process when the comparison is killed: the next one continues the same run."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from multiprocessing import Pipe, get_context
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,3 +22,20 @@ def die_at_seed_1(connection: Any, threads: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         known = {"threads": threads, "libraries": os.environ["OPENBLAS_NUM_THREADS"]}
         connection.send(SimpleNamespace(label=label, seed=seed, results=known, finished=True))
+
+
+def die_before_the_worker(path: Path) -> None:
+    """Start a worker that notes its process in a file, and be killed."""
+    ours, theirs = Pipe()
+    get_context("fork").Process(target=_note_and_serve, args=(path, theirs, ours)).start()
+    while not path.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _note_and_serve(path: Path, connection: Any, *_: Any) -> None:
+    from solo_ldm.commands.compare.workers import _serve
+
+    path.with_suffix(".part").write_text(str(os.getpid()))
+    path.with_suffix(".part").replace(path)
+    _serve(connection, 1)

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import re
+import signal
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,8 @@ from solo_ldm.commands.compare.waiting import Waiting
 from solo_ldm.commands.compare.workers import train_all
 from solo_ldm.run.callbacks.finite import NonFiniteLossError, StopAtNonFinite
 from solo_ldm.run.callbacks.seed import EpochSeed
-from tests.support.studies.dying_worker import die_at_seed_1
+from tests.support.processes import run_child
+from tests.support.studies.dying_worker import die_at_seed_1, die_before_the_worker
 
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
@@ -254,3 +257,21 @@ def test_a_killed_process_takes_only_its_own_run_with_it(monkeypatch):
     assert [(run.seed, run.error) for run in lost] == [
         (1, "its process ended by SIGKILL, often because memory ran out")
     ]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes in /proc")
+def test_a_worker_ends_with_a_comparison_that_is_killed(tmp_path):
+    """It would train on beside the next comparison, in the same folder."""
+    assert run_child(die_before_the_worker, tmp_path / "pid").code == -signal.SIGKILL
+    status = Path("/proc", (tmp_path / "pid").read_text(), "stat")
+    end = time.monotonic() + 60
+
+    def runs() -> bool:
+        try:
+            return status.read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
+    while runs() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not runs()
