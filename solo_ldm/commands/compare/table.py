@@ -214,7 +214,7 @@ def _footnote(comparison: Comparison) -> str:
         agree("hardware"),
         f"data by {agree('data_backend')}",
         *(f"{name} {version}" for name, version in versions.items()),
-        "commit " + agreed(runs, lambda run: _short(run["commit"])),
+        _commits(runs),
         agreed(runs, lambda run: run["finished"][:10]),
     ]
     return f"{' '.join(filter(None, sentences))}\n\nMade with {', '.join(made)}."
@@ -279,6 +279,15 @@ def agreed(runs: Sequence[Result], what: Callable[[Any], Any]) -> str:
         what: takes the content of a results.json.
     """
     return " and ".join(dict.fromkeys(str(what(run.results)) for run in runs))
+
+
+def _commits(runs: Sequence[Result]) -> str:
+    """Return the commits of runs; of more than three the first and the last in time."""
+    by_time = sorted(runs, key=lambda run: run.results["finished"])
+    every = list(dict.fromkeys(_short(run.results["commit"]) for run in by_time))
+    if len(every) > 3:
+        return f"{len(every)} commits from {every[0]} to {every[-1]}"
+    return "commit " + " and ".join(every)
 
 
 def _short(commit: str | None) -> str:

@@ -145,6 +145,11 @@ def test_runs_of_two_commits_are_said_to_be_of_two():
     later.results["commit"] = "fedcba9876543210+changes"
     text = markdown(comparison_of({"x": [result("x", 0, 0.9), later]}), "comparison.png")
     assert "commit 0123456789 and fedcba9876+changes" in text
+    runs = [result("x", seed, 0.9) for seed in range(4)]
+    for number, run in enumerate(runs):
+        run.results.update(commit=f"{9 - number}" * 40, finished=f"2030-01-0{9 - number}")
+    text = markdown(comparison_of({"x": runs}), "comparison.png")
+    assert "4 commits from 6666666666 to 9999999999" in text
 
 
 def test_failed_runs_are_rows_with_their_reason():
