@@ -61,10 +61,13 @@ def test_the_comparison_on_real_images_has_the_budget_of_two_cores():
     cfg.methods, cfg.seeds, cfg.train = cfg.methods[:1], [0], False
     (entry,) = prepare_entries(cfg)
     with initialize_config_dir(str(ROOT / "scripts" / "pretrain" / "cifar"), version_base="1.3"):
-        two_cores = complete(compose("two_cores", ["hydra.searchpath=[pkg://solo_ldm.configs]"]))
+        search = ["hydra.searchpath=[pkg://solo_ldm.configs]"]
+        two_cores, one_gpu = (complete(compose(one, search)) for one in ("two_cores", "one_gpu"))
     own, others = (budget_of(OmegaConf.to_container(one)) for one in (entry.cfg, two_cores))
     differing = {key for key in {*own, *others} if own.get(key) != others.get(key)}
     assert differing == {"evaluation.protocols"}
+    assert one_gpu.method == two_cores.method
+    assert one_gpu.data == {**two_cores.data, "device": "gpu"}
 
 
 def test_a_configuration_of_the_users_own_takes_part(tmp_path):
