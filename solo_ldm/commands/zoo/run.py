@@ -91,7 +91,7 @@ def _list(given: argparse.Namespace, console: Console) -> int:
         return 0
     table = Table(title="the zoo")
     for column in ("name", "what it is", "data", "score", "untrained", "MB"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("name", "MB"))
+        table.add_column(column, overflow="fold", no_wrap=column == "MB")
     for entry in entries:
         first = entry.results[0]
         table.add_row(
@@ -156,7 +156,9 @@ def _verify(given: argparse.Namespace, console: Console) -> int:
     failed, left_out = list[str](), dict[str, list[str]]()
     table = Table(title="verified")
     for column in ("name", "protocol", "published", "here", "tolerance", ""):
-        table.add_column(column, overflow="fold", no_wrap=column != "protocol")
+        # A long name takes lines of its own rather than the room of what it scores.
+        table.add_column(column, overflow="fold", no_wrap=column not in ("name", "protocol"),
+                         min_width=15 if column == "protocol" else None)  # fmt: skip
     for entry in entries:
         try:
             zoo.files(entry.name)  # a download has a progress bar of its own

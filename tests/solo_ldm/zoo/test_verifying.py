@@ -72,6 +72,18 @@ def test_a_damaged_file_that_no_score_depends_on_is_noticed(own_zoo, capsys):
     assert "not as published: toy" in capsys.readouterr().out
 
 
+def test_a_long_name_leaves_room_for_protocols_and_scores(own_zoo, capsys):
+    name = "sphere-neighbour-marginal-of-a-long-name-cifar10-jpeg"
+    (own_zoo / "weights" / "toy").rename(own_zoo / "weights" / name)
+    write_manifest(own_zoo, {name: replace(read_manifest(own_zoo)["toy"], name=name)})
+    assert zoo_command(["verify"], Console(width=80)) == 0
+    shown = capsys.readouterr().out
+    assert "linear-features" in shown
+    assert "same" in shown
+    assert zoo_command(["list"], Console(width=80)) == 0
+    assert "digits" in capsys.readouterr().out
+
+
 def test_commands_list_show_and_download(own_zoo, capsys):
     console = Console(width=200)
     for arguments in (["list"], ["show", "toy"], ["download", "toy", "--all"]):
