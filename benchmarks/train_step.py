@@ -1,10 +1,12 @@
-"""Time whole training steps with their data, and the same steps on data already in place.
+"""Say where the time of a training step goes, in the real command.
 
-    python benchmarks/train_step.py [--backbone resnet18] [--size 32] [--format auto]
+    python benchmarks/train_step.py [--config FILE.yaml] [--images FOLDER] [KEY=VALUE ...]
 
-The difference is what loading costs a step: the share of the loader. Both are timed in turns in
-one run, with the method, optimiser and precision of a configuration. Without --images, patches of
-scikit-learn's two photographs are read from JPEG files.
+A run of a configuration trains a few short epochs with its own loader, trainer and callbacks;
+after each, its network (backbone and projector) makes the same passes alone, on a batch in place
+and with the loader idle. The share of the network is the median of these passes by the median of
+the steps. --vary compares settings, in turns. Without --images, patches of scikit-learn's two
+photographs are read from JPEG files.
 """
 
 from __future__ import annotations
@@ -12,143 +14,144 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from importlib.resources import files
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from common import Figures, configuration, parser, wide_console
-from data import write_patches
-from omegaconf import OmegaConf
+from common import ROOT, Figures, parser, publish, wide_console
+from data import hardware, write_patches
 from rich.progress import Progress
+from spans import AHEAD, BACKWARD, FORWARD, PARTS, Watch
 
-from solo_ldm.data.config import DataConfig
-from solo_ldm.data.module import ImageDataModule
-from solo_ldm.methods import find_method
-from solo_ldm.run.configuration import complete, for_method
-from solo_ldm.run.hardware import resolve_hardware
+from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.config.command import composed_of
+from solo_ldm.run import fit
+from solo_ldm.run.console import PlainConsole
 
-# Turns that each kind of step gets, and the most batches that a loader fetches ahead.
-_TURNS = 2
-_AHEAD = 4
+CONFIG = ROOT / "scripts" / "pretrain" / "cifar" / "two_cores.yaml"
+
+
+@dataclass
+class Times:
+    """Seconds of steps, of their parts and of the network alone."""
+
+    whole: list[float] = field(default_factory=list)
+    parts: list[Counter[str]] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
+    about: str = ""
+    images: int = 0
+
+    @property
+    def share(self) -> float:
+        """Of the network alone in a step."""
+        return statistics.median(self.alone) / statistics.median(self.whole)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the time of a step with and without its data, and the loader's share."""
+    """Print the parts of a step, or the steps of several settings."""
     options = parser(__doc__)
+    options.add_argument("--config", type=Path, default=CONFIG, help="a YAML of a run")
     options.add_argument("--images", type=Path, help="a folder of images")
-    options.add_argument("--config", default="gaussprob")
-    options.add_argument("--backbone", default="resnet18")
-    options.add_argument("--size", type=int, default=32, help="side of the patches and the views")
-    options.add_argument("--augmentations", default="cifar", help="of the group augmentations")
-    options.add_argument("--format", default="auto", help="auto, dali or torchvision")
-    options.add_argument("--batch", type=int, default=None, help="64 on a CPU, 256 on a GPU")
-    options.add_argument("--workers", type=int, default=2)
-    options.add_argument("--steps", type=int, default=None, help="of each kind: 6, or 100 on a GPU")
-    args = options.parse_args(arguments)
-    gpu = torch.cuda.is_available()
-    batch, steps = args.batch or (256 if gpu else 64), args.steps or (100 if gpu else 6)
+    options.add_argument("--steps", type=int, default=20, help="timed, of each kind in a turn")
+    options.add_argument("--rounds", type=int, default=3, help="turns")
+    options.add_argument("--side", type=int, default=32, help="of the photographs' patches")
+    options.add_argument(
+        "--vary", nargs="+", default=[], metavar="KEY=VALUE[;KEY=VALUE]", help="compare settings"
+    )
+    options.add_argument("--write", action="store_true", help="update docs/speed.md")
+    options.add_argument("overrides", nargs="*", help="key=value of the run")
+    args = options.parse_intermixed_args(arguments)
 
     console = wide_console()
-    with tempfile.TemporaryDirectory() as folder:
-        images = args.images or write_patches(Path(folder), args.size)
-        data, step = build(args, images, batch)
-        with Progress(console=console, transient=True) as progress:
-            loaded, in_place = measure(data, step, steps, progress)
-        with_data, without = statistics.median(loaded), statistics.median(in_place)
-        rows = []
-        for name, times in (("with its data", loaded), ("data in place", in_place)):
-            middle = statistics.median(times)
-            row = (1e3 * time for time in (middle, min(times), max(times)))
-            rows.append([name, *(f"{time:.1f}" for time in row), f"{batch / middle:.0f}"])
-        console.print(
-            f"{args.config}, {args.backbone}, batch {batch}, {data.num_large_crops} views of "
-            f"{data.image_size} pixels, {data.backend}, {step.device}",
-            soft_wrap=True,
-        )
-        heads = ["step", "ms", "lowest", "highest", "images/s"]
-        Figures(heads, rows).show(console, args.csv)
-        console.print(f"loading costs {100 * (with_data / without - 1):.1f} % of a step")
-
-
-class Step:
-    """One optimisation step of a method, outside Lightning."""
-
-    def __init__(self, method: Any, device: torch.device) -> None:
-        self.device = device
-        self._method = method.to(device).train()
-        # Lightning's logging needs its trainer.
-        self._method.log_dict = lambda *args, **kwargs: None
-        self._method.log = lambda *args, **kwargs: None
-        self._optimizer = torch.optim.SGD(method.parameters(), lr=1e-3)
-
-    def __call__(self, batch: Any) -> None:
-        """Train on one batch, and wait for the device."""
-        indexes, views, targets = batch
-        moved = [view.to(self.device, non_blocking=True) for view in views]
-        gpu = self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=gpu):
-            out = self._method.training_step([indexes, moved, targets.to(self.device)], 0)
-        self._optimizer.zero_grad()
-        (out["loss"] if isinstance(out, dict) else out).backward()
-        self._optimizer.step()
-        if gpu:
-            torch.cuda.synchronize(self.device)
-
-
-def build(args: argparse.Namespace, images: Path, batch: int) -> tuple[ImageDataModule, Step]:
-    """Build the data and the step of a configuration."""
-    overrides = [
-        f"backbone.name={args.backbone}",
-        f"data.train_path={images}",
-        "data.dataset=custom",
-        f"data.format={args.format}",
-        f"data.num_workers={args.workers}",
-        f"optimizer.batch_size={batch}",
-        "method_kwargs.proj_hidden_dim=2048",
-        "method_kwargs.proj_output_dim=2048",
-    ]
-    cfg = configuration(args.config, overrides)
-    text = (files("solo_ldm.configs") / f"augmentations/{args.augmentations}.yaml").read_text()
-    views: Any = OmegaConf.create(text)
-    for view in views:
-        view.crop_size = args.size
-    cfg.augmentations = views
-    cfg = complete(cfg)
-    hardware = resolve_hardware(cfg)
-    data = ImageDataModule(DataConfig(**cfg.data), views, batch, cfg.seed, hardware.device)
-    return data, Step(find_method(cfg.method)(for_method(cfg, data, hardware)), hardware.device)
+    settings = args.vary or [""]
+    found = {setting: Times() for setting in settings}
+    rounds = args.rounds if args.vary else 1
+    with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
+        images = args.images or write_patches(Path(folder), args.side)
+        for _ in range(rounds):
+            for setting in progress.track(settings, description="runs", total=len(settings)):
+                own = [*args.overrides, *filter(None, setting.split(";"))]
+                measure(found[setting], args, images, own, 1 if args.vary else args.rounds)
+    figures = compared(found) if args.vary else dissected(found[""])
+    name = "settings" if args.vary else "step"
+    publish([figures], ROOT / "docs" / "speed.md", name, "train_step.py", args, console)
 
 
 def measure(
-    data: ImageDataModule, step: Step, steps: int, progress: Progress
-) -> tuple[list[float], list[float]]:
-    """Return the seconds of steps with their data and of steps on one batch in place."""
-    task = progress.add_task("steps", total=2 * steps)
-    batches = _endless(data)
-    first = next(batches)
-    in_place = [first[0], [view.to(step.device) for view in first[1]], first[2].to(step.device)]
-    step(in_place)
-    loaded, placed = [], []
-    for _ in range(_TURNS):
-        # What was fetched ahead while data were in place would flatter the loader.
-        for _ in range(_AHEAD):
-            next(batches)
-        for times, fetch in ((loaded, lambda: next(batches)), (placed, lambda: in_place)):
-            for _ in range(steps // _TURNS):
-                start = time.perf_counter()
-                step(fetch())
-                times.append(time.perf_counter() - start)
-                progress.advance(task)
-    return loaded, placed
+    times: Times, args: argparse.Namespace, images: Path, overrides: list[str], epochs: int
+) -> None:
+    """Train a few short epochs and add their times."""
+    watch, build = Watch(args.steps), fit.build_trainer
+
+    def watched(
+        cfg: Any, hardware: Any, folder: Any, logger: Any, callbacks: Any, validates: bool
+    ) -> Any:
+        return build(cfg, hardware, folder, logger, [watch, *callbacks], validates)
+
+    with tempfile.TemporaryDirectory() as folder:
+        own = [
+            f"data.train_path={images}",
+            *([] if args.images else ["data.dataset=custom"]),
+            f"checkpoint.dir={folder}",
+            "evaluation.protocols=[]",
+            "evaluation.report=false",
+            f"max_epochs={epochs}",
+            f"+trainer.limit_train_batches={args.steps + AHEAD}",
+            "+trainer.limit_val_batches=1",
+            *overrides,
+        ]
+        cfg = composed_of(args.config.stem, args.config.parent, own)
+        with patch.object(fit, "build_trainer", watched):
+            outcome = pretrain(cfg, PlainConsole(quiet=True))
+    assert outcome is not None, "the run was not interrupted"
+    one = outcome.results
+    times.whole += watch.whole
+    times.parts += watch.parts
+    times.alone += watch.alone
+    times.images = watch.images
+    sides = sorted({crop.shape[-1] for crop in watch.crops}, reverse=True)
+    times.about = (
+        f"{args.config.stem}: {one['method']}, {one['backbone']}, batch {watch.images}, "
+        f"{len(watch.crops)} views of {', '.join(map(str, sides))} pixels, {one['precision']}, "
+        f"data by {one['data_backend']}; {hardware(torch.cuda.is_available())}"
+    )
 
 
-def _endless(data: ImageDataModule) -> Iterator[Any]:
-    loader = data.train_dataloader()
-    while True:
-        yield from loader
+def dissected(times: Times) -> Figures:
+    """Return the table of a step's parts."""
+    middle = statistics.median(times.whole)
+
+    def row(name: str, values: list[float]) -> list[str]:
+        each = 1e3 * statistics.median(values)
+        return [name, f"{each:.2f}", f"{each / middle / 10:.1f} %"]
+
+    rows = [row(part, [one[part] for one in times.parts]) for part in PARTS]
+    rows.append(row("a step", times.whole))
+    rows.append(row("the network alone, forward and backward", times.alone))
+    inside = [one[FORWARD] + one[BACKWARD] for one in times.parts]
+    about = (
+        f"Medians over {len(times.whole)} steps: {times.images / middle:,.0f} images a second. "
+        f"Within the step the network takes {statistics.median(inside) / middle:.1%}, alone "
+        f"{times.share:.1%} of it. {times.about}."
+    )
+    return Figures(["part", "ms", "of a step"], rows, about)
+
+
+def compared(found: dict[str, Times]) -> Figures:
+    """Return the table of settings."""
+    rows = []
+    for setting, times in found.items():
+        middle = statistics.median(times.whole)
+        each = [middle, min(times.whole), max(times.whole), statistics.median(times.alone)]
+        speed = f"{times.images / middle:,.0f}"
+        rows.append([setting, speed, *(f"{1e3 * one:.1f}" for one in each), f"{times.share:.1%}"])
+    heads = ["setting", "images a second", "ms a step", "lowest", "highest", "network alone"]
+    last = next(reversed(found.values()))
+    return Figures([*heads, "its share"], rows, f"Medians of turns. {last.about}.")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from solo_ldm.run.callbacks.signals import (
 )
 from solo_ldm.run.folder import RunFolder, save_args
 from solo_ldm.run.hardware import Hardware
+from solo_ldm.run.memory import freed_memory_kept
 from solo_ldm.run.metrics import MetricsCSV
 from solo_ldm.run.resume import checkpoint_to_resume
 from solo_ldm.run.trainer import TimeIsOverError, build_trainer, without_lightnings_advice
@@ -138,7 +140,8 @@ def fit(
         if trainer.is_global_zero:
             save_args(folder, cfg)
             forget_slurms_checkpoints(folder)
-        with ended_as_a_command(trainer):
+        kept = freed_memory_kept() if hardware.accelerator == "cpu" else nullcontext()
+        with kept, ended_as_a_command(trainer):
             try:
                 trainer.fit(module, datamodule=loaders, ckpt_path=resumed and resumed.path)
             except TimeIsOverError:
