@@ -58,7 +58,8 @@ def _rows(work: Evaluation, results: dict[str, Any]) -> Iterator[tuple[str, str 
         "top-1",
         Text.assemble(
             (f"{results['top1']:.4f}", "bold green"),
-            f" (95 % interval {low:.4f} to {high:.4f}; {results['num_test']} {results['scored_on']})",
+            f" (95 % interval {low:.4f} to {high:.4f}; {results['num_test']} "
+            f"{results['scored_on']})",
         ),
     )
     if results["top5"] is not None:

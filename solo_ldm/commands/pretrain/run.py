@@ -39,6 +39,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     hardware = resolve_hardware(cfg)
     pl.seed_everything(cfg.seed, verbose=False)
     data = read_data(cfg, hardware)
+    data.decoded.console = console
     data.check_batches(hardware.num_processes)
     if data.num_val_images:
         check_num_training(cfg.evaluation.protocols, data.num_train_images)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import cast
@@ -81,6 +80,7 @@ class Decoded:
         self._wanted = wanted
         self._waiting: set[str] = set()
         self.num_bytes = 0
+        self.console: Console | None = None
 
     def plan(self, split: str, source: ImageSource | None) -> None:
         """Decide whether the images of a split are kept.
@@ -109,7 +109,7 @@ class Decoded:
     def __call__(self, split: str, source: ImageSource | None) -> ImageSource | None:
         """Return a split's images in memory, or as they are, where that is decided or done before.
 
-        There is a progress bar on a terminal.
+        There is a progress bar on `console`, if it is a terminal.
 
         Raises:
             ValueError: in one line: it is wanted, and the images turn out to be of several sizes.
@@ -120,7 +120,7 @@ class Decoded:
         pixels = np.empty((0, 0, 0, 0), np.uint8)
         readable, clipped = np.zeros((2, len(source)), bool)
         first = ""
-        for index in _shown(len(source)):
+        for index in _shown(len(source), self.console):
             try:
                 image, clipped[index] = source.read(index)
             except UnreadableImageError:
@@ -137,9 +137,8 @@ class Decoded:
         return DecodedImages(source, pixels, readable, clipped) if first else source
 
 
-def _shown(count: int) -> Iterable[int]:
-    hidden = count < _FEW or not sys.stderr.isatty()
-    console = Console(stderr=True)
+def _shown(count: int, console: Console | None) -> Iterable[int]:
+    hidden = count < _FEW or console is None or not console.is_terminal
     return track(range(count), "decoding", console=console, transient=True, disable=hidden)
 
 
