@@ -110,7 +110,7 @@ def training_pass(
 ) -> Callable[[], None]:
     """Return a function that goes forward and backward once."""
     form = torch.channels_last if channels_last else torch.contiguous_format
-    network = create_backbone(backbone, args.side).train().to(device, memory_format=form)
+    network = create_backbone(backbone, args.side).train().to(device).to(memory_format=form)
     images = torch.randn(args.batch, 3, args.side, args.side, device=device)
     images = images.to(memory_format=form)
     if compiled:

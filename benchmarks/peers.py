@@ -12,6 +12,7 @@ in every turn. Without --images, patches of two photographs are written as JPEG 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import sys
@@ -22,7 +23,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import lightning.pytorch as pl
@@ -93,13 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
         args.images = (args.images or write_patches(Path(folder), SIDE)).resolve()
         homes = {name: process(args.in_process) for name in trainers}
-        task = progress.add_task("turns", total=len(args.backbones) * args.rounds * len(trainers))
-        for backbone in args.backbones:
-            for _ in range(args.rounds):
-                for name, train in trainers.items():
-                    steps = homes[name].submit(in_folder, train, args, backbone).result()
-                    found.setdefault((backbone, name), []).extend(steps)
-                    progress.advance(task)
+        turns: Any = [*itertools.product(args.backbones, range(args.rounds), trainers.items())]
+        for backbone, _, (name, train) in progress.track(turns, description="turns"):
+            steps = homes[name].submit(in_folder, train, args, backbone).result()
+            found.setdefault((backbone, name), []).extend(steps)
         for home in homes.values():
             home.shutdown()
     publish([table(found, args)], ROOT / "docs" / "speed.md", "peers", "peers.py", args, console)
@@ -164,7 +162,7 @@ def views() -> list[dict[str, Any]]:
 
 def ours(args: argparse.Namespace, backbone: str, asked: str = "bf16-mixed") -> list[float]:
     """Train by the command."""
-    clock, build = StepClock(), fit.build_trainer
+    clock, build = StepClock(), cast(Any, fit.build_trainer)
     own = [
         f"data.train_path={args.images}",
         "data.dataset=custom",
@@ -216,8 +214,6 @@ def solo_learns(args: argparse.Namespace, backbone: str) -> list[float]:
         "augmentations": views(),
         "method_kwargs": {"proj_hidden_dim": HIDDEN, "proj_output_dim": OUTPUTS},
         "optimizer": {"batch_size": args.batch},
-        "devices": [0],
-        "max_epochs": 1,
     }
     cfg = parse_cfg(OmegaConf.merge(cfg, own))
     model = METHODS["simclr"](cfg).to(memory_format=torch.channels_last)
@@ -260,11 +256,11 @@ class LightlysSimCLR(pl.LightningModule):
 def lightlys(args: argparse.Namespace, backbone: str) -> list[float]:
     """Train as lightly's example for Lightning does."""
     from lightly.data import LightlyDataset
-    from lightly.transforms import SimCLRTransform
+    from lightly.transforms.simclr_transform import SimCLRTransform
 
     (view,) = views()
     jitter = view["color_jitter"]
-    transform = SimCLRTransform(
+    transform: Any = SimCLRTransform(
         input_size=SIDE,
         cj_prob=jitter["prob"],
         cj_bright=jitter["brightness"],

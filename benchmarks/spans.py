@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +44,7 @@ class Spans(Profiler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.spent: Counter[str] = Counter()
+        self.spent: defaultdict[str, float] = defaultdict(float)
         self._stack = [LOOP]
         self._since = seconds()
 
@@ -64,10 +64,10 @@ class Spans(Profiler):
         if self._stack[-1] == OBJECTIVE:
             self._stack[-1] = BACKWARD
 
-    def take(self) -> Counter[str]:
+    def take(self) -> defaultdict[str, float]:
         """Return the seconds since the last call, by part."""
         self._count()
-        taken, self.spent = self.spent, Counter()
+        taken, self.spent = self.spent, defaultdict(float)
         return taken
 
     def start(self, action_name: str) -> None:
@@ -119,12 +119,12 @@ class Watch(Callback):
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self.whole: list[float] = []
-        self.parts: list[Counter[str]] = []
+        self.parts: list[defaultdict[str, float]] = []
         self.alone: list[float] = []
         self.images = 0
         self.crops: list[Any] = []
 
-    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Watch the parts of the method, and keep a copy of its network."""
         self.spans = trainer.profiler = Spans()
         names = [name for name in ("backbone", "projector") if hasattr(pl_module, name)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +40,7 @@ class Times:
     """Seconds of steps, of their parts and of the network alone."""
 
     whole: list[float] = field(default_factory=list)
-    parts: list[Counter[str]] = field(default_factory=list)
+    parts: list[defaultdict[str, float]] = field(default_factory=list)
     alone: list[float] = field(default_factory=list)
     about: str = ""
     images: int = 0
