@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import date
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
@@ -56,12 +56,7 @@ class StepClock(Callback):
         self._last: float | None = None
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Note a step, unless its data were fetched ahead."""
         now = seconds()
@@ -76,10 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--images", type=Path, help="class folders of JPEG files")
     options.add_argument("--solo-learn", type=Path, help="a checkout of solo-learn")
     options.add_argument("--backbones", nargs="+", default=["resnet_tiny_64", "resnet18"])
-    options.add_argument("--batch", type=int, default=256)
-    options.add_argument("--workers", type=int, default=2)
-    options.add_argument("--steps", type=int, default=15, help="timed in a turn")
-    options.add_argument("--rounds", type=int, default=3)
+    for name, default in (("--batch", 256), ("--workers", 2), ("--steps", 15), ("--rounds", 3)):
+        options.add_argument(name, type=int, default=default)
     options.add_argument("--in-process", action="store_true", help="all in this process")
     options.add_argument("--write", action="store_true", help="update docs/speed.md")
     args = options.parse_args(arguments)
@@ -107,8 +100,13 @@ def process(in_process: bool) -> Executor:
     """Return a process of its own with as many threads as this one; or this process."""
     if in_process:
         return ThreadPoolExecutor(1)
-    threads = (torch.get_num_threads(),)
-    return ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, threads)
+    return ProcessPoolExecutor(1, get_context("spawn"), by_itself, (torch.get_num_threads(),))
+
+
+def by_itself(threads: int) -> None:
+    """Let a process be as one that was started by hand; loaders would spawn their workers else."""
+    set_start_method(None, force=True)
+    torch.set_num_threads(threads)
 
 
 def in_folder(
