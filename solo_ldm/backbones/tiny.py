@@ -29,6 +29,8 @@ class ResNetTiny(nn.Module):
         width: channels of the first stage.
         num_classes: outputs of the classifier; 0 for none.
         in_chans: channels of the images.
+        global_pool: timm's name of the pooling; "" for none.
+        drop_rate: of the features before the classifier.
 
     Raises:
         ValueError: a number below 1, of classes below 0.
@@ -42,8 +44,19 @@ class ResNetTiny(nn.Module):
         width: Count = 64,
         num_classes: Annotated[int, Bounds(0)] = 0,
         in_chans: Count = 3,
+        global_pool: str = "avg",
+        drop_rate: Annotated[float, Bounds(0, below=1)] = 0.0,
     ) -> None:
         super().__init__()
+        # Where timm finds maps of features: features_only=True.
+        self.feature_info = [
+            {
+                "num_chs": width * 2**stage,
+                "reduction": 2 ** (stage + 1),
+                "module": f"stages.{stage}",
+            }
+            for stage in range(3)
+        ]
         self.stem = nn.Sequential(
             nn.Conv2d(in_chans, width, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(width),
@@ -59,7 +72,7 @@ class ResNetTiny(nn.Module):
             nn.BatchNorm2d(self.num_features),
             nn.ReLU(inplace=True),
         )
-        self.head = ClassifierHead(self.num_features, num_classes)
+        self.head = ClassifierHead(self.num_features, num_classes, global_pool, drop_rate)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -91,7 +104,13 @@ def _entry_point(width: int) -> Callable[..., nn.Module]:
 
     def build(pretrained: bool = False, **kwargs: Any) -> nn.Module:
         return build_model_with_cfg(
-            ResNetTiny, build.__name__, pretrained, pretrained_strict=True, width=width, **kwargs
+            ResNetTiny,
+            build.__name__,
+            pretrained,
+            pretrained_strict=not kwargs.get("features_only"),
+            feature_cfg={"out_indices": (0, 1, 2), "flatten_sequential": True},
+            width=width,
+            **kwargs,
         )
 
     build.__name__ = f"resnet_tiny_{width}"

@@ -13,15 +13,26 @@ class Resolution:
     """The side of every training crop as a share of its `crop_size`, in equal parts of a training.
 
     With K shares r_1, ..., r_K and T epochs, epoch e (from 0) has the share r_(1 + floor(K e / T)).
-    What a crop shows of its image is as it would be at full size; only its pixels are fewer.
+    What a crop shows of its image is as it would be at full size, as is its blur; only its pixels
+    are fewer.
 
     Args:
         shares: in (0, 1], first to last.
-        epochs: of the training.
+        epochs: of the training, at least one a share.
+
+    Raises:
+        ValueError: in one line: fewer epochs than shares.
     """
 
     shares: tuple[float, ...]
     epochs: int
+
+    def __post_init__(self) -> None:
+        if len(self.shares) > self.epochs:
+            raise ValueError(
+                f"resolution: expected at most max_epochs={self.epochs} shares, an epoch each, got "
+                f"{len(self.shares)}; give fewer, or train longer"
+            )
 
     def at(self, epoch: int) -> float:
         """Return the share of an epoch, counted from 0; that of the last beyond the training."""
@@ -38,4 +49,6 @@ class Resolution:
 
 
 def _scaled(spec: ViewSpec, share: float) -> ViewSpec:
-    return replace(spec, crop_size=max(1, round(share * spec.crop_size)))
+    blur = spec.gaussian_blur  # whose deviations are in pixels of the view
+    blur = replace(blur, sigma_min=share * blur.sigma_min, sigma_max=share * blur.sigma_max)
+    return replace(spec, crop_size=max(1, round(share * spec.crop_size)), gaussian_blur=blur)

@@ -35,4 +35,8 @@ def test_a_tiny_network_is_one_of_timms():
     assert model(images).shape == (2, 7)
     model.reset_classifier(0)
     torch.testing.assert_close(model(images), model.forward_features(images).mean(dim=(2, 3)))
+    maps = timm.create_model("resnet_tiny_32", features_only=True)(torch.zeros(1, 3, 32, 32))
+    assert [tuple(one.shape[1:]) for one in maps] == [(32, 16, 16), (64, 8, 8), (128, 4, 4)]
+    unpooled = timm.create_model("resnet_tiny_32", num_classes=0, global_pool="")
+    assert unpooled(torch.zeros(1, 3, 32, 32)).shape == (1, 512, 4, 4)
     assert model.num_features == 16 * 48 == model(images).shape[1]
