@@ -34,7 +34,9 @@ class DataConfig:
         val_fraction: share held out for validation where a labelled set has no split of its own.
         held_out: share of the training images, the same of every class, that is not trained on and
             is validated on in place of any other images: settings are chosen so, never by the test
-            images. None validates on the split of the set.
+            images. Those of `val_fraction` are left out first: they are neither trained nor
+            validated on. None or 0 validates on the split of the set.
+        score_test: validate on the split of the set though `held_out` is left out of training.
         in_memory: decode the images of files once, for training, and keep their pixels; they must
             be of one size. None does so up to 1 GiB a split.
         download: fetch a named set that is missing.
@@ -54,12 +56,18 @@ class DataConfig:
     no_labels: bool = False
     fraction: float = number(above=0, high=1, also=-1, default=-1.0)
     val_fraction: float = number(0, below=1, default=0.2)
-    held_out: Optional[float] = number(above=0, below=1, default=None)
+    held_out: Optional[float] = number(0, below=1, default=None)
+    score_test: Optional[bool] = None
     in_memory: Optional[bool] = None
     download: bool = False
     pair_match: Optional[float] = number(0, 1, default=None)
     range: Any = field(default=None, metadata={"check": "solo_ldm.data.config:check_range"})
     channels: Optional[int] = number(1, 256, default=None)
+
+    @property
+    def scores_held_out(self) -> bool:
+        """Whether the images of `held_out` are validated on."""
+        return bool(self.held_out) and not self.score_test
 
 
 def check_range(key: str, value: Any) -> None:
@@ -82,6 +90,11 @@ def check_data_config(config: DataConfig) -> None:
         ValueError: a name that is unknown, or a number out of its range.
     """
     as_object(DataConfig, vars(config), "data.")
+    if config.score_test and not config.held_out:
+        raise ValueError(
+            "data.score_test: expected data.held_out with it, got none; leave it out, the images "
+            "that a set is tested on are scored anyway"
+        )
 
 
 Probability = Annotated[float, Bounds(0, 1)]

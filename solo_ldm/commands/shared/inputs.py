@@ -32,7 +32,8 @@ from solo_ldm.run.record import provenance
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 
 # Keys of data that decide which images there are.
-_CHOOSE_IMAGES = ("dataset", "train_path", "val_path", "fraction", "val_fraction", "held_out")
+_CHOOSE_IMAGES = ("dataset", "train_path", "val_path", "fraction", "val_fraction")
+_CHOOSE_IMAGES += ("held_out", "score_test")
 
 SPLITS: dict[Split, str] = {"train": "training", "val": "test"}
 

@@ -56,12 +56,12 @@ def _folders(config: DataConfig) -> tuple[Path, Path | None]:
                 f"of the training images with data.val_path; set data.train_path, or fetch {_URL}"
             )
     _check_classes(train, "data.train_path")
-    if test is None and config.held_out is None:
+    if test is None and not config.scores_held_out:
         raise FileNotFoundError(
             f"data.val_path: missing, as data.train_path={train} holds the training images alone; "
             f"set it to the folder of the test images, or data.train_path to that of both"
         )
-    if config.held_out is not None:
+    if config.scores_held_out:
         return train, None
     assert test is not None
     key = "data.train_path" if given is None else "data.val_path"

@@ -92,8 +92,9 @@ class Splits:
     def train(self) -> ImageSource:
         """The training images."""
         config, source = self._config, self._whole
-        if len(self._held_out):
-            source = source.subset(np.setdiff1d(np.arange(len(source)), self._held_out))
+        others = np.concatenate([self._test, self._held_out])
+        if len(others):
+            source = source.subset(np.setdiff1d(np.arange(len(source)), others))
         if config.fraction != -1:
             source = source.subset(stratified_indexes(source.labels, config.fraction))
         return source.without_labels() if config.no_labels else source
@@ -101,14 +102,13 @@ class Splits:
     @cached_property
     def val(self) -> ImageSource | None:
         """The validation images; None when there is no labelled split of them."""
-        if self._config.no_labels:
-            self._name_copies()
-            return None
-        if self._held_out_share is not None:
-            return self._whole.subset(self._held_out) if len(self._held_out) else None
-        found = self._dataset.read(self._config, "val")
+        config = self._config
+        if not config.no_labels and (config.scores_held_out or self._dataset.holds_out(config)):
+            chosen = self._held_out if config.scores_held_out else self._test
+            return self._whole.subset(chosen) if len(chosen) else None
+        found = None if config.no_labels else self._dataset.read(config, "val")
         if found is None:
-            self._name_copies()
+            _ = self._copies  # they are said
             return None
         val = self._source(found, self._whole)
         return self._without_training_images(val) if self._dataset.own else val
@@ -155,59 +155,63 @@ class Splits:
     @property
     def scored_on(self) -> str:
         """Which images are validated and scored on, in words."""
-        config, share = self._config, self._held_out_share
-        if share is not None:
-            key = "val_fraction" if config.held_out is None else "held_out"
+        config = self._config
+        if config.scores_held_out or self._dataset.holds_out(config):
+            key = "held_out" if config.scores_held_out else "val_fraction"
+            share = getattr(config, key)
             return f"held-out training images of {config.dataset} (data.{key}={share:g})"
         where = " (data.val_path)" if self._dataset.own else ""
         return f"test images of {config.dataset}{where}"
 
     @property
-    def _held_out_share(self) -> float | None:
-        """The share of the training images that is validated on; None where there are others."""
-        config = self._config
-        if config.held_out is not None:
-            return config.held_out
-        return config.val_fraction if self._dataset.holds_out(config) else None
+    def _labelled(self) -> bool:
+        return bool(self._whole.classes) and not self._config.no_labels
+
+    @cached_property
+    def _test(self) -> npt.NDArray[np.int64]:
+        """The indexes of the images that are tested on, where a set has no split of its own."""
+        if not self._labelled or not self._dataset.holds_out(self._config):
+            return np.empty(0, np.int64)
+        return self._share_of(np.arange(len(self._whole)), "val_fraction")
 
     @cached_property
     def _held_out(self) -> npt.NDArray[np.int64]:
-        """The indexes of the training images that are held out for validation."""
-        config, source, share = self._config, self._whole, self._held_out_share
-        labelled = bool(source.classes) and not config.no_labels
-        if config.held_out is not None and not labelled:
+        """The indexes of the images that data.held_out holds out: none that are tested on."""
+        source, share = self._whole, self._config.held_out
+        if not share:
+            return np.empty(0, np.int64)
+        if not self._labelled:
             raise ValueError(
                 f"data.held_out: expected labelled images, got data.held_out={share:g} without "
                 f"labels; held-out images are there to be scored, leave it out"
             )
-        if share is None or not labelled:
-            return np.empty(0, np.int64)
-        held_out = stratified_indexes(source.labels, share, keep_one=True)
-        is_held = np.zeros(len(source), bool)
-        is_held[held_out] = True
-        copies = [
-            index
-            for group in self._name_copies()
-            if not is_held[group].all()
-            for index in group
-            if is_held[index]
-        ]
+        left = np.setdiff1d(np.arange(len(source)), self._test)
+        held_out = self._share_of(left, "held_out")
+        if not len(held_out):
+            raise ValueError(
+                f"data.held_out: expected a share that holds an image, got {share:g} of "
+                f"{len(left)} images in {len(source.classes)} classes; raise it"
+            )
+        return held_out
+
+    def _share_of(self, among: npt.NDArray[np.int64], key: str) -> npt.NDArray[np.int64]:
+        """Choose a share of some images, without those of which a copy is not chosen."""
+        source, share = self._whole, getattr(self._config, key)
+        chosen = among[stratified_indexes(source.labels[among], share, keep_one=True)]
+        is_chosen = np.zeros(len(source), bool)
+        is_chosen[chosen] = True
+        groups = [group for group in self._copies if not is_chosen[group].all()]
+        copies = [index for group in groups for index in group if is_chosen[index]]
         if copies:
-            key = "val_fraction" if config.held_out is None else "held_out"
             self.notices.append(
                 f"data.{key}: {len(copies)} file{'' if len(copies) == 1 else 's'} not held "
                 f"out, as copies are trained on"
             )
-        held_out = np.setdiff1d(held_out, copies)
-        if config.held_out is not None and not len(held_out):
-            raise ValueError(
-                f"data.held_out: expected a share that holds an image, got {share:g} of "
-                f"{len(source)} images in {len(source.classes)} classes; raise it"
-            )
-        return held_out
+        return np.setdiff1d(chosen, copies)
 
-    def _name_copies(self) -> list[list[int]]:
-        """Say which training images are copies of others; return their groups."""
+    @cached_property
+    def _copies(self) -> list[list[int]]:
+        """The groups of training images that are copies of each other, which are said."""
         source = self._whole
         if not self._dataset.own or not isinstance(source, FileImages):
             return []
