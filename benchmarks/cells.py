@@ -18,7 +18,7 @@ from common import ROOT, Figures, parser, publish, wide_console
 from hydra import compose, initialize_config_dir
 
 from solo_ldm.commands.compare import compare
-from solo_ldm.commands.compare.contrasts import contrasts_of, verdicts
+from solo_ldm.commands.compare.contrasts import contrasts_of, grid_text, verdicts
 from solo_ldm.commands.compare.ranking import NOTHING, Standing, spread_text, untrained_spreads
 from solo_ldm.commands.compare.run import CELLS, CONTRASTS
 from solo_ldm.commands.compare.table import Comparison, agreed
@@ -94,9 +94,11 @@ def claims(comparison: Comparison, folder: str) -> list[Figures]:
     found = contrasts_of(comparison)
     if found is None:
         return []
+    several = any(len(one.seeds) > 1 for one in found.axes)
+    of = "mean and 95 % interval over seeds" if several else "of one seed"
     about = (
-        "In points, mean and 95 % interval over seeds; the rule of the verdicts and all "
-        f"differences are in [table.md]({folder}/table.md).\n\n"
+        f"In points, {of}, over the {len(found.cells)} cells {grid_text(found)}; "
+        f"the rule of the verdicts and all differences are in [table.md]({folder}/table.md).\n\n"
         f"![Top-1 of every method]({folder}/{CELLS})\n\n"
         f"![Differences between cells]({folder}/{CONTRASTS})"
     )

@@ -30,7 +30,7 @@ def draw_series(axes: Axes, x: Floats, values: Values, **line: Any) -> bool:
         return False
     marker = "o" if known.sum() <= 30 else None
     axes.plot(x[known], y[known], **{"marker": marker, "markersize": 4, "linewidth": 2, **line})
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
     axes.margins(x=0.03, y=0.08)
     return True
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,6 +11,7 @@ from typing import Literal
 
 from scipy.stats import norm
 
+from solo_ldm.commands.compare.entries import whole_grid
 from solo_ldm.commands.compare.ranking import (
     CONFIDENCE,
     Margin,
@@ -99,14 +99,15 @@ class Contrasts:
 def contrasts_of(comparison: Comparison) -> Contrasts | None:
     """Return the contrasts between the cells of a comparison.
 
-    The cells have no predictor and one network for both views. Levels are left out, the rarest
-    first, until all combinations of the others are there; of methods in the same cell the first
-    counts.
+    The cells have no predictor and one network for both views. Levels are left out so that all
+    combinations of the others are there, as many as possible; of methods in the same cell the
+    first counts.
 
     Returns:
         None where no two cells are left that differ in one axis, or no seed has them all.
     """
-    cells = whole_grid(_cells(comparison))
+    every = _cells(comparison)
+    cells = {cell: every[cell] for cell in whole_grid(every)}
     levels = [list(dict.fromkeys(cell[axis] for cell in cells)) for axis in range(len(AXES))]
     families = list(dict.fromkeys(cell[:2] for cell in cells))
 
@@ -137,19 +138,6 @@ def _side(cells: Mapping[Cell, Standing], pattern: Pattern) -> list[Standing]:
         c for c in cells if all(p in (None, level) for p, level in zip(pattern, c, strict=True))
     }
     return [one for cell, one in cells.items() if cell in fits]
-
-
-def whole_grid(cells: dict[Cell, Standing]) -> dict[Cell, Standing]:
-    """Leave out the rarest levels of axes until all combinations are there."""
-    while cells:
-        counts = Counter((axis, level) for cell in cells for axis, level in enumerate(cell))
-        sizes = Counter(axis for axis, _ in counts)
-        if math.prod(sizes.values()) == len(cells):
-            return cells
-        # Of equally rare ones the last.
-        axis, rarest = min(reversed(counts), key=lambda one: counts[one])
-        cells = {cell: one for cell, one in cells.items() if cell[axis] != rarest}
-    return cells
 
 
 def _cells(comparison: Comparison) -> dict[Cell, Standing]:
@@ -231,11 +219,15 @@ def verdicts(found: Contrasts, protocol: str) -> list[tuple[str, str, str]]:
     return rows
 
 
+def grid_text(found: Contrasts) -> str:
+    """Name the levels of each axis, of which all combinations are there."""
+    levels = (dict.fromkeys(cell[axis] for cell in found.cells) for axis in range(len(AXES)))
+    return " × ".join(f"{{{', '.join(one)}}}" for one in levels)
+
+
 def contrasts_markdown(found: Contrasts, comparison: Comparison, picture: str) -> list[str]:
     """Return the part of table.md on contrasts, in lines."""
     protocols, rank_by = comparison.protocols, comparison.rank_by
-    levels = [list(dict.fromkeys(cell[axis] for cell in found.cells)) for axis in range(len(AXES))]
-    grid = " × ".join(f"{{{', '.join(one)}}}" for one in levels)
     heads = ["difference", "pairs of cells", "seeds", *protocols, "test images", "reads"]
     rows = [heads, ["---", "---:", "---:", *["---"] * len(protocols), "---", "---"]]
     for one in (*found.axes, *found.pairs, *found.leading):
@@ -256,9 +248,10 @@ def contrasts_markdown(found: Contrasts, comparison: Comparison, picture: str) -
         "",
         *table,
         "",
-        f"Over the {len(found.cells)} cells {grid}: in points, the mean over pairs of cells that "
-        "differ in nothing else, and over the seeds that have them all, with its 95 % interval "
-        f"(Student's t over seeds; none of one seed). By {rank_by}, a difference reads equal where "
+        f"Over the {len(found.cells)} cells {grid_text(found)}: in points, the mean over pairs of "
+        "cells that differ in nothing else, and over the seeds that have them all, with its 95 % "
+        f"interval (Student's t over seeds; none of one seed). By {rank_by}, a difference reads "
+        "equal where "
         "its whole interval lies within a point of 0, different where it does not and leaves out "
         "0, and is not told apart otherwise. Test images: what another draw of as many would add, "
         "95 %, if the two sides erred independently. There is no correction for multiple "

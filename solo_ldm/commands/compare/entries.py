@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations, product
 from pathlib import Path
 
 from hydra.errors import HydraException
@@ -80,6 +81,24 @@ def cell_of(axes: Mapping[str, str | None], headline: str) -> str:
     if axes["target"] not in (None, "same"):
         parts.append(f"{str(axes['target']).replace('_', ' ')} target")
     return ", ".join(parts)
+
+
+def whole_grid(cells: Collection[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return the most cells of three axes that are all combinations of some levels of each."""
+    first, middle, last = (list(dict.fromkeys(cell[axis] for cell in cells)) for axis in range(3))
+    most: list[tuple[str, ...]] = []
+    for some, others in product(_subsets(first), _subsets(last)):
+        # With these, all levels of the other axis that have them all.
+        levels = [m for m in middle if all((f, m, o) in cells for f in some for o in others)]
+        within = (some, levels, others)
+        found = [cell for cell in cells if all(cell[axis] in within[axis] for axis in range(3))]
+        most = max(most, found, key=len)
+    return most
+
+
+def _subsets(levels: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the subsets of levels, the largest first."""
+    return [one for size in range(len(levels), 0, -1) for one in combinations(levels, size)]
 
 
 def prepare_entries(cfg: DictConfig, folder: Path | None = None) -> list[Entry]:

@@ -76,9 +76,10 @@ def draw_cells(comparison: Comparison, found: Contrasts) -> Figure:
     _draw_lines(axes, comparison, bounds)
     axes.set_xlabel(f"{protocol}, top-1 (%)")
     handles = [_point(_COLOURS[number], f"over: {over}") for number, over in enumerate(overs)]
-    handles += [_point(COLOURS[7], "another method")] if others else []
-    mean: dict[str, Any] = {"linestyle": "none", "marker": "|", "markeredgewidth": 1.8}
-    handles.append(Line2D([], [], color=INK, label="mean of seeds", markersize=11, **mean))
+    handles += [_point(COLOURS[7], "another cell or method")] if others else []
+    if any(len(one.finished) > 1 for one in (*found.cells.values(), *others)):
+        mean: dict[str, Any] = {"linestyle": "none", "marker": "|", "markeredgewidth": 1.8}
+        handles.append(Line2D([], [], color=INK, label="mean of seeds", markersize=11, **mean))
     legend_below(figure, handles)
     return figure
 
@@ -120,13 +121,23 @@ def draw_contrasts(comparison: Comparison, found: Contrasts) -> Figure:
     legend_below(
         figure,
         [
-            _point(BLUE, "different", "-"),
-            _point(INK, "equal, or not told apart: mean and 95 % interval over seeds", "-"),
+            *_what_is_drawn([one for _, one in rows], protocol),
             Line2D([], [], color=LIGHT, linewidth=7, label="another draw of test images, at most"),
             Line2D([], [], color=GRID, linewidth=10, label="within a point"),
         ],
     )
     return figure
+
+
+def _what_is_drawn(contrasts: Sequence[Contrast], protocol: str) -> list[Line2D]:
+    """Return the legend's entries of the points: those that there are."""
+    if all(one.margins[protocol].half_width is None for one in contrasts):
+        return [_point(INK, "the difference; one seed tells nothing apart")]
+    differ = {one.reads(protocol) == "differs" for one in contrasts}
+    means = "mean and 95 % interval over seeds"
+    entries = [_point(BLUE, f"different: {means}", "-")] if True in differ else []
+    alike = f"equal, or not told apart: {means}"
+    return entries + ([_point(INK, alike, "-")] if False in differ else [])
 
 
 def _draw(axes: Axes, row: float, one: Standing, protocol: str, colour: str) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from solo_ldm.commands.compare.ranking import Standing, rank_text, untrained_spreads
+from solo_ldm.commands.compare.ranking import Standing, is_equal, rank_text, untrained_spreads
 from solo_ldm.commands.compare.table import Comparison, agreed, marks
 from solo_ldm.plotting.page import grid_of_axes, legend_below
 from solo_ldm.plotting.style import BLUE, COLOURS, INK, MUTED, beside, name_rows, one_line, styled
@@ -160,22 +160,29 @@ def title_of(comparison: Comparison) -> str:
     if not runs:
         return title
     what = agreed(runs, lambda run: f"{run['backbone']} on {run['dataset']}")
-    return f"{title}; {what}, {agreed(runs, lambda run: str(run['epochs']))} epochs"
+    epochs = agreed(runs, lambda run: run["epochs"])
+    return f"{title}; {what}, {epochs} epoch{'' if epochs == '1' else 's'}"
 
 
 def _explain(figure: Figure, comparison: Comparison) -> None:
     def point(colour: str, label: str) -> Line2D:
         return Line2D([], [], color=colour, label=label, linestyle="none", marker="o", markersize=6)
 
-    if len(comparison.seeds) == 1:
-        handles = [point(BLUE, "the run; one seed does not tell methods apart")]
-    else:
-        told_by = f"not told from the best by {comparison.rank_by}"
-        handles = [point(BLUE, f"a seed of a method {told_by}")]
-        if any(one.margin is not None and one.margin.significant for one in comparison.standings):
-            handles.append(point(_GREY, "of one told from it"))
-        if any(one.is_bound for one in comparison.standings):
-            handles.append(point(INK, "of one that learns from labels"))
-        mean: dict[str, Any] = {"linestyle": "none", "marker": "|", "markeredgewidth": 1.8}
-        handles.append(Line2D([], [], color=INK, label="mean", markersize=11, **mean))
+    standings = comparison.standings
+    several = max((len(one.finished) for one in standings), default=0) > 1
+    told_by = f"not told from the best by {comparison.rank_by}"
+    words = f"a seed of a method {told_by}" if several else "the run; one seed tells nothing apart"
+    handles = [point(BLUE, words)]
+    if any(one.margin is not None and one.margin.significant for one in standings):
+        handles.append(point(_GREY, "of one told from it"))
+    if any(one.is_bound for one in standings):
+        handles.append(point(INK, "of one that learns from labels"))
+    bare: dict[str, Any] = {"color": INK, "linestyle": "none"}
+    if several:
+        handles.append(
+            Line2D([], [], label="mean", marker="|", markersize=11, markeredgewidth=1.8, **bare)
+        )
+    if any(map(is_equal, standings)):
+        label = "beside a rank: not told from the best"
+        handles.append(Line2D([], [], label=label, marker="$=$", markersize=8, **bare))
     legend_below(figure, handles)

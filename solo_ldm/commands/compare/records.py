@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,16 @@ from solo_ldm.run.folder import identity
 # Where the data lie is no part of a run on another machine; what they are is compared.
 _PLACES = ("data.train_path", "data.val_path")
 _KEYS = {"configuration", "data", "results"}
+# Keys of every record, that tables and pictures need, by their type.
+_WHOLE: dict[Any, str] = {
+    Mapping: "results.results",
+    str: "configuration.method data.contents data.what results.method results.dataset "
+    "results.backbone results.precision results.hardware results.data_backend results.finished "
+    "results.versions.solo_ldm results.versions.torch",
+    (str, type(None)): "results.commit",
+    (int, float): "results.num_train_images results.num_val_images results.epochs "
+    "results.batch_size results.seconds",
+}
 
 
 class Records:
@@ -64,7 +75,9 @@ class Records:
             self._say(f"{path} was trained on other data ({before}, now: {now})")
         if not same:
             return None
-        return Result(run.label, run.seed, str(same[0]), self._all[same[0]]["results"])
+        found = self._all[same[0]]
+        contents = found["data"]["contents"]
+        return Result(run.label, run.seed, str(same[0]), found["results"], contents=contents)
 
     def keep(self, run: Run, result: Result) -> None:
         """Write the record of a finished run."""
@@ -102,9 +115,52 @@ class Records:
             try:
                 completed = complete(OmegaConf.create(dict(record["configuration"])))
             except ValueError as error:
-                raise ValueError(f"records: {path}: {error}") from error
+                what = str(error).partition(": set it")[0]  # nobody sets a key of a record
+                raise _not_whole(path, f"its configuration: {what}") from error
             found.setdefault(_key(identity(completed, _PLACES)), []).append(path)
         return found
+
+
+def on_same_data(runs: Mapping[Run, Result], say: Callable[[str], object]) -> dict[Run, Result]:
+    """Leave out results on other data than most of the runs that name the same data.
+
+    Data are compared by their contents, where they are known, and the numbers of images.
+
+    Args:
+        runs: finished ones, with their results.
+        say: takes a line with the count and the names of what is left out.
+
+    Raises:
+        ValueError: in one line: as many runs are on one data set as on another.
+    """
+    groups: dict[str, dict[Run, Result]] = {}
+    for run, result in runs.items():
+        named = _key(identity(run.cfg)["data"])
+        groups.setdefault(named, {})[run] = result
+    lost: list[Run] = []
+    for group in groups.values():
+        known = [one.data for one in group.values() if one.contents] or [
+            one.data for one in group.values()
+        ]
+        (most, count), *rest = Counter(known).most_common()
+        others = [
+            run
+            for run, one in group.items()
+            if one.data != most and (one.contents or one.data[1:] != most[1:])
+        ]
+        if not others:
+            continue
+        listed = "; ".join(f"{one.label}, seed {one.seed} ({runs[one].path})" for one in others)
+        if rest and rest[0][1] == count:
+            raise ValueError(
+                f"records: expected runs on the same data, got {count} on one and "
+                f"{len(others)} on other data: {listed}; move the records of either away"
+            )
+        say(
+            f"left out: {len(others)} of {len(group)} runs, on other data than the others: {listed}"
+        )
+        lost += others
+    return {run: result for run, result in runs.items() if run not in lost}
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -114,7 +170,29 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"records: expected the record of a run ({', '.join(sorted(_KEYS))}) in {path}; move "
             "the file away"
         )
+    for kind, keys in _WHOLE.items():
+        for key in keys.split():
+            _check(path, record, key.split("."), kind)
+    for protocol in record["results"]["results"]:
+        for key, kind in (("top1", (int, float)), ("interval", list)):
+            _check(path, record, ["results", "results", protocol, key], kind)
     return record
+
+
+def _check(path: Path, value: Any, keys: Sequence[str], kind: Any) -> None:
+    name = ".".join(keys)
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            raise _not_whole(path, f"no {name}")
+        value = value[key]
+    if not isinstance(value, kind):
+        raise _not_whole(path, f"a {type(value).__name__} as {name}")
+
+
+def _not_whole(path: Path, what: str) -> ValueError:
+    return ValueError(
+        f"records: expected the whole record of a run in {path}, got {what}; move the file away"
+    )
 
 
 def _content(run: Run) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from solo_ldm.commands.compare.ranking import Standing, is_equal, rank_text, spread_text
+from solo_ldm.commands.compare.runs import unlike
 from solo_ldm.commands.compare.table import Comparison, failures
 from solo_ldm.run.record import print_summary
 
@@ -31,6 +32,7 @@ def print_comparison(comparison: Comparison, written: Sequence[Path], console: C
     rows: list[tuple[str, str | Text]] = [("compared", compared)]
     for one in [one for one in standings if one.rank is not None][:_BEST]:
         rows.append((f"rank {rank_text(one)}", _scores(comparison, one)))
+    rows += [("not alike", line) for line in unlike(comparison.finished)]
     equal = sum(map(is_equal, standings))
     if equal:
         rows.append(("", f"{equal} not distinguished from the best by these seeds (=)"))

@@ -21,7 +21,7 @@ from solo_ldm.commands.compare.entries import Entry, prepare_entries
 from solo_ldm.commands.compare.grid_picture import draw_cells, draw_contrasts
 from solo_ldm.commands.compare.picture import draw_comparison
 from solo_ldm.commands.compare.ranking import percent, rank_methods
-from solo_ldm.commands.compare.records import Records
+from solo_ldm.commands.compare.records import Records, on_same_data
 from solo_ldm.commands.compare.report import print_comparison
 from solo_ldm.commands.compare.runs import Result, Run, find_result
 from solo_ldm.commands.compare.table import Comparison, csv_text, markdown
@@ -62,6 +62,13 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
         console.print(notice, style="yellow", soft_wrap=True, highlight=False)
     folder = results_folder(cfg.output)
     results = _run_all(cfg, entries, folder, console)
+    if not cfg.train:
+        without = [entry.label for entry in entries if not results[entry.label]]
+        if without:
+            line = f"left out: {len(without)} of {len(entries)} methods, as no run is finished: "
+            console.print(line + "; ".join(without), soft_wrap=True, highlight=False, markup=False)
+        entries = [entry for entry in entries if results[entry.label]]
+        differences = {e.label: differences[e.label] for e in entries if e.label in differences}
     comparison = _ranked(cfg, entries, differences, results)
     text, pictures = markdown(comparison, PICTURE), {PICTURE: draw_comparison(comparison)}
     found = contrasts_of(comparison)
@@ -92,16 +99,20 @@ def _run_all(
     runs = [Run(e.label, seed, e.runs[seed], e.data) for seed in cfg.seeds for e in entries]
     results: dict[str, list[Result]] = {entry.label: [] for entry in entries}
     records = Records(cfg.records, console.print)
-    waiting: list[Run] = []
+    ended: dict[Run, Result] = {}
     for run in runs:
         recorded = records.find(run)
         found = recorded or find_result(run)
         if found is None:
-            waiting.append(run)
             continue
-        results[run.label].append(found)
+        ended[run] = found
         if recorded is None:
             records.keep(run, found)
+    if not cfg.train:  # else all are on the data that are opened
+        ended = on_same_data(ended, console.print)
+    for run, result in ended.items():
+        results[run.label].append(result)
+    waiting = [run for run in runs if run not in ended]
     if not cfg.train and len(waiting) == len(runs):
         raise ValueError(
             "train=false: expected runs that are finished, got none in records or checkpoint.dir; "
@@ -169,12 +180,18 @@ def _ranked(
     results: dict[str, list[Result]],
 ) -> Comparison:
     on_sphere = {entry.label: entry.description.on_sphere for entry in entries}
+    results = {entry.label: results[entry.label] for entry in entries}
     standings = rank_methods(results, list(cfg.protocols), cfg.rank_by, on_sphere)
     return Comparison(
         name=cfg.name,
         protocols=tuple(cfg.protocols),
         rank_by=cfg.rank_by,
-        seeds=tuple(cfg.seeds),
+        # Without training those that there are.
+        seeds=tuple(
+            seed
+            for seed in cfg.seeds
+            if cfg.train or any(run.seed == seed for given in results.values() for run in given)
+        ),
         standings=tuple(standings),
         cells={entry.label: entry.cell for entry in entries},
         configs={entry.label: (entry.spec.config, entry.spec.overrides) for entry in entries},

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 import traceback
 import warnings
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +26,7 @@ OFFLINE = "linear-offline"
 _OFFLINE_SCORE = "linear-offline.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A method with a seed.
 
@@ -57,6 +60,7 @@ class Result:
         error: in one line, why it failed.
         trace: of the error.
         seconds: wall-clock time that the comparison spent on it, evaluation included.
+        contents: digest of what the data contain; None where it is not known.
     """
 
     label: str
@@ -66,11 +70,17 @@ class Result:
     error: str | None = None
     trace: str | None = None
     seconds: float = 0.0
+    contents: str | None = None
 
     @property
     def finished(self) -> bool:
         """Whether the run has scores."""
         return self.error is None
+
+    @property
+    def data(self) -> tuple[str | None, Any, Any]:
+        """What the run was trained and scored on: contents, numbers of images of both splits."""
+        return (self.contents, *(self.results[f"num_{one}_images"] for one in ("train", "val")))
 
     @property
     def health(self) -> dict[str, float]:
@@ -92,7 +102,8 @@ def find_result(run: Run) -> Result | None:
     if folder is None:
         return None
     results = _read(folder)
-    found = Result(run.label, run.seed, str(folder.path), results)
+    contents = _contents(run, folder)
+    found = Result(run.label, run.seed, str(folder.path), results, contents=contents)
     return found if run.protocols <= results["results"].keys() else None
 
 
@@ -114,7 +125,9 @@ def train(run: Run) -> Result:
     if folder is None:  # Lightning stops at Ctrl-C without raising it
         raise KeyboardInterrupt
     seconds = time.perf_counter() - started
-    return Result(run.label, run.seed, str(folder.path), _read(folder), seconds=seconds)
+    results, contents = _read(folder), _contents(run, folder)
+    path = str(folder.path)
+    return Result(run.label, run.seed, path, results, seconds=seconds, contents=contents)
 
 
 def _train(run: Run, console: Console) -> RunFolder | None:
@@ -154,6 +167,26 @@ def _offline(run: Run, folder: RunFolder) -> DictConfig:
             "checkpoint": {"dir": run.cfg.checkpoint.dir},
         }
     )
+
+
+def unlike(runs: Sequence[Result]) -> list[str]:
+    """Return what finished runs were not all made with, each with its values and their counts."""
+    lines = []
+    for key in ("precision", "hardware"):
+        counts = Counter(str(run.results[key]) for run in runs)
+        if len(counts) > 1:
+            listed = "; ".join(f"{value} ({count})" for value, count in counts.most_common())
+            lines.append(f"{key}: {listed}")
+    return lines
+
+
+def _contents(run: Run, folder: RunFolder) -> str | None:
+    """Return the digest of what the data of a run's folder contain."""
+    if run.data is not None:
+        return run.data.contents
+    with suppress(OSError, ValueError):
+        return read_json(folder.data).get("contents")
+    return None
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:

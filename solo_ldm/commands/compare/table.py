@@ -18,7 +18,7 @@ from solo_ldm.commands.compare.ranking import (
     spread_text,
     untrained_spreads,
 )
-from solo_ldm.commands.compare.runs import Result
+from solo_ldm.commands.compare.runs import Result, unlike
 
 _DIFFERS, _COLLAPSED = "†", "‡"
 
@@ -184,9 +184,13 @@ def _footnote(comparison: Comparison) -> str:
         sentences.append(f"Learning from labels, an upper bound, not ranked: {', '.join(bounds)}.")
     intervals = [run.results["results"][rank_by]["interval"] for run in runs]
     width = statistics.fmean((high - low) / 2 for low, high in intervals)
+    same = "Every seed is scored on the same test images"
+    if len({run.data for run in comparison.finished}) > 1:
+        same = "Not all runs are known to be on the same data"
     sentences += [
-        "Every seed is scored on the same test images; the uncertainty from their number comes in "
-        f"addition: ± {percent(width)} for a single run (95 %).",
+        f"{same}; the uncertainty from the number of test images comes in addition: "
+        f"± {percent(width)} for a single run (95 %).",
+        *(f"Runs differ in {line}." for line in unlike(comparison.finished)),
         "Effective rank is that of the latents. Seconds are of training alone; parallel runs share "
         "the cores.",
         *(_above(comparison, protocol) for protocol in comparison.protocols),

@@ -132,7 +132,7 @@ def write_picture(
     labelled = bool((trained.labels >= 0).all())
     title = (
         f"{results['name']}: {results['headline']}; {results['backbone']} on "
-        f"{results['dataset']}, {results['epochs']} epochs"
+        f"{results['dataset']}, {results['epochs']} epoch{'s' * (results['epochs'] > 1)}"
     )
     write_report(
         run.folder.report,

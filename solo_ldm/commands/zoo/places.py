@@ -37,8 +37,15 @@ class Places:
         for one in given:
             key, equals, value = one.partition("=")
             if Path(one).expanduser().exists():
+                if not datasets:
+                    which = " and ".join(entry.name for entry in entries[:3])
+                    more = " and others" if len(entries) > 3 else ""
+                    raise ValueError(
+                        f"--data: expected none, as the data of {which}{more} come with the "
+                        f"models, got {one}; leave --data out"
+                    )
                 if len(datasets) != 1:
-                    known = ", ".join(datasets) or "none"
+                    known = ", ".join(datasets)
                     raise ValueError(
                         f"--data: expected DATASET=FOLDER, as the data sets that do not come with "
                         f"the models are {known}, got {one}"

@@ -175,6 +175,14 @@ def test_one_folder_for_several_data_sets_is_refused(own_zoo, made):
         Places([str(made)], entries, named=False)
 
 
+def test_data_that_no_entry_needs_are_refused(made):
+    digits = zoo.entry("gaussprob-digits")
+    with pytest.raises(
+        ValueError, match=r"the data of gaussprob-digits come with .*; leave --data"
+    ):
+        Places([str(made)], [digits], named=True)
+
+
 def test_a_run_is_published_after_its_images_were_moved(made, tmp_path):
     moved = shutil.copytree(made / "run", tmp_path / "run")
     text = (moved / "args.json").read_text().replace(str(made / "images"), "/elsewhere")

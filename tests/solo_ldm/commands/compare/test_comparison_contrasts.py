@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.stats import ttest_1samp
 
 from solo_ldm.commands.compare.contrasts import (
@@ -19,6 +20,7 @@ from solo_ldm.commands.compare.contrasts import (
     verdicts,
 )
 from solo_ldm.commands.compare.grid_picture import draw_cells, draw_contrasts
+from solo_ldm.commands.compare.picture import draw_comparison
 from solo_ldm.commands.compare.runs import Result
 from solo_ldm.commands.compare.table import Comparison
 from tests.support.studies.fabricated import comparison_of, failed, result
@@ -150,6 +152,43 @@ def test_two_cells_that_differ_in_one_axis_are_a_grid():
     assert [one.name for one in found.axes] == ["joint − marginal"]
     assert found.pairs == found.leading == ()
     assert "joint − marginal" in "\n".join(contrasts_markdown(found, made, "x.png"))
+
+
+def test_the_grid_of_an_unfinished_comparison_is_its_largest_whole_one():
+    results = twelve(1)
+    for count, expected in (
+        (6, GRID[:6]),
+        (8, GRID[:6]),
+        (9, GRID[:6]),
+        (10, [*GRID[:4], *GRID[6:10]]),
+    ):
+        _, found = contrasts({label: results[label] for label in list(results)[:count]})
+        assert list(found.cells) == expected
+
+
+SHIFTS = {"joint": 0.0, "marginal": 0.05}
+
+
+def legend(figure: Figure) -> str:
+    return "; ".join(one.get_text() for one in figure.legends[0].get_texts())
+
+
+def test_legends_name_only_what_is_drawn():
+    made, found = contrasts(twelve(1))
+    assert legend(draw_cells(made, found)) == "over: joint; over: marginal"
+    assert legend(draw_contrasts(made, found)).startswith("the difference; one seed tells nothing")
+    assert "interval" not in legend(draw_contrasts(made, found))
+    assert "=" not in legend(draw_comparison(made))
+    assert "mean" not in legend(draw_comparison(made))
+    made, found = contrasts(twelve(3))
+    assert "mean of seeds" in legend(draw_cells(made, found))
+    assert "different: mean and 95 % interval" in legend(draw_contrasts(made, found))
+    alike = {("plane", "sliced", over): [0.8, 0.8 + shift] for over, shift in SHIFTS.items()}
+    made, found = contrasts(
+        {" ".join(one): [cell(one, s, v) for s, v in enumerate(vs)] for one, vs in alike.items()}
+    )
+    assert legend(draw_contrasts(made, found)).startswith("equal, or not told apart: mean")
+    assert "beside a rank: not told from the best" in legend(draw_comparison(made))
 
 
 def test_a_method_that_learns_from_labels_is_a_bound_and_not_the_best():

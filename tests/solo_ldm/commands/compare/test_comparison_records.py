@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from rich.console import Console
 from solo_ldm.commands.compare import runs as compare_runs
 from solo_ldm.commands.compare import workers
 from solo_ldm.commands.compare.entries import prepare_entries
-from solo_ldm.commands.compare.records import Records
+from solo_ldm.commands.compare.records import Records, on_same_data
 from solo_ldm.commands.compare.runs import OFFLINE, Result, Run, find_result
 from solo_ldm.commands.compare.schema import complete_compare
 from solo_ldm.commands.compare.waiting import Waiting
@@ -122,11 +125,84 @@ def test_a_comparison_writes_records_and_goes_on_from_them(tmp_path, trained):
     assert (len(partial.finished), partial.failed, trained) == (2, [], [0, 1])
     text = (tmp_path / "three" / "comparison" / "table.md").read_text()
     assert "| 1 | simclr | sphere, kernel, pooled | 2 |" in text
+    assert "Every seed is scored on the same test images" in text
+    # One of other data than the two others, and a method without a run, are left out by name.
+    (file, *_) = (tmp_path / "records").iterdir()
+    other = json.loads(file.read_text())
+    other["configuration"]["seed"] = 2
+    other["data"]["contents"] = "0123"
+    other["results"]["seed"] = 2
+    (tmp_path / "records" / "other.json").write_text(json.dumps(other))
+    console = Console(file=io.StringIO(), width=200)
+    drawn["methods"] = ["simclr", "vicreg"]
+    partial = compare(toy_comparison(tmp_path / "four", **drawn), console)
+    said = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "left out: 1 of 3 runs, on other data than the others: simclr, seed 2" in said
+    assert "left out: 1 of 2 methods, as no run is finished: vicreg" in said
+    assert ([one.label for one in partial.standings], partial.seeds) == (["simclr"], (0, 1))
+    (tmp_path / "records" / "other.json").unlink()
     # Weights without records write them.
     cfg["records"] = str(tmp_path / "again")
     compare(toy_comparison(tmp_path / "two", seeds=[1], **cfg), Console(quiet=True))
     assert trained == [0, 1]
     assert len(list((tmp_path / "again").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "told"),
+    [
+        (("results", "versions", "solo_ldm"), None, "no results.versions.solo_ldm"),
+        (("results",), {}, "no results.results"),
+        (("configuration",), {}, "no configuration.method"),
+        (("configuration", "method_kwargs"), 3, "its configuration: "),
+        (("data",), {}, "no data.contents"),
+        (("results", "seconds"), "long", "a str as results.seconds"),
+        (("results", "results", "knn-20", "top1"), None, "no results.results.knn-20.top1"),
+    ],
+)
+def test_a_record_that_is_not_whole_is_named_in_one_line(made, tmp_path, keys, value, told):
+    (run, _) = made(tmp_path)
+    Records(tmp_path, print).keep(run, result("simclr", 0, 0.8))
+    (file,) = tmp_path.iterdir()
+    record = place = json.loads(file.read_text())
+    for key in keys[:-1]:
+        place = place[key]
+    if value is None:
+        del place[keys[-1]]
+    else:
+        place[keys[-1]] = value
+    file.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=re.escape(f"in {file}, got {told}")) as error:
+        Records(tmp_path, print).find(run)
+    assert str(error.value).endswith("; move the file away")
+    assert "YAML" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_runs_on_other_data_than_most_are_left_out_by_name(made, tmp_path):
+    first, second = made(tmp_path)
+    (third, _) = made(tmp_path, max_epochs=2)  # a method of another budget on the same data
+    (apart, _) = made(tmp_path, **{"data.train_path": "/another/place"})  # as it is configured
+
+    def ended(*contents: str | None) -> dict[Run, Result]:
+        runs = zip((first, second, third, apart), contents, strict=False)
+        return {run: replace(result(run.label, run.seed, 0.8), contents=one) for run, one in runs}
+
+    said: list[str] = []
+    for contents in (("a", "a", "a", "b"), ("a", None, "a", None), (None, None)):
+        assert on_same_data(ended(*contents), said.append) == ended(*contents)
+    assert said == []
+    assert list(on_same_data(ended("a", "b", "a"), said.append)) == [first, third]
+    fewer = ended("a", "a", "a")
+    fewer[third].results["num_train_images"] = 17
+    assert list(on_same_data(fewer, said.append)) == [first, second]
+    assert said == [
+        f"left out: 1 of 3 runs, on other data than the others: simclr, seed {seed} "
+        f"(runs/simclr-{seed})"
+        for seed in (1, 0)
+    ]
+    with pytest.raises(ValueError, match="got 1 on one and 1 on other data: simclr, seed 1"):
+        on_same_data(ended("a", "b"), said.append)
 
 
 def test_what_another_comparison_trains_is_waited_for_and_taken_over(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -137,6 +138,20 @@ def test_the_footnote_says_where_the_numbers_come_from():
         "commit 0123456789", "2030-01-02", "± 2.0 for a single run", "(comparison.png)",
     ):  # fmt: skip
         assert said in text
+
+
+def test_the_footnote_says_what_runs_were_not_all_made_with_and_scored_on():
+    text = markdown(comparison_of(RESULTS), "comparison.png")
+    assert "Every seed is scored on the same test images" in text
+    assert "Runs differ" not in text
+    other = replace(result("x", 2, 0.9), contents="0123")
+    other.results.update(precision="bf16-mixed", hardware="a slide rule")
+    results = {"x": [result("x", 0, 0.9), result("x", 1, 0.9), other]}
+    text = markdown(comparison_of(results), "comparison.png")
+    assert "Not all runs are known to be on the same data" in text
+    assert "Every seed is scored on the same test images" not in text
+    assert "Runs differ in precision: 32-true (2); bf16-mixed (1)." in text
+    assert "Runs differ in hardware: an abacus (2); a slide rule (1)." in text
 
 
 def test_runs_of_two_commits_are_said_to_be_of_two():

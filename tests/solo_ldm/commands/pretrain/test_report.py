@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from solo_ldm.commands.pretrain.picture import write_report
+from solo_ldm.plotting.series import draw_losses
 
 EPOCHS = [1, 2, 3]
 HISTORY = {
@@ -58,3 +60,11 @@ def test_a_wrong_report_is_one_line_and_keeps_the_old_one(tmp_path):
     with pytest.raises(ValueError, match="png"):
         write_report(tmp_path / "report.pdf", "x")
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(("epochs", "ticks"), [([1], [1]), ([1, 2], [1, 2])])
+def test_epochs_are_whole_numbers_on_the_axis(epochs, ticks):
+    axes = Figure().subplots()
+    draw_losses(axes, np.array(epochs, float), *[[1.0] * len(epochs)] * 3)
+    low, high = axes.get_xlim()
+    assert [one for one in axes.get_xticks() if low <= one <= high] == ticks
