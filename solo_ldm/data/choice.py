@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from solo_ldm.config.arguments import check_keys
 from solo_ldm.config.schema import as_object
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.registry import find_dataset
@@ -34,7 +35,7 @@ def choose_data(
     Raises:
         ValueError: an unknown key, a value of a wrong type or range, or no data set.
     """
-    tested = "held_out" in given and given["held_out"] in (None, 0)
+    tested = asks_for_test(given)
     given = {str(key): value for key, value in given.items() if value is not None}
     keys = DataConfig.__dataclass_fields__
     base = {key: value for key, value in (trained_on or {}).items() if key in keys}
@@ -56,3 +57,18 @@ def choose_data(
             "data=NAME, e.g. data=cifar10"
         )
     return as_object(DataConfig, chosen, "data.", _Keys)
+
+
+def asks_for_test(given: Mapping[str, Any]) -> bool:
+    """Whether keys of data say that what `held_out` left out of a training is not scored on."""
+    return "held_out" in given and given["held_out"] in (None, 0)
+
+
+def check_held_out(key: str, given: Mapping[str, Any]) -> None:
+    """Raise a one-line ValueError unless keys of data are held_out alone, at null or 0."""
+    check_keys(key, given, ["held_out"])
+    if given and not asks_for_test(given):
+        raise ValueError(
+            f"{key}.held_out: expected null or 0, which takes the test images of the run, got "
+            f"{given['held_out']}; leave it out for the images that the run was scored on"
+        )

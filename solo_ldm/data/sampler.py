@@ -31,6 +31,11 @@ class EpochSampler(DistributedSampler[Any]):
     def __init__(
         self, num_samples: int, batch_size: int, seed: int, num_replicas: int = 1, rank: int = 0
     ) -> None:
+        if num_samples < min(2, batch_size * num_replicas):
+            raise ValueError(
+                f"data: expected at least 2 training images, got {num_samples}; add images, or "
+                "raise data.fraction"
+            )
         if num_samples < batch_size * num_replicas:
             raise ValueError(
                 f"expected at least one batch of training images, got {num_samples} images for "

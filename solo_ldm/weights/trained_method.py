@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from solo_ldm.data.choice import asks_for_test
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.methods import find_method
@@ -55,16 +57,21 @@ class TrainedMethod:
             "name": self.cfg.name,
             "method": self.cfg.method,
             "dataset": self.cfg.data.dataset,
+            "scored_on": self.data.scored_on,
             "epoch": self.epoch,
         }
 
 
-def load_method(run: str | Path, accelerator: str = "auto") -> TrainedMethod:
+def load_method(
+    run: str | Path, accelerator: str = "auto", data: Mapping[str, Any] | None = None
+) -> TrainedMethod:
     """Build the method of a run and load its last checkpoint, without running code from it.
 
     Args:
         run: the run's folder, finished or not.
         accelerator: auto, cpu or gpu.
+        data: keys of data; held_out at None or 0 takes the test images in place of those that the
+            run held out.
 
     Raises:
         FileNotFoundError: in one line: no such folder, or no checkpoint in it.
@@ -80,14 +87,16 @@ def load_method(run: str | Path, accelerator: str = "auto") -> TrainedMethod:
     performance = {**args.get("performance", {}), "compile": False}
     one = {**SINGLE_DEVICE, "accelerator": accelerator, "performance": performance}
     cfg = complete(OmegaConf.create({**args, **one}))
+    if cfg.data.held_out and asks_for_test(data or {}):
+        cfg.data.score_test = True
     hardware = resolve_hardware(cfg, launched=False)
-    data = read_data(cfg, hardware)
+    images = read_data(cfg, hardware)
     kind = find_method(cfg.method)
-    method = kind(for_method(cfg, data, hardware), **kind.describe(cfg).built_with)
+    method = kind(for_method(cfg, images, hardware), **kind.describe(cfg).built_with)
     try:
         method.load_state_dict(whole_state(checkpoint, folder.last))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{folder.last} is not of the method in args.json ({reason})") from None
     epochs = epochs_of(checkpoint) or 0
-    return TrainedMethod(folder, cfg, method.to(hardware.device).eval(), data, hardware, epochs)
+    return TrainedMethod(folder, cfg, method.to(hardware.device).eval(), images, hardware, epochs)

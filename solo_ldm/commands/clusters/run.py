@@ -34,7 +34,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     """Do the work of `solo_ldm.commands.clusters`, with the completed configuration."""
     console = plain_console(console)
     started = time.perf_counter()
-    trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
+    trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator, cfg.data)
     for notice in (*trained.data.notices, *images_since(trained.folder.path, trained.data)):
         console.print(notice, style="yellow", soft_wrap=True)
     folder = results_folder(cfg.output or trained.folder.path / "evaluation/clusters")

@@ -16,9 +16,9 @@ from solo_ldm.run.callbacks.unreadable import NoteUnreadable
 from solo_ldm.run.changes import unfinished_elsewhere
 from solo_ldm.run.configuration import for_method, read_data, settled
 from solo_ldm.run.console import plain_console
-from solo_ldm.run.data_identity import identity_of_images
+from solo_ldm.run.data_identity import DataIdentity, identity_of_images
 from solo_ldm.run.fit import fit
-from solo_ldm.run.folder import choose_run
+from solo_ldm.run.folder import RunFolder, choose_run, find_finished
 from solo_ldm.run.hardware import resolve_hardware
 from solo_ldm.run.record import Outcome
 from solo_ldm.run.trainer import is_helper_process
@@ -40,11 +40,14 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     pl.seed_everything(cfg.seed, verbose=False)
     data = read_data(cfg, hardware)
     data.decoded.console = console
+    method = kind(for_method(cfg, data, hardware), **description.built_with)
+    # Last what is too small: what is wrong in itself is wrong with more images, too.
     data.check_batches(hardware.num_processes)
     if data.num_val_images:
         check_num_training(cfg.evaluation.protocols, data.num_train_images)
-    method = kind(for_method(cfg, data, hardware), **description.built_with)
-    folder = choose_run(cfg, data=identity_of_images(data), say=console.print)
+    identity = identity_of_images(data)
+    folder = choose_run(cfg, data=identity, say=console.print)
+    _say_finished(cfg, identity, folder, console)
     cfg = settled(cfg, data)
     for line in unfinished_elsewhere(cfg, folder):
         console.print(line, style="yellow", soft_wrap=True)
@@ -85,3 +88,17 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     folder.write_results(results)
     print_report(fitted, results, console)
     return Outcome(folder, results)
+
+
+def _say_finished(cfg: DictConfig, data: DataIdentity, folder: RunFolder, console: Console) -> None:
+    """Say where a finished run of the same configuration is, if another one starts."""
+    source = cfg.resume_from_checkpoint
+    found = find_finished(cfg, lambda one: one.comes_from(source), data)
+    if found is None or folder.args.exists():
+        return
+    console.print(
+        f"{found.path} is a finished run of the same configuration, this one goes to "
+        f'{folder.path.name}; solo_ldm.load("{found.path}") gives the finished one in Python',
+        style="yellow",
+        soft_wrap=True,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from solo_ldm import zoo
+from solo_ldm.commands.pretrain.values import plain
 from solo_ldm.commands.shared.inputs import load_images
+from solo_ldm.commands.shared.schema import ORIGINS
+from solo_ldm.config.arguments import shortened
 from solo_ldm.config.errors import one_line_exceptions
-from solo_ldm.data.config import DataConfig
+from solo_ldm.data.config import DataConfig, check_range
 from solo_ldm.data.datasets.memory import hold
-from solo_ldm.data.sources.collected import as_array, collect
+from solo_ldm.data.sources.collected import collect
 from solo_ldm.evaluation.features import extract_features
 from solo_ldm.files import read_json
 from solo_ldm.run.folder import RunFolder
@@ -30,7 +34,8 @@ def load(source: str | Path) -> Run:
     """Give back a trained backbone.
 
     Args:
-        source: the folder of a run, or zoo:NAME for a published one.
+        source: the folder of a run (or its backbone.safetensors or last.ckpt), or zoo:NAME for a
+            published one.
 
     Returns:
         What `solo_ldm.pretrain` returned: the same features, scores and report.
@@ -40,6 +45,10 @@ def load(source: str | Path) -> Run:
         ValueError: in one line: weights that cannot be read, or an unknown name.
     """
     with one_line_exceptions():
+        if not isinstance(source, (str, Path)):
+            raise ValueError(
+                f"source: expected the folder of a run or zoo:NAME, got {shortened(source)}"
+            )
         run = Run(source)
         _ = run.backbone
         return run
@@ -75,7 +84,7 @@ class Run:
     def __init__(self, source: str | Path) -> None:
         self._zoo = str(source) if published.is_published(str(source)) else None
         #: Where its files are.
-        self.folder = published.files(self._zoo) if self._zoo else Path(source).expanduser()
+        self.folder = published.files(self._zoo) if self._zoo else _folder_of(str(source))
 
     @cached_property
     def _pretrained(self) -> Pretrained:
@@ -132,34 +141,25 @@ class Run:
         """
         trained = self._pretrained
         with one_line_exceptions():
+            given = plain("data_range", data_range)
+            check_range("data_range", given)
+            known = trained.pixel_range if given is None else given
             listing = collect(
                 [images] if isinstance(images, (str, Path)) else images,
-                pixel_range=data_range or self._range_of(images),
+                pixel_range=None if known in (None, "auto") else (known[0], known[1]),
+                guessed=given is None,
                 channels=None if trained.num_channels == 3 else trained.num_channels,
                 key="images",
                 labelled=False,
             )
+            for notice in listing.notices:
+                warnings.warn(notice, stacklevel=2)
             held = hold(listing)
             config = DataConfig("memory", held.place, no_labels=True, num_workers=0)
             device = next(trained.backbone.parameters()).device
             data = load_images(config, trained, _BATCH, 0, device)
             loader = data.sample_dataloader(data.num_train_images)  # all, in order
             return extract_features(trained.backbone, loader).features
-
-    def _range_of(self, images: Any) -> tuple[float, float] | None:
-        """Return the range of the training, if it is certain that images are of it."""
-        known = self._pretrained.pixel_range
-        if known is None:
-            return None
-        low, high = known
-        pixels = as_array(images, "images")
-        if pixels is not None and pixels.dtype == "uint8":
-            raise ValueError(
-                f"data_range: expected what is black and white, as images are uint8, the run was "
-                f"trained on values in {low:g} ... {high:g}; give data_range=({low:g}, {high:g}), "
-                "or (0, 255)"
-            )
-        return low, high
 
     def __repr__(self) -> str:
         lines = [f"{self._title} in {self.folder}"]
@@ -189,3 +189,17 @@ class Run:
             beside = "" if before is None else f" (untrained {before:.4f})"
             rows.append((protocol, f"{score['top1']:.4f}{beside}"))
         return rows or [("scores", "none")]
+
+
+def _folder_of(source: str) -> Path:
+    """Return a path that holds from any folder: that of the run whose final weights a file holds.
+
+    Any other checkpoint stays a file: the scores of its run are not its own.
+    """
+    if source.startswith(ORIGINS) or not Path(source).expanduser().exists():
+        return Path(source)  # as it was written, for the message
+    path = Path(source).expanduser().resolve()
+    for one in map(RunFolder, path.parents[:2]):
+        if path in (one.backbone, one.last) and one.args.is_file():
+            return one.path
+    return path

@@ -59,7 +59,7 @@ LATER = [
     ("pretrain", ["gaussprob", "method_kwargs.proj_hidden_dim=1000000",
                   "method_kwargs.proj_layers=3"], "1000000, 1000000, 128 units"),
     ("pretrain", ["gaussprob", "+backbone.kwargs.width=1000000"], "backbone"),
-    ("pretrain", ["gaussprob", "data.val_fraction=0.5", "data.fraction=1e-15"], "batch"),
+    ("pretrain", ["gaussprob", "data.val_fraction=0.5", "data.fraction=1e-15"], "data.fraction"),
     ("predictive", ["figure8", "data.num_train=900000000"], "num_train"),
     ("predictive", ["figure8", "data.num_train=4", "optimizer.batch_size=900"], "batch_size"),
     ("predictive", ["figure8", "data.num_train=8", "data.frame_size=4",

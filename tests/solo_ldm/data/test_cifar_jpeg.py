@@ -1,17 +1,22 @@
 """CIFAR-10 as JPEG files, and settings chosen on a part of the training images."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from solo_ldm.cli import main
 from solo_ldm.commands.knn import knn
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.cifar_jpeg import CLASSES
+from solo_ldm.data.datasets.memory import hold
 from solo_ldm.data.datasets.registry import Splits
+from solo_ldm.data.sources.images import Listing
+from solo_ldm.files import read_json
 from tests.support.data.images import load, names_of, refusal, write
 from tests.support.toy import toy_config
 
@@ -89,6 +94,35 @@ def test_a_share_of_the_training_images_is_held_out_of_any_set(small):
     assert "got 0.001 of 40 images in 10 classes" in message
 
 
+def test_no_image_that_is_tested_on_is_trained_or_validated_on_with_a_held_out_share(small):
+    folder: dict[str, Any] = {"dataset": "custom", "train_path": str(small / "train")}
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
+    held = hold(Listing(pixels, np.arange(60) % 3, ("a", "b", "c")))
+    memory = {"dataset": "memory", "train_path": held.place}
+    cases: list[dict[str, Any]] = [{"dataset": "digits"}, folder, memory]
+    for given in cases:
+        usual = Splits(DataConfig(**given))
+        test, train, val = (
+            {np.asarray(image).tobytes() for image in source.images}
+            for source in (
+                usual.val,
+                load(**given, held_out=0.25),
+                load("val", **given, held_out=0.25),
+            )
+        )
+        tested = load("val", **given, held_out=0.25, score_test=True)
+        assert not test & train
+        assert not test & val
+        assert not train & val
+        assert train | val == {np.asarray(image).tobytes() for image in usual.train.images}
+        assert test == {np.asarray(image).tobytes() for image in tested.images}
+        assert len(val) == pytest.approx(0.25 * len(usual.train), abs=1)
+        counts = np.bincount(load("val", **given, held_out=0.25).labels)
+        assert counts == pytest.approx(0.25 * np.bincount(usual.train.labels), abs=0.99)
+    with pytest.raises(ValueError, match=r"data\.score_test: expected data\.held_out"):
+        Splits(DataConfig(**folder, score_test=True))
+
+
 @pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 def test_a_run_says_which_images_its_scores_are_on(small, tmp_path, capsys):
     share = f"held-out training images of {NAME} (data.held_out=0.25)"
@@ -103,3 +137,14 @@ def test_a_run_says_which_images_its_scores_are_on(small, tmp_path, capsys):
     assert (found.results["scored_on"], found.results["num_val_images"]) == (share, 10)
     assert found.results["results"]["knn-20"]["top1"] == results["results"]["knn-20"]["top1"]
     assert f"scored on 10 {share}; 10 classes" in " ".join(capsys.readouterr().out.split())
+    # Without it the test images are scored, by the images that the run was trained on.
+    folder = outcome.folder.path
+    main(["knn", str(folder), "data.held_out=null", "k=20", f"output={tmp_path / 'null'}"])
+    linear = [str(folder), "data.held_out=0", "protocol=linear-features", "data.num_workers=0"]
+    main(["linear", *linear, f"output={tmp_path / 'zero'}"])
+    (zero,) = (tmp_path / "zero").rglob("results.json")
+    for place in (tmp_path / "null" / "results.json", zero):
+        found = read_json(place)
+        (score,) = found["results"].values()
+        assert found["scored_on"] == f"test images of {NAME}"
+        assert (score["num_train"], score["num_test"]) == (30, 20)

@@ -42,7 +42,8 @@ def test_the_picture_takes_any_number_of_clusters_and_classes(tmp_path, num_clas
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Outcome:
     folder = tmp_path_factory.mktemp("runs")
-    outcome = pretrain(toy_config(folder, "method_kwargs.proj_output_dim=12", name="categorical"))
+    keys = ["method_kwargs.proj_output_dim=12", "data.held_out=0.1"]
+    outcome = pretrain(toy_config(folder, *keys, name="categorical"))
     assert outcome is not None
     return outcome
 
@@ -58,6 +59,7 @@ def test_a_run_is_compared_with_the_classes(run, capsys):
     assert 0.1 <= found["accuracy"] <= found["purity"] <= 1.0
     assert 0 <= found["mean_entropy"] <= found["entropy_of_mean"] <= np.log(12) + 1e-9
     assert found["pair_match"] == 0.99
+    assert found["scored_on"].endswith("(data.held_out=0.1)")
     assert {"commit", "hardware", "versions", "seed", "epoch"} <= set(found)
     with (folder / "clusters.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -71,6 +73,10 @@ def test_a_run_is_compared_with_the_classes(run, capsys):
     shown = capsys.readouterr().out
     for words in ("accuracy", "purity", "of 12 used", "clusters.png"):
         assert words in shown
+    main(["clusters", str(run.folder.path), "data.held_out=null"])
+    tested = json.loads((folder / "results.json").read_text())
+    assert tested["scored_on"].endswith("(data.val_fraction=0.2)")
+    assert tested["num_images"] == 359
 
 
 def test_the_temperature_is_in_the_log_of_the_run(run):
@@ -114,6 +120,8 @@ def test_what_cannot_be_compared_is_one_line_and_leaves_no_file(
         ([own, "num_images=0"], "num_images: expected a number from 1"),
         ([own, "batch_size=0"], "batch_size: expected a number from 1"),
         ([own, "num_image=3"], "did you mean num_images?"),
+        ([own, "data.held_out=0.2"], "data.held_out: expected null or 0"),
+        ([own, "data.fraction=0.2"], "data.fraction"),
     ]
     assert_refused("clusters", cases, capsys)
     assert [path.name for path in here.iterdir()] == ["empty"]

@@ -38,19 +38,12 @@ TOY: dict[str, Any] = {
     "evaluation": {"protocols": ["knn-20"], "report": False},
     "data.num_workers": 0,
 }
-TOY_COMMAND = [
-    "max_epochs=2",
-    "augmentations=digits",
-    "backbone.name=convnet_small",
-    "backbone.kwargs.width=4",
-    "method_kwargs.proj_hidden_dim=16",
-    "method_kwargs.proj_output_dim=8",
-    "optimizer.batch_size=64",
-    "scheduler.warmup_epochs=1",
-    "evaluation.protocols=[knn-20]",
-    "evaluation.report=false",
-    "data.num_workers=0",
-]
+TOY_COMMAND = (
+    "max_epochs=2 augmentations=digits backbone.name=convnet_small backbone.kwargs.width=4 "
+    "method_kwargs.proj_hidden_dim=16 method_kwargs.proj_output_dim=8 optimizer.batch_size=64 "
+    "scheduler.warmup_epochs=1 evaluation.protocols=[knn-20] evaluation.report=false "
+    "data.num_workers=0"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -98,17 +91,31 @@ def test_a_loaded_run_gives_the_same_features_scores_and_summary(run):
     assert len(published.features(list(PIXELS[:2]))) == 2
 
 
+def test_a_run_holds_from_any_folder_and_by_the_files_of_its_weights(run, monkeypatch):
+    monkeypatch.chdir(run.folder.parent)
+    loaded = solo_ldm.load(run.folder.name)
+    monkeypatch.chdir("/")
+    assert loaded.folder == run.folder
+    assert loaded.scores == run.scores != {}
+    for name in ("backbone.safetensors", "checkpoints/last.ckpt"):
+        by_file = solo_ldm.load(run.folder / name)
+        assert (by_file.folder, by_file.scores) == (run.folder, run.scores)
+    assert solo_ldm.load(run.folder / "checkpoints/best.ckpt").scores == {}  # of other weights
+    with pytest.raises(ValueError, match=r"^source: expected the folder of a run .* got None$"):
+        solo_ldm.load(None)  # pyright: ignore[reportArgumentType]
+
+
 def test_features_of_every_kind_of_the_same_images_are_the_same(run, tmp_path):
-    expected = run.features(DIGITS.images[:4])
-    pictures = [Image.fromarray(pixels) for pixels in PIXELS[:4]]
-    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    expected = run.features(DIGITS.images[:5])
+    pictures = [Image.fromarray(pixels) for pixels in PIXELS[:5]]
+    paths = [tmp_path / f"{number}.png" for number in range(5)]
     for picture, path in zip(pictures, paths, strict=True):
         picture.save(path)
-    floats = torch.tensor(DIGITS.images[:4])
+    floats = torch.tensor(DIGITS.images[:5])
     kinds = [
         floats,
         floats[:, None],
-        DIGITS.images[:4, :, :, None],
+        DIGITS.images[:5, :, :, None],
         pictures,
         paths,
         list(zip(pictures, LABELS, strict=False)),
@@ -116,10 +123,34 @@ def test_features_of_every_kind_of_the_same_images_are_the_same(run, tmp_path):
     ]
     for images in kinds:
         assert torch.equal(run.features(images), expected)
-    assert torch.equal(run.features(PIXELS[:4], data_range=(0, 255)), expected)
+    for images in (PIXELS[:5], [*PIXELS[:5]]):
+        assert torch.equal(run.features(images, data_range=np.array([0, 255])), expected)
     assert torch.equal(run.features(paths[0]), run.features(DIGITS.images[:1]))
-    with pytest.raises(ValueError, match=r"data_range: .* uint8, .* 0 \.\.\. 16"):
-        run.features(PIXELS[:4])
+    over = DIGITS.images[:5].copy()
+    over[2, 0, 0] = 17
+    with pytest.warns(UserWarning, match=r"images: 1 images hold values outside .*, 16\)"):
+        run.features(over)
+
+
+@pytest.mark.parametrize(
+    ("images", "data_range", "message"),
+    [
+        (PIXELS[:5], None, r"data_range: .* uint8, .* 0 \.\.\. 16"),
+        ([*PIXELS[:5]], None, r"data_range: .* uint8, .* 0 \.\.\. 16"),
+        ([*torch.from_numpy(PIXELS[:5])], None, r"data_range: .* uint8, .* 0 \.\.\. 16"),
+        (DIGITS.images[:5] + 17, None, r"data_range: .* \(0, 16\), outside of which are 100 %"),
+        (DIGITS.images[:5], (16, 0), r"data_range: expected LOW < HIGH, got \[16, 0\]"),
+        (DIGITS.images[:5], (0, 0), "data_range: expected LOW < HIGH"),
+        (DIGITS.images[:5], 16, r"data_range: expected auto or two numbers \[LOW, HIGH\], got 16"),
+        (DIGITS.images[:5], (0, np.nan), r"data_range: expected auto or two numbers .* nan"),
+        (DIGITS.images[:5], "auto", r"data_range: .* float64; theirs lie in 0 \.\.\. 16"),
+        (np.repeat(DIGITS.images[0][..., None], 3, 2), None, "one image is a list of one"),
+    ],
+)
+def test_features_refuse_what_a_training_would(run, images, data_range, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        run.features(images, data_range=data_range)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_stopped_call_continues_when_it_is_called_again_on_the_same_images(
@@ -150,14 +181,30 @@ def test_a_stopped_call_continues_when_it_is_called_again_on_the_same_images(
             solo_ldm.pretrain, data=DIGITS.images[:160].copy(), labels=LABELS, **given
         )
         continued = call.result()
-    assert "after epoch 1" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "after epoch 1" in shown
+    assert "finished run" not in shown
     assert continued.folder != changed.folder
     assert torch.equal(continued.features(other), run.features(other))
+    # A finished run is left as it is, and said.
+    relative = {**given, "output": ".", "max_epochs": 1, "epochs": None}
+    first, again = (solo_ldm.pretrain(data=other, labels=LABELS, **relative) for _ in range(2))
+    monkeypatch.chdir("/")
+    assert len(again.features(other[:2])) == 2
+    assert again.folder == first.folder.with_name(f"{first.folder.name}-2")
+    name = f"gaussprob/{first.folder.name}"
+    assert (
+        f"{name} is a finished run of the same configuration, this one goes to {again.folder.name}"
+        f'; solo_ldm.load("{name}") gives the finished one' in capsys.readouterr().out
+    )
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"data": DIGITS.images}, r"data_range: .* float64; theirs lie in 0 \.\.\. 16"),
-    ({"data": PIXELS[:1]}, "optimizer.batch_size"),
+    ({"data": PIXELS[:1]}, "data: expected at least 2 training images, got 1"),
+    # What is wrong in itself comes before a batch that is larger than these 20 images.
+    ({"data": PIXELS[:20], "method": "supervised"}, "data: expected labelled images"),
+    ({"data": PIXELS[:20], "backbone": {"name": "resnet_tiny_50"}}, "resnet_tiny_50"),
     (
         {"data": PIXELS, "labels": LABELS, "val": PIXELS, "val_labels": LABELS + 5},
         "val_labels: expected one of 0, 1, .* got 10",
@@ -172,6 +219,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"optimizer": {"lrr": 1}}, "unknown key optimizer.lrr: did you mean optimizer.lr?"),
     ({"epochs": 3, "max_epochs": 3}, "epochs: is max_epochs as well"),
     ({"backbone": "resnet18"}, "set backbone.name=resnet18"),
+    ({"backbone": torch.nn.Linear(1, 1)}, r"backbone: .* got Linear; .* backbone=.\"name\": "),
+    ({"optimizer": {"lr": object()}}, "optimizer.lr: expected text, a number, .* got object"),
+    ({"resolution": np.array([0.5, 1.5])}, r"resolution: expected .* got 1.5"),
     ({"augmentations": "cifr"}, "did you mean cifar"),
 ]
 
@@ -231,7 +281,11 @@ def test_a_yaml_that_says_its_own_data_and_views_keeps_the_views(tmp_path):
         "optimizer": {"name": "sgd", "batch_size": 64, "lr": 0.1, "classifier_lr": 0.1},
     }
     OmegaConf.save(own, tmp_path / "own.yaml")
-    given = {"output": tmp_path / "runs", "optimizer": {"lr": np.float64(0.05)}, "quiet": True}
+    given = {
+        "output": tmp_path / "runs",
+        "optimizer": {"lr": np.float64(0.05)},
+        "resolution": np.ones(1),
+    }
     run = solo_ldm.pretrain(tmp_path / "own.yaml", PIXELS, LABELS, epochs=1, **given)
     args = read_json(run.folder / "args.json")
     assert args["data"]["dataset"] == "memory"

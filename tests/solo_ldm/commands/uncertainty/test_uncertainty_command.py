@@ -26,7 +26,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.C
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Outcome:
-    outcome = pretrain(toy_config(tmp_path_factory.mktemp("runs"), name="gje"))
+    folder = tmp_path_factory.mktemp("runs")
+    outcome = pretrain(toy_config(folder, "data.held_out=0.1", name="gje"))
     assert outcome is not None
     return outcome
 
@@ -52,6 +53,11 @@ def test_a_run_is_assessed_beside_itself(run, capsys):
     shown = capsys.readouterr().out
     for words in ("nats a dimension", "rank correlation", "AUROC", "uncertainty.png"):
         assert words in shown
+    assert found["scored_on"].endswith("(data.held_out=0.1)")
+    main(["uncertainty", str(run.folder.path), *QUICK, "data.held_out=0"])
+    tested = json.loads((folder / "results.json").read_text())
+    assert tested["scored_on"].endswith("(data.val_fraction=0.2)")
+    assert tested["certainty"] != found["certainty"]
 
 
 def test_the_same_numbers_again_and_other_images(run, tmp_path, monkeypatch):
