@@ -14,6 +14,7 @@ from rich.console import Console
 
 from solo_ldm.commands.pretrain import pretrain as command
 from solo_ldm.commands.pretrain.trained import Run
+from solo_ldm.commands.pretrain.values import plain
 from solo_ldm.commands.shared.progress import progress_bar
 from solo_ldm.config.command import composed_of
 from solo_ldm.config.errors import one_line_exceptions
@@ -88,7 +89,7 @@ def pretrain(
     with handlers_kept(), _random_state_kept(), one_line_exceptions(lambda: RunConfig, explained):
         given = _given(overrides, max_epochs=epochs, output=output)
         images = _Images(data, labels, val, val_labels, console)
-        ranged = {} if data_range is None else {"data.range": _plain(data_range)}
+        ranged = {} if data_range is None else {"data.range": plain("data_range", data_range)}
         given = images.keys() | ranged | given
         cfg = _composed(folder, name, given)
         if not images.placed and "augmentations" not in given and _has_default_views(cfg):
@@ -123,7 +124,7 @@ def _configuration(method: str | Path) -> tuple[Path | None, str]:
 
 def _given(overrides: Mapping[str, Any], **named: Any) -> dict[str, Any]:
     """Return the keys of the configuration that arguments give, as plain values."""
-    given = {key: _plain(value) for key, value in overrides.items()}
+    given = {key: plain(key, value) for key, value in overrides.items()}
     for key, value in named.items():
         if value is None:
             continue
@@ -131,19 +132,8 @@ def _given(overrides: Mapping[str, Any], **named: Any) -> dict[str, Any]:
         for other in {key, "checkpoint.dir"} if key == "output" else {key}:
             if other in given:
                 raise ValueError(f"{argument}: is {other} as well; leave one out")
-        given[key] = _plain(value)
+        given[key] = plain(argument, value)
     return given
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as YAML has it."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if isinstance(value, Path):
-        return str(value)
-    return value.item() if hasattr(value, "item") else value
 
 
 def _composed(folder: Path | None, name: str, given: Mapping[str, Any]) -> DictConfig:

@@ -57,7 +57,7 @@ class Dataset:
         holds_out: config -> whether validation is a held-out share of what `read` returns.
         check: config -> raises FileNotFoundError where the set is not; without torch, so that a
             command says so before it imports anything slow.
-        own: whether the files are a user's, among which copies are looked for.
+        own: whether the images are a user's, among which copies are looked for.
     """
 
     read: Reader

@@ -89,4 +89,5 @@ MEMORY = Dataset(
     paths={"train_path": None, "val_path": None},
     holds_out=without_val_path,
     check=_check,
+    own=True,
 )

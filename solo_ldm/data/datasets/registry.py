@@ -16,7 +16,7 @@ from solo_ldm.data.datasets.base import Dataset, Split
 from solo_ldm.data.datasets.cifar_jpeg import CIFAR10_JPEG
 from solo_ldm.data.datasets.memory import MEMORY
 from solo_ldm.data.datasets.tiny_imagenet import TINY_IMAGENET
-from solo_ldm.data.sources.copies import describe_copies, find_copies
+from solo_ldm.data.sources.copies import copies_among, describe_copies, name_of
 from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, ListImages, Listing
 from solo_ldm.data.sources.survey import statistics, survey
 
@@ -72,8 +72,8 @@ def load_source(config: DataConfig, split: Split) -> ImageSource | None:
 class Splits:
     """The splits of a data set, each read when it is first asked for.
 
-    No image of a user's own files is in both, under whatever name: a copy of a training image is
-    left out of validation.
+    No image of a user's own, in files or in memory, is in both, under whatever name: a copy of a
+    training image is left out of validation.
 
     Args:
         config: what to load.
@@ -160,7 +160,8 @@ class Splits:
             key = "held_out" if config.scores_held_out else "val_fraction"
             share = getattr(config, key)
             return f"held-out training images of {config.dataset} (data.{key}={share:g})"
-        where = " (data.val_path)" if self._dataset.own else ""
+        files = self._dataset.own and self._dataset is not MEMORY
+        where = " (data.val_path)" if files else ""
         return f"test images of {config.dataset}{where}"
 
     @property
@@ -203,8 +204,9 @@ class Splits:
         groups = [group for group in self._copies if not is_chosen[group].all()]
         copies = [index for group in groups for index in group if is_chosen[index]]
         if copies:
+            what = "file" if isinstance(source, FileImages) else "image"
             self.notices.append(
-                f"data.{key}: {len(copies)} file{'' if len(copies) == 1 else 's'} not held "
+                f"data.{key}: {len(copies)} {what}{'' if len(copies) == 1 else 's'} not held "
                 f"out, as copies are trained on"
             )
         return np.setdiff1d(chosen, copies)
@@ -213,13 +215,13 @@ class Splits:
     def _copies(self) -> list[list[int]]:
         """The groups of training images that are copies of each other, which are said."""
         source = self._whole
-        if not self._dataset.own or not isinstance(source, FileImages):
+        if not self._dataset.own:
             return []
-        groups, left = find_copies([source.path(index) for index in range(len(source))])
+        groups, left = copies_among(source)
         self._say_copies(source, groups, left)
         return groups
 
-    def _say_copies(self, source: FileImages, groups: list[list[int]], left: str | None) -> None:
+    def _say_copies(self, source: ImageSource, groups: list[list[int]], left: str | None) -> None:
         if left is not None:
             self.notices.append(f"data.train_path: {left}")
         root = os.path.expanduser(self._config.train_path or ".")
@@ -229,11 +231,9 @@ class Splits:
     def _without_training_images(self, val: ImageSource) -> ImageSource | None:
         """Leave out the validation images that are trained on, unless all of them are."""
         train = self._whole
-        if not isinstance(val, FileImages) or not isinstance(train, FileImages):
-            return val
         first = len(train)
-        paths = [source.path(index) for source in (train, val) for index in range(len(source))]
-        groups, left = find_copies(paths)
+        groups, left = copies_among(train, val)
+        key = "data.val_path" if isinstance(val, FileImages) else "val"
         own = [[index for index in group if index < first] for group in groups]
         self._say_copies(train, [group for group in own if len(group) > 1], left)
         shared = [
@@ -244,13 +244,13 @@ class Splits:
         ]
         if len(shared) == len(val):
             self.notices.append(
-                f"data.val_path: all {len(val)} validation images are training images; scores are "
+                f"{key}: all {len(val)} validation images are training images; scores are "
                 f"of images that were trained on"
             )
         elif shared:
             self.notices.append(
-                f"data.val_path: {len(shared)} of {len(val)} validation images are left out, as "
-                f"they are training images, such as {val.path(min(shared))}"
+                f"{key}: {len(shared)} of {len(val)} validation images are left out, as "
+                f"they are training images, such as {name_of(val, min(shared), key)}"
             )
             return val.subset(np.setdiff1d(np.arange(len(val)), shared))
         return val

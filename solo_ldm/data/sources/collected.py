@@ -11,19 +11,24 @@ import numpy.typing as npt
 from PIL import Image
 
 from solo_ldm.config.memory import check_memory
-from solo_ldm.data.sources.columns import Columns, columns_of
+from solo_ldm.data.sources.columns import (
+    Columns,
+    as_array,
+    by_position,
+    columns_of,
+    values_of,
+)
 from solo_ldm.data.sources.decoding import convert, read_pixels
 from solo_ldm.data.sources.images import Listing
-from solo_ldm.data.sources.labels import number_labels, of_tensor
+from solo_ldm.data.sources.labels import number_labels
 from solo_ldm.data.sources.pixels import BROKEN_FILE, Pixels, Range, UnfitPixelsError
+from solo_ldm.data.sources.survey import Deep, is_most, spread
 
 Report = Callable[[int, int], None]
 
 _BYTES = (0, 255)
 # Values that are scaled at once.
 _AT_ONCE = 1 << 20
-# Numbers of channels by which the axis of channels is known: gray, colours, with transparency.
-_CHANNELS = (1, 3, 4)
 
 
 def collect(
@@ -31,6 +36,7 @@ def collect(
     labels: Any = None,
     *,
     pixel_range: Range | None = None,
+    guessed: bool = False,
     channels: int | None = None,
     key: str = "data",
     like: Listing | None = None,
@@ -47,6 +53,7 @@ def collect(
             data set of Hugging Face; None takes those of the data set, if it has some.
         pixel_range: what is black and white in values that are not of 8 bits; see `convert`. Given
             with an array of 8 bits, it is used as well.
+        guessed: whether the range is that of other images, so that arrays of 8 bits are refused.
         channels: that every image must have; None means three, or gray for all three.
         key: the argument that gives them, for messages.
         like: the training images, whose classes validation images have.
@@ -59,9 +66,11 @@ def collect(
     Raises:
         ValueError: in one line: something that is no set of images, or that does not fit.
     """
+    images = by_position(images)
     pixels = as_array(images, key)
-    columns = Columns(None, None) if pixels is not None else columns_of(images, labels, key)
-    scale = _Scale(pixel_range, channels, key)
+    wanted = labels if labelled else ()
+    columns = Columns(None, None) if pixels is not None else columns_of(images, wanted, key)
+    scale = _Scale(pixel_range, channels, key, guessed)
     if pixels is not None:
         found, own = scale.all(pixels, report), None
     else:
@@ -74,52 +83,20 @@ def collect(
     return Listing(found, numbers, classes, scale.notices(images), scale.used)
 
 
-def as_array(images: Any, key: str) -> npt.NDArray[Any] | None:
-    """Return images that are one array or tensor, (N, H, W[, C]); None for other kinds."""
-    tensor = hasattr(images, "detach")
-    if not tensor and not isinstance(images, np.ndarray):
-        return None
-    pixels = of_tensor(images) if tensor else images
-    if pixels.dtype.kind == "O" and pixels.ndim == 1:
-        return None
-    shape = "(N, C, H, W)" if tensor else "(N, H, W, C)"
-    if pixels.ndim not in (3, 4) or pixels.dtype.kind not in "biuf" or 0 in pixels.shape:
-        one = "; one image is a list of one" if pixels.ndim == 2 else ""
-        raise ValueError(
-            f"{key}: expected images (N, H, W) or {shape}, numbers, at least one, got "
-            f"{pixels.dtype} {tuple(pixels.shape)}{one}"
-        )
-    return _channels_last(pixels, tensor, key) if pixels.ndim == 4 else pixels
-
-
 def side_of(images: Any, labels: Any = None, key: str = "data") -> int:
     """Return the shorter side in pixels of the images, or of the first of them."""
+    images = by_position(images)
     pixels = as_array(images, key)
     if pixels is not None:
         return min(pixels.shape[1:3])
     columns = columns_of(images, labels, key)
     first = columns.read(images, 0, key)[0]
     if isinstance(first, (str, Path)):
-        with Image.open(first) as image:
+        with Image.open(Path(first).expanduser()) as image:
             return min(image.size)
     return min(
-        first.size if isinstance(first, Image.Image) else _values(first, f"{key}[0]").shape[:2]
+        first.size if isinstance(first, Image.Image) else values_of(first, f"{key}[0]").shape[:2]
     )
-
-
-def _channels_last(pixels: npt.NDArray[Any], tensor: bool, key: str) -> npt.NDArray[Any]:
-    """Return images whose last axis is that of the channels, as torch's first one is."""
-    first, last = pixels.shape[-3], pixels.shape[-1]
-    wrong = last if tensor else first
-    if wrong in _CHANNELS and (first if tensor else last) > max(_CHANNELS):
-        batch = "N, " if pixels.ndim == 4 else ""
-        kinds = [f"({batch}C, H, W)", f"({batch}H, W, C)"]
-        raise ValueError(
-            f"{key}: expected {kinds[not tensor]} as {'torch' if tensor else 'NumPy'} has images, "
-            f"got {tuple(pixels.shape)}, as if {kinds[tensor]}; move the axis of channels"
-        )
-    pixels = np.moveaxis(pixels, -3, -1) if tensor else pixels
-    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
 class _Scale:
@@ -129,12 +106,16 @@ class _Scale:
         pixel_range: what is black and white; None refuses values that are not of 8 bits.
         channels: that every image must have; None means three.
         key: of the images, for messages.
+        guessed: whether the range is that of other images.
     """
 
-    def __init__(self, pixel_range: Range | None, channels: int | None, key: str) -> None:
-        self.range, self.channels, self.key = pixel_range, channels, key
+    def __init__(
+        self, pixel_range: Range | None, channels: int | None, key: str, guessed: bool
+    ) -> None:
+        self.range, self.channels, self.key, self.guessed = pixel_range, channels, key, guessed
         self.used: Range | None = None
         self.clipped = 0
+        self.sampled = Deep()
 
     def all(self, pixels: npt.NDArray[Any], report: Report) -> npt.NDArray[np.uint8]:
         """Return uint8 images (N, H, W[, C]) of values of the same shape."""
@@ -162,29 +143,46 @@ class _Scale:
             else:
                 levels[start : start + step] = found[0].reshape(part.shape)
             report(start + len(part), len(pixels))
+        self.sample(pixels[spread(range(len(pixels)))])
         return levels
 
-    def one(self, image: Any, name: str) -> npt.NDArray[np.uint8]:
+    def sample(self, values: npt.NDArray[Any]) -> None:
+        """Keep the values of some of the images, which `notices` judges the range by."""
+        as_bytes = values.dtype == np.uint8 and self.range == _BYTES
+        if self.range is not None and not as_bytes:
+            self.sampled.add(values, self.range)
+
+    def one(self, image: Any, name: str, sampled: bool) -> npt.NDArray[np.uint8]:
         """Return the uint8 pixels (H, W, C), gray ones (H, W), of an image of any kind."""
         if isinstance(image, (str, Path, Image.Image)):
-            levels = self._picture(image, name)
+            levels, values = self._picture(image, name)
         else:
-            values = _values(image, name)
+            values = values_of(image, name)
             self._check_range(values)
             values = values.reshape(*values.shape[:2], -1)
             levels = self._named(name, values, self.channels or 3)
+        if sampled and values is not None:
+            self.sample(values)
         return levels[..., 0] if levels.ndim == 3 and levels.shape[2] == 1 else levels
 
-    def _picture(self, image: Any, name: str) -> npt.NDArray[np.uint8]:
+    def _picture(
+        self, image: Any, name: str
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any] | None]:
+        """Return the levels of a file or Pillow image, and values deeper than those."""
         try:
-            pixels = read_pixels(image) if isinstance(image, (str, Path)) else Pixels(image)
+            named = isinstance(image, (str, Path))
+            pixels = read_pixels(Path(image).expanduser()) if named else Pixels(image)
+        except IsADirectoryError:
+            raise ValueError(
+                f"{name}: {image} is a folder; give a list of the paths in it"
+            ) from None
         except BROKEN_FILE as error:
             raise ValueError(f"{name}: {image} cannot be read as an image ({error})") from None
         if isinstance(image, Image.Image) and image.mode.startswith(("I", "F")):
             pixels = Pixels(None, np.asarray(image)[:, :, None])
         if pixels.values is not None:
             self._check_range(pixels.values)
-        return self._named(name, pixels, self.channels or 3)
+        return self._named(name, pixels, self.channels or 3), pixels.values
 
     def _named(
         self, name: str, pixels: Pixels | npt.NDArray[Any], channels: int
@@ -211,6 +209,13 @@ class _Scale:
         return np.asarray(picture), clipped
 
     def _check_range(self, values: npt.NDArray[Any]) -> None:
+        if self.guessed and values.dtype == np.uint8 and self.range not in (None, _BYTES):
+            low, high = self.range or _BYTES
+            raise ValueError(
+                f"data_range: expected what is black and white, as {self.key} are uint8, the run "
+                f"was trained on values in {low:g} ... {high:g}; give data_range=({low:g}, "
+                f"{high:g}), or (0, 255)"
+            )
         if self.range is None and values.dtype != np.uint8:
             low, high = float(values.min()), float(values.max())
             theirs = f"theirs lie in {low:g} ... {high:g}" if low <= high else "theirs hold NaN"
@@ -229,8 +234,18 @@ class _Scale:
     def notices(self, images: Any) -> tuple[str, ...]:
         """Return a line for each thing that was changed, dropped or is not used."""
         lines = []
+        low, high = self.range or _BYTES
+        if is_most(self.sampled.share_outside):
+            raise ValueError(
+                f"data_range: expected a range that holds the values of {self.key}, got ({low:g}, "
+                f"{high:g}), outside of which are {100 * self.sampled.share_outside:.0f} %, as "
+                f"they lie in {self.sampled.low:g} ... {self.sampled.high:g}; give theirs, or "
+                " clip them by numpy.clip"
+            )
+        crowded = self.sampled.crowded(low, high, "data_range") if self.sampled.files else None
+        if crowded:
+            lines.append(f"{self.key}: {crowded}")
         if self.clipped:
-            low, high = self.range or (0, 0)
             lines.append(
                 f"{self.key}: {self.clipped} images hold values outside data_range=({low:g}, "
                 f"{high:g}), which are clipped"
@@ -243,30 +258,16 @@ class _Scale:
         return tuple(lines)
 
 
-def _values(image: Any, name: str) -> npt.NDArray[Any]:
-    """Return the values (H, W) or (H, W, C) of an array or a tensor."""
-    tensor = hasattr(image, "detach")
-    values = of_tensor(image) if tensor else image
-    fits = isinstance(values, np.ndarray) and values.ndim in (2, 3) and values.size
-    if not fits or values.dtype.kind not in "biuf":
-        shape = getattr(values, "shape", None)
-        got = type(image).__name__ if shape is None else f"{values.dtype} {tuple(shape)}"
-        raise ValueError(
-            f"{name}: expected an image (a path, Pillow's, an array (H, W[, C]) or a tensor "
-            f"(C, H, W)), got {got}"
-        )
-    return _channels_last(values, tensor, name) if values.ndim == 3 else values
-
-
 def _read(
     images: Any, columns: Columns, scale: _Scale, report: Report
 ) -> tuple[npt.NDArray[Any], list[Any] | None]:
     """Read images one by one; return them and their labels."""
     count, labels = len(images), []
+    sampled = {*spread(range(count))}
     found: npt.NDArray[Any] = np.empty(0, object)
     for index in range(count):
         image, label = columns.read(images, index, scale.key)
-        pixels = scale.one(image, f"{scale.key}[{index}]")
+        pixels = scale.one(image, f"{scale.key}[{index}]", index in sampled)
         labels.append(label)
         if index == 0:
             check_memory(

@@ -1,4 +1,4 @@
-"""Where the image and the label of an entry of a data set are: torch's, or Hugging Face's."""
+"""Where things are: the image and the label of an entry of a data set, the axes of an array."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from solo_ldm.data.sources.labels import of_tensor
+
 _KINDS = (
     "an array (N, H, W, C) or (N, H, W), a tensor (N, C, H, W), or a sequence or data set of images"
 )
+# Numbers of channels by which the axis of channels is known: gray, colours, with transparency.
+_CHANNELS = (1, 3, 4)
+_COLOURS = (3, 4)
 
 
 @dataclass
@@ -69,11 +77,21 @@ def columns_of(images: Any, labels: Any, key: str) -> Columns:
     return Columns(0, 1, _names(images), len(first) > 1 and labels is None)
 
 
+def by_position(images: Any) -> Any:
+    """Return images; a column of pandas, which is read by the labels of its rows, as an array."""
+    return np.asarray(images) if hasattr(images, "iloc") and images.ndim == 1 else images
+
+
 def _check_kind(images: Any, key: str) -> None:
     if isinstance(images, Mapping):
         names = ", ".join(map(str, list(images)[:5]))
         raise ValueError(
             f"{key}: expected {_KINDS}, got {type(images).__name__} of {names}; give one of them"
+        )
+    if hasattr(images, "iloc"):
+        raise ValueError(
+            f"{key}: expected {_KINDS}, got {type(images).__name__}; give its column of paths, "
+            'such as X["path"]'
         )
     if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
         inner = "; give its data set (.dataset)" if hasattr(images, "dataset") else ""
@@ -118,3 +136,61 @@ def _names(images: Any) -> Sequence[str] | None:
             return names
         images = getattr(images, "dataset", None)
     return None
+
+
+def as_array(images: Any, key: str) -> npt.NDArray[Any] | None:
+    """Return images that are one array or tensor, (N, H, W[, C]); None for other kinds."""
+    tensor = hasattr(images, "detach")
+    if not tensor and not isinstance(images, np.ndarray):
+        return None
+    pixels = of_tensor(images) if tensor else images
+    if pixels.dtype.kind == "O" and pixels.ndim == 1:
+        return None
+    shape = "(N, C, H, W)" if tensor else "(N, H, W, C)"
+    if pixels.ndim not in (3, 4) or pixels.dtype.kind not in "biuf" or 0 in pixels.shape:
+        one = "; one image is a list of one" if pixels.ndim == 2 else ""
+        raise ValueError(
+            f"{key}: expected images (N, H, W) or {shape}, numbers, at least one, got "
+            f"{pixels.dtype} {tuple(pixels.shape)}{one}"
+        )
+    if pixels.ndim == 4:
+        return _channels_last(pixels, tensor, key)
+    count = pixels.shape[0] if tensor and pixels.shape[0] in _COLOURS else pixels.shape[-1]
+    if count in _COLOURS:
+        gray = "(N, 1, H, W)" if tensor else "(N, H, W, 1)"
+        raise ValueError(
+            f"{key}: expected images (N, H, W) or {shape}, got {tuple(pixels.shape)}, as if one "
+            f"image of {count} channels; one image is a list of one, or X[None]; gray ones are "
+            f"{gray}"
+        )
+    return pixels
+
+
+def values_of(image: Any, name: str) -> npt.NDArray[Any]:
+    """Return the values (H, W) or (H, W, C) of an array or a tensor."""
+    tensor = hasattr(image, "detach")
+    values = of_tensor(image) if tensor else image
+    fits = isinstance(values, np.ndarray) and values.ndim in (2, 3) and values.size
+    if not fits or values.dtype.kind not in "biuf":
+        shape = getattr(values, "shape", None)
+        got = type(image).__name__ if shape is None else f"{values.dtype} {tuple(shape)}"
+        raise ValueError(
+            f"{name}: expected an image (a path, Pillow's, an array (H, W[, C]) or a tensor "
+            f"(C, H, W)), got {got}"
+        )
+    return _channels_last(values, tensor, name) if values.ndim == 3 else values
+
+
+def _channels_last(pixels: npt.NDArray[Any], tensor: bool, key: str) -> npt.NDArray[Any]:
+    """Return images whose last axis is that of the channels, as torch's first one is."""
+    first, last = pixels.shape[-3], pixels.shape[-1]
+    wrong = last if tensor else first
+    if wrong in _CHANNELS and (first if tensor else last) > max(_CHANNELS):
+        batch = "N, " if pixels.ndim == 4 else ""
+        kinds = [f"({batch}C, H, W)", f"({batch}H, W, C)"]
+        raise ValueError(
+            f"{key}: expected {kinds[not tensor]} as {'torch' if tensor else 'NumPy'} has images, "
+            f"got {tuple(pixels.shape)}, as if {kinds[tensor]}; move the axis of channels"
+        )
+    pixels = np.moveaxis(pixels, -3, -1) if tensor else pixels
+    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels

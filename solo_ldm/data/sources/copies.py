@@ -1,4 +1,4 @@
-"""Images that are one file under several names, or several files of one content."""
+"""Images that are one file under several names, or several of one content."""
 
 from __future__ import annotations
 
@@ -8,13 +8,30 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from solo_ldm.data.sources.headers import Kind, probe
-from solo_ldm.data.sources.images import FileImages
+from solo_ldm.data.sources.images import FileImages, ImageSource
 
 # Files among which copies are looked for, and those of equal sizes that are opened for it.
 MOST_FILES, MOST_OPENED = 200_000, 50_000
 # Bytes of the middle that must agree before whole files are compared.
 _PART = 4096
+
+
+def copies_among(*sources: ImageSource) -> tuple[list[list[int]], str | None]:
+    """Find the images of the same content, in files or in memory; see `find_copies`.
+
+    Args:
+        sources: of the images, which are numbered through.
+    """
+    files = [source for source in sources if isinstance(source, FileImages)]
+    if files:
+        paths = [source.path(index) for source in files for index in range(len(source))]
+        return find_copies(paths) if len(files) == len(sources) else ([], None)
+    pixels = (image for source in sources for image in source.images)
+    groups = _grouped((_digest_of(one), index) for index, one in enumerate(pixels))
+    return [group for group in groups if len(group) > 1], None
 
 
 def find_copies(paths: Sequence[str]) -> tuple[list[list[int]], str | None]:
@@ -56,7 +73,7 @@ def find_copies(paths: Sequence[str]) -> tuple[list[list[int]], str | None]:
     return sorted(sorted(group) for group in files.values() if len(group) > 1), left
 
 
-def describe_copies(source: FileImages, groups: list[list[int]], root: str) -> str | None:
+def describe_copies(source: ImageSource, groups: list[list[int]], root: str) -> str | None:
     """Return a line on the training images that are copies of others; None if there are none.
 
     Args:
@@ -64,18 +81,20 @@ def describe_copies(source: FileImages, groups: list[list[int]], root: str) -> s
         groups: the indexes of the images of each content.
         root: the folder that paths are shown from.
     """
+    files = source if isinstance(source, FileImages) else None
     pairs = [
         (group[0], other)
         for group in groups
-        if probe(source.path(group[0])).kind != Kind.UNREADABLE
+        if files is None or probe(files.path(group[0])).kind != Kind.UNREADABLE
         for other in group[1:]
     ]
     if not pairs:
         return None
     torn = [(one, other) for one, other in pairs if source.labels[one] != source.labels[other]]
-    what = "images of data.train_path are copies of others"
+    where = "data" if files is None else "data.train_path"
+    what = f"images of {where} are copies of others"
     if len(pairs) == 1:
-        what = "image of data.train_path is a copy of another"
+        what = f"image of {where} is a copy of another"
     if len(torn) == len(pairs):
         return f"{len(pairs)} {what}, of another class ({_named(source, pairs, root)}); remove them"
     said = f"{len(pairs)} {what} ({_named(source, pairs, root)})"
@@ -84,10 +103,17 @@ def describe_copies(source: FileImages, groups: list[list[int]], root: str) -> s
     return f"{said}; remove those that are not meant"
 
 
-def _named(source: FileImages, pairs: list[tuple[int, int]], root: str) -> str:
+def name_of(source: ImageSource, index: int, key: str) -> str:
+    """Return the path of an image, or its place in an argument of `solo_ldm.pretrain`."""
+    return source.path(index) if isinstance(source, FileImages) else f"{key}[{index}]"
+
+
+def _named(source: ImageSource, pairs: list[tuple[int, int]], root: str) -> str:
     shown = []
     for pair in pairs[:3]:
-        one, other = (os.path.relpath(source.path(index), root) for index in pair)
+        one, other = (name_of(source, index, "data") for index in pair)
+        if isinstance(source, FileImages):
+            one, other = os.path.relpath(one, root), os.path.relpath(other, root)
         names = [source.classes[label] if label >= 0 else "-1" for label in source.labels[[*pair]]]
         if one != other:
             shown.append(f"{one} = {other}")
@@ -102,6 +128,15 @@ def _grouped(pairs: Iterable[tuple[Any, Any]]) -> list[list[Any]]:
     for key, value in pairs:
         groups[key].append(value)
     return list(groups.values())
+
+
+def _digest_of(pixels: Any) -> Hashable:
+    """Return a hash of pixels (H, W[, C]), the same of gray as one channel and as three."""
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    if pixels.shape[2] == 3 and (pixels[..., 1:] == pixels[..., :1]).all():
+        pixels = pixels[..., :1]
+    digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16)
+    return pixels.shape, digest.digest()
 
 
 def _digest(path: str, whole: bool) -> Hashable:

@@ -52,8 +52,8 @@ class Survey:
 
 
 @dataclass
-class _Deep:
-    """The values of files deeper than 8 bits."""
+class Deep:
+    """The values of files deeper than 8 bits, or of arrays."""
 
     files: int = 0
     low: float = np.inf
@@ -64,6 +64,7 @@ class _Deep:
     kept: list[Any] = field(default_factory=list)
 
     def add(self, values: Any, given: Range | None) -> None:
+        """Count the values of a file, or of arrays."""
         self.files += 1
         self.low = min(self.low, values.min().item())
         self.high = max(self.high, values.max().item())
@@ -85,7 +86,12 @@ class _Deep:
             return 0, 1
         return self.low, self.high if self.high > self.low else self.low + 1
 
-    def crowded(self, low: float, high: float) -> str | None:
+    @property
+    def share_outside(self) -> float:
+        """The share of the values that the given range leaves out."""
+        return self.outside / self.values if self.values else 0.0
+
+    def crowded(self, low: float, high: float, key: str = "data.range") -> str | None:
         """Say so if a range maps most values to few levels, as of hot pixels or of no data."""
         values, counts = np.unique(np.concatenate(self.kept), return_counts=True)
         levels = np.clip(np.rint((values - low) * (255 / (high - low))), 0, 255)
@@ -96,9 +102,9 @@ class _Deep:
             return None
         share, first, last = counts[run].sum() / counts.sum(), values[run[0]], values[run[-1]]
         return (
-            f"data.range: {100 * share:.4g} % of the sampled pixels are from {first:.6g} to "
+            f"{key}: {100 * share:.4g} % of the sampled pixels are from {first:.6g} to "
             f"{last:.6g}, which are {used} of the 256 levels of [{low:.6g}, {high:.6g}]; "
-            f"data.range=[{first:.6g},{last:.6g}] uses all levels for them and clips others"
+            f"{key}=[{first:.6g},{last:.6g}] uses all levels for them and clips others"
         )
 
 
@@ -112,7 +118,7 @@ def survey(source: FileImages, given: Range | None) -> Survey:
     Raises:
         ValueError: in one line: most of the sample does not fit the channels or the range.
     """
-    deep, unfit = _Deep(), list[str]()
+    deep, unfit = Deep(), list[str]()
     clear, count, pages, framed = 0, 0, False, list[str]()
     for path in map(source.path, sample(source)):
         count += 1
@@ -155,7 +161,7 @@ def survey(source: FileImages, given: Range | None) -> Survey:
     return found
 
 
-def _decide_range(found: Survey, deep: _Deep, given: Range | None, count: int) -> None:
+def _decide_range(found: Survey, deep: Deep, given: Range | None, count: int) -> None:
     if not deep.files:
         if given is not None:
             found.notices.append(
@@ -175,8 +181,8 @@ def _decide_range(found: Survey, deep: _Deep, given: Range | None, count: int) -
         found.crowded = deep.crowded(low, high)
         return
     found.pixel_range = given
-    share = deep.outside / deep.values
-    if share > _MOST:
+    share = deep.share_outside
+    if is_most(share):
         raise UnfitImagesError(
             f"data.range: expected a range that holds the pixels, got [{given[0]:g}, "
             f"{given[1]:g}], outside of which are {100 * share:.0f} %, as {reach}; leave it out to "
@@ -215,14 +221,20 @@ def statistics(source: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...
 def sample(source: ImageSource) -> list[int]:
     """Return the indexes of the images of a sample: of each suffix, evenly spread."""
     if not isinstance(source, FileImages):
-        return _spread(range(len(source)))
+        return spread(range(len(source)))
     by_suffix: dict[str, list[int]] = defaultdict(list)
-    for index in _spread(range(len(source)), _LISTED):
+    for index in spread(range(len(source)), _LISTED):
         by_suffix[os.path.splitext(source.path(index))[1].lower()].append(index)
-    return sorted(index for group in by_suffix.values() for index in _spread(group))
+    return sorted(index for group in by_suffix.values() for index in spread(group))
 
 
-def _spread(indexes: Sequence[int], most: int = SAMPLED) -> list[int]:
+def is_most(share: float) -> bool:
+    """Whether a share of a sample is so large that the configuration is wrong."""
+    return share > _MOST
+
+
+def spread(indexes: Sequence[int], most: int = SAMPLED) -> list[int]:
+    """Return some of the indexes, evenly spread."""
     places = np.linspace(0, len(indexes) - 1, min(most, len(indexes))).astype(int)
     return [indexes[place] for place in places.tolist()]
 

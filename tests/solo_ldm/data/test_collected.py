@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.memory import hold
+from solo_ldm.data.datasets.registry import Splits
 from solo_ldm.data.sources.collected import collect, side_of
 from solo_ldm.data.sources.decoding import read_image
 
@@ -86,6 +88,10 @@ def test_columns_of_hugging_face_are_found_by_their_types():
     assert read(Features(entries, **columns), "breed").classes == ("a", "b")
     assert read(Features(entries, **columns), LABELS).classes == tuple("012345")
     assert read(Features(entries, id=Value(), photo=picture)).classes == ()
+    both = Features(entries, photo=picture, kind=ClassLabel(), coarse=ClassLabel())
+    assert np.array_equal(read(both, labelled=False).images, COLOURS)
+    with pytest.raises(ValueError, match="the name of one column of kind, coarse"):
+        read(both)
     for wrong, message in (
         ({"id": Value()}, "data: expected one column of images, got none among id"),
         ({"photo": picture, "other": picture}, "got photo, other"),
@@ -94,6 +100,74 @@ def test_columns_of_hugging_face_are_found_by_their_types():
             read(Features(entries, **wrong))
     with pytest.raises(ValueError, match="labels: expected one of id, photo, kind, breed, got x"):
         read(Features(entries, **columns), "x")
+
+
+def test_columns_of_pandas_are_read_by_position(tmp_path, monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for number, pixels in enumerate(GRAY):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    table = pandas.DataFrame({"path": [f"~/{n}.png" for n in range(6)], "label": LABELS})
+    shuffled = table.iloc[[3, 0, 5, 1, 4]]
+    found = read(shuffled["path"], shuffled["label"])
+    assert np.array_equal(found.images[..., 0], GRAY[[3, 0, 5, 1, 4]])
+    assert [int(found.classes[one]) for one in found.labels] == [3, 0, 5, 1, 4]
+    assert found.notices == ()
+    assert side_of(shuffled["path"]) == 8
+    with pytest.raises(ValueError, match=r"data: .* got DataFrame; give its column"):
+        read(shuffled)
+
+
+def test_a_range_that_few_levels_of_hold_the_values_is_named_and_one_that_leaves_most_out_refused():
+    floats = COLOURS / 255
+    for images in (floats, [*floats]):
+        (line,) = read(images, pixel_range=(0, 255)).notices
+        assert "2 of the 256 levels of [0, 255]; data_range=[0,1] uses all" in line
+        with pytest.raises(ValueError, match=r"data_range: .* of data, got \(2, 3\), .* 100 %"):
+            read(images, pixel_range=(2, 3))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_copies_of_images_that_are_trained_on_are_not_scored_on(several):
+    pixels = RANDOM.integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    labels = np.arange(40) % 2
+
+    def splits(images: Any, val: Any = None) -> Splits:
+        held = [hold(read([*images] if several else images, labels))]
+        paths: dict[str, Any] = {"train_path": held[0].place}
+        if val is not None:
+            numbers = [*map(str, np.arange(len(val)) % 2)]
+            held.append(hold(read(val, numbers, key="val", like=held[0].listing)))
+            paths["val_path"] = held[1].place
+        found = Splits(DataConfig("memory", **paths))
+        _ = found.train, found.val
+        return found
+
+    plain = splits(pixels)
+    assert plain.notices == []
+    assert plain.val is not None
+    held_out = [next(n for n in range(40) if (pixels[n] == np.asarray(plain.val.load(i))[..., 0])
+                     .all()) for i in range(len(plain.val))]  # fmt: skip
+    kept = np.setdiff1d(np.arange(40), held_out)
+    doubled = pixels.copy()
+    doubled[held_out[:2]] = pixels[kept[:2]]
+    found = splits(doubled)
+    assert found.val is not None
+    assert len(found.val) == len(held_out) - 2
+    assert len(found.train) == len(kept) + 2
+    assert found.notices[0].startswith("2 images of data are copies of others")
+    assert "data[" in found.notices[0]
+    assert found.notices[1] == "data.val_fraction: 2 images not held out, as copies are trained on"
+    others = RANDOM.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    others[3] = pixels[7, :, :, None]
+    found = splits(pixels, others)
+    assert found.val is not None
+    assert len(found.val) == 4
+    (line,) = found.notices
+    assert line.startswith("val: 1 of 5 validation images are left out, as they are training")
+    assert line.endswith("such as val[3]")
+    (line,) = splits(pixels, pixels[:6]).notices
+    assert line.startswith("val: all 6 validation images are training images")
 
 
 def test_images_of_several_sizes_are_held_as_they_are():
@@ -134,6 +208,11 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (COLOURS / 255, None, r"data_range: .* float64; theirs lie in 0 \.\.\. 1: give"),
     (GRAY.astype(np.int32), None, "data_range: .* int32"),
     (GRAY[0], None, "one image is a list of one"),
+    (COLOURS[0], None, r"\(9, 8, 3\), as if one image of 3 channels; one .* \(N, H, W, 1\)"),
+    (COLOURS[0] / 255, None, "one image is a list of one"),
+    (torch.zeros(3, 9, 8), None, r"as if one image of 3 channels; .* \(N, 1, H, W\)"),
+    (torch.zeros(9, 8, 4), None, "as if one image of 4 channels"),
+    (["."], None, r"data\[0\]: . is a folder; give a list of the paths in it"),
     (GRAY[0, 0], None, r"data: expected images .* got uint8 \(8,\)"),
     (GRAY[:0], None, "data: expected images .* at least one"),
     ([], None, "data: expected images, got none"),

@@ -43,7 +43,7 @@ TOY_COMMAND = (
     "method_kwargs.proj_hidden_dim=16 method_kwargs.proj_output_dim=8 optimizer.batch_size=64 "
     "scheduler.warmup_epochs=1 evaluation.protocols=[knn-20] evaluation.report=false "
     "data.num_workers=0"
-).split()
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_the_command_on_the_same_images_in_files_gives_the_same_weights(run, tmp
     listed = tmp_path / "images.txt"
     listed.write_text("\n".join(lines))
     given = ["data=custom", f"data.train_path={listed}", f"output={tmp_path / 'command'}"]
-    main(["pretrain", "--config-name", "gaussprob", *TOY_COMMAND, *given])
+    main(["pretrain", "--config-name", "gaussprob", *TOY_COMMAND.split(), *given])
     (folder,) = (tmp_path / "command" / "gaussprob").iterdir()
     by_command = solo_ldm.load(folder)
     for key, value in by_command.backbone.state_dict().items():
@@ -126,8 +126,7 @@ def test_features_of_every_kind_of_the_same_images_are_the_same(run, tmp_path):
     for images in (PIXELS[:5], [*PIXELS[:5]]):
         assert torch.equal(run.features(images, data_range=np.array([0, 255])), expected)
     assert torch.equal(run.features(paths[0]), run.features(DIGITS.images[:1]))
-    over = DIGITS.images[:5].copy()
-    over[2, 0, 0] = 17
+    over = np.concatenate([DIGITS.images[:5], np.full((1, 8, 8), 17)])
     with pytest.warns(UserWarning, match=r"images: 1 images hold values outside .*, 16\)"):
         run.features(over)
 
@@ -136,7 +135,6 @@ def test_features_of_every_kind_of_the_same_images_are_the_same(run, tmp_path):
     ("images", "data_range", "message"),
     [
         (PIXELS[:5], None, r"data_range: .* uint8, .* 0 \.\.\. 16"),
-        ([*PIXELS[:5]], None, r"data_range: .* uint8, .* 0 \.\.\. 16"),
         ([*torch.from_numpy(PIXELS[:5])], None, r"data_range: .* uint8, .* 0 \.\.\. 16"),
         (DIGITS.images[:5] + 17, None, r"data_range: .* \(0, 16\), outside of which are 100 %"),
         (DIGITS.images[:5], (16, 0), r"data_range: expected LOW < HIGH, got \[16, 0\]"),
@@ -205,10 +203,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     # What is wrong in itself comes before a batch that is larger than these 20 images.
     ({"data": PIXELS[:20], "method": "supervised"}, "data: expected labelled images"),
     ({"data": PIXELS[:20], "backbone": {"name": "resnet_tiny_50"}}, "resnet_tiny_50"),
-    (
-        {"data": PIXELS, "labels": LABELS, "val": PIXELS, "val_labels": LABELS + 5},
-        "val_labels: expected one of 0, 1, .* got 10",
-    ),
+    ({"data": PIXELS, "labels": LABELS, "val": PIXELS, "val_labels": LABELS + 5}, "one .* got 10"),
     ({"data": PIXELS, "val": PIXELS, "val_labels": LABELS}, "val: expected none, as data have no"),
     ({"data": PIXELS, "val": "folder"}, "val: expected images in memory"),
     ({"data": "nowhere"}, "data: expected a folder, .* got nowhere"),
