@@ -17,14 +17,14 @@ def plain(key: str, value: Any) -> Any:
     Raises:
         ValueError: in one line: it is none of these.
     """
-    if value is None or (isinstance(value, (str, bool, int, float)) and not hasattr(value, "item")):
+    if hasattr(value, "tolist"):  # of NumPy, torch or pandas
+        return plain(key, value.tolist())
+    if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
         return {str(name): plain(f"{key}.{name}", one) for name, one in value.items()}
-    if hasattr(value, "tolist"):  # of NumPy, torch or pandas
-        return plain(key, value.tolist())
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [plain(f"{key}[{index}]", one) for index, one in enumerate(value)]
     remedy = "give its name"
