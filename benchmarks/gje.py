@@ -18,7 +18,8 @@ from common import ROOT, Figures, configuration, parser, publish, spread, wide_c
 from rich.console import Console
 from rich.progress import track
 
-from solo_ldm.commands.compare.runs import Result, Run, find_result, train_all
+from solo_ldm.commands.compare.runs import Result, Run, find_result
+from solo_ldm.commands.compare.workers import train_all
 from solo_ldm.commands.uncertainty import uncertainty
 from solo_ldm.run.configuration import complete
 from solo_ldm.run.folder import RunFolder
