@@ -65,6 +65,7 @@ def test_a_wrong_report_is_one_line_and_keeps_the_old_one(tmp_path):
 @pytest.mark.parametrize(("epochs", "ticks"), [([1], [1]), ([1, 2], [1, 2])])
 def test_epochs_are_whole_numbers_on_the_axis(epochs, ticks):
     axes = Figure().subplots()
-    draw_losses(axes, np.array(epochs, float), *[[1.0] * len(epochs)] * 3)
+    values = [1.0] * len(epochs)
+    draw_losses(axes, np.array(epochs, float), values, values, values)
     low, high = axes.get_xlim()
     assert [one for one in axes.get_xticks() if low <= one <= high] == ticks
