@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from solo_ldm.commands.compare.runs import Result, Run, find_result
+from solo_ldm.commands.compare.waiting import Waiting
 from solo_ldm.commands.compare.workers import train_all
 from solo_ldm.commands.uncertainty import uncertainty
 from solo_ldm.run.configuration import complete
@@ -143,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     waiting = [run for run in runs if (run.label, run.seed) not in there]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in args.presets}
     one, draws = None, ""
-    results = itertools.chain(done, train_all(waiting, args.jobs))
+    results = itertools.chain(done, train_all(Waiting(waiting), args.jobs))
     for result in track(results, "runs", total=len(runs), console=console):
         predicted = assess(result, args.num_images)
         found[result.label].append(scores(result, predicted))

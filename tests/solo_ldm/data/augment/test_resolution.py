@@ -11,7 +11,7 @@ from tests.support.data.images import BACKENDS, VIEWS, epoch_of, equal, module
 def test_a_training_is_divided_equally_among_the_shares():
     shares = [Resolution((0.5, 0.75, 1.0), 7).at(epoch) for epoch in range(9)]
     assert shares == [0.5, 0.5, 0.5, 0.75, 0.75, 1.0, 1.0, 1.0, 1.0]
-    with pytest.raises(ValueError, match="^resolution: expected at most max_epochs=2 shares"):
+    with pytest.raises(ValueError, match=r"^resolution: expected at most max_epochs=2 shares"):
         Resolution((0.5, 0.75, 1.0), 2)
     assert {Resolution((0.5,), 3).at(epoch) for epoch in range(3)} == {0.5}
 
