@@ -94,7 +94,8 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
         [
             *("--images", "photographs", "--minutes", "0.0005"),
             *("--only", "the budget", "four crops of 16 pixels"),
-            *("--", *SMALL, "data.fraction=-1", "optimizer.batch_size=4"),
+            *("--", *SMALL, "data.fraction=-1", "data.val_fraction=0"),
+            "optimizer.batch_size=4",
             *("data.dataset=custom", "backbone.name=convnet_small"),
         ],
         2,

@@ -20,7 +20,7 @@ from solo_ldm.methods.lightly.parts import Parts, Recipe, Views
 _BOUNDS = {
     **dict.fromkeys(("alpha", "base_tau", "beta", "center_momentum"), Bounds(0, 1)),
     **dict.fromkeys(("final_tau", "lambda_param", "whitening_eps"), Bounds(0, 1)),
-    **dict.fromkeys(("num_slices", "sigreg_num_vectors", "whitening_iters"), Bounds(1)),
+    **dict.fromkeys(("num_slices", "sigreg_num_vectors", "sk_iters", "whitening_iters"), Bounds(1)),
     **dict.fromkeys(("sigma", "sk_epsilon"), Bounds(above=0)),
     "num_prototypes": Bounds(2),
 }

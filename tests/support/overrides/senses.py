@@ -133,7 +133,9 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"(.*\.)?seed", seed),
     # data of images
     (r"data\.fraction", null_or(either(number(1e-12, 1.0001), lambda v: v == -1))),
-    (r"data\.val_fraction|data\.pair_match", null_or(share)),
+    (r"data\.(val_fraction|held_out|pair_match)", null_or(share)),
+    (r"data\.(score_test|in_memory)", null_or(flag)),
+    (r"resolution", null_or(each(number(1e-12, 1 + 1e-12)))),
     (r"data\.num_workers", null_or(whole(0, 1e5))),
     (r"data\.dataset", null_or(one_of("digits", "mnist", "moving_dot"))),
     (r"data\.format", null_or(one_of("auto", "torchvision", "image_folder", "dali"))),
@@ -228,7 +230,8 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"name", text),
     (r"checkpoint\.dir", lambda value: value != ""),
     (r"wandb\.project", text),
-    (r"output|folder|copy_to|pretrain_method", null_or(anything)),
+    (r"train", flag),
+    (r"output|folder|copy_to|records|pretrain_method", null_or(anything)),
     (r".*\.(enabled|offline|report|keep_prev|compile|disable_channel_last)|sync_batchnorm", flag),
     (r"optimizer\.exclude_bias_n_norm_wd|finetune|auto_augment", flag),
 ]  # fmt: skip
