@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--images", type=Path, help="class folders of JPEG files")
     options.add_argument("--solo-learn", type=Path, help="a checkout of solo-learn")
-    options.add_argument("--backbones", nargs="+", default=["resnet_tiny_64", "resnet18"])
+    options.add_argument("--backbones", nargs="+", default=["resnet_tiny_64"])
     for name, default in (("--batch", 256), ("--workers", 2), ("--steps", 15), ("--rounds", 3)):
         options.add_argument(name, type=int, default=default)
     options.add_argument("--in-process", action="store_true", help="all in this process")

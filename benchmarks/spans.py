@@ -14,11 +14,11 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import Profiler
 
 FORWARD, BACKWARD = "network, forward", "network, backward"
-OBJECTIVE, CLASSIFIER, LOGGING = "objective", "online classifier", "logging"
+OBJECTIVE, CLASSIFIER = "objective and logging", "online classifier"
 OPTIMISER, DATA, COPIES = "optimiser", "waiting for data, augmentation", "copies to the device"
 CALLBACKS, LOOP = "callbacks", "Lightning's loop"
 PARTS = (
-    *(FORWARD, BACKWARD, OBJECTIVE, CLASSIFIER, LOGGING, OPTIMISER, DATA, COPIES, CALLBACKS),
+    *(FORWARD, BACKWARD, OBJECTIVE, CLASSIFIER, OPTIMISER, DATA, COPIES, CALLBACKS),
     LOOP,
 )
 # Steps at the start of an epoch that are not timed: their data were fetched ahead.
@@ -102,9 +102,13 @@ class Spans(Profiler):
         self._since = now
 
 
+# Asked once: under Lightning each question searches for a driver, a third of a millisecond.
+_ON_GPU = torch.cuda.is_available()
+
+
 def seconds() -> float:
     """Return the time when all that was asked of a GPU is done."""
-    if torch.cuda.is_available():
+    if _ON_GPU:
         torch.cuda.synchronize()
     return time.perf_counter()
 
@@ -131,7 +135,6 @@ class Watch(Callback):
         self._network = [copy.deepcopy(getattr(pl_module, name)) for name in names]
         for name in names:
             self.spans.wrap(getattr(pl_module, name), "forward", FORWARD)
-        self.spans.wrap(pl_module, "log_dict", LOGGING)
         if pl_module.classifier is not None:
             self.spans.wrap(pl_module.classifier, "forward", CLASSIFIER)
             self.spans.wrap(pl_module, "_classifier_loss", CLASSIFIER)

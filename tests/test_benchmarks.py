@@ -74,7 +74,7 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
             *("data.dataset=custom", "data.fraction=-1", "backbone.name=convnet_small"),
             *("optimizer.batch_size=2", "resolution=null"),
         ],
-        12,
+        11,
     ),
     "backbones": (
         {},

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from solo_ldm.backbones import create_backbone
 from solo_ldm.methods.continuing import renew_classifier
+from solo_ldm.methods.means import log_means
 from solo_ldm.optim.optimizers import configured_optimizer
 
 
@@ -238,9 +239,7 @@ class BaseMethod(pl.LightningModule, ABC):
         count = labelled.sum().clamp_min(1) * len(kept)
         correct = (stacked.argmax(dim=1) == repeated).sum()
         metrics = {"train_class_loss": total / count, "train_acc1": correct / count}
-        self.log_dict(
-            metrics, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(targets)
-        )
+        log_means(self, metrics, len(targets))
         return total / count
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -284,13 +283,7 @@ def finish_step(
     """
     class_loss = out["loss"]
     logged = {name: value.detach() for name, value in terms.items()}
-    method.log_dict(
-        {**logged, **(also_logged or {})},
-        on_step=False,
-        on_epoch=True,
-        sync_dist=True,
-        batch_size=batch_size,
-    )
+    log_means(method, {**logged, **(also_logged or {})}, batch_size)
     return {
         "loss": next(iter(terms.values())) + class_loss,
         "terms": {**logged, "train_class_loss": class_loss.detach()},

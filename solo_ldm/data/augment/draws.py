@@ -26,6 +26,8 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 # Of a random crop, before it falls back to the centre.
 _TRIES = 10
+# Numbers drawn beyond those asked for: a view takes about fifty, one or ten at a time.
+_AHEAD = 50
 # The increment and the word of SplitMix64.
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 2**64 - 1
@@ -150,9 +152,17 @@ class Uniforms:
             key = int(_mix(np.array([(key + part + _GOLDEN) & _MASK], dtype=np.uint64))[0])
         counters = np.asarray(samples, dtype=np.uint64)
         self._state = _mix(counters * np.uint64(_GOLDEN) ^ np.uint64(key))
+        self._drawn, self._used = np.empty((len(counters), 0)), 0
 
     def take(self, count: int = 1) -> Floats:
         """Return the next `count` numbers of each sample, (B, count)."""
+        left = self._drawn[:, self._used :]
+        if left.shape[1] < count:
+            self._drawn, self._used = np.concatenate([left, self._draw(count + _AHEAD)], axis=1), 0
+        self._used += count
+        return self._drawn[:, self._used - count : self._used]
+
+    def _draw(self, count: int) -> Floats:
         steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
         bits = _mix(self._state[:, None] + steps)
         self._state = self._state + steps[-1]
