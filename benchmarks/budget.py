@@ -39,6 +39,7 @@ ROWS: dict[str, list[str]] = {
     "four crops of 16 pixels": ["resolution=[0.5]", "augmentations.num_crops=4"],
     "batch 256": ["optimizer.batch_size=256", "optimizer.lr=0.003"],
     "batch 64": ["optimizer.batch_size=64", "optimizer.lr=0.012"],
+    "AdamW not fused": ["optimizer.kwargs.fused=false"],
     "SGD, rate 0.1": ["optimizer.name=sgd", "optimizer.lr=0.2"],
     "resnet_tiny_32": ["backbone.name=resnet_tiny_32"],
     "resnet_tiny_64": ["backbone.name=resnet_tiny_64"],
