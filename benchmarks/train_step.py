@@ -43,6 +43,7 @@ class Times:
     parts: list[defaultdict[str, float]] = field(default_factory=list)
     alone: list[float] = field(default_factory=list)
     about: str = ""
+    backend: str = ""
     images: int = 0
 
     @property
@@ -116,9 +117,10 @@ def measure(
     sides = sorted({crop.shape[-1] for crop in watch.crops}, reverse=True)
     times.about = (
         f"{args.config.stem}: {one['method']}, {one['backbone']}, batch {watch.images}, "
-        f"{len(watch.crops)} views of {', '.join(map(str, sides))} pixels, {one['precision']}, "
-        f"data by {one['data_backend']}; {hardware(torch.cuda.is_available())}"
+        f"{len(watch.crops)} views of {', '.join(map(str, sides))} pixels, {one['precision']}; "
+        f"{hardware(torch.cuda.is_available())}"
     )
+    times.backend = one["data_backend"]
 
 
 def dissected(times: Times) -> Figures:
@@ -136,7 +138,7 @@ def dissected(times: Times) -> Figures:
     about = (
         f"Medians over {len(times.whole)} steps: {times.images / middle:,.0f} images a second. "
         f"Within the step the network takes {statistics.median(inside) / middle:.1%}, alone "
-        f"{times.share:.1%} of it. {times.about}."
+        f"{times.share:.1%} of it. {times.about}; data by {times.backend}."
     )
     return Figures(["part", "ms", "of a step"], rows, about)
 
