@@ -27,13 +27,17 @@ from predictive.filtering.covariances import (
     scanned_covariances,
 )
 from predictive.filtering.recursions import affine_values, cholesky, lyapunov_values, symmetric
+from predictive.filtering.settled import is_constant, settled_means
 
 # Numbers in a (steps, G, n, n) temporary, so that a few of them fit into the cache.
 _NUMBERS = 2**17
 
 
 class Filtered(NamedTuple):
-    """The filter's results, (T, G, …): means as K columns, covariances as groups."""
+    """The filter's results, (T, G, …): means as K columns, covariances as groups.
+
+    Covariances may be of fewer steps: the last one then holds for the rest.
+    """
 
     mean: Tensor  # (…, n, K)
     covariance: Tensor  # (…, n, n)
@@ -44,7 +48,13 @@ class Filtered(NamedTuple):
 
 
 def filter_pass(
-    recursion: Recursion, drift: Tensor, target: Tensor, initial: Tensor, parallel: bool
+    recursion: Recursion,
+    drift: Tensor,
+    target: Tensor,
+    initial: Tensor,
+    parallel: bool,
+    accuracy: float | None = None,
+    predicts: bool = True,
 ) -> Filtered:
     """Filter all observations; differentiable once.
 
@@ -54,6 +64,9 @@ def filter_pass(
         target: z − c, (T, G, m, K), finite where missing too.
         initial: m_0, (G, n, K).
         parallel: by associative scans, forward and backward, rather than by loops.
+        accuracy: where the parameters are constant and nothing is missing, covariances that are
+            within this share of their limit are taken for it; see `looped_covariances`.
+        predicts: whether all predicted means are wanted.
 
     Returns:
         See `Filtered`.
@@ -62,7 +75,22 @@ def filter_pass(
         Kalman 1960; Särkkä, Bayesian Filtering and Smoothing, 2013; Särkkä & García-Fernández,
         IEEE Trans. Automatic Control 66, 2021, arXiv 1905.13002.
     """
-    return Filtered(*_Filter.apply(*recursion, drift, target, initial, parallel))  # pyright: ignore
+    settles = accuracy is not None and is_constant(recursion) and len(drift) == 1
+    with torch.no_grad():
+        if settles or not parallel:
+            found = looped_covariances(recursion, len(target), accuracy if settles else None)
+        else:
+            found = scanned_covariances(recursion, len(target))
+    steps = len(found.filtered)
+    arguments = (drift, target[:steps], initial, parallel and not settles, *found)
+    first = Filtered(*_Filter.apply(*recursion, *arguments))  # pyright: ignore
+    if steps == len(target):
+        return first
+    limit = (first.predicted_covariance[-1], first.innovation[-1])
+    means = settled_means(recursion, *limit, drift, target[steps:], first.mean[-1], predicts)
+    of_first = (first.mean, first.predicted_mean, first.projected_mean)
+    mean, predicted, projected = (torch.cat(x) for x in zip(of_first, means, strict=True))
+    return first._replace(mean=mean, predicted_mean=predicted, projected_mean=projected)
 
 
 class _Part(NamedTuple):
@@ -96,10 +124,9 @@ class _CovarianceAdjoints(NamedTuple):
 
 class _Filter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, a, q, d, r, initial_covariance, known, drift, target, initial, parallel):
-        recursion = Recursion(a, q, d, r, initial_covariance, known)
-        compute = scanned_covariances if parallel else looped_covariances
-        covariance, predicted_covariance, innovation, gain = compute(recursion, len(target))
+    def forward(ctx, a, q, d, r, p0, known, drift, target, initial, parallel, *covariances):
+        recursion = Recursion(a, q, d, r, p0, known)
+        covariance, predicted_covariance, innovation, gain = covariances
         mean, predicted_mean = (initial.new_empty(len(target), *initial.shape) for _ in range(2))
         projected_mean = torch.empty_like(target, memory_format=torch.contiguous_format)
         last = initial
@@ -150,7 +177,8 @@ class _Filter(torch.autograd.Function):
             if of_d is not None:
                 for x, y in _matrix_gradient(part, means, covariances):
                     _add_product(of_d, x, y, steps)
-        return of_a, of_q, of_d, of_r, of_covariance, None, of_drift, of_target, of_mean, None
+        of_parameters = (of_a, of_q, of_d, of_r, of_covariance, None)
+        return *of_parameters, of_drift, of_target, of_mean, *(None,) * 5
 
 
 def _part(
