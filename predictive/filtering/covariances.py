@@ -24,8 +24,8 @@ from predictive.filtering.recursions import (
     symmetric,
 )
 
-# Steps between two looks at whether the covariances still change.
-_LOOK_EVERY = 8
+# Steps between two looks at whether the covariances still change, and the most that are waited for.
+_LOOK_EVERY, _PATIENCE = 8, 1024
 
 
 class Recursion(NamedTuple):
@@ -160,6 +160,25 @@ def scanned_covariances(p: Recursion, steps: int) -> Covariances:
     factor = cholesky(hide(innovation, p.known))
     gain = torch.cholesky_solve(projected.mT, factor).mT
     return Covariances(filtered, predicted, innovation, gain)
+
+
+def covariances(
+    p: Recursion, steps: int, parallel: bool, accuracy: float | None
+) -> tuple[Covariances, bool]:
+    """Return the results over T steps, or up to their limit, and whether by scans.
+
+    Args:
+        p: the parameters.
+        steps: T.
+        parallel: by scans rather than by a loop.
+        accuracy: see `looped_covariances`; those that do not converge are as without it.
+    """
+    if accuracy is not None:
+        found = looped_covariances(p, min(steps, _PATIENCE), accuracy)
+        if len(found.filtered) < _PATIENCE or steps == _PATIENCE:
+            return found, False
+    compute = scanned_covariances if parallel else looped_covariances
+    return compute(p, steps), parallel
 
 
 def looped_covariances(p: Recursion, steps: int, accuracy: float | None = None) -> Covariances:

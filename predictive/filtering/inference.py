@@ -170,7 +170,8 @@ def run_forward(
         data.known,
     )
     target = data.values - p.observation_offset
-    accuracy = _ACCURACIES.get(observations.dtype) if method == "auto" else None
+    waits = method == "auto" and observations.device.type == "cpu"
+    accuracy = _ACCURACIES.get(observations.dtype) if waits else None
     filtered = filter_pass(recursion, p.drift, target, p.initial_mean, parallel, accuracy, predicts)
     return Forward(p, data, parallel, filtered)
 
