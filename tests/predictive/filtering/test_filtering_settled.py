@@ -42,7 +42,7 @@ def model_of(growth: float, dtype: torch.dtype, n: int = 4, m: int = 3) -> State
 def recursion_of(model: StateSpaceModel) -> Recursion:
     """Return the recursion of a model's covariances."""
     noises = (model.process_noise, model.observation_noise)
-    q, r = (x.double().diag()[None, None] for x in noises)
+    q, r = (torch.as_tensor(x).double().diag()[None, None] for x in noises)
     a, d = (x.double()[None, None] for x in (model.transition, model.observation_matrix))
     return Recursion(a, q, d, r, model.initial_covariance.double()[None], None)
 
