@@ -33,6 +33,10 @@ from solo_ldm.numerics import narrow
 _ACCURACIES = {torch.float32: 1e-9, torch.float64: 1e-13}
 
 
+# What rounding may add to a smoothed state, as a share of its standard deviation.
+_MOST_LOST = 0.01
+
+
 class Forward(NamedTuple):
     """A model in statistics precision, and the filter's results."""
 
@@ -106,7 +110,8 @@ def kalman_smoother(
         Smoothed states, and the filter's posterior.
 
     Raises:
-        ValueError: as `kalman_filter`.
+        ValueError: as `kalman_filter`; states that have grown so much over a gap in the
+            observations that rounding leaves no digits.
 
     Source:
         Rauch, Tung, Striebel, AIAA Journal 3, 1965; Särkkä & García-Fernández, arXiv 1905.13002.
@@ -191,7 +196,27 @@ def run_backward(forward: Forward) -> Backward:
     gain = torch.cholesky_solve(a @ covariance, factor).mT
     kept = complement(gain, a)
     shift = filtered.mean[:-1] - gain @ filtered.predicted_mean[1:]
-    return Backward(gain, shift, kept @ covariance @ kept.mT + gain @ process @ gain.mT)
+    conditional = kept @ covariance @ kept.mT + gain @ process @ gain.mT
+    _check_digits(filtered.mean[:-1], conditional)
+    return Backward(gain, shift, conditional)
+
+
+@torch.no_grad()
+def _check_digits(mean: Tensor, conditional: Tensor) -> None:
+    """Raise a one-line ValueError where the shift, a difference of large means, has few digits.
+
+    A state that grows through a long stretch without observations is left with none.
+    """
+    lost = mean.shape[-2] * torch.finfo(mean.dtype).eps * mean.abs()
+    deviation = conditional.diagonal(dim1=-2, dim2=-1).sqrt()[..., None]
+    bad = (lost > _MOST_LOST * deviation).flatten(1).any(dim=1)
+    if bool(bad.any()):
+        raise ValueError(
+            f"observations: expected states that rounding leaves within {_MOST_LOST:.0%} of their "
+            f"standard deviation, got up to {float((lost / deviation).max()):.2g} deviations at "
+            f"{int(bad.sum())} steps, the first {int(bad.nonzero()[0])}: the transition makes them "
+            "grow too far, as over a long gap; smooth the parts before and after it by themselves"
+        )
 
 
 def gaussian(mean: Tensor, covariance: Tensor, samples: int, like: Tensor) -> Gaussian:
