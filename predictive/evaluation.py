@@ -12,11 +12,12 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from predictive.data.sequences import Sequences, TimeSeriesData
-from predictive.decoding.fit import fit_linear, fit_mlp
+from predictive.decoding.fit import Decoder, fit_linear, fit_mlp
 from predictive.decoding.identifiability import Identifiability, identifiability
 from predictive.decoding.intervals import (
     Coverage,
     DecodedInterval,
+    ResidualModel,
     coverage,
     fewest_calibration_bins,
     fit_residual,
@@ -128,7 +129,7 @@ def assess(
         progress: called with what is being computed.
     """
     progress("latents")
-    train = filter_sequences(method, _at_most(data.train, _MOST_BINS), device)
+    train = filter_sequences(method, for_decoders(data.train), device)
     held_out = filter_sequences(method, data.held_out, device)
     scores, intervals = {}, {}
     trained = {key: value.clone() for key, value in method.state_dict().items()}
@@ -195,14 +196,20 @@ def _features(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> dict
     return found
 
 
-def _interval(
-    name: str, train: Filtered, held_out: Filtered, cfg: DictConfig
-) -> DecodedTarget | None:
-    """Decode a target from the latent state with an interval, calibrated on training bins.
+def fit_interval(
+    train: Filtered, targets: Tensor, kind: str, seed: int
+) -> tuple[Decoder, ResidualModel] | None:
+    """Fit a decoder to some of the training bins, and its residuals to the calibration set.
 
-    None where the calibration set is too small.
+    Args:
+        train: filtered training sequences.
+        targets: of their bins, rows (M, k).
+        kind: linear or mlp.
+        seed: of a perceptron.
+
+    Returns:
+        None where the calibration set is too small.
     """
-    kind = "mlp" if "mlp" in cfg.evaluation.kinds else "linear"
     groups = train.groups()
     stretch = groups * _STRETCHES // max(1, len(train.sequences))
     calibration = stretch % _EVERY == _EVERY - 1
@@ -210,10 +217,10 @@ def _interval(
         # With few sequences, time is divided within them.
         stretch = torch.arange(len(groups)) * _STRETCHES // len(groups)
         calibration = stretch % _EVERY == _EVERY - 1
-    states, targets = train.rows(train.states), train.rows(train.sequences.targets[name])
+    states = train.rows(train.states)
     if int(torch.isfinite(targets[calibration]).all(dim=1).sum()) < fewest_calibration_bins(_LEVEL):
         return None
-    fit = fit_linear if kind == "linear" else partial(fit_mlp, seed=cfg.seed)
+    fit = fit_linear if kind == "linear" else partial(fit_mlp, seed=seed)
     kept = ~calibration
     fitted = fit(states[kept], targets[kept], groups=groups[kept])
     factor = None if train.state_factor is None else train.rows(train.state_factor)
@@ -223,8 +230,22 @@ def _interval(
         None if factor is None else factor[calibration],
         targets[calibration],
     )
+    return fitted, residual
+
+
+def _interval(
+    name: str, train: Filtered, held_out: Filtered, cfg: DictConfig
+) -> DecodedTarget | None:
+    """Decode a target from the latent state with an interval, calibrated on training bins.
+
+    None where the calibration set is too small.
+    """
+    kind = "mlp" if "mlp" in cfg.evaluation.kinds else "linear"
+    found = fit_interval(train, train.rows(train.sequences.targets[name]), kind, cfg.seed)
+    if found is None:
+        return None
     factor = None if held_out.state_factor is None else held_out.rows(held_out.state_factor)
-    interval = with_interval(fitted, held_out.rows(held_out.states), factor, residual, _LEVEL)
+    interval = with_interval(found[0], held_out.rows(held_out.states), factor, found[1], _LEVEL)
     truth = held_out.rows(held_out.sequences.targets[name])
     return DecodedTarget(interval, coverage(truth, interval.low, interval.high), kind)
 
@@ -237,10 +258,10 @@ def _identify(filtered: Filtered, target: str) -> Identifiability:
     return identifiability(latents[first], true[first], latents[~first], true[~first])
 
 
-def _at_most(sequences: Sequences, most_bins: int) -> Sequences:
-    """Return sequences, evenly spaced in the set, with at most so many bins in all."""
+def for_decoders(sequences: Sequences) -> Sequences:
+    """Return sequences, evenly spaced in the set, as many as decoders are fitted to."""
     total = int(sequences.lengths.sum())
-    if total <= most_bins:
+    if total <= _MOST_BINS:
         return sequences
-    count = max(2, len(sequences) * most_bins // total)
+    count = max(2, len(sequences) * _MOST_BINS // total)
     return sequences.select(torch.linspace(0, len(sequences) - 1, count).long())

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_FEWEST_BINS = 20
+# A decoder is fitted to at least so many.
+FEWEST_BINS = 20
 
 
 def sums_of_squares(targets: Tensor, predictions: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,9 +77,9 @@ def known_bins(
             "that the training did not diverge"
         )
     known = ~y.isnan().any(dim=1)
-    if int(known.sum()) < _FEWEST_BINS:
+    if int(known.sum()) < FEWEST_BINS:
         raise ValueError(
-            f"targets: expected at least {_FEWEST_BINS} bins with a known target to fit a decoder, "
+            f"targets: expected at least {FEWEST_BINS} bins with a known target to fit a decoder, "
             f"got {int(known.sum())} of {len(y)}"
         )
     return x[known], y[known], None if groups is None else groups.cpu()[known]

@@ -18,13 +18,13 @@ from predictive.pictures import (
     Decoded,
     frame_rows,
     history_rows,
-    latent_rows,
     noise_rows,
     position_rows,
     score_rows,
     space_rows,
     write_report,
 )
+from predictive.pictures.trajectory import trajectory
 from predictive.training import PredictiveRun
 from solo_ldm.plotting.page import Rows, write_page
 from solo_ldm.plotting.scores import Bar
@@ -42,7 +42,7 @@ def write_pictures(run: PredictiveRun, assessment: Assessment) -> None:
     ]
     found = {
         "frames": _frames(run, assessment),
-        "latents": _trajectory(assessment.held_out),
+        "latents": trajectory(assessment.held_out),
         "noise": _noise(assessment),
         "position": _position(run.data, assessment),
         "space": _space(run.data, assessment.held_out),
@@ -115,29 +115,6 @@ def _frames(run: PredictiveRun, assessment: Assessment) -> _Picture | None:
         r2=None if best is None else best.r2,
         seconds=sequences.seconds,
         swirled=rendering != "plain",
-    )
-
-
-def _trajectory(held_out: Filtered) -> _Picture:
-    """The longest held-out sequence: latents, what was predicted of them, and the state."""
-    which = int(held_out.sequences.lengths.argmax())
-    length = int(held_out.sequences.lengths[which])
-    filtered_mean = filtered_variance = None
-    if held_out.state_factor is not None:
-        shown = min(held_out.latents.shape[2], held_out.states.shape[2])
-        factor = held_out.state_factor
-        factor = factor[which if len(factor) > 1 else 0, :length]
-        filtered_mean = held_out.states[which, :length, :shown]
-        filtered_variance = factor.square().sum(dim=-1)[:, :shown]
-    dims = slice(None) if filtered_mean is None else slice(filtered_mean.shape[1])
-    return partial(
-        latent_rows,
-        held_out.sequences.seconds[which, :length],
-        held_out.latents[which, :length, dims],
-        held_out.predicted_mean[which, :length, dims],
-        held_out.predicted_variance[which, :length, dims],
-        filtered_mean,
-        filtered_variance,
     )
 
 
