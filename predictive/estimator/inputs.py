@@ -110,7 +110,7 @@ def read_inputs(
             ensure_min_samples=fewest,
         )
         arrays.append(np.ascontiguousarray(values))
-        bins, step = session.stretches()
+        bins, step = session.stretches(len(values))
         stretches += [(number, one) for one in bins]
         if step is not None:
             if step_seconds is not None and abs(step / step_seconds - 1.0) > _TOLERANCE:

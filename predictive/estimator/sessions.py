@@ -33,13 +33,16 @@ class Session(NamedTuple):
     cuts: tuple[int, ...]
     wrap: Callable[[NDArray, Sequence[str], int], Any]
 
-    def stretches(self) -> tuple[list[slice], float | None]:
+    def stretches(self, count: int) -> tuple[list[slice], float | None]:
         """Return the bins of each stretch without a gap, and the duration of a bin in seconds.
+
+        Args:
+            count: T.
 
         Raises:
             ValueError: in one line: times that do not increase, or bins of several durations.
         """
-        count, edges = len(self.values), set(self.cuts)
+        edges = set(self.cuts)
         if self.times is None or count < 2:
             return _between(edges, count), None
         steps = np.diff(self.times)
