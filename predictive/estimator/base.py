@@ -19,7 +19,7 @@ from predictive.estimator.decoding import TargetDecoder
 from predictive.estimator.fitting import train_in_memory, weights_to_begin_with
 from predictive.estimator.inputs import (
     Given,
-    describe_missing,
+    check_missing,
     for_training,
     read_inputs,
     read_targets,
@@ -84,7 +84,7 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         check_value("output", given["output"], Literal["states", "smoothed", "latents"])
         targets, flat = (None, False) if y is None else read_targets(y, inputs)
         sequences = inputs.sequences(targets)
-        describe_missing(sequences)
+        check_missing(sequences)
         if init is not None:  # the parts keep their sizes
             sizes = {key: init.chosen_[key] for key in ("latent_dim", "input_transform")}
             given |= {key: value for key, value in sizes.items() if given[key] is None}

@@ -161,8 +161,12 @@ def for_training(sequences: Sequences, window: int) -> Sequences:
     Bins after the end of a short sequence are missing ones.
 
     Raises:
-        ValueError: in one line: no sequence has two bins.
+        ValueError: in one line: no sequence has two bins, or none has as many as a window.
     """
+    if (longest := int(sequences.lengths.max())) < window:
+        raise ValueError(
+            f"window: expected at most the {longest} bins of the longest sequence, got {window}"
+        )
     enough = sequences.lengths >= 2
     if not bool(enough.any()):
         raise ValueError(
@@ -183,9 +187,17 @@ def for_training(sequences: Sequences, window: int) -> Sequences:
     return pad(segments, sequences.step_seconds)
 
 
-def describe_missing(sequences: Sequences) -> None:
-    """Warn of bins with some values missing, which count as missing whole."""
+def check_missing(sequences: Sequences) -> None:
+    """Warn of bins with some values missing, which count as missing whole.
+
+    Raises:
+        ValueError: in one line: there is no other bin.
+    """
     finite = torch.isfinite(sequences.inputs)
+    if not bool(finite.all(dim=2)[sequences.mask].any()):
+        never = (~finite[sequences.mask].any(dim=0)).nonzero().flatten().tolist()
+        which = f"; leave out the features {never[:10]}, which have no value" if never else ""
+        raise ValueError(f"X: expected bins with all their values, got none{which}")
     partly = sequences.mask & finite.any(dim=2) & ~finite.all(dim=2)
     if bool(partly.any()):
         count, total = int(partly.sum()), int(sequences.lengths.sum())

@@ -22,7 +22,7 @@ SMALL: dict[str, Any] = {
 @pytest.fixture(scope="session")
 def recording() -> tuple[np.ndarray, np.ndarray]:
     """Counts (600, 12) of place cells, and the place."""
-    place = np.sin(np.arange(600) * 0.025 * 2)
+    place = np.sin(np.arange(600) * 0.025 * 5.3)
     rates = np.exp(-8.0 * (place[:, None] - np.linspace(-1, 1, 12)) ** 2)
     return np.random.default_rng(0).poisson(2.0 * rates).astype(float), place
 
