@@ -90,9 +90,8 @@ class OnlineFilter:
         """What the next bin is filtered from; set it to go on from there."""
         carry = self._carry
         if isinstance(carry, RecurrentCarry):
-            hidden = carry.hidden
-            parts = hidden if isinstance(hidden, tuple) else () if hidden is None else (hidden,)
-            named = {"state": carry.state, **{f"hidden{i}": one for i, one in enumerate(parts)}}
+            named = {"state": carry.state}
+            named |= {f"hidden{i}": one for i, one in enumerate(carry.hidden)}
         else:
             named = {"mean": carry.belief.mean, "factor": carry.belief.factor}
             if carry.records is not None:
@@ -101,27 +100,18 @@ class OnlineFilter:
 
     @state.setter
     def state(self, given: Mapping[str, Tensor]) -> None:
-        self.reset()
-        carry = self._carry
-        own = {name: tuple(value.shape) for name, value in self.state.items()}
+        own = self.state
+        wanted = {name: tuple(value.shape) for name, value in own.items()}
         got = {name: tuple(value.shape) for name, value in given.items()}
-        fits = all(got.get(name) == shape for name, shape in own.items())
-        if isinstance(carry, RecurrentCarry):
-            parts = [given[name].clone() for name in sorted(got) if name.startswith("hidden")]
-            lstm = isinstance(self.method.predictor.recurrent, torch.nn.LSTM)
-            fits = fits and len(parts) in (0, 2 if lstm else 1)
-        elif fits:
-            belief = Gaussian(
-                given["mean"].to(carry.belief.mean.dtype).clone(),
-                given["factor"].to(carry.belief.factor.dtype).clone(),
-            )
-            records = given["records"].clone() if "records" in own else None
-            self._carry = carry._replace(belief=belief, records=records)
-        if not fits:
-            raise ValueError(f"state: expected that of this model, {own}, got {got}")
-        if isinstance(carry, RecurrentCarry):
-            hidden = None if not parts else tuple(parts) if lstm else parts[0]
-            self._carry = RecurrentCarry(given["state"].clone(), hidden)
+        if wanted != got:
+            raise ValueError(f"state: expected that of this model, {wanted}, got {got}")
+        new = {name: given[name].to(value.dtype).clone() for name, value in own.items()}
+        if isinstance(self._carry, RecurrentCarry):
+            hidden = tuple(new[f"hidden{i}"] for i in range(len(self._carry.hidden)))
+            self._carry = RecurrentCarry(new["state"], hidden)
+        else:
+            belief = Gaussian(new["mean"], new["factor"])
+            self._carry = self._carry._replace(belief=belief, records=new.get("records"))
 
 
 _UNSEEN = torch.zeros(1, dtype=torch.bool)

@@ -37,6 +37,7 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     """An encoder and a predictor of its latents, trained without labels; see `KalmanSSL`."""
 
     _method: ClassVar[str]
+    n_features_in_: int  # set by scikit-learn
 
     @abstractmethod
     def _predictor(self, chosen: Mapping[str, Any], step_seconds: float | None) -> dict[str, Any]:

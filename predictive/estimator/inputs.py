@@ -136,12 +136,9 @@ def read_targets(given: Any, inputs: Given) -> tuple[list[NDArray[np.float64]], 
     arrays: list[NDArray[np.float64]] = []
     flat = False
     for one, like in zip(each, inputs.arrays, strict=True):
+        settings: Any = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
         values: Any = check_array(
-            session_of(one).values,
-            ensure_2d=False,
-            dtype=np.float64,
-            ensure_all_finite="allow-nan",
-            input_name="y",
+            session_of(one).values, ensure_2d=False, input_name="y", **settings
         )
         flat = values.ndim == 1
         if values.ndim > 2 or len(values) != len(like):

@@ -18,10 +18,10 @@ from predictive.estimator.inputs import Given, read_targets
 from predictive.filtered import Filtered
 
 if TYPE_CHECKING:
-    from predictive.estimator.states import LatentSSL
+    from predictive.estimator.base import TrainedSSL
 
 
-def plot(estimator: LatentSSL, inputs: Given, y: Any, path: str | Path | None) -> Any:
+def plot(estimator: TrainedSSL, inputs: Given, y: Any, path: str | Path | None) -> Any:
     """Draw the report of some bins; see `LatentSSL.plot`."""
     from predictive.pictures.report import report_rows, write_report
     from solo_ldm.plotting.page import REPORT, compose
@@ -35,13 +35,13 @@ def plot(estimator: LatentSSL, inputs: Given, y: Any, path: str | Path | None) -
     return compose(report_rows("signals", pictures), title, **REPORT)
 
 
-def _chosen(estimator: LatentSSL) -> str:
+def _chosen(estimator: TrainedSSL) -> str:
     chosen = estimator.chosen_
     shown = ("latent_dim", "input_transform", "feature_dropout", "window", "max_epochs")
     return ", ".join(f"{key} {chosen[key]}" for key in shown)
 
 
-def _pictures(estimator: LatentSSL, found: Filtered) -> dict[str, Callable[..., Any]]:
+def _pictures(estimator: TrainedSSL, found: Filtered) -> dict[str, Callable[..., Any]]:
     from predictive.pictures import Decoded, history_rows, position_rows, space_rows
     from predictive.pictures.trajectory import trajectory
 

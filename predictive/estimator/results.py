@@ -52,13 +52,13 @@ class OnlineStep(NamedTuple):
         y_high: upper end.
     """
 
-    mean: NDArray[np.float32]
-    low: NDArray[np.float32] | None
-    high: NDArray[np.float32] | None
-    covariance: NDArray[np.float32] | None
-    y: NDArray[np.float64] | None
-    y_low: NDArray[np.float64] | None
-    y_high: NDArray[np.float64] | None
+    mean: NDArray
+    low: NDArray | None
+    high: NDArray | None
+    covariance: NDArray | None
+    y: NDArray | None
+    y_low: NDArray | None
+    y_high: NDArray | None
 
 
 def _deviation(covariance: NDArray) -> NDArray:

@@ -95,10 +95,11 @@ def session_of(given: Any, bin_seconds: float | None = None) -> Session:
         if module is not None and (found := read(given, module)) is not None:
             return found
     if isinstance(given, np.ma.MaskedArray):
-        if given.dtype.kind in "biuf":
-            given = given.astype(np.float64).filled(np.nan)
-        else:
-            given = given.filled()
+        given = (
+            given.filled()
+            if given.dtype.kind not in "biuf"
+            else np.where(np.ma.getmaskarray(given), np.nan, given.data)
+        )
     return Session(given, None, (), lambda values, names, first: values)
 
 
@@ -200,8 +201,8 @@ def _of_pynapple(given: Any, pynapple: Any) -> Session:
 
 def _ahead(times: NDArray[np.float64], first: int, count: int) -> NDArray[np.float64]:
     """Return how long after the last of some times the bins from `first` come, in seconds."""
-    rows = np.arange(1, count + 1) + first - len(times)
-    return float(np.median(np.diff(times))) * rows
+    rows = np.arange(1, count + 1, dtype=np.float64) + first - len(times)
+    return np.multiply(rows, np.median(np.diff(times)), dtype=np.float64)
 
 
 def _between(edges: set[int], count: int) -> list[slice]:

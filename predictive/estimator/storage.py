@@ -70,7 +70,7 @@ def read_estimator(kind: type, path: Path) -> Any:
             setattr(estimator, name, about[name])
         if about["features"] is not None:
             estimator.feature_names_in_ = np.array(about["features"], dtype=object)
-        cfg = complete_predictive(OmegaConf.create(about["config_"]))
+        cfg = complete_predictive(_config(about["config_"]))
         method = PredictiveMethod(
             for_method(cfg, single_device("cpu")), about["n_features_in_"], {}
         )
@@ -109,13 +109,17 @@ def _of_run(kind: Any, folder: Path) -> Any:
     }
     estimator = kind(**given, **chosen, **besides)
     estimator.method_, estimator.chosen_ = method, chosen
-    estimator.config_ = OmegaConf.to_container(cfg)
-    estimator.config_["decoders"] = {}
+    content: Any = OmegaConf.to_container(cfg)
+    estimator.config_ = {**content, "decoders": {}}
     estimator.history_ = {}
     estimator.bin_seconds_ = data.get("bin_seconds")
     estimator.n_features_in_ = len(method.encoder.mean)
     estimator.decoder_ = estimator._online = None
     return estimator
+
+
+def _config(content: Any) -> Any:
+    return OmegaConf.create(content)
 
 
 def _plain(value: Any) -> Any:

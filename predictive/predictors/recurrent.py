@@ -25,10 +25,10 @@ _FLOOR = 1e-5
 
 
 class RecurrentCarry(NamedTuple):
-    """What `RecurrentPredictor.advance` passes from bin to bin: the output, the hidden state."""
+    """What `RecurrentPredictor.advance` passes from bin to bin: output, hidden and cell states."""
 
     state: Tensor
-    hidden: Tensor | tuple[Tensor, Tensor] | None
+    hidden: tuple[Tensor, ...]
 
 
 class RecurrentPredictor(Predictor):
@@ -109,7 +109,10 @@ class RecurrentPredictor(Predictor):
             samples: B, filtered beside each other.
         """
         weight = next(self.recurrent.parameters())
-        return RecurrentCarry(weight.new_zeros(samples, self.state_dim), None)
+        hidden = weight.new_zeros(self.recurrent.num_layers, samples, self.state_dim)
+        pair = isinstance(self.recurrent, nn.LSTM)
+        state = weight.new_zeros(samples, self.state_dim)
+        return RecurrentCarry(state, (hidden, hidden) if pair else (hidden,))
 
     def advance(
         self,
@@ -135,8 +138,10 @@ class RecurrentPredictor(Predictor):
         prediction = Gaussian(mean, self._factor(mean, carry.state, inputs))
         entering = latents if seen is None else torch.where(seen, latents, 0.0)
         entering = mean if rolling else entering
-        found, hidden = self.recurrent(entering[:, None], carry.hidden)
-        return RecurrentCarry(found[:, 0], hidden), prediction
+        pair = isinstance(self.recurrent, nn.LSTM)
+        before = carry.hidden if pair else carry.hidden[0]
+        found, hidden = self.recurrent(entering[:, None], before)
+        return RecurrentCarry(found[:, 0], hidden if pair else (hidden,)), prediction
 
     def _factor(self, mean: Tensor, before: Tensor, inputs: Tensor) -> Tensor:
         if self.variance_network is None:
