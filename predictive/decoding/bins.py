@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# A decoder is fitted to at least so many.
+# A decoder is not fitted to fewer.
 FEWEST_BINS = 20
 
 
