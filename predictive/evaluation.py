@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from predictive.data.sequences import Sequences, TimeSeriesData
+from predictive.decoding.bins import FEWEST_BINS
 from predictive.decoding.fit import fit_linear, fit_mlp
 from predictive.decoding.identifiability import Identifiability, identifiability
 from predictive.decoding.intervals import (
@@ -90,7 +91,8 @@ def check_targets(cfg: DictConfig, data: TimeSeriesData) -> None:
     """Check that the data has the targets that are to be evaluated.
 
     Raises:
-        ValueError: a configured target that the data lacks, or too few sequences to identify one.
+        ValueError: a configured target that the data lacks, or knows in too few bins to decode,
+            or too few sequences to identify one.
     """
     known, identify = list(data.train.targets), cfg.evaluation.identify
     wanted = [("targets", name) for name in targets_to_decode(cfg, data)]
@@ -102,11 +104,47 @@ def check_targets(cfg: DictConfig, data: TimeSeriesData) -> None:
                 f"evaluation.{key}: expected targets of the data ({', '.join(known) or 'none'}), "
                 f"got {name}"
             )
+    for name in targets_to_decode(cfg, data):
+        for part, sequences, fewest in (
+            ("training", data.train, FEWEST_BINS),
+            ("held-out", data.held_out, 1),
+        ):
+            count = int(_known(sequences, name)[sequences.mask].sum())
+            if count < fewest:
+                raise ValueError(
+                    f"data: expected at least {fewest} {part} bins with a known {name}, got "
+                    f"{count}; use a longer recording, fewer folds, or leave it out of "
+                    "evaluation.targets"
+                )
     if identify is not None and len(data.held_out) < 2:
         raise ValueError(
             "evaluation.identify: expected at least 2 held-out sequences, some to fit on and some "
             f"to score on, got {len(data.held_out)}"
         )
+
+
+def check_calibration(cfg: DictConfig, data: TimeSeriesData) -> None:
+    """Raise a one-line ValueError if a target has too few bins for an interval to be calibrated."""
+    train = _at_most(data.train, _MOST_BINS)
+    for name in targets_to_decode(cfg, data):
+        known = _known(train, name)[train.mask]
+        count = int(known[_calibration(_numbers(train), len(train))].sum())
+        fewest = fewest_calibration_bins(_LEVEL)
+        if count < fewest:
+            raise ValueError(
+                f"data.folds: expected at least {fewest} calibration bins with a known {name} for "
+                f"the interval, a {_EVERY}th of the training bins, got {count}; use fewer folds or "
+                "a longer recording"
+            )
+
+
+def _known(sequences: Sequences, target: str) -> Tensor:
+    return torch.isfinite(sequences.targets[target]).all(dim=-1)
+
+
+def _numbers(sequences: Sequences) -> Tensor:
+    """Return the number of its sequence for each bin, as `Filtered.groups` does."""
+    return torch.arange(len(sequences)).repeat_interleave(sequences.lengths)
 
 
 def assess(
@@ -204,14 +242,11 @@ def _interval(
     """
     kind = "mlp" if "mlp" in cfg.evaluation.kinds else "linear"
     groups = train.groups()
-    stretch = groups * _STRETCHES // max(1, len(train.sequences))
-    calibration = stretch % _EVERY == _EVERY - 1
-    if not bool(calibration.any()):
-        # With few sequences, time is divided within them.
-        stretch = torch.arange(len(groups)) * _STRETCHES // len(groups)
-        calibration = stretch % _EVERY == _EVERY - 1
+    calibration = _calibration(groups, len(train.sequences))
     states, targets = train.rows(train.states), train.rows(train.sequences.targets[name])
-    if int(torch.isfinite(targets[calibration]).all(dim=1).sum()) < fewest_calibration_bins(_LEVEL):
+    known = torch.isfinite(targets).all(dim=1)
+    fewest = fewest_calibration_bins(_LEVEL)
+    if int(known[calibration].sum()) < fewest or int(known[~calibration].sum()) < FEWEST_BINS:
         return None
     fit = fit_linear if kind == "linear" else partial(fit_mlp, seed=cfg.seed)
     kept = ~calibration
@@ -227,6 +262,17 @@ def _interval(
     interval = with_interval(fitted, held_out.rows(held_out.states), factor, residual, _LEVEL)
     truth = held_out.rows(held_out.sequences.targets[name])
     return DecodedTarget(interval, coverage(truth, interval.low, interval.high), kind)
+
+
+def _calibration(groups: Tensor, num_sequences: int) -> Tensor:
+    """Return which training bins, given by the number of their sequence, are calibrated on."""
+    stretch = groups * _STRETCHES // max(1, num_sequences)
+    calibration = stretch % _EVERY == _EVERY - 1
+    if bool(calibration.any()):
+        return calibration
+    # With few sequences, time is divided within them.
+    stretch = torch.arange(len(groups)) * _STRETCHES // len(groups)
+    return stretch % _EVERY == _EVERY - 1
 
 
 def _identify(filtered: Filtered, target: str) -> Identifiability:
