@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from predictive.calibration import EVERY, LEVEL, calibration_bins, fit_interval
 from predictive.data.sequences import Sequences, TimeSeriesData
-from predictive.decoding.fit import Decoder, fit_linear, fit_mlp
+from predictive.decoding.bins import FEWEST_BINS
 from predictive.decoding.identifiability import Identifiability, identifiability
 from predictive.decoding.intervals import (
     Coverage,
     DecodedInterval,
-    ResidualModel,
     coverage,
     fewest_calibration_bins,
-    fit_residual,
 )
 from predictive.decoding.intervals import decode_with_interval as with_interval
 from predictive.decoding.score import DecodingScore, decode
@@ -37,9 +35,6 @@ LATENT_STATE, SPIKES = "latent state", "spikes"
 
 # Decoders are fitted on at most this many bins; more do not change their R².
 _MOST_BINS = 60_000
-_LEVEL = 0.95  # of the intervals
-# Every fourth of twenty stretches of training time is the calibration set of the intervals.
-_STRETCHES, _EVERY = 20, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +86,8 @@ def check_targets(cfg: DictConfig, data: TimeSeriesData) -> None:
     """Check that the data has the targets that are to be evaluated.
 
     Raises:
-        ValueError: a configured target that the data lacks, or too few sequences to identify one.
+        ValueError: a configured target that the data lacks, or knows in too few bins to decode,
+            or too few sequences to identify one.
     """
     known, identify = list(data.train.targets), cfg.evaluation.identify
     wanted = [("targets", name) for name in targets_to_decode(cfg, data)]
@@ -103,11 +99,47 @@ def check_targets(cfg: DictConfig, data: TimeSeriesData) -> None:
                 f"evaluation.{key}: expected targets of the data ({', '.join(known) or 'none'}), "
                 f"got {name}"
             )
+    for name in targets_to_decode(cfg, data):
+        for part, sequences, fewest in (
+            ("training", data.train, FEWEST_BINS),
+            ("held-out", data.held_out, 1),
+        ):
+            count = int(_known(sequences, name)[sequences.mask].sum())
+            if count < fewest:
+                raise ValueError(
+                    f"data: expected at least {fewest} {part} bins with a known {name}, got "
+                    f"{count}; use a longer recording, fewer folds, or leave it out of "
+                    "evaluation.targets"
+                )
     if identify is not None and len(data.held_out) < 2:
         raise ValueError(
             "evaluation.identify: expected at least 2 held-out sequences, some to fit on and some "
             f"to score on, got {len(data.held_out)}"
         )
+
+
+def check_calibration(cfg: DictConfig, data: TimeSeriesData) -> None:
+    """Raise a one-line ValueError if a target has too few bins for an interval to be calibrated."""
+    train = for_decoders(data.train)
+    for name in targets_to_decode(cfg, data):
+        known = _known(train, name)[train.mask]
+        count = int(known[calibration_bins(_numbers(train), len(train))].sum())
+        fewest = fewest_calibration_bins(LEVEL)
+        if count < fewest:
+            raise ValueError(
+                f"data.folds: expected at least {fewest} calibration bins with a known {name} for "
+                f"the interval, a {EVERY}th of the training bins, got {count}; use fewer folds or "
+                "a longer recording"
+            )
+
+
+def _known(sequences: Sequences, target: str) -> Tensor:
+    return torch.isfinite(sequences.targets[target]).all(dim=-1)
+
+
+def _numbers(sequences: Sequences) -> Tensor:
+    """Return the number of its sequence for each bin, as `Filtered.groups` does."""
+    return torch.arange(len(sequences)).repeat_interleave(sequences.lengths)
 
 
 def assess(
@@ -196,43 +228,6 @@ def _features(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> dict
     return found
 
 
-def fit_interval(
-    train: Filtered, targets: Tensor, kind: str, seed: int
-) -> tuple[Decoder, ResidualModel] | None:
-    """Fit a decoder to some of the training bins, and its residuals to the calibration set.
-
-    Args:
-        train: filtered training sequences.
-        targets: of their bins, rows (M, k).
-        kind: linear or mlp.
-        seed: of a perceptron.
-
-    Returns:
-        None where the calibration set is too small.
-    """
-    groups = train.groups()
-    stretch = groups * _STRETCHES // max(1, len(train.sequences))
-    calibration = stretch % _EVERY == _EVERY - 1
-    if not bool(calibration.any()):
-        # With few sequences, time is divided within them.
-        stretch = torch.arange(len(groups)) * _STRETCHES // len(groups)
-        calibration = stretch % _EVERY == _EVERY - 1
-    states = train.rows(train.states)
-    if int(torch.isfinite(targets[calibration]).all(dim=1).sum()) < fewest_calibration_bins(_LEVEL):
-        return None
-    fit = fit_linear if kind == "linear" else partial(fit_mlp, seed=seed)
-    kept = ~calibration
-    fitted = fit(states[kept], targets[kept], groups=groups[kept])
-    factor = None if train.state_factor is None else train.rows(train.state_factor)
-    residual = fit_residual(
-        fitted,
-        states[calibration],
-        None if factor is None else factor[calibration],
-        targets[calibration],
-    )
-    return fitted, residual
-
-
 def _interval(
     name: str, train: Filtered, held_out: Filtered, cfg: DictConfig
 ) -> DecodedTarget | None:
@@ -245,7 +240,7 @@ def _interval(
     if found is None:
         return None
     factor = None if held_out.state_factor is None else held_out.rows(held_out.state_factor)
-    interval = with_interval(found[0], held_out.rows(held_out.states), factor, found[1], _LEVEL)
+    interval = with_interval(found[0], held_out.rows(held_out.states), factor, found[1], LEVEL)
     truth = held_out.rows(held_out.sequences.targets[name])
     return DecodedTarget(interval, coverage(truth, interval.low, interval.high), kind)
 

@@ -1,7 +1,8 @@
 """Time bins that decoders are fitted to, and the R² of predictions.
 
 Features are (M, F) and targets (M, k) over M time bins in the order of time; a bin whose target is
-not known (NaN in any dimension) is left out. Everything is returned in float64 on the CPU.
+not known (NaN or infinite in any dimension) is left out. Everything is returned in float64 on the
+CPU.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def sums_of_squares(targets: Tensor, predictions: Tensor) -> tuple[Tensor, Tenso
             "targets: expected the shape (bins, dimensions) of the predictions "
             f"{tuple(prediction.shape)}, got {tuple(y.shape)}"
         )
-    known = ~y.isnan().any(dim=1)
+    known = y.isfinite().all(dim=1)
     if not known.any():
         raise ValueError(f"targets: expected a known one in some bin, got none in {len(y)}")
     y, prediction = y[known], prediction[known]
@@ -76,7 +77,7 @@ def known_bins(
             "features: expected finite ones, got NaN or infinity; leave out padded bins, and check "
             "that the training did not diverge"
         )
-    known = ~y.isnan().any(dim=1)
+    known = y.isfinite().all(dim=1)
     if int(known.sum()) < FEWEST_BINS:
         raise ValueError(
             f"targets: expected at least {FEWEST_BINS} bins with a known target to fit a decoder, "

@@ -113,7 +113,7 @@ def fit_residual(
             "states and targets: expected (bins, dimensions) over the same bins, got "
             f"{tuple(mean.shape)} and {tuple(y.shape)}"
         )
-    known = ~y.isnan().any(dim=1)
+    known = y.isfinite().all(dim=1)
     if int(known.sum()) < 2:
         raise ValueError(
             "targets: expected at least 2 calibration bins with a known target, got "
@@ -204,7 +204,7 @@ def coverage(targets: Tensor, low: Tensor, high: Tensor) -> Coverage:
             f"{tuple(targets.shape)}, {tuple(low.shape)} and {tuple(high.shape)}"
         )
     y, low, high = (wide(part) for part in (targets, low, high))
-    known = ~y.isnan().any(dim=1)
+    known = y.isfinite().all(dim=1)
     if not known.any():
         raise ValueError(f"targets: expected a known one in some bin, got none in {len(y)}")
     inside = ((y >= low) & (y <= high))[known].double()

@@ -203,7 +203,7 @@ def _measured(targets: Tensor, predictions: Tensor, null_squares: Tensor) -> dic
     null = (1.0 - null_squares.sum(dim=1) / total.sum()).sort().values
     # All S + 1 ranks of a new value among S exchangeable ones are equally probable.
     rank = min(len(null), math.ceil(0.95 * (len(null) + 1)))
-    known = ~targets.isnan().any(dim=1)
+    known = targets.isfinite().all(dim=1)
     return {
         "r2": float(1.0 - squares.sum() / total.sum()),
         "r2_per_dim": 1.0 - squares / total,

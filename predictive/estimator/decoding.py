@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from predictive.calibration import fit_interval
 from predictive.decoding.bins import sums_of_squares
 from predictive.decoding.fit import Decoder, LinearDecoder, MLPDecoder, fit_linear, fit_mlp
 from predictive.decoding.intervals import (
@@ -16,7 +17,6 @@ from predictive.decoding.intervals import (
     ResidualModel,
     decode_with_interval,
 )
-from predictive.evaluation import fit_interval
 from predictive.filtered import Filtered
 
 KINDS: dict[str, type[LinearDecoder] | type[MLPDecoder]] = {

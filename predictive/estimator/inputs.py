@@ -153,9 +153,7 @@ def read_targets(given: Any, inputs: Given) -> tuple[list[NDArray[np.float64]], 
 
 
 def for_training(sequences: Sequences, window: int) -> Sequences:
-    """Return what can be trained on: sequences of two bins and more, padded to a window.
-
-    Bins after the end of a short sequence are missing ones.
+    """Return what can be trained on: sequences of two bins and more.
 
     Raises:
         ValueError: in one line: no sequence has two bins, or none has as many as a window.
@@ -173,15 +171,7 @@ def for_training(sequences: Sequences, window: int) -> Sequences:
     if not bool(enough.all()):
         warn(f"X: {int((~enough).sum())} sequences of 1 bin have nothing to predict: left out")
         sequences = sequences.select(enough)
-    if bool((sequences.lengths >= window).all()):
-        return sequences
-    segments = []
-    for number, length in enumerate(sequences.lengths.tolist()):
-        one = sequences.inputs[number, :length]
-        missing = one.new_full((max(0, window - length), one.shape[1]), torch.nan)
-        start = float(sequences.start_seconds[number])
-        segments.append(Segment(torch.cat([one, missing]), {}, start))
-    return pad(segments, sequences.step_seconds)
+    return sequences
 
 
 def check_missing(sequences: Sequences) -> None:

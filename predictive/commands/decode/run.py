@@ -21,7 +21,7 @@ from predictive.commands.predictive.run import document
 from predictive.data.sequences import TimeSeriesData
 from predictive.decoding.intervals import Coverage, coverage
 from predictive.decoding.score import DecodingScore, combine_folds
-from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess
+from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess, check_calibration
 from predictive.pictures import Decoded, position_rows, score_rows
 from predictive.training import build_data, build_method, build_windows, data_identity, train
 from solo_ldm.plotting.page import Rows, write_page
@@ -88,7 +88,9 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
             part: Any = OmegaConf.create(OmegaConf.to_container(cfg))
             part.data.fold = number
             parts.append((part, build_data(part)))
-            build_windows(*parts[-1], hardware)  # what does not fit is said before any training
+            # What does not fit is said before any training.
+            build_windows(*parts[-1], hardware)
+            check_calibration(*parts[-1])
     folder = choose_run(cfg, "decode", content, recording)
     folds: list[Fold] = []
     for number, (part, data) in enumerate(parts):
@@ -100,11 +102,6 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         fold = _fold(part, data, recording, hardware, console)
         if fold is None:
             return None
-        if fold.assessment.scores.keys() != fold.assessment.intervals.keys():
-            raise ValueError(
-                f"data.folds: expected enough bins for a calibration set in fold {number}, got too "
-                "few; use fewer folds or a longer recording"
-            )
         folds.append(fold)
     save_args(folder, cfg)
     results = _documented(cfg, folds, hardware, folder)

@@ -8,116 +8,22 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 
+from predictive.data.recordings.cells import with_cells_of
+from predictive.data.recordings.clocks import TimeUnit
 from predictive.data.recordings.hippocampus import read_cebra, read_hc11
 from predictive.data.recordings.nwb import read_nwb
-from predictive.data.recordings.running import along_main_axis, linearise, position_at, velocity
-from predictive.data.recordings.spike_files import read_mat, read_npz
-from predictive.data.recordings.spikes import Array, SpikeRecording
+from predictive.data.recordings.segments import segments
+from predictive.data.recordings.spike_files import Stamp, read_mat, read_npz
+from predictive.data.recordings.spikes import SpikeRecording
 from predictive.data.sequences import Segment, TimeSeriesData, pad
-from predictive.data.splitting import Position, split_blocks, split_contiguous, stretches
+from predictive.data.splitting import Position, evened, split_blocks, split_contiguous
 from solo_ldm.config.arguments import Bounds, NonNegative, Positive, checked
 
 Format = Literal["auto", "npz", "mat", "nwb", "hc11", "cebra"]
 
-# Share of the track per second above which an animal runs, unless a speed is given.
-_RUNNING_SHARE = 0.05
 _SUFFIXES = {".npz": "npz", ".mat": "mat", ".nwb": "nwb", ".jl": "cebra", ".joblib": "cebra"}
-
-
-def segments(
-    recording: SpikeRecording,
-    bin_seconds: float = 0.025,
-    running_only: bool = True,
-    min_speed: float | None = None,
-    min_seconds: float = 1.0,
-    linear: bool = True,
-    max_gap_seconds: float = 0.5,
-    smoothing_seconds: float = 0.25,
-) -> list[Segment]:
-    """Cut a recording into sequences of binned counts without gaps.
-
-    Cuts are at gaps in the clock of the spikes and, with running_only, at pauses and unknown
-    positions. Targets, at the centres of the bins and NaN where unknown: "position" (place along
-    the track, or (k) coordinates), "direction" (the sign of the velocity along the track or, for
-    coordinates, along their main axis) and "speed".
-
-    Args:
-        recording: spikes and positions.
-        bin_seconds: as in `recording`, like the arguments up to max_gap_seconds.
-        smoothing_seconds: standard deviation of the Gaussian that smooths velocities.
-
-    Returns:
-        Sequences in the order of time; inputs are the counts (T, cells), of all cells.
-
-    Raises:
-        ValueError: clocks that do not overlap, no running, or nothing without a gap for
-            min_seconds; linear with a circular track.
-    """
-    spikes, seen = recording.spike_range, recording.position_times[[0, -1]]
-    if spikes[1] <= seen[0] or seen[1] <= spikes[0]:
-        raise ValueError(
-            f"{recording.source}: expected one clock for spikes and positions, got spikes from "
-            f"{spikes[0]:g} to {spikes[1]:g} s and positions from {seen[0]:g} to {seen[1]:g} s; "
-            "give both in seconds from the same start"
-        )
-    place, track = _track(recording, linear)
-    min_speed = _RUNNING_SHARE * track if min_speed is None else min_speed
-    samples = np.column_stack([place, recording.position])
-    found: list[Segment] = []
-    fastest, longest = 0.0, 0.0
-    for starts, counts in recording.binned(bin_seconds):
-        centres = starts + bin_seconds / 2
-        at = position_at(centres, recording.position_times, samples, max_gap_seconds)
-        along = velocity(at[:, :1], bin_seconds, smoothing_seconds)
-        position = at[:, :1] if linear else at[:, 1:]
-        moving = along if linear else velocity(position, bin_seconds, smoothing_seconds)
-        speed = np.linalg.norm(moving, axis=1, keepdims=True)
-        fastest = float(np.max(speed, initial=fastest, where=np.isfinite(speed)))
-        keep = np.full(len(at), True)
-        if running_only:
-            # The second condition matters for a track without extent, where the threshold is 0.
-            keep = np.asarray((speed[:, 0] >= min_speed) & (speed[:, 0] > 0.0))
-        targets = {"position": position, "direction": np.sign(along), "speed": speed}
-        for first, last in stretches(keep):
-            longest = max(longest, (last - first) * bin_seconds)
-            if last - first >= max(2, round(min_seconds / bin_seconds)):
-                inputs, *values = (
-                    torch.tensor(array[first:last], dtype=torch.float32)
-                    for array in (counts, *targets.values())
-                )
-                named = dict(zip(targets, values, strict=True))
-                found.append(Segment(inputs, named, float(starts[first])))
-    if not found and running_only:
-        raise ValueError(
-            f"{recording.source}: expected runs of {min_seconds:g} s at data.min_speed="
-            f"{min_speed:.3g}, got at most {longest:.3g} s, and a speed of at most {fastest:.3g}; "
-            "lower data.min_speed or data.min_seconds, or set data.running_only=false"
-        )
-    if not found:
-        raise ValueError(
-            f"{recording.source}: expected stretches without a gap of data.min_seconds="
-            f"{min_seconds:g}, got at most {longest:.3g} s; lower it or data.bin_seconds"
-        )
-    return found
-
-
-def _track(recording: SpikeRecording, linear: bool) -> tuple[Array, float]:
-    """Return the place of every position sample, and the length of the track in its unit."""
-    if linear and recording.circular:
-        raise ValueError(
-            f"{recording.source}: expected data.linear=false for a circular track, which has no "
-            "main axis, got true"
-        )
-    position = recording.position
-    along = position[:, 0] if position.shape[1] == 1 else along_main_axis(position)
-    if linear and recording.place is not None:
-        along = recording.place
-    elif linear and position.shape[1] > 1:
-        along = linearise(position)
-    return along, float(np.nanmax(along) - np.nanmin(along))
 
 
 @checked
@@ -139,12 +45,14 @@ def recording(
     interneurons: bool = False,
     position_series: str | None = None,
     trust: bool = False,
+    stamp: Stamp | None = None,
+    time_unit: TimeUnit = None,
     seed: int = 0,
 ) -> TimeSeriesData:
     """Read recordings, cut them into sequences of raw counts and split these in time.
 
-    Each session is split separately. Cells without a spike in the training sequences are dropped
-    and named in the description.
+    Each session is split separately. Sessions have the same cells, told by their names. Cells
+    without a spike in the training sequences are dropped and named in the description.
 
     Args:
         path: a file, a pattern such as "rat/*.npz", or a list of these: sessions of one set of
@@ -167,6 +75,10 @@ def recording(
         interneurons: whether to read interneurons of hc11 as well as pyramidal cells.
         position_series: name of the positions in an NWB file with several.
         trust: whether to read a CEBRA file, which can run code.
+        stamp: which time of a bin the "times" of npz and MAT have; None for its centre.
+        time_unit: of all times of an npz, MAT or NWB file: s, ms, us, min or the seconds of a tick;
+            two of these, in a list, for those of spikes and those of positions. Where it is given,
+            clocks that hardly overlap are taken as they are. None for seconds.
         seed: unused; every data set has it.
 
     Returns:
@@ -177,9 +89,9 @@ def recording(
         ValueError: a setting out of its range, or a recording that cannot be used.
     """
     readers: dict[str, Callable[[Path], SpikeRecording]] = {
-        "npz": read_npz,
-        "mat": read_mat,
-        "nwb": partial(read_nwb, position_series=position_series),
+        "npz": partial(read_npz, stamp=stamp or "centre", time_unit=time_unit),
+        "mat": partial(read_mat, stamp=stamp or "centre", time_unit=time_unit),
+        "nwb": partial(read_nwb, position_series=position_series, time_unit=time_unit),
         "hc11": partial(read_hc11, interneurons=interneurons),
         "cebra": partial(read_cebra, trust=trust),
     }
@@ -188,10 +100,14 @@ def recording(
     held_out: list[Segment] = []
     shape = (bin_seconds, running_only, min_speed, min_seconds, linear, max_gap_seconds)
     for file in recording_files(path):
-        read = readers[_format(file) if format == "auto" else format]
+        kind = _format(file) if format == "auto" else format
+        if kind in ("hc11", "cebra") and time_unit is not None:
+            raise ValueError(f"data.time_unit: expected null for {kind}, got {time_unit}")
         try:
-            session = read(file)
-            whole = segments(session, *shape)
+            session = readers[kind](file)
+            if sessions:
+                session = with_cells_of(session, sessions[0])
+            whole = segments(session, *shape, one_clock=time_unit is not None)
             parts = (
                 split_blocks(whole, block_seconds, folds, fold, bin_seconds)
                 if split == "blocks"
@@ -200,12 +116,6 @@ def recording(
         except ValueError as error:
             named = str(file) in str(error)
             raise ValueError(str(error) if named else f"{file}: {error}") from error
-        if sessions and len(session.cell_names) != len(sessions[0].cell_names):
-            raise ValueError(
-                f"{session.source}: expected the {len(sessions[0].cell_names)} cells of "
-                f"{sessions[0].source}, got {len(session.cell_names)}; train on sessions with "
-                "different cells in separate runs"
-            )
         sessions.append(session)
         train += parts[0]
         held_out += parts[1]
@@ -222,10 +132,14 @@ def recording(
     silent = [cell for cell, fired in pairs if not fired]
     without = f", without silent {', '.join(silent)}" if silent else ""
     minutes = sum(len(s.inputs) for s in [*train, *held_out]) * bin_seconds / 60
+    shown = [evened(part, block_seconds, bin_seconds) for part in (train, held_out)]
     padded = [
         pad([Segment(s.inputs[:, fires], s.targets, s.start_seconds) for s in part], bin_seconds)
-        for part in (train, held_out)
+        for part in shown
     ]
+    notes = [f"{session.name}: {one}" for session in sessions for one in session.notes]
+    if sum(map(len, shown)) > len(train) + len(held_out):
+        notes.append("the longest stretches cut in pieces, as all are padded to one length")
     return TimeSeriesData(
         train=padded[0],
         held_out=padded[1],
@@ -233,8 +147,8 @@ def recording(
         units={"position": unit, "direction": "", "speed": f"{unit}/s" if unit else "1/s"},
         description=(
             f"{name}: {int(fires.sum())} cells{without}; {minutes:.1f} minutes"
-            f"{' of running' if running_only else ''}; {len(train)} sequences to train on, "
-            f"{len(held_out)} held out"
+            f"{' of running' if running_only else ''}; {len(shown[0])} sequences to train on, "
+            f"{len(shown[1])} held out{''.join(f'; {one}' for one in notes)}"
         ),
     )
 
