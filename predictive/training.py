@@ -146,7 +146,7 @@ def train(
     module = build_windows(cfg, data, hardware)
     method = build_method(cfg, data, hardware)
     untrained = copy.deepcopy(method.state_dict())
-    method.load_state_dict(init or {}, strict=False)
+    _begin_with(method, init or {})
     every = cfg.evaluation.compare_gradients_every
     cosines = CompareEntropyGradients(every) if every else None
     windows = module.windows
@@ -183,6 +183,18 @@ def train(
         cosines,
         fitted.origins,
     )
+
+
+def _begin_with(method: PredictiveMethod, init: Mapping[str, Tensor]) -> None:
+    """Load weights that a method has; a ValueError in one line for others."""
+    own = {key: tuple(value.shape) for key, value in method.state_dict().items()}
+    for key, value in init.items():
+        if own.get(key) != tuple(value.shape):
+            raise ValueError(
+                f"init: expected weights of this architecture, {key} of {own.get(key, 'no shape')}, "
+                f"got {tuple(value.shape)}; give the same sizes, or leave them out"
+            )
+    method.load_state_dict(init, strict=False)
 
 
 def _check_samples(

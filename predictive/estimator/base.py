@@ -63,6 +63,10 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         inputs = read_inputs(self, X, self._param("bin_seconds"), reset=True, fewest=2)
         if init is not None:
             check_is_fitted(init)
+            if type(init) is not type(self):
+                raise ValueError(
+                    f"init: expected a {type(self).__name__}, got a {type(init).__name__}"
+                )
         self._train(inputs, y, init)
         return self
 

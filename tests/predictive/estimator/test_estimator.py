@@ -108,6 +108,10 @@ def test_training_goes_on_and_adapts_to_other_cells(kalman, recording):
     same = [key for key in old if old[key].shape == new[key].shape and (old[key] == new[key]).all()]
     assert {"predictor.matrix", "encoder.network.2.weight"} <= {*same}
     assert "encoder.mean" not in same
+    with pytest.raises(ValueError, match="init: expected weights of this architecture"):
+        KalmanSSL(**{**SMALL, "latent_dim": 2}).fit(counts, init=kalman)
+    with pytest.raises(ValueError, match="init: expected a RecurrentSSL, got a KalmanSSL"):
+        RecurrentSSL(**SMALL).fit(counts, init=kalman)
     with pytest.raises(ValueError, match="12 features"):
         kalman.partial_fit(counts[:, :5])
 
