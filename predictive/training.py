@@ -191,8 +191,8 @@ def _begin_with(method: PredictiveMethod, init: Mapping[str, Tensor]) -> None:
     for key, value in init.items():
         if own.get(key) != tuple(value.shape):
             raise ValueError(
-                f"init: expected weights of this architecture, {key} of {own.get(key, 'no shape')}, "
-                f"got {tuple(value.shape)}; give the same sizes, or leave them out"
+                "init: expected weights of this architecture, "
+                f"{key} of {own.get(key, 'no shape')}, got {tuple(value.shape)}; give the same sizes, or leave them out"
             )
     method.load_state_dict(init, strict=False)
 
