@@ -192,7 +192,8 @@ def _begin_with(method: PredictiveMethod, init: Mapping[str, Tensor]) -> None:
         if own.get(key) != tuple(value.shape):
             raise ValueError(
                 "init: expected weights of this architecture, "
-                f"{key} of {own.get(key, 'no shape')}, got {tuple(value.shape)}; give the same sizes, or leave them out"
+                f"{key} of {own.get(key, 'no shape')}, got {tuple(value.shape)}; "
+                "give the same sizes, or leave them out"
             )
     method.load_state_dict(init, strict=False)
 
