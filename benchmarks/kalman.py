@@ -5,8 +5,10 @@
 A step is the filter, the stop-gradient loss −Σ_t log p(z_t | z_<t) and its gradients with respect
 to transition, offset, noises and observations. The direct peer loops over time in float32 with a
 covariance for every sample and inverts every matrix, as the authors' code does; --reference times
-that code itself, with latents in place of its encoder. Peers take turns, so that ratios hold on
-noisy machines, and the losses are printed, since all compute the same model.
+that code itself, with latents in place of its encoder. Where dynamax is installed (pip install
+dynamax), its filter in JAX is a peer on the CPU, jitted, in float32, without the time to compile.
+Peers take turns, so that ratios hold on noisy machines, and the losses are printed, since all
+compute the same model.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -29,8 +32,10 @@ from torch import Tensor
 from predictive.filtering import StateSpaceModel, log_density, predict_observations
 from solo_ldm.run.record import cpu_name
 
-SIZES = ((8, 100, 5, 10), (64, 400, 8, 16))  # batch, steps, latents, states
-DIRECT, REFERENCE = "direct, step by step", "the authors' code"
+# Batch, steps, latents, states.
+SIZES = ((8, 100, 5, 10), (64, 400, 8, 16), (32, 100, 24, 24), (1, 10_000, 8, 16))
+DIRECT, REFERENCE, DYNAMAX = "direct, step by step", "the authors' code", "dynamax"
+_MOST_DIRECT = 1000  # steps of the direct peer, which takes minutes for more
 
 
 class Leaves(NamedTuple):
@@ -154,8 +159,43 @@ def reference_loss(
     return loss
 
 
+def dynamax_step(leaves: Leaves) -> Callable[[], float]:
+    """Return a jitted step of dynamax: the loss, and its gradients with respect to the leaves."""
+    import jax  # pyright: ignore[reportMissingImports]
+    import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
+    from dynamax.linear_gaussian_ssm import (  # pyright: ignore[reportMissingImports]
+        inference,
+        lgssm_filter,
+    )
+
+    z, transition, offset, process, noise, _ = (jnp.asarray(x.detach().numpy()) for x in leaves)
+    states, latents = len(offset), len(noise)
+
+    def loss(z: Any, a: Any, b: Any, process: Any, noise: Any) -> Any:
+        first = inference.ParamsLGSSMInitial(jnp.zeros(states), jnp.eye(states))
+        dynamics = inference.ParamsLGSSMDynamics(
+            a, b - a @ b, jnp.zeros((states, 0)), jnp.diag(jnp.exp(process))
+        )
+        emissions = inference.ParamsLGSSMEmissions(
+            jnp.eye(latents, states),
+            jnp.zeros(latents),
+            jnp.zeros((latents, 0)),
+            jnp.diag(jnp.exp(noise)),
+        )
+        parameters = inference.ParamsLGSSM(first, dynamics, emissions)
+        return -jax.vmap(lambda one: lgssm_filter(parameters, one).marginal_loglik)(z).mean()
+
+    step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3, 4)))
+
+    def stepped() -> float:
+        value, _ = jax.block_until_ready(step(z, transition, offset, process, noise))
+        return float(value)
+
+    return stepped
+
+
 def measure(
-    peers: dict[str, Callable[[], Tensor]], rounds: int, seconds: float, progress: Progress
+    peers: dict[str, Callable[[], Any]], rounds: int, seconds: float, progress: Progress
 ) -> dict[str, tuple[float, float]]:
     """Return the median milliseconds and the loss of each peer."""
     times: dict[str, list[float]] = {name: [] for name in peers}
@@ -173,14 +213,15 @@ def measure(
     return {name: (statistics.median(times[name]), losses[name]) for name in peers}
 
 
-def _step(loss: Callable[[], Tensor], times: list[float]) -> float:
+def _step(loss: Callable[[], Any], times: list[float]) -> float:
     _wait()
     start = time.perf_counter()
     value = loss()
-    value.backward()
+    if isinstance(value, Tensor):
+        value.backward()
     _wait()
     times.append(1e3 * (time.perf_counter() - start))
-    return value.item()
+    return float(value)
 
 
 def _wait() -> None:
@@ -204,23 +245,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     console.print(f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     heads = ["batch", "steps", "latents", "states", "filter", "loss", "ms"]
-    heads += [f"times faster than {DIRECT}", f"than {REFERENCE}"]
+    heads += [f"times faster than {DIRECT}", f"than {REFERENCE}", f"than {DYNAMAX}"]
+    has_dynamax = device.type == "cpu" and find_spec("dynamax") is not None
     rows = []
     with Progress(console=console, transient=True) as progress:
         for size in SIZES:
             leaves = random_leaves(*size, device)
-            peers: dict[str, Callable[[], Tensor]] = {
+            peers: dict[str, Callable[[], Any]] = {
                 "ours, common noise": lambda x=leaves: filter_loss(x, x.log_noise),
                 "ours, a noise a sample and step": lambda x=leaves: filter_loss(x, x.log_noises),
-                DIRECT: lambda x=leaves: direct_loss(x),
             }
-            if reference is not None:
-                peers[REFERENCE] = reference_loss(leaves, *reference)
+            if size[1] <= _MOST_DIRECT:
+                peers[DIRECT] = lambda x=leaves: direct_loss(x)
+                if reference is not None:
+                    peers[REFERENCE] = reference_loss(leaves, *reference)
+            if has_dynamax:
+                peers[DYNAMAX] = dynamax_step(leaves)
             found = measure(peers, args.rounds, args.seconds, progress)
             for peer, (took, loss) in found.items():
                 ratios = [
                     f"{found[other][0] / took:.1f}" if other in found else "not timed"
-                    for other in (DIRECT, REFERENCE)
+                    for other in (DIRECT, REFERENCE, DYNAMAX)
                 ]
                 rows.append([*size, peer, f"{loss:.3f}", f"{took:.1f}", *ratios])
     Figures(heads, rows).show(console, args.csv)

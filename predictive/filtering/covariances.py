@@ -9,6 +9,7 @@ second order in P', which keeps its digits where P⁻ − K S Kᵀ loses them.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,9 @@ from predictive.filtering.recursions import (
     ridge,
     symmetric,
 )
+
+# Steps between two looks at whether the covariances still change, and the most that are waited for.
+_LOOK_EVERY, _PATIENCE = 8, 1024
 
 
 class Recursion(NamedTuple):
@@ -158,32 +162,86 @@ def scanned_covariances(p: Recursion, steps: int) -> Covariances:
     return Covariances(filtered, predicted, innovation, gain)
 
 
-def looped_covariances(p: Recursion, steps: int) -> Covariances:
-    """Run the recursion step by step, in as few calls as possible; see `Covariances`."""
+def covariances(
+    p: Recursion, steps: int, parallel: bool, accuracy: float | None
+) -> tuple[Covariances, bool]:
+    """Return the results over T steps, or up to their limit, and whether by scans.
+
+    Args:
+        p: the parameters.
+        steps: T.
+        parallel: by scans rather than by a loop.
+        accuracy: see `looped_covariances`; those that do not converge are as without it.
+    """
+    if accuracy is not None:
+        found = looped_covariances(p, min(steps, _PATIENCE), accuracy)
+        if len(found.filtered) < _PATIENCE or steps == _PATIENCE:
+            return found, False
+    compute = scanned_covariances if parallel else looped_covariances
+    return compute(p, steps), parallel
+
+
+def looped_covariances(p: Recursion, steps: int, accuracy: float | None = None) -> Covariances:
+    """Run the recursion step by step, in as few calls as possible; see `Covariances`.
+
+    Args:
+        p: the parameters.
+        steps: T.
+        accuracy: end where all that is still to change of each covariance is less than this share
+            of √(P_aa P_bb); the results are then those of fewer steps, and the last one holds for
+            the rest. Only for parameters that all steps share.
+    """
+    if accuracy is None:
+        return _loop(p, p.initial, steps)
+    parts, last = [], p.initial
+    while sum(len(x.filtered) for x in parts) < steps:
+        left_over = steps - sum(len(x.filtered) for x in parts)
+        parts.append(_loop(p, last, min(_LOOK_EVERY, left_over)))
+        last = parts[-1].filtered[-1]
+        if len(parts[-1].filtered) > 2 and _still_to_change(parts[-1].filtered[-3:]) < accuracy:
+            break
+    return Covariances(*(torch.cat(x) for x in zip(*parts, strict=True)))
+
+
+def _loop(p: Recursion, covariance: Tensor, steps: int) -> Covariances:
     (groups, n, _), m = p.initial.shape, p.matrix.shape[-2]
     found = Covariances(
         *(p.initial.new_empty(steps, groups, *x) for x in ((n, n), (n, n), (m, m), (n, m)))
     )
     jitter = ridge(found.innovation)
-    parameters = [_per_step(x, steps) for x in (p.transition, p.process, p.matrix, p.noise)]
+    parameters = [_per_step(x, steps) for x in (p.transition.mT, p.process, p.matrix.mT)]
+    noise = p.noise.expand(-1, groups, -1, -1)
+    noises = [noise[0]] * steps if len(noise) == 1 else noise.unbind()
     known = [None] * steps if p.known is None else p.known.unbind()
-    covariance = p.initial
-    for a, q, d, r, seen, filtered, predicted, innovation, gain in zip(
-        *parameters, known, *(x.unbind() for x in found), strict=True
+    for at, q, dt, r, seen, filtered, predicted, innovation, gain in zip(
+        *parameters, noises, known, *(x.unbind() for x in found), strict=True
     ):
-        torch.add((covariance @ a.mT).mT @ a.mT, q, out=predicted)
-        projected = predicted @ d.mT
-        torch.add(projected.mT @ d.mT, r, out=innovation)
+        torch.add((covariance @ at).mT @ at, q, out=predicted)
+        projected = predicted @ dt
+        torch.add(projected.mT @ dt, r, out=innovation)
         visible = projected if seen is None else torch.where(seen[..., None, :], projected, 0.0)
         factor = torch.linalg.cholesky_ex(hide(innovation, seen) * jitter).L
         gain.copy_(torch.cholesky_solve(visible.mT, factor).mT)
         # Joseph's form from P⁻ (I − K D)ᵀ, whose transpose is P⁻ − K D P⁻:
         # (I − K D) P⁻ − [(I − K D) P⁻ Dᵀ − K R] Kᵀ, where the bracket is rounding alone.
         kept = torch.baddbmm(predicted, gain, projected.mT, alpha=-1.0)
-        rounding = torch.baddbmm(kept @ d.mT, gain, r.expand(groups, m, m), alpha=-1.0)
+        rounding = torch.baddbmm(kept @ dt, gain, r, alpha=-1.0)
         covariance = torch.baddbmm(kept, rounding, gain.mT, alpha=-1.0)
         covariance = torch.lerp(covariance, covariance.mT, 0.5, out=filtered)
     return found
+
+
+def _still_to_change(last: Tensor) -> float:
+    """Return how far the last of three covariances in a row (3, G, n, n) is from their limit.
+
+    Changes δ that shrink by a factor ρ a step add up to δ ρ / (1 − ρ); in units of √(P_aa P_bb).
+    """
+    deviation = last[-1].diagonal(dim1=-2, dim2=-1).sqrt()
+    changes = last.diff(dim=0) / (deviation[..., :, None] * deviation[..., None, :])
+    before, change = changes.abs().flatten(1).amax(dim=1).tolist()
+    if change == 0.0:
+        return 0.0
+    return change**2 / (before - change) if change < before else math.inf
 
 
 def _per_step(x: Tensor, steps: int) -> list[Tensor]:

@@ -11,7 +11,14 @@ from torch import Tensor
 from predictive.filtering.covariances import Recursion, complement, hide
 from predictive.filtering.passes import Filtered, filter_pass
 from predictive.filtering.preparation import Data, Prepared, is_parallel, prepare_data
-from predictive.filtering.recursions import affine, cholesky, from_columns, lyapunov, symmetric
+from predictive.filtering.recursions import (
+    affine,
+    cholesky,
+    from_columns,
+    lyapunov,
+    spread,
+    symmetric,
+)
 from predictive.filtering.types import (
     FilterPosterior,
     Gaussian,
@@ -21,6 +28,13 @@ from predictive.filtering.types import (
     normal_log_density,
 )
 from solo_ldm.numerics import narrow
+
+# Covariances closer to their limit than this, relative to their variances, are taken for it.
+_ACCURACIES = {torch.float32: 1e-9, torch.float64: 1e-13}
+
+
+# What rounding may add to a smoothed state, as a share of its standard deviation.
+_MOST_LOST = 0.01
 
 
 class Forward(NamedTuple):
@@ -56,7 +70,8 @@ def kalman_filter(
         observations: z, (B, T, m). Missing values may be anything, including NaN.
         mask: true where observed, (B, T) or (B, T, m); a B of 1 is common to all samples.
         method: "sequential" loops over time, "parallel" scans in 2 log₂ T steps, and "auto"
-            the faster one on the device. They agree to rounding.
+            takes the faster one on the device and, where the parameters are constant and nothing
+            is missing, covariances that have converged for their limit. They agree to rounding.
 
     Returns:
         States, predicted states and predictions, and the log-likelihood of each step (B, T) in
@@ -95,7 +110,8 @@ def kalman_smoother(
         Smoothed states, and the filter's posterior.
 
     Raises:
-        ValueError: as `kalman_filter`.
+        ValueError: as `kalman_filter`; states that have grown so much over a gap in the
+            observations that rounding leaves no digits.
 
     Source:
         Rauch, Tung, Striebel, AIAA Journal 3, 1965; Särkkä & García-Fernández, arXiv 1905.13002.
@@ -124,7 +140,8 @@ def predict_observations(
 ) -> Gaussian:
     """Return p(z_t | z_<t) = N(D h⁻ + c, D P⁻ Dᵀ + R) over (B, T, m); see `kalman_filter`."""
     with torch.autocast(observations.device.type, enabled=False):
-        return _predictions(run_forward(model, observations, mask, method), observations)
+        forward = run_forward(model, observations, mask, method, predicts=False)
+        return _predictions(forward, observations)
 
 
 def log_likelihood(
@@ -135,14 +152,18 @@ def log_likelihood(
 ) -> Tensor:
     """Return log p(z_1 … z_T) = Σ_t log p(z_t | z_<t), (B,), in nats; see `kalman_filter`."""
     with torch.autocast(observations.device.type, enabled=False):
-        forward = run_forward(model, observations, mask, method)
+        forward = run_forward(model, observations, mask, method, predicts=False)
         return narrow(_log_likelihood(forward).sum(dim=1), observations)
 
 
 def run_forward(
-    model: StateSpaceModel, observations: Tensor, mask: Tensor | None, method: Method
+    model: StateSpaceModel,
+    observations: Tensor,
+    mask: Tensor | None,
+    method: Method,
+    predicts: bool = True,
 ) -> Forward:
-    """Check and filter in statistics precision."""
+    """Check and filter in statistics precision; `predicts` whether predicted means are wanted."""
     p, data = prepare_data(model, observations, mask)
     parallel = is_parallel(method, len(p.initial_mean), observations.device)
     recursion = Recursion(
@@ -154,7 +175,9 @@ def run_forward(
         data.known,
     )
     target = data.values - p.observation_offset
-    filtered = filter_pass(recursion, p.drift, target, p.initial_mean, parallel)
+    waits = method == "auto" and observations.device.type == "cpu"
+    accuracy = _ACCURACIES.get(observations.dtype) if waits else None
+    filtered = filter_pass(recursion, p.drift, target, p.initial_mean, parallel, accuracy, predicts)
     return Forward(p, data, parallel, filtered)
 
 
@@ -165,12 +188,35 @@ def run_backward(forward: Forward) -> Backward:
         for x in (forward.model.transition, forward.model.process)
     )
     filtered = forward.filtered
-    covariance = filtered.covariance[:-1]
-    factor = cholesky(filtered.predicted_covariance[1:])
+    covariance, predicted = (
+        spread(x, forward.model.steps) for x in (filtered.covariance, filtered.predicted_covariance)
+    )
+    covariance = covariance[:-1]
+    factor = cholesky(predicted[1:])
     gain = torch.cholesky_solve(a @ covariance, factor).mT
     kept = complement(gain, a)
     shift = filtered.mean[:-1] - gain @ filtered.predicted_mean[1:]
-    return Backward(gain, shift, kept @ covariance @ kept.mT + gain @ process @ gain.mT)
+    conditional = kept @ covariance @ kept.mT + gain @ process @ gain.mT
+    _check_digits(filtered.mean[:-1], conditional)
+    return Backward(gain, shift, conditional)
+
+
+@torch.no_grad()
+def _check_digits(mean: Tensor, conditional: Tensor) -> None:
+    """Raise a one-line ValueError where the shift, a difference of large means, has few digits.
+
+    A state that grows through a long stretch without observations is left with none.
+    """
+    lost = mean.shape[-2] * torch.finfo(mean.dtype).eps * mean.abs()
+    deviation = conditional.diagonal(dim1=-2, dim2=-1).sqrt()[..., None]
+    bad = (lost > _MOST_LOST * deviation).flatten(1).any(dim=1)
+    if bool(bad.any()):
+        raise ValueError(
+            f"observations: expected states that rounding leaves within {_MOST_LOST:.0%} of their "
+            f"standard deviation, got up to {float((lost / deviation).max()):.2g} deviations at "
+            f"{int(bad.sum())} steps, the first {int(bad.nonzero()[0])}: the transition makes them "
+            "grow too far, as over a long gap; smooth the parts before and after it by themselves"
+        )
 
 
 def gaussian(mean: Tensor, covariance: Tensor, samples: int, like: Tensor) -> Gaussian:
@@ -179,7 +225,8 @@ def gaussian(mean: Tensor, covariance: Tensor, samples: int, like: Tensor) -> Ga
 
 
 def _gaussian(mean: Tensor, factor: Tensor, samples: int, like: Tensor) -> Gaussian:
-    return Gaussian(narrow(from_columns(mean, samples), like), narrow(factor.transpose(0, 1), like))
+    factor = spread(narrow(factor, like), len(mean))
+    return Gaussian(narrow(from_columns(mean, samples), like), factor.transpose(0, 1))
 
 
 def _log_likelihood(forward: Forward) -> Tensor:
@@ -187,7 +234,8 @@ def _log_likelihood(forward: Forward) -> Tensor:
     residual = data.values - filtered.projected_mean - forward.model.observation_offset
     if data.known is not None:
         residual = torch.where(data.known[..., None], residual, 0.0)
-    density = normal_log_density(residual, cholesky(hide(filtered.innovation, data.known)))
+    factor = cholesky(hide(filtered.innovation, data.known))
+    density = normal_log_density(residual, spread(factor, len(residual)))
     constant = 0.5 * math.log(2.0 * math.pi) * data.num_observed
     return from_columns(density, forward.model.samples)[..., 0] - constant
 

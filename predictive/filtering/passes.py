@@ -20,20 +20,23 @@ from predictive.filtering.covariances import (
     Recursion,
     complement,
     congruence,
+    covariances,
     fold,
     hide,
     left,
-    looped_covariances,
-    scanned_covariances,
 )
 from predictive.filtering.recursions import affine_values, cholesky, lyapunov_values, symmetric
+from predictive.filtering.settled import is_constant, settled_means
 
 # Numbers in a (steps, G, n, n) temporary, so that a few of them fit into the cache.
 _NUMBERS = 2**17
 
 
 class Filtered(NamedTuple):
-    """The filter's results, (T, G, …): means as K columns, covariances as groups."""
+    """The filter's results, (T, G, …): means as K columns, covariances as groups.
+
+    Covariances may be of fewer steps: the last one then holds for the rest.
+    """
 
     mean: Tensor  # (…, n, K)
     covariance: Tensor  # (…, n, n)
@@ -44,7 +47,13 @@ class Filtered(NamedTuple):
 
 
 def filter_pass(
-    recursion: Recursion, drift: Tensor, target: Tensor, initial: Tensor, parallel: bool
+    recursion: Recursion,
+    drift: Tensor,
+    target: Tensor,
+    initial: Tensor,
+    parallel: bool,
+    accuracy: float | None = None,
+    predicts: bool = True,
 ) -> Filtered:
     """Filter all observations; differentiable once.
 
@@ -54,6 +63,9 @@ def filter_pass(
         target: z − c, (T, G, m, K), finite where missing too.
         initial: m_0, (G, n, K).
         parallel: by associative scans, forward and backward, rather than by loops.
+        accuracy: where the parameters are constant and nothing is missing, covariances that are
+            within this share of their limit are taken for it.
+        predicts: whether all predicted means are wanted.
 
     Returns:
         See `Filtered`.
@@ -62,7 +74,21 @@ def filter_pass(
         Kalman 1960; Särkkä, Bayesian Filtering and Smoothing, 2013; Särkkä & García-Fernández,
         IEEE Trans. Automatic Control 66, 2021, arXiv 1905.13002.
     """
-    return Filtered(*_Filter.apply(*recursion, drift, target, initial, parallel))  # pyright: ignore
+    settles = accuracy is not None and is_constant(recursion) and len(drift) == 1
+    with torch.no_grad():
+        found, parallel = covariances(
+            recursion, len(target), parallel, accuracy if settles else None
+        )
+    steps = len(found.filtered)
+    arguments = (drift, target[:steps], initial, parallel, *found)
+    first = Filtered(*_Filter.apply(*recursion, *arguments))  # pyright: ignore
+    if steps == len(target):
+        return first
+    limit = first.predicted_covariance[-1], first.innovation[-1]
+    means = settled_means(recursion, *limit, drift, target[steps:], first.mean[-1], predicts)
+    of_first = (first.mean, first.predicted_mean, first.projected_mean)
+    mean, predicted, projected = (torch.cat(x) for x in zip(of_first, means, strict=True))
+    return first._replace(mean=mean, predicted_mean=predicted, projected_mean=projected)
 
 
 class _Part(NamedTuple):
@@ -96,10 +122,9 @@ class _CovarianceAdjoints(NamedTuple):
 
 class _Filter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, a, q, d, r, initial_covariance, known, drift, target, initial, parallel):
-        recursion = Recursion(a, q, d, r, initial_covariance, known)
-        compute = scanned_covariances if parallel else looped_covariances
-        covariance, predicted_covariance, innovation, gain = compute(recursion, len(target))
+    def forward(ctx, a, q, d, r, p0, known, drift, target, initial, parallel, *found):
+        recursion = Recursion(a, q, d, r, p0, known)
+        covariance, predicted_covariance, innovation, gain = found
         mean, predicted_mean = (initial.new_empty(len(target), *initial.shape) for _ in range(2))
         projected_mean = torch.empty_like(target, memory_format=torch.contiguous_format)
         last = initial
@@ -136,21 +161,22 @@ class _Filter(torch.autograd.Function):
             part = _part(steps, ctx.parallel, (a, d, known), gain, found, gradients)
             residual = target[steps] - part.found.projected_mean
             means = _mean_adjoints(part, residual, of_mean)
-            covariances = _covariance_adjoints(part, means, of_covariance)
-            of_mean, of_covariance = means.before, covariances.before
+            spreads = _covariance_adjoints(part, means, of_covariance)
+            of_mean, of_covariance = means.before, spreads.before
             _add(of_drift, means.predicted, steps)
             _add(of_target, means.gained, steps)
-            _add(of_q, covariances.predicted, steps)
+            _add(of_q, spreads.predicted, steps)
             if of_r is not None:
-                _add(of_r, _noise_gradient(part, means, covariances), steps)
+                _add(of_r, _noise_gradient(part, means, spreads), steps)
             if of_a is not None:
                 moved = left(part.transition, _before(p0, found.covariance, steps))
-                _add_product(of_a, 2.0 * covariances.predicted, moved, steps)
+                _add_product(of_a, 2.0 * spreads.predicted, moved, steps)
                 _add_product(of_a, means.predicted.mT, _before(m0, found.mean, steps).mT, steps)
             if of_d is not None:
-                for x, y in _matrix_gradient(part, means, covariances):
+                for x, y in _matrix_gradient(part, means, spreads):
                     _add_product(of_d, x, y, steps)
-        return of_a, of_q, of_d, of_r, of_covariance, None, of_drift, of_target, of_mean, None
+        of_parameters = (of_a, of_q, of_d, of_r, of_covariance, None)
+        return *of_parameters, of_drift, of_target, of_mean, *(None,) * 5
 
 
 def _part(

@@ -88,6 +88,14 @@ def previous(initial: Tensor, sequence: Tensor) -> Tensor:
     return torch.cat([initial.expand_as(sequence[:1]), sequence[:-1]])
 
 
+def spread(sequence: Tensor, steps: int) -> Tensor:
+    """Return a sequence (T', …) over T ≥ T' steps, its last one repeated."""
+    rest = steps - len(sequence)
+    return (
+        torch.cat([sequence, sequence[-1:].expand(rest, *sequence.shape[1:])]) if rest else sequence
+    )
+
+
 def affine_values(f: Tensor, g: Tensor, x: Tensor, parallel: bool, reverse: bool = False) -> Tensor:
     """Return x_t = F_t x_{t−1} + g_t without a graph; see `affine`.
 

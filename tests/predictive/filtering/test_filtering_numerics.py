@@ -226,3 +226,24 @@ def test_results_have_the_type_of_the_observations_and_at_least_float32(dtype):
     assert posterior.states.mean.dtype == expected
     assert posterior.predictions.factor.dtype == expected
     assert posterior.log_likelihood.dtype == expected
+
+
+@pytest.mark.parametrize("method", ["sequential", "parallel"])
+@pytest.mark.parametrize(("growth", "holds"), [(1.02, True), (1.05, False)])
+def test_a_state_that_grows_through_a_gap_is_smoothed_right_or_refused(method, growth, holds):
+    gap, steps = slice(50, 850), 900
+    one = torch.ones(1, dtype=torch.float64)
+    model = StateSpaceModel(
+        0.0 * one, one[None], growth * one[None], 0.0 * one, one[None], one, one
+    )
+    states, z = sample_model(model, 1, steps, torch.Generator().manual_seed(0))
+    mask = torch.ones(1, steps, dtype=torch.bool)
+    mask[:, gap] = False
+    if not holds:
+        with pytest.raises(ValueError, match=r"rounding leaves within 1%.*transition makes"):
+            kalman_smoother(model, z, mask, method=method)
+        return
+    smoothed = kalman_smoother(model, z, mask, method=method).states
+    error = (smoothed.mean - states) / smoothed.variance.sqrt()
+    assert error[:, gap].abs().max() < 5
+    assert 0.5 < error[:, gap].square().mean() < 2
