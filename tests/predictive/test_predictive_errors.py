@@ -291,7 +291,6 @@ def test_a_recording_must_be_named(capsys, tmp_path, monkeypatch):
 
 def test_the_command_names_every_packaged_config(capsys):
     message = refusal(capsys)
-    names = {path.stem for path in Path(predictive.configs.__file__).parent.glob("*.yaml")} - {
-        "host"
-    }
+    names = {path.stem for path in Path(predictive.configs.__file__).parent.glob("*.yaml")}
+    names -= {"host", "latents"}  # parts, and of a command that trains nothing
     assert {name for name in names if name not in message} == set()

@@ -124,6 +124,8 @@ def _data(
     for session in read_sessions(plain(told.data)):
         if "path" in given and session.cells == tuple(map(str, range(len(session.cells)))):
             console.print(f"{session.name}: cells are told by their numbers", style="yellow")
+        for note in session.notes:
+            console.print(f"{session.name}: {note}", style="yellow")
         found, about[session.name] = matched(
             session, cells, lambda line: console.print(line, style="yellow", soft_wrap=True)
         )

@@ -42,11 +42,13 @@ class Session:
         name: of the session.
         cells: names of its cells.
         segments: counts (T, cells) and targets.
+        notes: what its reader left out or mended, a line each.
     """
 
     name: str
     cells: tuple[str, ...]
     segments: list[Segment]
+    notes: tuple[str, ...] = ()
 
 
 def read_sessions(settings: Mapping[str, Any]) -> list[Session]:
@@ -66,7 +68,8 @@ def read_sessions(settings: Mapping[str, Any]) -> list[Session]:
         except ValueError as error:
             named = str(file) in str(error)
             raise ValueError(str(error) if named else f"{file}: {error}") from error
-        found.append(Session(session.name, session.cell_names, parts))
+        notes = getattr(session, "notes", ())
+        found.append(Session(session.name, session.cell_names, parts, notes))
     return found
 
 

@@ -228,7 +228,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     # texts and switches
     (r"backbone\.name@(knn|linear|uncertainty)", null_or(text)),
     (r"(backbone|optimizer|scheduler)\.name", never),
-    (r"method|scheduler\.interval", never),
+    (r"method|scheduler\.interval|format@latents", never),
     (r"name", text),
     (r"checkpoint\.dir", lambda value: value != ""),
     (r"wandb\.project", text),
