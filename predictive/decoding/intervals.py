@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 import torch
@@ -268,6 +269,7 @@ def _decoded_moments(
     return torch.cat(decoded), torch.cat(spread)
 
 
+@lru_cache(maxsize=8)
 def _draws(num_samples: int, num_states: int, seed: int) -> Tensor:
     """Return standard normal draws (S, n) whose mean is 0 and whose covariance is I exactly."""
     if num_samples % 2 or num_samples < 2 * num_states:
