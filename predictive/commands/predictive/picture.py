@@ -12,7 +12,8 @@ from torch import Tensor
 
 from predictive.data.sequences import TimeSeriesData
 from predictive.decoding.score import DecodingScore
-from predictive.evaluation import LATENT_STATE, NOISE, SPIKES, Assessment
+from predictive.evaluation import NOISE, Assessment
+from predictive.features import LATENT_STATE
 from predictive.filtered import Filtered
 from predictive.pictures import (
     Decoded,
@@ -172,10 +173,10 @@ def _position(data: TimeSeriesData, assessment: Assessment) -> _Picture | None:
         r2=None if score is None else score.r2,
         coverage=decoded.coverage.fraction,
     )
-    spikes = _best(assessment.scores[name], SPIKES)
+    observed = _best(assessment.scores[name], data.kind)
     direct = None
-    if spikes is not None:
-        direct = Decoded(held_out.spread(spikes.predictions), r2=spikes.r2)
+    if observed is not None:
+        direct = Decoded(held_out.spread(observed.predictions), r2=observed.r2)
     return partial(
         position_rows,
         held_out.sequences.seconds,

@@ -180,6 +180,8 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"data\.(time_constants_seconds|variances)", each(scale, 1)),
     (r"data\.(random_phase|running_only)", flag),
     (r"data\.time_unit", null_or(each(either(scale, one_of("s", "ms", "us", "min"))))),
+    (r"data\.targets", null_or(mapping)),
+    (r"data\.bin_seconds", null_or(scale)),
     (r"data\.stamp", null_or(one_of("centre", "start"))),
     (r"data\.(motion|mixing|rendering|observation_noise_kind)", never),
     (r"data\.(window|stride)", null_or(size)),
