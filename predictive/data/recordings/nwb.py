@@ -11,7 +11,7 @@ import numpy as np
 
 from predictive.data.recordings.cells import in_order
 from predictive.data.recordings.clocks import TimeUnit, seconds_of
-from predictive.data.recordings.epochs import Array, shared_by, without
+from predictive.data.recordings.epochs import Array, intersection, shared_by, without
 from predictive.data.recordings.series import Series
 from predictive.data.recordings.spike_files import NONE, Kinds, Stamp
 from predictive.data.recordings.spikes import SpikeRecording
@@ -28,6 +28,7 @@ def read_nwb(
     signal_series: str | None = None,
     stamp: Stamp = "centre",
     targets: Kinds = NONE,
+    trials: bool = False,
 ) -> SpikeRecording:
     """Read the units' spike times, or signals, with positions and targets of an NWB file.
 
@@ -46,6 +47,7 @@ def read_nwb(
         stamp: which time of a frame the signals' timestamps are.
         targets: kinds of further time series, by name or CONTAINER/NAME; there need then be no
             positions.
+        trials: whether the trials of the file's table are used alone, apart from each other.
 
     Raises:
         FileNotFoundError: no such file.
@@ -87,7 +89,7 @@ def read_nwb(
                 count_starts=starts,
                 count_seconds=seconds,
                 signals=True,
-                intervals=used if said else None,
+                intervals=_of_trials(nwb, used, path) if trials else used if said else None,
                 notes=(*notes, *said),
                 **shared,
             )
@@ -99,6 +101,7 @@ def read_nwb(
             ]
         )
         used, said = _intervals(nwb, units, times, path)
+        used = _of_trials(nwb, used, path) if trials else used
         return SpikeRecording(
             *where,
             spike_times=tuple(one * tick for one in times),
@@ -107,6 +110,17 @@ def read_nwb(
             notes=(*notes, *sorted_, *said),
             **shared,
         )
+
+
+def _of_trials(nwb: Any, used: Array | None, path: Path) -> Array:
+    """Return the trials of a file, as far as they lie in the stretches that are used."""
+    table = nwb.trials
+    if table is None or not len(table):
+        raise ValueError(
+            f"{path}: data.trials: expected a table of trials, got none; set it to null"
+        )
+    rows = np.column_stack([table["start_time"][:], table["stop_time"][:]]).astype(np.float64)
+    return intersection(np.array([[-np.inf, np.inf]]) if used is None else used, rows)
 
 
 def _samples(series: Any, path: Path) -> tuple[Array, Any]:

@@ -54,6 +54,7 @@ def recording(
     time_unit: TimeUnit = None,
     targets: Mapping[str, Any] | None = None,
     signal_series: str | None = None,
+    trials: bool | None = None,
     seed: int = 0,
 ) -> TimeSeriesData:
     """Read recordings, cut them into sequences of raw counts and split these in time.
@@ -90,6 +91,8 @@ def recording(
             period of a circular one: fields of npz and MAT, series of NWB as NAME or
             CONTAINER/NAME. "position" states what the positions are.
         signal_series: name of the signals in an NWB file, such as dF/F, in place of its units.
+        trials: whether to use the trials of an NWB file's table alone, as sequences of their own.
+            Files of other formats name them as "intervals".
         seed: unused; every data set has it.
 
     Returns:
@@ -107,7 +110,11 @@ def recording(
         "npz": partial(read_npz, **shared),
         "mat": partial(read_mat, **shared),
         "nwb": partial(
-            read_nwb, position_series=position_series, signal_series=signal_series, **shared
+            read_nwb,
+            position_series=position_series,
+            signal_series=signal_series,
+            trials=bool(trials),
+            **shared,
         ),
         "hc11": partial(read_hc11, interneurons=interneurons),
         "cebra": partial(read_cebra, trust=trust),
@@ -116,9 +123,11 @@ def recording(
     sessions: list[SpikeRecording] = []
     for file in files:
         kind = _format(file) if format == "auto" else format
-        if kind in ("hc11", "cebra") and (time_unit is not None or kinds):
-            key, given = ("time_unit", time_unit) if time_unit is not None else ("targets", targets)
-            raise ValueError(f"data.{key}: expected null for {kind}, got {given}")
+        given = {"time_unit": time_unit, "targets": targets, "trials": trials}
+        unread = [] if kind == "nwb" else ["trials"] if kind in ("npz", "mat") else list(given)
+        for key in unread:
+            if given[key]:
+                raise ValueError(f"data.{key}: expected null for {kind}, got {given[key]}")
         with _about(file):
             session = readers[kind](file)
             sessions.append(with_cells_of(session, sessions[0]) if sessions else session)

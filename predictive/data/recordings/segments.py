@@ -143,7 +143,8 @@ def _tracking(
         raise ValueError(
             f"{recording.source}: expected places, got ones that jump over nearly their range of "
             f"{track:.6g} again and again, as an angle does: set "
-            "'data.targets={position: PERIOD}' (a number, radians or degrees), or 'data.targets={position: continuous}' if they jump"
+            "'data.targets={position: PERIOD}' (a number, radians or degrees), or "
+            "'data.targets={position: continuous}' if they jump"
         )
     samples = np.column_stack([place, recording.position])
 
