@@ -185,7 +185,7 @@ def assess(
         decoders = tuple(cfg.evaluation.kinds)
         scores[name] = decode(features, pair, decoders, train.groups(), seed=cfg.seed, target=kind)
         progress(f"interval of {name}")
-        interval = _interval(name, train, held_out, cfg)
+        interval = _interval(name, kind, train, held_out, cfg)
         if interval is not None:
             intervals[name] = interval
     before = after = None
@@ -214,7 +214,7 @@ def noise_correlation(filtered: Filtered) -> float | None:
 
 
 def _interval(
-    name: str, train: Filtered, held_out: Filtered, cfg: DictConfig
+    name: str, target: TargetKind, train: Filtered, held_out: Filtered, cfg: DictConfig
 ) -> DecodedTarget | None:
     """Decode a target from the latent state with an interval, calibrated on training bins.
 
@@ -237,10 +237,12 @@ def _interval(
         states[calibration],
         None if factor is None else factor[calibration],
         targets[calibration],
+        target=target,
     )
     factor = None if held_out.state_factor is None else held_out.rows(held_out.state_factor)
-    interval = with_interval(fitted, held_out.rows(held_out.states), factor, residual, _LEVEL)
-    truth = held_out.rows(held_out.sequences.targets[name])
+    states = held_out.rows(held_out.states)
+    interval = with_interval(fitted, states, factor, residual, _LEVEL, target=target)
+    truth = target.near(held_out.rows(held_out.sequences.targets[name]), interval.mean)
     return DecodedTarget(interval, coverage(truth, interval.low, interval.high), kind)
 
 

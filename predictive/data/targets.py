@@ -55,20 +55,34 @@ class TargetKind:
         return columns
 
     def value(self, columns: Tensor) -> Tensor:
-        """Return the values (M, k) of columns (M, c): an angle in [0, P), a category's number."""
+        """Return the values (…, k) of columns (…, c): an angle in [0, P), a category's number."""
         if self.name == "circular":
-            turns = torch.atan2(columns[:, 1], columns[:, 0]) / (2.0 * math.pi)
-            return (turns.remainder(1.0) * self.period)[:, None]
+            turns = torch.atan2(columns[..., 1], columns[..., 0]) / (2.0 * math.pi)
+            return (turns.remainder(1.0) * self.period)[..., None]
         if self.name == "categorical":
-            return columns.argmax(dim=1, keepdim=True).to(columns.dtype)
+            return columns.argmax(dim=-1, keepdim=True).to(columns.dtype)
         return columns
+
+    def apart(self, values: Tensor, others: Tensor) -> Tensor:
+        """Return values − others, for angles along the shorter arc."""
+        if self.name != "circular":
+            return values - others
+        half = self.period / 2.0
+        return (values - others + half).remainder(self.period) - half
+
+    def near(self, columns: Tensor, values: Tensor) -> Tensor:
+        """Return columns (M, c) to compare with an interval around values (M, k).
+
+        Angles come within half a period of the values, numbers and categories stay columns.
+        """
+        if self.name != "circular":
+            return columns
+        return values + self.apart(self.value(columns).to(values.dtype), values)
 
     def distance(self, true: Tensor, decoded: Tensor) -> Tensor:
         """Return how far decoded columns (M, c) are off, (M,): for angles along the circle."""
         if self.name == "circular":
-            apart = self.value(decoded) - self.value(true)
-            half = self.period / 2.0
-            return ((apart + half).remainder(self.period) - half).abs()[:, 0]
+            return self.apart(self.value(decoded), self.value(true)).abs()[:, 0]
         return (true - decoded).norm(dim=1)
 
 

@@ -19,6 +19,7 @@ from predictive.commands.predictive.picture import score_bar
 from predictive.commands.predictive.results import score_content
 from predictive.commands.predictive.run import document
 from predictive.data.sequences import TimeSeriesData
+from predictive.data.targets import TargetKind
 from predictive.decoding.intervals import Coverage, coverage
 from predictive.decoding.score import DecodingScore, combine_folds
 from predictive.evaluation import Assessment, assess, check_calibration
@@ -194,7 +195,8 @@ def _decoded(fold: Fold, target: str) -> dict[str, Tensor]:
     """Return the true target of held-out bins and its interval, (M, k) each."""
     held_out = fold.assessment.held_out
     interval = fold.assessment.intervals[target].interval
-    true = held_out.rows(held_out.sequences.targets[target])
+    kind = fold.data.kinds.get(target, TargetKind())
+    true = kind.near(held_out.rows(held_out.sequences.targets[target]), interval.mean)
     return {"true": true, "mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
@@ -211,7 +213,9 @@ def _over_time(
     for fold in folds:
         held_out, kind = fold.assessment.held_out, scores[-1].kind
         pairs = {(one.features, one.kind): one for one in fold.assessment.scores[target]}
-        rows = {**_decoded(fold, target), "direct": pairs[fold.data.kind, kind].predictions}
+        rows = _decoded(fold, target)
+        score = pairs[fold.data.kind, kind]
+        rows["direct"] = score.target.near(score.predictions, rows["mean"])
         laid = {name: held_out.spread(values) for name, values in rows.items()}
         laid["seconds"] = held_out.sequences.seconds[..., None]
         for name, values in laid.items():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from predictive.data.sequences import TimeSeriesData
+from predictive.data.targets import TargetKind
 from predictive.decoding.score import DecodingScore
 from predictive.evaluation import NOISE, Assessment
 from predictive.features import LATENT_STATE
@@ -164,7 +165,8 @@ def _position(data: TimeSeriesData, assessment: Assessment) -> _Picture | None:
         return None
     name, decoded = next(iter(assessment.intervals.items()))
     held_out = assessment.held_out
-    interval = decoded.interval
+    interval, kind = decoded.interval, data.kinds.get(name, TargetKind())
+    true = kind.near(held_out.rows(held_out.sequences.targets[name]), interval.mean)
     score = _best(assessment.scores[name], LATENT_STATE)
     latent = Decoded(
         held_out.spread(interval.mean),
@@ -176,11 +178,12 @@ def _position(data: TimeSeriesData, assessment: Assessment) -> _Picture | None:
     observed = _best(assessment.scores[name], data.kind)
     direct = None
     if observed is not None:
-        direct = Decoded(held_out.spread(observed.predictions), r2=observed.r2)
+        near = kind.near(observed.predictions, interval.mean)
+        direct = Decoded(held_out.spread(near), r2=observed.r2)
     return partial(
         position_rows,
         held_out.sequences.seconds,
-        _hidden(held_out.sequences.targets[name], held_out),
+        held_out.spread(true),
         latent,
         direct,
         name.replace("_", " "),
