@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from predictive.data.targets import TargetKind
 from predictive.decoding.bins import FEWEST_BINS
 from predictive.decoding.fit import Decoder, fit_linear, fit_mlp
 from predictive.decoding.intervals import ResidualModel, fewest_calibration_bins, fit_residual
@@ -15,10 +16,15 @@ from predictive.filtered import Filtered
 LEVEL = 0.95  # of the intervals
 # Every fourth of twenty stretches of training time is the calibration set of the intervals.
 _STRETCHES, EVERY = 20, 4
+NUMBERS = TargetKind()
 
 
 def fit_interval(
-    train: Filtered, targets: Tensor, kind: str, seed: int
+    train: Filtered,
+    targets: Tensor,
+    kind: str,
+    seed: int,
+    target: TargetKind = NUMBERS,
 ) -> tuple[Decoder, ResidualModel] | None:
     """Fit a decoder to some of the training bins, and its residuals to the calibration set.
 
@@ -27,6 +33,7 @@ def fit_interval(
         targets: of their bins, rows (M, k).
         kind: linear or mlp.
         seed: of a perceptron.
+        target: what the target is.
 
     Returns:
         None where the calibration set is too small.
@@ -47,6 +54,7 @@ def fit_interval(
         states[calibration],
         None if factor is None else factor[calibration],
         targets[calibration],
+        target=target,
     )
     return fitted, residual
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from predictive.calibration import EVERY, LEVEL, calibration_bins, fit_interval
 from predictive.data.sequences import Sequences, TimeSeriesData
+from predictive.data.targets import TargetKind
 from predictive.decoding.bins import FEWEST_BINS
 from predictive.decoding.identifiability import Identifiability, identifiability
 from predictive.decoding.intervals import (
@@ -22,16 +23,13 @@ from predictive.decoding.intervals import (
 )
 from predictive.decoding.intervals import decode_with_interval as with_interval
 from predictive.decoding.score import DecodingScore, decode
-from predictive.decoding.smoothing import smooth_causally
+from predictive.features import features_of
 from predictive.filtered import Filtered, filter_sequences
 from predictive.method import PredictiveMethod
 
 # Targets that describe the observation rather than what the latents encode.
 _NOT_DECODED = ("noise_variance", "jump", "direction", "speed", "phase_position")
 NOISE = "noise_variance"
-
-# Names of features that targets are decoded from.
-LATENT_STATE, SPIKES = "latent state", "spikes"
 
 # Decoders are fitted on at most this many bins; more do not change their R².
 _MOST_BINS = 60_000
@@ -168,7 +166,7 @@ def assess(
     method.load_state_dict(untrained)
     first = [filter_sequences(method, part.sequences, device) for part in (train, held_out)]
     method.load_state_dict(trained)
-    fitted_on, scored_on = (_features(part, data, cfg) for part in (train, held_out))
+    fitted_on, scored_on = (features_of(part, data, cfg) for part in (train, held_out))
     for found, part in zip((fitted_on, scored_on), first, strict=True):
         found["untrained state"] = part.rows(part.states)
     features = {name: (fitted_on[name], scored_on[name]) for name in fitted_on}
@@ -178,11 +176,11 @@ def assess(
             train.rows(train.sequences.targets[name]),
             held_out.rows(data.held_out.targets[name]),
         )
-        scores[name] = decode(
-            features, pair, tuple(cfg.evaluation.kinds), train.groups(), seed=cfg.seed
-        )
+        kind = data.kinds.get(name, TargetKind())
+        decoders = tuple(cfg.evaluation.kinds)
+        scores[name] = decode(features, pair, decoders, train.groups(), seed=cfg.seed, target=kind)
         progress(f"interval of {name}")
-        interval = _interval(name, train, held_out, cfg)
+        interval = _interval(name, kind, train, held_out, cfg)
         if interval is not None:
             intervals[name] = interval
     before = after = None
@@ -210,38 +208,22 @@ def noise_correlation(filtered: Filtered) -> float | None:
     return float(torch.corrcoef(pair)[0, 1])
 
 
-def _features(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> dict[str, Tensor]:
-    """Return the features that targets are decoded from, rows of bins by name."""
-    found = {
-        LATENT_STATE: filtered.rows(filtered.states),
-        "latents": filtered.rows(filtered.latents),
-    }
-    if data.kind == "spikes":
-        sequences = filtered.sequences
-        # As in the encoder, the square root stabilises the variance of counts.
-        found[SPIKES] = filtered.rows(sequences.inputs.sqrt())
-        for seconds in cfg.evaluation.smoothing_seconds:
-            smooth = smooth_causally(
-                sequences.inputs, sequences.mask, sequences.step_seconds, seconds
-            )
-            found[f"spikes, {seconds:g} s mean"] = filtered.rows(smooth.to(torch.float32))
-    return found
-
-
 def _interval(
-    name: str, train: Filtered, held_out: Filtered, cfg: DictConfig
+    name: str, target: TargetKind, train: Filtered, held_out: Filtered, cfg: DictConfig
 ) -> DecodedTarget | None:
     """Decode a target from the latent state with an interval, calibrated on training bins.
 
     None where the calibration set is too small.
     """
     kind = "mlp" if "mlp" in cfg.evaluation.kinds else "linear"
-    found = fit_interval(train, train.rows(train.sequences.targets[name]), kind, cfg.seed)
+    columns = train.rows(train.sequences.targets[name])
+    found = fit_interval(train, columns, kind, cfg.seed, target)
     if found is None:
         return None
     factor = None if held_out.state_factor is None else held_out.rows(held_out.state_factor)
-    interval = with_interval(found[0], held_out.rows(held_out.states), factor, found[1], LEVEL)
-    truth = held_out.rows(held_out.sequences.targets[name])
+    states = held_out.rows(held_out.states)
+    interval = with_interval(found[0], states, factor, found[1], LEVEL, target=target)
+    truth = target.near(held_out.rows(held_out.sequences.targets[name]), interval.mean)
     return DecodedTarget(interval, coverage(truth, interval.low, interval.high), kind)
 
 

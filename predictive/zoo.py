@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from predictive.configuration import complete_predictive, plain
 from predictive.data.sequences import Sequences
-from predictive.evaluation import LATENT_STATE, assess
+from predictive.evaluation import assess
+from predictive.features import LATENT_STATE
 from predictive.method import PredictiveMethod
 from predictive.predictors import Forecast
 from predictive.runs import read_run

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from predictive.data.targets import TargetKind
 from solo_ldm.config.arguments import Bounds, Count, checked
 
 InputKind = Literal["frames", "spikes", "signals"]
@@ -171,6 +172,7 @@ class TimeSeriesData:
             "signals".
         frame_shape: rows and columns of a frame; None for other kinds.
         units: of each target, for pictures; "" where it has none.
+        kinds: of the targets that are not continuous, whose columns are those of their kind.
         description: one line for the console and for titles.
     """
 
@@ -179,4 +181,5 @@ class TimeSeriesData:
     kind: InputKind
     frame_shape: tuple[int, int] | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, TargetKind] = field(default_factory=dict)
     description: str = ""

@@ -101,7 +101,7 @@ WRONG = [
     (["data.window=long"], "data.window: expected a whole number from 2 or null"),
     (["data.window=6", "data.stride=0"], "data.stride: expected a whole number from 1 or null"),
     (["data.dataset=moving_dots"], "moving_dot, nonlinear_system"),
-    (["data=moving_dots"], "data: moving_dot, nonlinear_system"),
+    (["data=moving_dots"], "data: calcium, moving_dot, nonlinear_system"),
     (["predictor=recurent"], "predictor: kalman, recurrent"),
     (["method=kalmann"], "method: expected kalman or recurrent, got 'kalmann'"),
     (["method=recurrent"], "predictor.state_dim: expected no such key for method=recurrent"),
@@ -285,7 +285,7 @@ def test_a_recording_must_be_named(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "missing key data.path" in refusal(capsys, "--config-name", "recording")
     assert "figure9" in refusal(capsys, "--config-name", "figure9")
-    assert "give --config-name: circular, " in refusal(capsys, command="decode")
+    assert "give --config-name: calcium, circular, " in refusal(capsys, command="decode")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,9 +19,11 @@ from predictive.commands.predictive.picture import score_bar
 from predictive.commands.predictive.results import score_content
 from predictive.commands.predictive.run import document
 from predictive.data.sequences import TimeSeriesData
+from predictive.data.targets import TargetKind
 from predictive.decoding.intervals import Coverage, coverage
 from predictive.decoding.score import DecodingScore, combine_folds
-from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess, check_calibration
+from predictive.evaluation import Assessment, assess, check_calibration
+from predictive.features import LATENT_STATE
 from predictive.pictures import Decoded, position_rows, score_rows
 from predictive.training import build_data, build_method, build_windows, data_identity, train
 from solo_ldm.plotting.page import Rows, write_page
@@ -193,7 +195,8 @@ def _decoded(fold: Fold, target: str) -> dict[str, Tensor]:
     """Return the true target of held-out bins and its interval, (M, k) each."""
     held_out = fold.assessment.held_out
     interval = fold.assessment.intervals[target].interval
-    true = held_out.rows(held_out.sequences.targets[target])
+    kind = fold.data.kinds.get(target, TargetKind())
+    true = kind.near(held_out.rows(held_out.sequences.targets[target]), interval.mean)
     return {"true": true, "mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
@@ -210,7 +213,9 @@ def _over_time(
     for fold in folds:
         held_out, kind = fold.assessment.held_out, scores[-1].kind
         pairs = {(one.features, one.kind): one for one in fold.assessment.scores[target]}
-        rows = {**_decoded(fold, target), "spikes": pairs[SPIKES, kind].predictions}
+        rows = _decoded(fold, target)
+        score = pairs[fold.data.kind, kind]
+        rows["direct"] = score.target.near(score.predictions, rows["mean"])
         laid = {name: held_out.spread(values) for name, values in rows.items()}
         laid["seconds"] = held_out.sequences.seconds[..., None]
         for name, values in laid.items():
@@ -224,7 +229,7 @@ def _over_time(
     }
     best = {
         features: max((one.r2 for one in scores if one.features == features), default=None)
-        for features in (LATENT_STATE, SPIKES)
+        for features in (LATENT_STATE, folds[0].data.kind)
     }
     return position_rows(
         # Padded bins have no time; nothing is drawn there.
@@ -237,7 +242,7 @@ def _over_time(
             r2=best[LATENT_STATE],
             coverage=covered[target].fraction,
         ),
-        Decoded(padded["spikes"], r2=best[SPIKES]),
+        Decoded(padded["direct"], r2=best[folds[0].data.kind]),
         target,
         folds[0].data.units.get(target, ""),
     )

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from predictive.data.sequences import TimeSeriesData
+from predictive.data.targets import TargetKind
 from predictive.decoding.score import DecodingScore
-from predictive.evaluation import LATENT_STATE, NOISE, SPIKES, Assessment
+from predictive.evaluation import NOISE, Assessment
+from predictive.features import LATENT_STATE
 from predictive.filtered import Filtered
 from predictive.pictures import (
     Decoded,
@@ -140,7 +142,8 @@ def _position(data: TimeSeriesData, assessment: Assessment) -> _Picture | None:
         return None
     name, decoded = next(iter(assessment.intervals.items()))
     held_out = assessment.held_out
-    interval = decoded.interval
+    interval, kind = decoded.interval, data.kinds.get(name, TargetKind())
+    true = kind.near(held_out.rows(held_out.sequences.targets[name]), interval.mean)
     score = _best(assessment.scores[name], LATENT_STATE)
     latent = Decoded(
         held_out.spread(interval.mean),
@@ -149,14 +152,15 @@ def _position(data: TimeSeriesData, assessment: Assessment) -> _Picture | None:
         r2=None if score is None else score.r2,
         coverage=decoded.coverage.fraction,
     )
-    spikes = _best(assessment.scores[name], SPIKES)
+    observed = _best(assessment.scores[name], data.kind)
     direct = None
-    if spikes is not None:
-        direct = Decoded(held_out.spread(spikes.predictions), r2=spikes.r2)
+    if observed is not None:
+        near = kind.near(observed.predictions, interval.mean)
+        direct = Decoded(held_out.spread(near), r2=observed.r2)
     return partial(
         position_rows,
         held_out.sequences.seconds,
-        _hidden(held_out.sequences.targets[name], held_out),
+        held_out.spread(true),
         latent,
         direct,
         name.replace("_", " "),

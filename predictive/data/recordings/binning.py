@@ -52,6 +52,14 @@ def bin_spikes(
     return counts, np.asarray(start + np.arange(num_bins) * bin_seconds, dtype=np.float64)
 
 
+def known_mean(frames: NDArray) -> Array:
+    """Return the mean of frames (T, m, F) over the m that are known, (T, F), NaN where none is."""
+    known = np.isfinite(frames)
+    total = np.where(known, frames, 0.0).sum(axis=1)
+    count = known.sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
 def check_increasing(times: Array, what: str) -> None:
     """Raise a one-line ValueError unless times are finite and none is before the last."""
     if not np.isfinite(times).all():

@@ -29,7 +29,9 @@ def seconds_of(unit: TimeUnit) -> tuple[float, float]:
     return first, second
 
 
-def check_one_clock(source: str, observed: Range, seen: Range, stated: bool) -> None:
+def check_one_clock(
+    source: str, observed: Range, seen: Range, stated: bool, what: str = "positions"
+) -> None:
     """Check that observations and positions were taken at the same time.
 
     Args:
@@ -37,6 +39,7 @@ def check_one_clock(source: str, observed: Range, seen: Range, stated: bool) -> 
         observed: first and last time of the spikes, s.
         seen: first and last time of the positions, s.
         stated: whether the unit of time was stated, so that a short overlap is meant.
+        what: the positions are, for errors.
 
     Raises:
         ValueError: clocks that share less than a tenth of the longer, or nothing where stated.
@@ -49,7 +52,7 @@ def check_one_clock(source: str, observed: Range, seen: Range, stated: bool) -> 
         for unit, seconds in [*list(_SECONDS.items())[1:], *((f"{t:.6g}", t) for t in _TICKS)]
         for who, pair in (
             ("spikes", (_scaled(observed, seconds), seen)),
-            ("positions", (observed, _scaled(seen, seconds))),
+            (what, (observed, _scaled(seen, seconds))),
         )
     ]
     best, who, unit = max(tried, key=lambda one: one[0])
@@ -62,8 +65,8 @@ def check_one_clock(source: str, observed: Range, seen: Range, stated: bool) -> 
         how = f"{who} in {named} would share {best:.0%}: set 'data.time_unit={pair}'"
         how += ", or data.time_unit=s if both are in seconds" if share > 0 else ""
     raise ValueError(
-        f"{source}: expected one clock for spikes and positions, got spikes from "
-        f"{observed[0]:g} to {observed[1]:g} s and positions from {seen[0]:g} to {seen[1]:g} s, "
+        f"{source}: expected one clock for spikes and {what}, got spikes from "
+        f"{observed[0]:g} to {observed[1]:g} s and {what} from {seen[0]:g} to {seen[1]:g} s, "
         f"{share:.2%} of it shared; {how}"
     )
 

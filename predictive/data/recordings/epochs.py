@@ -47,3 +47,26 @@ def interval_of(starts: Array, ends: Array, intervals: Array, slack: float) -> N
     number = np.searchsorted(intervals[:, 0], starts + slack, side="right") - 1
     inside = (number >= 0) & (ends <= intervals[number, 1] + slack)
     return np.where(inside, number, -1)
+
+
+def shared_by(each: list[Array]) -> tuple[Array | None, list[str]]:
+    """Return the stretches in which all units were observed, None for all, and notes.
+
+    Args:
+        each: the intervals of each unit, (m, 2).
+    """
+    if not any(one.size for one in each):
+        return None, []
+    if not all(one.size for one in each):
+        return None, ["obs_intervals are not used, as some units have none"]
+    if all(one.shape == each[0].shape and (one == each[0]).all() for one in each):
+        return each[0], []
+    shared = joined(each[0])
+    for one in each[1:]:
+        shared = intersection(shared, joined(one))
+    seconds = float(np.diff(shared, axis=1).sum())
+    longest = max(float(np.diff(one, axis=1).sum()) for one in each)
+    return shared, [
+        f"obs_intervals differ between units: {seconds:.4g} s that all share, of at most "
+        f"{longest:.4g} s"
+    ]

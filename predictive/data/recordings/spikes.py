@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predictive.data.recordings.binning import bin_spikes, check_increasing
+from predictive.data.recordings.binning import bin_spikes, check_increasing, known_mean
 from predictive.data.recordings.epochs import Array, interval_of
+from predictive.data.recordings.series import Series
+from predictive.data.targets import TargetKind
 from solo_ldm.config.arguments import Positive, check_value, checked, shortened
 
 # Share of a bin by which a time stamp may be off, as clocks are written with few digits.
@@ -18,14 +21,14 @@ _STAMP_TOLERANCE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class SpikeRecording:
-    """A session: the spikes of some cells and the positions of the animal.
+    """A session: the spikes of some cells and the positions of the animal, if these are known.
 
     Spikes are given either as times or as counts in bins; the other is None. All times are
     seconds on one clock.
 
     Args:
         source: the file, for errors; the session is named after it.
-        position_times: of the position samples, (n,), increasing.
+        position_times: of the position samples, (n,), increasing; (0,) without positions.
         position: samples, (n, k), NaN or infinite where the animal was lost.
         spike_times: times of the spikes of each cell, increasing.
         intervals: starts and ends of the stretches that are used, (m, 2), between which there are
@@ -37,6 +40,10 @@ class SpikeRecording:
         circular: whether the track is closed, so that it has no main axis.
         cell_names: one per cell; their numbers when empty.
         unit: unit of position and place, "" where it is unknown.
+        signals: whether `counts` are signals in place of counts of spikes: any real numbers, NaN
+            or infinite where missing.
+        targets: further variables, by name.
+        position_kind: what the positions are; None where it was not stated.
         notes: what was left out or mended while reading, a line each.
 
     Raises:
@@ -56,6 +63,9 @@ class SpikeRecording:
     circular: bool = False
     cell_names: tuple[str, ...] = ()
     unit: str = ""
+    signals: bool = False
+    targets: Mapping[str, Series] = field(default_factory=dict)
+    position_kind: TargetKind | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -73,15 +83,17 @@ class SpikeRecording:
                 known = np.where(np.isfinite(values), values, np.nan)
                 object.__setattr__(self, name, known)
         check_increasing(self.position_times, f"{self.source}: position times")
-        if n < 2:
+        if n < 2 and not (n == 0 and self.targets):
             raise ValueError(f"{self.source}: expected at least 2 positions, got {n}")
         for what in (self.position, self.place):
-            if what is not None and not np.isfinite(what).reshape(n, -1).all(axis=1).any():
+            if n and what is not None and not np.isfinite(what).reshape(n, -1).all(axis=1).any():
                 raise ValueError(f"{self.source}: expected known positions, got {n} of NaN")
         self._check_intervals()
         cells = self._check_counts() if self.spike_times is None else self._check_spike_times()
-        if not (any(map(len, self.spike_times or ())) or np.any(self.counts)):
-            raise ValueError(f"{self.source}: expected spikes, got {cells} silent cells")
+        seen = self.counts is not None and np.any(np.nan_to_num(self.counts))
+        if not (any(map(len, self.spike_times or ())) or seen):
+            what = "silent cells" if not self.signals else "signals of zeros or NaN"
+            raise ValueError(f"{self.source}: expected spikes, got {cells} {what}")
         names = self.cell_names or tuple(str(i) for i in range(cells))
         if len(names) != cells:
             raise ValueError(f"{self.source}: expected {cells} cell names, got {len(names)}")
@@ -119,6 +131,8 @@ class SpikeRecording:
             )
         check_value(f"{self.source}: count_seconds", self.count_seconds, Positive)
         check_increasing(self.count_starts, f"{self.source}: times of the counts")
+        if self.signals:
+            return self.counts.shape[1]
         if not (np.isfinite(self.counts) & (self.counts >= 0)).all():
             wrong = ~np.isfinite(self.counts) | (self.counts < 0)
             row, cell = np.argwhere(wrong)[0]
@@ -149,7 +163,8 @@ class SpikeRecording:
     def binned(self, bin_seconds: Positive) -> list[tuple[Array, NDArray]]:
         """Return stretches without a gap: starts of their bins, (T,), and counts, (T, cells).
 
-        Counts are summed to coarser bins where bin_seconds is a multiple of theirs.
+        Counts are summed, and known signals averaged, to coarser bins where bin_seconds is a
+        multiple of theirs.
 
         Raises:
             ValueError: bin_seconds not positive, or not a multiple of the bins of the counts.
@@ -182,6 +197,7 @@ class SpikeRecording:
             if number[0] < 0:
                 continue
             whole = len(counts) // merged * merged
-            added = counts[:whole].reshape(-1, merged, counts.shape[1]).sum(axis=1)
+            together = counts[:whole].reshape(-1, merged, counts.shape[1])
+            added = known_mean(together) if self.signals else together.sum(axis=1)
             stretches.append((starts[:whole:merged], added))
         return stretches

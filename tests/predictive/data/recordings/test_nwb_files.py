@@ -112,3 +112,19 @@ def test_a_series_is_named_with_its_container_where_two_have_one_name(tmp_path):
         read_nwb(path)
     read = read_nwb(path, position_series="right/xy")
     np.testing.assert_allclose(read.position[:, 0], place_at(LOOKS) + 1)
+
+
+def test_trials_are_sequences_of_their_own_without_what_is_invalid(tmp_path):
+    def fill(nwb, module):
+        add_units(nwb)
+        for start, stop in ((5.0, 10.0), (10.0, 20.0), (30.0, 40.0)):
+            nwb.add_trial(start_time=start, stop_time=stop)
+        nwb.add_invalid_time_interval(start_time=32.0, stop_time=35.0)
+
+    path = write(tmp_path / "rat.nwb", fill)
+    found = segments(read_nwb(path, trials=True), running_only=False)
+    lengths = [(s.start_seconds, len(s.inputs)) for s in found]
+    assert lengths == [(5.0, 200), (10.0, 400), (30.0, 80), (35.0, 200)]
+    bare = write(tmp_path / "bare.nwb", lambda nwb, module: add_units(nwb))
+    with pytest.raises(ValueError, match=r"data\.trials: expected a table of trials, got none"):
+        read_nwb(bare, trials=True)
