@@ -76,5 +76,10 @@ class Encoder(nn.Module):
         self.mean = mean
         self.scale = torch.where(deviation > 0.0, deviation, 1.0)
 
+    @property
+    def neutral(self) -> Tensor:
+        """The input (F,) of which each value counts as the mean, as a feature dropped out does."""
+        return self.mean.square() if self.transform == "sqrt" else self.mean
+
     def _transformed(self, inputs: Tensor) -> Tensor:
         return torch.sqrt(inputs.clamp_min(0.0)) if self.transform == "sqrt" else inputs

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from predictive.calibration import EVERY, LEVEL, calibration_bins, fit_interval
 from predictive.data.sequences import Sequences, TimeSeriesData
-from predictive.decoding.fit import fit_linear, fit_mlp
+from predictive.data.targets import TargetKind
+from predictive.decoding.bins import FEWEST_BINS
 from predictive.decoding.identifiability import Identifiability, identifiability
 from predictive.decoding.intervals import (
     Coverage,
     DecodedInterval,
     coverage,
     fewest_calibration_bins,
-    fit_residual,
 )
 from predictive.decoding.intervals import decode_with_interval as with_interval
 from predictive.decoding.score import DecodingScore, decode
-from predictive.decoding.smoothing import smooth_causally
+from predictive.features import features_of
 from predictive.filtered import Filtered, filter_sequences
 from predictive.method import PredictiveMethod
 
@@ -31,14 +31,8 @@ from predictive.method import PredictiveMethod
 _NOT_DECODED = ("noise_variance", "jump", "direction", "speed", "phase_position")
 NOISE = "noise_variance"
 
-# Names of features that targets are decoded from.
-LATENT_STATE, SPIKES = "latent state", "spikes"
-
 # Decoders are fitted on at most this many bins; more do not change their R².
 _MOST_BINS = 60_000
-_LEVEL = 0.95  # of the intervals
-# Every fourth of twenty stretches of training time is the calibration set of the intervals.
-_STRETCHES, _EVERY = 20, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +84,8 @@ def check_targets(cfg: DictConfig, data: TimeSeriesData) -> None:
     """Check that the data has the targets that are to be evaluated.
 
     Raises:
-        ValueError: a configured target that the data lacks, or too few sequences to identify one.
+        ValueError: a configured target that the data lacks, or knows in too few bins to decode,
+            or too few sequences to identify one.
     """
     known, identify = list(data.train.targets), cfg.evaluation.identify
     wanted = [("targets", name) for name in targets_to_decode(cfg, data)]
@@ -102,11 +97,47 @@ def check_targets(cfg: DictConfig, data: TimeSeriesData) -> None:
                 f"evaluation.{key}: expected targets of the data ({', '.join(known) or 'none'}), "
                 f"got {name}"
             )
+    for name in targets_to_decode(cfg, data):
+        for part, sequences, fewest in (
+            ("training", data.train, FEWEST_BINS),
+            ("held-out", data.held_out, 1),
+        ):
+            count = int(_known(sequences, name)[sequences.mask].sum())
+            if count < fewest:
+                raise ValueError(
+                    f"data: expected at least {fewest} {part} bins with a known {name}, got "
+                    f"{count}; use a longer recording, fewer folds, or leave it out of "
+                    "evaluation.targets"
+                )
     if identify is not None and len(data.held_out) < 2:
         raise ValueError(
             "evaluation.identify: expected at least 2 held-out sequences, some to fit on and some "
             f"to score on, got {len(data.held_out)}"
         )
+
+
+def check_calibration(cfg: DictConfig, data: TimeSeriesData) -> None:
+    """Raise a one-line ValueError if a target has too few bins for an interval to be calibrated."""
+    train = for_decoders(data.train)
+    for name in targets_to_decode(cfg, data):
+        known = _known(train, name)[train.mask]
+        count = int(known[calibration_bins(_numbers(train), len(train))].sum())
+        fewest = fewest_calibration_bins(LEVEL)
+        if count < fewest:
+            raise ValueError(
+                f"data.folds: expected at least {fewest} calibration bins with a known {name} for "
+                f"the interval, a {EVERY}th of the training bins, got {count}; use fewer folds or "
+                "a longer recording"
+            )
+
+
+def _known(sequences: Sequences, target: str) -> Tensor:
+    return torch.isfinite(sequences.targets[target]).all(dim=-1)
+
+
+def _numbers(sequences: Sequences) -> Tensor:
+    """Return the number of its sequence for each bin, as `Filtered.groups` does."""
+    return torch.arange(len(sequences)).repeat_interleave(sequences.lengths)
 
 
 def assess(
@@ -128,14 +159,14 @@ def assess(
         progress: called with what is being computed.
     """
     progress("latents")
-    train = filter_sequences(method, _at_most(data.train, _MOST_BINS), device)
+    train = filter_sequences(method, for_decoders(data.train), device)
     held_out = filter_sequences(method, data.held_out, device)
     scores, intervals = {}, {}
     trained = {key: value.clone() for key, value in method.state_dict().items()}
     method.load_state_dict(untrained)
     first = [filter_sequences(method, part.sequences, device) for part in (train, held_out)]
     method.load_state_dict(trained)
-    fitted_on, scored_on = (_features(part, data, cfg) for part in (train, held_out))
+    fitted_on, scored_on = (features_of(part, data, cfg) for part in (train, held_out))
     for found, part in zip((fitted_on, scored_on), first, strict=True):
         found["untrained state"] = part.rows(part.states)
     features = {name: (fitted_on[name], scored_on[name]) for name in fitted_on}
@@ -145,11 +176,11 @@ def assess(
             train.rows(train.sequences.targets[name]),
             held_out.rows(data.held_out.targets[name]),
         )
-        scores[name] = decode(
-            features, pair, tuple(cfg.evaluation.kinds), train.groups(), seed=cfg.seed
-        )
+        kind = data.kinds.get(name, TargetKind())
+        decoders = tuple(cfg.evaluation.kinds)
+        scores[name] = decode(features, pair, decoders, train.groups(), seed=cfg.seed, target=kind)
         progress(f"interval of {name}")
-        interval = _interval(name, train, held_out, cfg)
+        interval = _interval(name, kind, train, held_out, cfg)
         if interval is not None:
             intervals[name] = interval
     before = after = None
@@ -177,55 +208,22 @@ def noise_correlation(filtered: Filtered) -> float | None:
     return float(torch.corrcoef(pair)[0, 1])
 
 
-def _features(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> dict[str, Tensor]:
-    """Return the features that targets are decoded from, rows of bins by name."""
-    found = {
-        LATENT_STATE: filtered.rows(filtered.states),
-        "latents": filtered.rows(filtered.latents),
-    }
-    if data.kind == "spikes":
-        sequences = filtered.sequences
-        # As in the encoder, the square root stabilises the variance of counts.
-        found[SPIKES] = filtered.rows(sequences.inputs.sqrt())
-        for seconds in cfg.evaluation.smoothing_seconds:
-            smooth = smooth_causally(
-                sequences.inputs, sequences.mask, sequences.step_seconds, seconds
-            )
-            found[f"spikes, {seconds:g} s mean"] = filtered.rows(smooth.to(torch.float32))
-    return found
-
-
 def _interval(
-    name: str, train: Filtered, held_out: Filtered, cfg: DictConfig
+    name: str, target: TargetKind, train: Filtered, held_out: Filtered, cfg: DictConfig
 ) -> DecodedTarget | None:
     """Decode a target from the latent state with an interval, calibrated on training bins.
 
     None where the calibration set is too small.
     """
     kind = "mlp" if "mlp" in cfg.evaluation.kinds else "linear"
-    groups = train.groups()
-    stretch = groups * _STRETCHES // max(1, len(train.sequences))
-    calibration = stretch % _EVERY == _EVERY - 1
-    if not bool(calibration.any()):
-        # With few sequences, time is divided within them.
-        stretch = torch.arange(len(groups)) * _STRETCHES // len(groups)
-        calibration = stretch % _EVERY == _EVERY - 1
-    states, targets = train.rows(train.states), train.rows(train.sequences.targets[name])
-    if int(torch.isfinite(targets[calibration]).all(dim=1).sum()) < fewest_calibration_bins(_LEVEL):
+    columns = train.rows(train.sequences.targets[name])
+    found = fit_interval(train, columns, kind, cfg.seed, target)
+    if found is None:
         return None
-    fit = fit_linear if kind == "linear" else partial(fit_mlp, seed=cfg.seed)
-    kept = ~calibration
-    fitted = fit(states[kept], targets[kept], groups=groups[kept])
-    factor = None if train.state_factor is None else train.rows(train.state_factor)
-    residual = fit_residual(
-        fitted,
-        states[calibration],
-        None if factor is None else factor[calibration],
-        targets[calibration],
-    )
     factor = None if held_out.state_factor is None else held_out.rows(held_out.state_factor)
-    interval = with_interval(fitted, held_out.rows(held_out.states), factor, residual, _LEVEL)
-    truth = held_out.rows(held_out.sequences.targets[name])
+    states = held_out.rows(held_out.states)
+    interval = with_interval(found[0], states, factor, found[1], LEVEL, target=target)
+    truth = target.near(held_out.rows(held_out.sequences.targets[name]), interval.mean)
     return DecodedTarget(interval, coverage(truth, interval.low, interval.high), kind)
 
 
@@ -237,10 +235,10 @@ def _identify(filtered: Filtered, target: str) -> Identifiability:
     return identifiability(latents[first], true[first], latents[~first], true[~first])
 
 
-def _at_most(sequences: Sequences, most_bins: int) -> Sequences:
-    """Return sequences, evenly spaced in the set, with at most so many bins in all."""
+def for_decoders(sequences: Sequences) -> Sequences:
+    """Return sequences, evenly spaced in the set, as many as decoders are fitted to."""
     total = int(sequences.lengths.sum())
-    if total <= most_bins:
+    if total <= _MOST_BINS:
         return sequences
-    count = max(2, len(sequences) * most_bins // total)
+    count = max(2, len(sequences) * _MOST_BINS // total)
     return sequences.select(torch.linspace(0, len(sequences) - 1, count).long())

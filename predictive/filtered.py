@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,9 @@ from torch import Tensor
 
 from predictive.data.module import as_batch
 from predictive.data.sequences import Sequences
+from predictive.filtering import Gaussian, kalman_smoother
 from predictive.method import PredictiveMethod
+from predictive.predictors import KalmanPredictor
 
 # Values of a covariance held at a time, over sequences, bins and state dimensions.
 _MOST_VALUES = 50_000_000
@@ -96,6 +98,48 @@ def filter_sequences(
             values += [] if value is None else [value.cpu()]
     merged: dict[str, Any] = {name: _together(values, sizes) for name, values in parts.items()}
     return Filtered(sequences, **merged)
+
+
+@torch.no_grad()
+def smooth_sequences(method: PredictiveMethod, filtered: Filtered) -> list[Gaussian]:
+    """Return the states of each sequence given all of its bins, over (1, T_i, n), on the CPU.
+
+    Args:
+        method: whose predictor is a Kalman filter with noise that depends on the inputs at most.
+        filtered: the sequences, filtered by it.
+
+    Raises:
+        ValueError: in one line: another predictor, or noise that depends on the states.
+    """
+    predictor = method.cpu().predictor
+    if not isinstance(predictor, KalmanPredictor):
+        raise ValueError("method: expected kalman, whose states can be smoothed, got another")
+    found = []
+    for number, length in enumerate(filtered.sequences.lengths.tolist()):
+        batch = as_batch(filtered.sequences.select([number]))
+        latents = filtered.latents[number : number + 1, :length]
+        mask = batch.known[:, :length] if batch.missing else None
+        posterior = kalman_smoother(predictor.model(batch.inputs[:, :length]), latents, mask)
+        found.append(posterior.states)
+    return found
+
+
+def with_lost_features(method: PredictiveMethod, sequences: Sequences) -> tuple[Sequences, Tensor]:
+    """Let features that are NaN in all bins of a sequence count as their mean over the training.
+
+    An encoder needs every feature, and a bin that lacks one counts as missing. A feature that was
+    lost for a whole sequence would leave nothing of it.
+
+    Returns:
+        The sequences, and which features were lost, (N, F).
+    """
+    lost = (~torch.isfinite(sequences.inputs) | ~sequences.mask[..., None]).all(dim=1)
+    lost &= ~lost.all(dim=1, keepdim=True)
+    if not bool(lost.any()):
+        return sequences, lost
+    filled = lost[:, None] & sequences.mask[..., None]
+    inputs = torch.where(filled, method.encoder.neutral.cpu(), sequences.inputs)
+    return replace(sequences, inputs=inputs), lost
 
 
 def _together(parts: list[Tensor], sizes: list[int]) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,15 +121,19 @@ def train(
     hardware: Hardware,
     folder: RunFolder,
     console: Console,
+    init: Mapping[str, Tensor] | None = None,
+    says_where: bool = True,
 ) -> PredictiveRun | None:
     """Train a method, continuing where an earlier part of the run ended.
 
     Args:
         cfg: the completed configuration.
-        data: to train on.
+        data: to train on; without held-out sequences nothing is validated.
         hardware: to train with.
         folder: of the run.
         console: where to print.
+        init: weights to begin with in place of random ones; keys that the method has.
+        says_where: whether to say what is trained and where the run is written.
 
     Returns:
         The run; None in helper processes and when training was interrupted.
@@ -141,9 +146,15 @@ def train(
     module = build_windows(cfg, data, hardware)
     method = build_method(cfg, data, hardware)
     untrained = copy.deepcopy(method.state_dict())
+    _begin_with(method, init or {})
     every = cfg.evaluation.compare_gradients_every
     cosines = CompareEntropyGradients(every) if every else None
     windows = module.windows
+    headline = (
+        f"{cfg.method}: {cfg.objective.entropy} entropy; {data.description}; "
+        f"{len(windows)} windows of up to {windows.inputs.shape[1]} bins, {cfg.max_epochs} epochs "
+        f"on {hardware.accelerator}"
+    )
     fitted = fit(
         method,
         module,
@@ -152,9 +163,8 @@ def train(
         folder,
         console,
         loss="train_ldm_loss",
-        headline=f"{cfg.method}: {cfg.objective.entropy} entropy; {data.description}; "
-        f"{len(windows)} windows of up to {windows.inputs.shape[1]} bins, {cfg.max_epochs} epochs "
-        f"on {hardware.accelerator}",
+        headline=headline if says_where else None,
+        validates=len(data.held_out) > 0,
         resume_from=resolve_checkpoint(cfg.resume_from_checkpoint),
         callbacks=[] if cosines is None else [cosines],
         unit="windows",
@@ -173,6 +183,19 @@ def train(
         cosines,
         fitted.origins,
     )
+
+
+def _begin_with(method: PredictiveMethod, init: Mapping[str, Tensor]) -> None:
+    """Load weights that a method has; a ValueError in one line for others."""
+    own = {key: tuple(value.shape) for key, value in method.state_dict().items()}
+    for key, value in init.items():
+        if own.get(key) != tuple(value.shape):
+            raise ValueError(
+                "init: expected weights of this architecture, "
+                f"{key} of {own.get(key, 'no shape')}, got {tuple(value.shape)}; "
+                "give the same sizes, or leave them out"
+            )
+    method.load_state_dict(init, strict=False)
 
 
 def _check_samples(

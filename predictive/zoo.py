@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from predictive.configuration import complete_predictive, plain
 from predictive.data.sequences import Sequences
-from predictive.evaluation import LATENT_STATE, assess
+from predictive.evaluation import assess
+from predictive.features import LATENT_STATE
 from predictive.method import PredictiveMethod
 from predictive.predictors import Forecast
+from predictive.runs import read_run
 from predictive.training import build_data, build_method, for_method
 from solo_ldm.backbones.stored import check_values, read_safetensors
 from solo_ldm.files import as_written, read_json
@@ -38,7 +40,7 @@ class ZooPredictor(nn.Module):
     """A published predictor of time series: observations in, latents, states and forecasts out.
 
     Args:
-        name: of the entry.
+        name: of the entry, or the folder of a run.
         config: of the entry.
         method: its encoder and predictor.
 
@@ -54,6 +56,7 @@ class ZooPredictor(nn.Module):
         self.input_dim = method.encoder.mean.shape[0]
         self.num_features = method.predictor.state_dim
         self._config = config
+        self._called = name if Path(name).is_dir() else f"zoo:{name}"
 
     def forward(self, inputs: Tensor, observed: Tensor | None = None) -> Forecast:
         """Return latents z_t, their predictions given z_<t, and the states behind them.
@@ -64,7 +67,7 @@ class ZooPredictor(nn.Module):
         """
         if inputs.ndim != 3 or inputs.shape[2] != self.input_dim:
             raise ValueError(
-                f"inputs of zoo:{self.name}: expected (B, T, {self.input_dim}), got "
+                f"inputs of {self._called}: expected (B, T, {self.input_dim}), got "
                 f"{tuple(inputs.shape)}"
             )
         return self.method(inputs, observed)
@@ -184,6 +187,11 @@ class PredictiveKind(Kind):
                   if value == NOT_PUBLISHED}  # fmt: skip
         cfg = _completed(with_data(config, places))
         return ZooPredictor(name, config, _method(folder, cfg, single_device("cpu"))).eval()
+
+    def load_run(self, folder: Path) -> ZooPredictor:
+        """Return the encoder and the predictor of a run, published or not."""
+        _, method = read_run(folder)
+        return ZooPredictor(str(folder), read_json(folder / "args.json"), method).eval()
 
 
 def _completed(content: Mapping[str, Any]) -> DictConfig:

@@ -30,6 +30,7 @@ COMMANDS = {
     "zoo": "solo_ldm.commands.zoo",
     "predictive": "predictive.commands.predictive",
     "decode": "predictive.commands.decode",
+    "latents": "predictive.commands.latents",
 }
 
 _KEYS = """\

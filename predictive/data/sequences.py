@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from predictive.data.targets import TargetKind
 from solo_ldm.config.arguments import Bounds, Count, checked
 
 InputKind = Literal["frames", "spikes", "signals"]
@@ -78,9 +79,10 @@ class Sequences:
     def windows(
         self, length: Annotated[int, Bounds(2)] | None, stride: Count | None = None
     ) -> Sequences:
-        """Cut the sequences into windows of equal length, each within one sequence.
+        """Cut the sequences into windows of one length, each within one sequence.
 
-        Where the strides leave bins at the end of a sequence, a last window ends with it.
+        Where the strides leave bins at the end of a sequence, a last window ends with it. A
+        sequence that is shorter than a window is one, padded at its end.
 
         Args:
             length: bins of a window; None returns the sequences themselves.
@@ -91,23 +93,23 @@ class Sequences:
         """
         if length is None:
             return self
+        longest = int(self.lengths.max()) if len(self) else 0
+        if longest < length:
+            raise ValueError(
+                f"data.window: expected at most the {longest} bins of {self.step_seconds:g} s that "
+                f"the longest of {len(self)} sequences without a gap has, got {length}"
+            )
         stride = length if stride is None else stride
         pairs = [
             (i, start)
             for i, n in enumerate(self.lengths.tolist())
             for start in _starts(n, length, stride)
         ]
-        if not pairs:
-            longest = int(self.lengths.max()) if len(self) else 0
-            raise ValueError(
-                f"data.window: expected at most the {longest} bins of {self.step_seconds:g} s that "
-                f"the longest of {len(self)} sequences without a gap has, got {length}"
-            )
         which, first = torch.tensor(pairs, dtype=torch.int64).unbind(dim=1)
         bins = first[:, None] + torch.arange(length)
         return Sequences(
             self.inputs[which[:, None], bins],
-            torch.full((len(pairs),), length, dtype=torch.int64),
+            self.lengths[which].clamp_max(length),
             {name: values[which[:, None], bins] for name, values in self.targets.items()},
             self.start_seconds[which] + first * self.step_seconds,
             self.step_seconds,
@@ -115,10 +117,8 @@ class Sequences:
 
 
 def _starts(num_bins: int, length: int, stride: int) -> list[int]:
-    if num_bins < length:
-        return []
-    starts = list(range(0, num_bins - length + 1, stride))
-    last = num_bins - length
+    last = max(0, num_bins - length)
+    starts = list(range(0, last + 1, stride))
     return starts if starts[-1] == last else [*starts, last]
 
 
@@ -172,6 +172,7 @@ class TimeSeriesData:
             "signals".
         frame_shape: rows and columns of a frame; None for other kinds.
         units: of each target, for pictures; "" where it has none.
+        kinds: of the targets that are not continuous, whose columns are those of their kind.
         description: one line for the console and for titles.
     """
 
@@ -180,4 +181,5 @@ class TimeSeriesData:
     kind: InputKind
     frame_shape: tuple[int, int] | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, TargetKind] = field(default_factory=dict)
     description: str = ""

@@ -16,6 +16,8 @@ Position = Literal["start", "middle", "end"]
 
 # A sequence of one bin has nothing to predict.
 _FEWEST_BINS = 2
+# Sequences of which a smaller share is bins, the rest padding, are cut.
+_FEWEST_FILLED = 0.1
 
 
 @checked
@@ -115,6 +117,30 @@ def split_contiguous(
     settings = f"data.held_out_share={held_out_share:g}"
     _check_parts(parts, settings, segments, step_seconds, "change it")
     return parts
+
+
+def evened(
+    segments: Sequence[Segment], shortest_seconds: float, step_seconds: float
+) -> list[Segment]:
+    """Cut the longest segments into pieces where nine tenths of all padding would be theirs.
+
+    Sequences are padded to the longest, so that one of an hour among many of seconds would take
+    their memory a thousand times. Lengths are halved until half of what is stored are bins, or a
+    piece is as short as `shortest_seconds`; segments of like lengths stay as they are.
+    """
+    lengths = np.array([len(s.inputs) for s in segments])
+    if not len(lengths) or lengths.mean() >= _FEWEST_FILLED * lengths.max():
+        return list(segments)
+    limit = int(lengths.max())
+    least = max(_FEWEST_BINS, round(shortest_seconds / step_seconds))
+    while lengths.sum() < 0.5 * limit * np.ceil(lengths / limit).sum() and limit // 2 >= least:
+        limit //= 2
+    pieces = []
+    for segment in segments:
+        length = len(segment.inputs)
+        edges = np.linspace(0, length, -(-length // limit) + 1).astype(int).tolist()
+        pieces += [cut(segment, first, last, step_seconds) for first, last in pairwise(edges)]
+    return pieces
 
 
 def cut(segment: Segment, first: int, last: int, step_seconds: float) -> Segment:

@@ -1,7 +1,8 @@
 """Time bins that decoders are fitted to, and the R² of predictions.
 
 Features are (M, F) and targets (M, k) over M time bins in the order of time; a bin whose target is
-not known (NaN in any dimension) is left out. Everything is returned in float64 on the CPU.
+not known (NaN or infinite in any dimension) is left out. Everything is returned in float64 on the
+CPU.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_FEWEST_BINS = 20
+# A decoder is not fitted to fewer.
+FEWEST_BINS = 20
 
 
 def sums_of_squares(targets: Tensor, predictions: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +36,7 @@ def sums_of_squares(targets: Tensor, predictions: Tensor) -> tuple[Tensor, Tenso
             "targets: expected the shape (bins, dimensions) of the predictions "
             f"{tuple(prediction.shape)}, got {tuple(y.shape)}"
         )
-    known = ~y.isnan().any(dim=1)
+    known = y.isfinite().all(dim=1)
     if not known.any():
         raise ValueError(f"targets: expected a known one in some bin, got none in {len(y)}")
     y, prediction = y[known], prediction[known]
@@ -75,10 +77,10 @@ def known_bins(
             "features: expected finite ones, got NaN or infinity; leave out padded bins, and check "
             "that the training did not diverge"
         )
-    known = ~y.isnan().any(dim=1)
-    if int(known.sum()) < _FEWEST_BINS:
+    known = y.isfinite().all(dim=1)
+    if int(known.sum()) < FEWEST_BINS:
         raise ValueError(
-            f"targets: expected at least {_FEWEST_BINS} bins with a known target to fit a decoder, "
+            f"targets: expected at least {FEWEST_BINS} bins with a known target to fit a decoder, "
             f"got {int(known.sum())} of {len(y)}"
         )
     return x[known], y[known], None if groups is None else groups.cpu()[known]

@@ -124,7 +124,7 @@ def identifiability(
     """
     forward = (fit_recovered, fit_true, score_recovered, score_true)
     # Unknown true latents are NaN, which inputs must not be.
-    fit, other = (~wide(true).isnan().any(dim=1) for true in (fit_true, score_true))
+    fit, other = (wide(true).isfinite().all(dim=1) for true in (fit_true, score_true))
     backward = (fit_true[fit], fit_recovered[fit], score_true[other], score_recovered[other])
     same = fit_recovered.shape[1] == fit_true.shape[1]
     return Identifiability(
@@ -194,7 +194,7 @@ def _parts(
             "latents: expected finite ones, got NaN or infinity; leave out padded bins, and check "
             "that the training did not diverge"
         )
-    known = ~y.isnan().any(dim=1)
+    known = y.isfinite().all(dim=1)
     x, y = x[known], y[known]
     if len(x) <= x.shape[1] + 1:
         raise ValueError(

@@ -21,11 +21,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from predictive.data.targets import TargetKind
 from predictive.decoding.bins import wide
 from predictive.decoding.fit import Decoder
 from solo_ldm.config.arguments import Bounds, checked
@@ -33,6 +35,7 @@ from solo_ldm.config.arguments import Bounds, checked
 # Numbers in memory for a chunk of bins: samples of states or of a perceptron's layer.
 _CHUNK_NUMBERS = 2_000_000
 _DEFAULT_SAMPLES = 200
+_NUMBERS = TargetKind()
 # Of the standard normal: 97.5 % of it lies below; for Wilson's interval of a fraction.
 _NORMAL_QUANTILE = 1.959963984540054
 
@@ -87,6 +90,7 @@ def fit_residual(
     targets: Tensor,
     num_samples: int = _DEFAULT_SAMPLES,
     seed: int = 0,
+    target: TargetKind = _NUMBERS,
 ) -> ResidualModel:
     """Measure the residuals of a decoder beyond the variance that the posterior explains.
 
@@ -101,8 +105,9 @@ def fit_residual(
         factor: their Cholesky factors L, (C, n, n), or (1, n, n) common to all; None where states
             have no posterior.
         targets: y, (C, k); bins with NaN are left out.
-        num_samples: as in `decode_with_interval`.
-        seed: as in `decode_with_interval`.
+        num_samples: as in `decode_with_interval`, like seed.
+        seed: of the draws.
+        target: what the target is; y are its columns. The residuals of angles are arcs.
 
     Raises:
         ValueError: shapes that do not fit, fewer than two bins with a known target.
@@ -113,14 +118,14 @@ def fit_residual(
             "states and targets: expected (bins, dimensions) over the same bins, got "
             f"{tuple(mean.shape)} and {tuple(y.shape)}"
         )
-    known = ~y.isnan().any(dim=1)
+    known = y.isfinite().all(dim=1)
     if int(known.sum()) < 2:
         raise ValueError(
             "targets: expected at least 2 calibration bins with a known target, got "
             f"{int(known.sum())} of {len(y)}; enlarge the calibration set"
         )
-    decoded, spread = _decoded_moments(decoder, mean, factor, num_samples, seed)
-    error, spread = (y - decoded)[known], spread[known]
+    decoded, spread = _decoded_moments(decoder, mean, factor, num_samples, seed, target)
+    error, spread = (target.near(y, decoded) - decoded)[known], spread[known]
     variance = (error.square().mean(dim=0) - spread.mean(dim=0)).clamp(min=0.0)
     # A decoder without errors has u = 0.
     deviation = (spread + variance).sqrt()
@@ -143,6 +148,7 @@ def decode_with_interval(
     level: Annotated[float, Bounds(above=0, below=1)] = 0.95,
     num_samples: int = _DEFAULT_SAMPLES,
     seed: int = 0,
+    target: TargetKind = _NUMBERS,
 ) -> DecodedInterval:
     """Decode states with an interval that covers the target in a fraction `level` of bins.
 
@@ -160,6 +166,8 @@ def decode_with_interval(
             opposite sign with covariance exactly I, so that mean and variance are exact for a
             linear decoder.
         seed: of the draws.
+        target: as in `fit_residual`. Mean and ends are values: of an angle (M, 1), the ends beyond
+            [0, P) where the arc crosses 0.
 
     Raises:
         ValueError: shapes or settings out of range, too few calibration bins for the level.
@@ -172,7 +180,7 @@ def decode_with_interval(
             f"level: expected at least {fewest_calibration_bins(level)} calibration bins for "
             f"{level}, got {num_calibration}; enlarge the calibration set or lower the level"
         )
-    decoded, spread = _decoded_moments(decoder, mean, factor, num_samples, seed)
+    decoded, spread = _decoded_moments(decoder, mean, factor, num_samples, seed, target)
     deviation = (spread + residual.variance).sqrt()
     low, high = residual.standardised[rank - 1], residual.standardised[-rank]
     return DecodedInterval(decoded, decoded + low * deviation, decoded + high * deviation)
@@ -204,7 +212,7 @@ def coverage(targets: Tensor, low: Tensor, high: Tensor) -> Coverage:
             f"{tuple(targets.shape)}, {tuple(low.shape)} and {tuple(high.shape)}"
         )
     y, low, high = (wide(part) for part in (targets, low, high))
-    known = ~y.isnan().any(dim=1)
+    known = y.isfinite().all(dim=1)
     if not known.any():
         raise ValueError(f"targets: expected a known one in some bin, got none in {len(y)}")
     inside = ((y >= low) & (y <= high))[known].double()
@@ -241,13 +249,21 @@ def _correlation_time(values: Tensor) -> float:
 
 
 def _decoded_moments(
-    decoder: Decoder, mean: Tensor, factor: Tensor | None, num_samples: int, seed: int
+    decoder: Decoder,
+    mean: Tensor,
+    factor: Tensor | None,
+    num_samples: int,
+    seed: int,
+    target: TargetKind,
 ) -> tuple[Tensor, Tensor]:
     """Return mean and variance over the posterior of the decoded states, (M, k) each."""
     mean = wide(mean)
+
+    circular = target.name == "circular"
     if factor is None:
-        decoded = decoder.predict(mean)
-        return decoded, torch.zeros_like(decoded)
+        values = decoder.predict(mean)
+        values = target.value(values) if circular else values
+        return values, torch.zeros_like(values)
     factor = wide(factor)
     num_states = mean.shape[1]
     if factor.shape not in {(len(mean), num_states, num_states), (1, num_states, num_states)}:
@@ -263,11 +279,13 @@ def _decoded_moments(
     for chunk, roots in zip(mean.split(size), factors.split(size), strict=True):
         states = chunk + torch.einsum("mij,sj->smi", roots, draws)
         values = decoder.predict(states)
-        decoded.append(values.mean(dim=0))
-        spread.append(values.var(dim=0, correction=0))
+        decoded.append(target.value(values.mean(dim=0)) if circular else values.mean(dim=0))
+        arcs = target.apart(target.value(values), decoded[-1]) if circular else values
+        spread.append(arcs.square().mean(dim=0) if circular else values.var(dim=0, correction=0))
     return torch.cat(decoded), torch.cat(spread)
 
 
+@lru_cache(maxsize=8)
 def _draws(num_samples: int, num_states: int, seed: int) -> Tensor:
     """Return standard normal draws (S, n) whose mean is 0 and whose covariance is I exactly."""
     if num_samples % 2 or num_samples < 2 * num_states:

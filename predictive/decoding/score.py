@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from predictive.data.targets import TargetKind
 from predictive.decoding.bins import known_bins, sums_of_squares, wide
 from predictive.decoding.fit import Decoder, fit_mlp, fit_ridges
 from solo_ldm.config.arguments import Count, checked
@@ -19,7 +20,28 @@ Kind = Literal["linear", "mlp"]
 
 # Shifts of the null: 19 is the fewest whose largest is exceeded by chance in 5 % of cases; a
 # perceptron takes seconds a fit, so it gets 3, whose largest is exceeded in 25 %.
+_NUMBERS = TargetKind()
 NUM_SHIFTS: Mapping[Kind, int] = {"linear": 20, "mlp": 3}
+
+
+@dataclass(frozen=True)
+class CategoryScore:
+    """How often a decoded category is right, beside what knowing nothing gives.
+
+    The probabilities of categories are the decoded columns, clipped to 10⁻³ … 1 and scaled to a sum
+    of 1. Knowing nothing is the frequency of each category in the scored bins.
+
+    Args:
+        accuracy: share of bins in which the largest column is the right one.
+        chance_accuracy: share of the most frequent category.
+        log_loss: mean −log p of the right one, nats.
+        chance_log_loss: the same for the frequencies, their entropy.
+    """
+
+    accuracy: float
+    chance_accuracy: float
+    log_loss: float
+    chance_log_loss: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +53,8 @@ class DecodingScore:
         kind: "linear" or "mlp".
         r2: coefficient of determination, pooled over target dimensions.
         r2_per_dim: of each target dimension, (k,).
-        median_absolute_error: median distance of decoded from true target, in its unit.
+        median_absolute_error: median distance of decoded from true target, in its unit; along the
+            circle for circular targets, of the columns for categorical ones.
         null_mean: mean R² of decoders fitted to shifted targets.
         null_high: what their R² stays below in 95 % of cases, see `score`.
         num_train: bins fitted on, added up over pooled folds.
@@ -41,6 +64,8 @@ class DecodingScore:
         null_squares: summed squared errors of the decoder of each shift, (num_shifts, k).
         decoder: the fitted decoder; None for pooled folds.
         r2_per_fold: of each pooled fold alone; empty for one score.
+        target: what the target is; R² is that of its columns.
+        category: of a categorical target.
     """
 
     features: str
@@ -57,6 +82,8 @@ class DecodingScore:
     null_squares: Tensor
     decoder: Decoder | None = None
     r2_per_fold: tuple[float, ...] = ()
+    target: TargetKind = _NUMBERS
+    category: CategoryScore | None = None
 
     @property
     def spread(self) -> float:
@@ -75,6 +102,7 @@ def score(
     num_shifts: Count | None = None,
     seed: int = 0,
     name: str = "",
+    target: TargetKind = _NUMBERS,
 ) -> DecodingScore:
     """Fit a decoder and score it on test bins, beside a null distribution of that score.
 
@@ -97,6 +125,7 @@ def score(
         num_shifts: S; None takes 20 for "linear", 3 for "mlp".
         seed: of the shifts and of the perceptron.
         name: of the features, kept with the score.
+        target: what the target is; targets are its columns.
 
     Raises:
         ValueError: an unknown kind, fewer than one shift; as `fit_linear` and `sums_of_squares`.
@@ -123,7 +152,7 @@ def score(
         kind=kind,
         num_train=len(y),
         decoder=decoders[0],
-        **_measured(targets, predictions, null_squares),
+        **_measured(targets, predictions, null_squares, target),
     )
 
 
@@ -134,6 +163,7 @@ def decode(
     groups: Tensor | None = None,
     num_shifts: int | None = None,
     seed: int = 0,
+    target: TargetKind = _NUMBERS,
 ) -> list[DecodingScore]:
     """Score every decoder on every set of features, for one target; see `score`.
 
@@ -144,6 +174,7 @@ def decode(
         groups: as in `fit_linear`.
         num_shifts: as in `score`.
         seed: as in `score`; the shifts are the same for all features.
+        target: as in `score`.
 
     Returns:
         A score for each set of features and kind, in that order.
@@ -152,11 +183,12 @@ def decode(
         ValueError: as `score`, with the name of the features.
     """
     scores = []
+    known = (groups, num_shifts, seed)
     for name, (train, test) in features.items():
         for kind in kinds:
             try:
                 scores.append(
-                    score(kind, train, targets[0], test, targets[1], groups, num_shifts, seed, name)
+                    score(kind, train, targets[0], test, targets[1], *known, name, target)
                 )
             except ValueError as error:
                 raise ValueError(f"decoding from {name!r}: {error}") from error
@@ -191,30 +223,52 @@ def combine_folds(folds: Sequence[Sequence[DecodingScore]]) -> list[DecodingScor
                 torch.cat([part.targets for part in parts]),
                 torch.cat([part.predictions for part in parts]),
                 _summed([part.null_squares for part in parts]),
+                parts[0].target,
             ),
         )
         for parts in zip(*folds, strict=True)
     ]
 
 
-def _measured(targets: Tensor, predictions: Tensor, null_squares: Tensor) -> dict[str, Any]:
+def _measured(
+    targets: Tensor, predictions: Tensor, null_squares: Tensor, target: TargetKind
+) -> dict[str, Any]:
     """Return what a score says of predictions (M, k), as its arguments."""
     squares, total = sums_of_squares(targets, predictions)
     null = (1.0 - null_squares.sum(dim=1) / total.sum()).sort().values
     # All S + 1 ranks of a new value among S exchangeable ones are equally probable.
     rank = min(len(null), math.ceil(0.95 * (len(null) + 1)))
-    known = ~targets.isnan().any(dim=1)
+    known = targets.isfinite().all(dim=1)
     return {
         "r2": float(1.0 - squares.sum() / total.sum()),
         "r2_per_dim": 1.0 - squares / total,
-        "median_absolute_error": float((targets - predictions)[known].norm(dim=1).median()),
+        "median_absolute_error": float(
+            target.distance(targets[known], predictions[known]).median()
+        ),
         "null_mean": float(null.mean()),
         "null_high": float(null[rank - 1]),
         "num_test": int(known.sum()),
         "predictions": predictions,
         "targets": targets,
         "null_squares": null_squares,
+        "target": target,
+        "category": _categories(targets[known], predictions[known])
+        if target.name == "categorical"
+        else None,
     }
+
+
+def _categories(true: Tensor, decoded: Tensor) -> CategoryScore:
+    right = true.argmax(dim=1)
+    probability = decoded.clamp(1e-3, 1.0)
+    probability = (probability / probability.sum(dim=1, keepdim=True)).gather(1, right[:, None])
+    frequency = true.mean(dim=0)
+    return CategoryScore(
+        accuracy=float((decoded.argmax(dim=1) == right).double().mean()),
+        chance_accuracy=float(frequency.max()),
+        log_loss=float(-probability.log().mean()),
+        chance_log_loss=float(-torch.xlogy(frequency, frequency).sum()),
+    )
 
 
 def _summed(squares: list[Tensor]) -> Tensor:

@@ -50,6 +50,11 @@ def write_report(
         ValueError: in one line, for another ending than .png, an unknown kind or shapes that do
             not fit.
     """
+    return write_page(path, report_rows(kind, pictures), title=title, **REPORT)
+
+
+def report_rows(kind: str, pictures: Mapping[str, Callable[..., Rows]]) -> Rows:
+    """Return the panels of a report; see `write_report`."""
     if kind not in _LAYOUTS:
         raise ValueError(f"kind: expected one of {', '.join(_LAYOUTS)}, got {kind!r}")
     panels = {
@@ -58,11 +63,10 @@ def write_report(
         for row in picture(compact=True)
         for panel in row
     }
-    rows = [
+    return [
         [panels[name]._replace(height=share) for name in _choose(names, panels)]
         for share, names in _LAYOUTS[kind]
     ]
-    return write_page(path, rows, title=title, **REPORT)
 
 
 def _choose(names: Sequence[str], panels: Mapping[str, Panel]) -> list[str]:

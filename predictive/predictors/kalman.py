@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,25 @@ from solo_ldm.config.arguments import Bounds, Positive, Width, checked
 ObservationNoise = Literal["constant", "input", "input_variance", "state"]
 ProcessNoise = Literal["constant", "errors", "observations_and_predictions"]
 InitialState = Literal["fixed", "learned"]
+
+
+class Carry(NamedTuple):
+    """What `KalmanPredictor.advance` passes from bin to bin: the model, the belief, the records."""
+
+    transition: Tensor
+    offset: Tensor
+    scale: Tensor
+    belief: Gaussian
+    records: Tensor | None
+
+
+class Step(NamedTuple):
+    """A bin filtered: the prediction of its latent, the belief after it, and the noises R and Q."""
+
+    prediction: Gaussian
+    belief: Gaussian
+    observation_noise: Tensor
+    process_noise: Tensor
 
 
 class KalmanPredictor(Predictor):
@@ -176,42 +195,68 @@ class KalmanPredictor(Predictor):
             observation_noise=observation,
         )
 
-    def _step_by_step(self, latents: Tensor, inputs: Tensor, mask: Tensor | None) -> Forecast:
-        """Filter where the noise of a step depends on the results of earlier steps."""
-        samples, steps, dim = latents.shape
+    def start(self, samples: int) -> Carry:
+        """Return what a filter of one bin after another begins with; see `advance`.
+
+        Args:
+            samples: B, filtered beside each other.
+        """
         a, b, scale = self.transition, self.offset, self.log_joint_scale.exp()
         belief = Gaussian(
             self.initial_mean.expand(samples, -1),
             (0.5 * self.initial_log_variance).exp().diag().expand(samples, -1, -1),
         )
+        past = self.process_network
+        records = None if past is None else past.start(samples, self.offset)
+        return Carry(a, b, scale, belief, records)
+
+    def advance(
+        self, carry: Carry, latents: Tensor, input_noise: Tensor, seen: Tensor | None = None
+    ) -> tuple[Carry, Step]:
+        """Filter one bin.
+
+        Args:
+            carry: of the bin before.
+            latents: z_t, (B, m).
+            input_noise: of the bin, (B, m); see `input_noise`.
+            seen: true where there is an observation, (B, m); None for all.
+        """
+        a, b, scale, belief, records = carry
         network, past = self.observation_network, self.process_network
-        # Noise of the inputs alone is computed for all steps at once.
-        r_of_inputs = latents.new_ones(samples, steps, dim)
-        if network is not None and self.observation_noise != "state":
-            r_of_inputs = network(inputs)
+        q, r = self.log_process_noise.exp().expand(len(latents), -1), input_noise
+        if past is not None and records is not None:
+            q = q + past(records)
+        if network is not None and self.observation_noise == "state":
+            r = network((belief.mean - b) @ a.T + b)
+        q, r = scale * q, scale * r
+        belief, prediction = filter_step(
+            belief, latents, a, b, self.observation_matrix, q, r, mask=seen
+        )
+        if past is not None and records is not None:
+            z = latents if seen is None else torch.where(seen, latents, prediction.mean)
+            pair = [z - prediction.mean]
+            if self.process_noise == "observations_and_predictions":
+                pair = [z, prediction.mean]
+            records = past.remember(records, torch.cat(pair, dim=1))
+        return carry._replace(belief=belief, records=records), Step(prediction, belief, r, q)
+
+    def input_noise(self, inputs: Tensor) -> Tensor:
+        """Return what the inputs (…, F) say of the observation noise, (…, m); ones for nothing."""
+        if self.observation_network is None or self.observation_noise == "state":
+            return inputs.new_ones(*inputs.shape[:-1], self.latent_dim)
+        return self.observation_network(inputs)
+
+    def _step_by_step(self, latents: Tensor, inputs: Tensor, mask: Tensor | None) -> Forecast:
+        """Filter where the noise of a step depends on the results of earlier steps."""
+        samples, steps, dim = latents.shape
         known = None if mask is None else (mask if mask.ndim == 3 else mask[..., None])
-        records = None if past is None else past.start(samples, latents)
+        # Noise of the inputs alone is computed for all steps at once.
+        carry, r_of_inputs = self.start(samples), self.input_noise(inputs)
         found: list[tuple[Tensor, ...]] = []
         for t in range(steps):
-            z, seen = latents[:, t], None if known is None else known[:, t].expand(samples, dim)
-            q = self.log_process_noise.exp().expand(samples, -1)
-            if past is not None and records is not None:
-                q = q + past(records)
-            if network is not None and self.observation_noise == "state":
-                r = network((belief.mean - b) @ a.T + b)
-            else:
-                r = r_of_inputs[:, t]
-            q, r = scale * q, scale * r
-            belief, prediction = filter_step(
-                belief, z, a, b, self.observation_matrix, q, r, mask=seen
-            )
-            if past is not None and records is not None:
-                z = z if seen is None else torch.where(seen, z, prediction.mean)
-                pair = [z - prediction.mean]
-                if self.process_noise == "observations_and_predictions":
-                    pair = [z, prediction.mean]
-                records = past.remember(records, torch.cat(pair, dim=1))
-            found.append((prediction.mean, prediction.factor, belief.mean, belief.factor, r, q))
+            seen = None if known is None else known[:, t].expand(samples, dim)
+            carry, step = self.advance(carry, latents[:, t], r_of_inputs[:, t], seen)
+            found.append((*_parts(step.prediction), *_parts(step.belief), *step[2:]))
         stacked = [torch.stack(values, dim=1) for values in zip(*found, strict=True)]
         predicted_mean, predicted_factor, states, state_factor, r, q = stacked
         predictions = Gaussian(predicted_mean, predicted_factor)
@@ -224,6 +269,10 @@ class KalmanPredictor(Predictor):
             f"observation_noise={self.observation_noise!r}, process_noise={self.process_noise!r}, "
             f"max_radius={self.max_radius}"
         )
+
+
+def _parts(gaussian: Gaussian) -> tuple[Tensor, Tensor]:
+    return gaussian.mean, gaussian.factor
 
 
 def _spectral_radius(matrix: Tensor) -> Tensor:

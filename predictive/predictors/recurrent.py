@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,13 @@ _CELLS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
     "rnn": nn.RNN,
 }
 _FLOOR = 1e-5
+
+
+class RecurrentCarry(NamedTuple):
+    """What `RecurrentPredictor.advance` passes from bin to bin: output, hidden and cell states."""
+
+    state: Tensor
+    hidden: tuple[Tensor, ...]
 
 
 class RecurrentPredictor(Predictor):
@@ -92,11 +99,55 @@ class RecurrentPredictor(Predictor):
         states, _ = self.recurrent(entering)
         before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1)
         mean = self.head(before)
+        predictions = Gaussian(mean, self._factor(mean, before, inputs))
+        return Forecast(latents, predictions, states)
+
+    def start(self, samples: int) -> RecurrentCarry:
+        """Return what a filter of one bin after another begins with; see `advance`.
+
+        Args:
+            samples: B, filtered beside each other.
+        """
+        weight = next(self.recurrent.parameters())
+        hidden = weight.new_zeros(self.recurrent.num_layers, samples, self.state_dim)
+        pair = isinstance(self.recurrent, nn.LSTM)
+        state = weight.new_zeros(samples, self.state_dim)
+        return RecurrentCarry(state, (hidden, hidden) if pair else (hidden,))
+
+    def advance(
+        self,
+        carry: RecurrentCarry,
+        latents: Tensor,
+        inputs: Tensor,
+        seen: Tensor | None = None,
+        rolling: bool = False,
+    ) -> tuple[RecurrentCarry, Gaussian]:
+        """Take in one bin.
+
+        Args:
+            carry: of the bin before.
+            latents: z_t, (B, m).
+            inputs: x_t, (B, F).
+            seen: true where there is an observation, (B, m); None for all. Others enter as zero.
+            rolling: whether the prediction enters in place of the latent, to forecast.
+
+        Returns:
+            The next carry, and the prediction of the latent, over (B, m).
+        """
+        mean = self.head(carry.state)
+        prediction = Gaussian(mean, self._factor(mean, carry.state, inputs))
+        entering = latents if seen is None else torch.where(seen, latents, 0.0)
+        entering = mean if rolling else entering
+        pair = isinstance(self.recurrent, nn.LSTM)
+        before = carry.hidden if pair else carry.hidden[0]
+        found, hidden = self.recurrent(entering[:, None], before)
+        return RecurrentCarry(found[:, 0], hidden if pair else (hidden,)), prediction
+
+    def _factor(self, mean: Tensor, before: Tensor, inputs: Tensor) -> Tensor:
         if self.variance_network is None:
             variance = torch.ones_like(mean)
         elif self.variance == "state":
             variance = softplus(self.variance_network(before)) + _FLOOR
         else:
             variance = self.variance_network(inputs) + _FLOOR
-        predictions = Gaussian(mean, torch.diag_embed(variance.sqrt()))
-        return Forecast(latents, predictions, states)
+        return torch.diag_embed(variance.sqrt())

@@ -23,7 +23,15 @@ _WRITTEN = (".json", ".csv", ".md", ".npy", ".png", ".safetensors")
 
 
 # Keys that decide where the results lie if output is not given.
-_OF_DEFAULTS = ("pretrained_feature_extractor", "data", "data.dataset", "name", "task", "mixtures")
+_OF_DEFAULTS = (
+    "run",
+    "pretrained_feature_extractor",
+    "data",
+    "data.dataset",
+    "name",
+    "task",
+    "mixtures",
+)
 
 
 @dataclass

@@ -5,8 +5,10 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from solo_ldm.files import read_json
 from solo_ldm.weights.published import CONFIG, configuration, files, training_state
 from solo_ldm.weights.published.download import cache_folder, check_files
 from solo_ldm.weights.published.entry import Entry, Result
@@ -92,15 +94,20 @@ def load(name: str) -> nn.Module:
 
     Args:
         name: as `list` gives it, with or without the prefix zoo:; or hf-hub:OWNER/NAME for a
-            model that `solo-ldm zoo publish` wrote and somebody put on the Hugging Face hub.
+            model that `solo-ldm zoo publish` wrote and somebody put on the Hugging Face hub; or the
+            folder of a run of `solo-ldm predictive`.
 
     Returns:
         In evaluation mode, on the CPU. Of a backbone: `preprocess(images)` gives what the module
         takes, `features(images)` does both, `num_features` is the size of the features.
 
     Raises:
-        ValueError: in one line: an unknown name, a file that is not the published one, or none.
+        ValueError: in one line: an unknown name, a file that is not the published one, or none;
+            a run that has another way to be loaded.
     """
+    run = Path(name).expanduser()
+    if (run / "args.json").is_file() and name not in read_manifest():
+        return find_kind(kind_of(read_json(run / "args.json"), name)).load_run(run)
     folder, name = files(name), name.removeprefix("zoo:")
     return find_kind(kind_of(read_yaml(folder / CONFIG), name)).load(name, folder)
 

@@ -123,6 +123,14 @@ class Kind(ABC):
     def load(self, name: str, folder: Path) -> nn.Module:
         """Return the model of an entry, from the files in its folder, in evaluation mode."""
 
+    def load_run(self, folder: Path) -> nn.Module:
+        """Return the model of a run, from its folder, in evaluation mode.
+
+        Raises:
+            ValueError: in one line: runs of the kind are loaded by something else.
+        """
+        raise ValueError(f'{folder}: a run on images is loaded by solo_ldm.load("{folder}")')
+
     def weights_digest(self, run: Path) -> str | None:
         """Return the `source_sha256` of a run's linear evaluations; None where there are none."""
         return None

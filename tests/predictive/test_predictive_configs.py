@@ -25,7 +25,11 @@ OWN = ROOT / "scripts" / "predictive"
 FILES = sorted([*PACKAGED.glob("*.yaml"), *OWN.glob("*.yaml")])
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f.stem != "host"], ids=lambda f: f.stem)
+# host.yaml is a part of the others, latents.yaml is of a command that trains nothing.
+RUNS = [file for file in FILES if file.stem not in ("host", "latents")]
+
+
+@pytest.mark.parametrize("file", RUNS, ids=lambda f: f.stem)
 def test_every_packaged_config_is_complete(file):
     recorded = "data: recording" in file.read_text() or file.parent == OWN
     overrides = ["data.path=x"] if recorded else []

@@ -194,7 +194,7 @@ def test_unknown_command_is_one_line(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["pretrian"])
     assert caught.value.code == 2
-    assert ", decode: did you mean pretrain?" in capsys.readouterr().err
+    assert ", latents: did you mean pretrain?" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
     assert not caught.value.code

@@ -52,6 +52,7 @@ CASES = [
     (["compare", "job=2"], 2, "did you mean jobs?"),
     (["predictive", "--config-name", "figure8", "optimizer.lrr=1"], 2, "optimizer.lr?"),
     (["decode", "--config-name", "recording", "data.path=no.npz"], 2, "no.npz"),
+    (["latents", "nowhere"], 2, "nowhere"),
     (["export", "nowhere.ckpt", "b.safetensors"], 2, "nowhere.ckpt"),
     (["export", "zoo:figure8", "b.txt"], 2, "ends in .safetensors"),
     (["zoo", "show", "figur8"], 2, "did you mean figure8?"),

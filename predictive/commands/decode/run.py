@@ -19,9 +19,11 @@ from predictive.commands.predictive.picture import score_bar
 from predictive.commands.predictive.results import score_content
 from predictive.commands.predictive.run import document
 from predictive.data.sequences import TimeSeriesData
+from predictive.data.targets import TargetKind
 from predictive.decoding.intervals import Coverage, coverage
 from predictive.decoding.score import DecodingScore, combine_folds
-from predictive.evaluation import LATENT_STATE, SPIKES, Assessment, assess
+from predictive.evaluation import Assessment, assess, check_calibration
+from predictive.features import LATENT_STATE
 from predictive.pictures import Decoded, position_rows, score_rows
 from predictive.training import build_data, build_method, build_windows, data_identity, train
 from solo_ldm.plotting.page import Rows, write_page
@@ -88,7 +90,9 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
             part: Any = OmegaConf.create(OmegaConf.to_container(cfg))
             part.data.fold = number
             parts.append((part, build_data(part)))
-            build_windows(*parts[-1], hardware)  # what does not fit is said before any training
+            # What does not fit is said before any training.
+            build_windows(*parts[-1], hardware)
+            check_calibration(*parts[-1])
     folder = choose_run(cfg, "decode", content, recording)
     folds: list[Fold] = []
     for number, (part, data) in enumerate(parts):
@@ -100,11 +104,6 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         fold = _fold(part, data, recording, hardware, console)
         if fold is None:
             return None
-        if fold.assessment.scores.keys() != fold.assessment.intervals.keys():
-            raise ValueError(
-                f"data.folds: expected enough bins for a calibration set in fold {number}, got too "
-                "few; use fewer folds or a longer recording"
-            )
         folds.append(fold)
     save_args(folder, cfg)
     results = _documented(cfg, folds, hardware, folder)
@@ -196,7 +195,8 @@ def _decoded(fold: Fold, target: str) -> dict[str, Tensor]:
     """Return the true target of held-out bins and its interval, (M, k) each."""
     held_out = fold.assessment.held_out
     interval = fold.assessment.intervals[target].interval
-    true = held_out.rows(held_out.sequences.targets[target])
+    kind = fold.data.kinds.get(target, TargetKind())
+    true = kind.near(held_out.rows(held_out.sequences.targets[target]), interval.mean)
     return {"true": true, "mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
@@ -213,7 +213,9 @@ def _over_time(
     for fold in folds:
         held_out, kind = fold.assessment.held_out, scores[-1].kind
         pairs = {(one.features, one.kind): one for one in fold.assessment.scores[target]}
-        rows = {**_decoded(fold, target), "spikes": pairs[SPIKES, kind].predictions}
+        rows = _decoded(fold, target)
+        score = pairs[fold.data.kind, kind]
+        rows["direct"] = score.target.near(score.predictions, rows["mean"])
         laid = {name: held_out.spread(values) for name, values in rows.items()}
         laid["seconds"] = held_out.sequences.seconds[..., None]
         for name, values in laid.items():
@@ -227,7 +229,7 @@ def _over_time(
     }
     best = {
         features: max((one.r2 for one in scores if one.features == features), default=None)
-        for features in (LATENT_STATE, SPIKES)
+        for features in (LATENT_STATE, folds[0].data.kind)
     }
     return position_rows(
         # Padded bins have no time; nothing is drawn there.
@@ -240,7 +242,7 @@ def _over_time(
             r2=best[LATENT_STATE],
             coverage=covered[target].fraction,
         ),
-        Decoded(padded["spikes"], r2=best[SPIKES]),
+        Decoded(padded["direct"], r2=best[folds[0].data.kind]),
         target,
         folds[0].data.units.get(target, ""),
     )

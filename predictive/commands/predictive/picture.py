@@ -11,20 +11,22 @@ import torch
 from torch import Tensor
 
 from predictive.data.sequences import TimeSeriesData
+from predictive.data.targets import TargetKind
 from predictive.decoding.score import DecodingScore
-from predictive.evaluation import LATENT_STATE, NOISE, SPIKES, Assessment
+from predictive.evaluation import NOISE, Assessment
+from predictive.features import LATENT_STATE
 from predictive.filtered import Filtered
 from predictive.pictures import (
     Decoded,
     frame_rows,
     history_rows,
-    latent_rows,
     noise_rows,
     position_rows,
     score_rows,
     space_rows,
     write_report,
 )
+from predictive.pictures.trajectory import trajectory
 from predictive.training import PredictiveRun
 from solo_ldm.plotting.page import Rows, write_page
 from solo_ldm.plotting.scores import Bar
@@ -42,7 +44,7 @@ def write_pictures(run: PredictiveRun, assessment: Assessment) -> None:
     ]
     found = {
         "frames": _frames(run, assessment),
-        "latents": _trajectory(assessment.held_out),
+        "latents": trajectory(assessment.held_out),
         "noise": _noise(assessment),
         "position": _position(run.data, assessment),
         "space": _space(run.data, assessment.held_out),
@@ -118,29 +120,6 @@ def _frames(run: PredictiveRun, assessment: Assessment) -> _Picture | None:
     )
 
 
-def _trajectory(held_out: Filtered) -> _Picture:
-    """The longest held-out sequence: latents, what was predicted of them, and the state."""
-    which = int(held_out.sequences.lengths.argmax())
-    length = int(held_out.sequences.lengths[which])
-    filtered_mean = filtered_variance = None
-    if held_out.state_factor is not None:
-        shown = min(held_out.latents.shape[2], held_out.states.shape[2])
-        factor = held_out.state_factor
-        factor = factor[which if len(factor) > 1 else 0, :length]
-        filtered_mean = held_out.states[which, :length, :shown]
-        filtered_variance = factor.square().sum(dim=-1)[:, :shown]
-    dims = slice(None) if filtered_mean is None else slice(filtered_mean.shape[1])
-    return partial(
-        latent_rows,
-        held_out.sequences.seconds[which, :length],
-        held_out.latents[which, :length, dims],
-        held_out.predicted_mean[which, :length, dims],
-        held_out.predicted_variance[which, :length, dims],
-        filtered_mean,
-        filtered_variance,
-    )
-
-
 def _noise(assessment: Assessment) -> _Picture | None:
     held_out, correlation = assessment.held_out, assessment.noise_correlation
     if correlation is None or held_out.observation_noise is None:
@@ -163,7 +142,8 @@ def _position(data: TimeSeriesData, assessment: Assessment) -> _Picture | None:
         return None
     name, decoded = next(iter(assessment.intervals.items()))
     held_out = assessment.held_out
-    interval = decoded.interval
+    interval, kind = decoded.interval, data.kinds.get(name, TargetKind())
+    true = kind.near(held_out.rows(held_out.sequences.targets[name]), interval.mean)
     score = _best(assessment.scores[name], LATENT_STATE)
     latent = Decoded(
         held_out.spread(interval.mean),
@@ -172,14 +152,15 @@ def _position(data: TimeSeriesData, assessment: Assessment) -> _Picture | None:
         r2=None if score is None else score.r2,
         coverage=decoded.coverage.fraction,
     )
-    spikes = _best(assessment.scores[name], SPIKES)
+    observed = _best(assessment.scores[name], data.kind)
     direct = None
-    if spikes is not None:
-        direct = Decoded(held_out.spread(spikes.predictions), r2=spikes.r2)
+    if observed is not None:
+        near = kind.near(observed.predictions, interval.mean)
+        direct = Decoded(held_out.spread(near), r2=observed.r2)
     return partial(
         position_rows,
         held_out.sequences.seconds,
-        _hidden(held_out.sequences.targets[name], held_out),
+        held_out.spread(true),
         latent,
         direct,
         name.replace("_", " "),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.text import Text
 
+from predictive.data.sequences import TimeSeriesData
 from predictive.decoding.identifiability import Identifiability
 from predictive.decoding.score import DecodingScore
 from predictive.evaluation import Assessment
@@ -89,7 +91,21 @@ def score_content(score: DecodingScore) -> dict[str, Any]:
         "null_high": score.null_high,
         "num_train_bins": score.num_train,
         "num_test_bins": score.num_test,
+        **({} if score.category is None else asdict(score.category)),
     }
+
+
+def _error(score: dict[str, Any], data: TimeSeriesData, target: str) -> str:
+    """Return what is said of a decoded angle or category beside R² of its columns."""
+    if "accuracy" in score:
+        return (
+            f", {score['accuracy']:.1%} right, {score['chance_accuracy']:.1%} by chance; log loss "
+            f"{score['log_loss']:.3f}, {score['chance_log_loss']:.3f} by chance"
+        )
+    if target not in data.kinds:
+        return ""
+    unit = data.units.get(target, "")
+    return f", median error {score['median_absolute_error']:.3g} {unit}".rstrip()
 
 
 def _identified(found: Identifiability | None) -> dict[str, float] | None:
@@ -111,7 +127,7 @@ def report(run: PredictiveRun, results: dict[str, Any], console: Console) -> Non
                 Text.assemble(
                     (f"R² {score['r2']:.3f}", "bold green"),
                     f" from {score['features']}, {score['decoder']} (null at most "
-                    f"{score['null_high']:.3f})",
+                    f"{score['null_high']:.3f}){_error(score, run.data, target)}",
                 ),
             )
             for score in scores

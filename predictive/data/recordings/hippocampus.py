@@ -15,15 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from predictive.data.recordings.spike_files import (
-    existing,
-    first_line,
-    group_spikes,
-    load_mat,
-    numbers,
-    whole_numbers,
-)
-from predictive.data.recordings.spikes import Array, SpikeRecording
+from predictive.data.recordings.cells import group_spikes
+from predictive.data.recordings.epochs import Array
+from predictive.data.recordings.matlab import load_mat
+from predictive.data.recordings.spikes import SpikeRecording
+from predictive.data.recordings.values import existing, first_line, numbers, whole_numbers
 
 # An impossible step of the place in one bin: 8 cm of a track of 1.6 m in 25 ms.
 _JUMP_SHARE = 0.05

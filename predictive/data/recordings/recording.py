@@ -3,128 +3,39 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
+from torch import Tensor
 
+from predictive.data.recordings.cells import with_cells_of
+from predictive.data.recordings.clocks import TimeUnit
 from predictive.data.recordings.hippocampus import read_cebra, read_hc11
 from predictive.data.recordings.nwb import read_nwb
-from predictive.data.recordings.running import along_main_axis, linearise, position_at, velocity
-from predictive.data.recordings.spike_files import read_mat, read_npz
-from predictive.data.recordings.spikes import Array, SpikeRecording
+from predictive.data.recordings.segments import segments
+from predictive.data.recordings.series import with_shared_categories
+from predictive.data.recordings.spike_files import Stamp, read_mat, read_npz
+from predictive.data.recordings.spikes import SpikeRecording
 from predictive.data.sequences import Segment, TimeSeriesData, pad
-from predictive.data.splitting import Position, split_blocks, split_contiguous, stretches
+from predictive.data.splitting import Position, evened, split_blocks, split_contiguous
+from predictive.data.targets import kind_of
 from solo_ldm.config.arguments import Bounds, NonNegative, Positive, checked
 
 Format = Literal["auto", "npz", "mat", "nwb", "hc11", "cebra"]
 
-# Share of the track per second above which an animal runs, unless a speed is given.
-_RUNNING_SHARE = 0.05
 _SUFFIXES = {".npz": "npz", ".mat": "mat", ".nwb": "nwb", ".jl": "cebra", ".joblib": "cebra"}
-
-
-def segments(
-    recording: SpikeRecording,
-    bin_seconds: float = 0.025,
-    running_only: bool = True,
-    min_speed: float | None = None,
-    min_seconds: float = 1.0,
-    linear: bool = True,
-    max_gap_seconds: float = 0.5,
-    smoothing_seconds: float = 0.25,
-) -> list[Segment]:
-    """Cut a recording into sequences of binned counts without gaps.
-
-    Cuts are at gaps in the clock of the spikes and, with running_only, at pauses and unknown
-    positions. Targets, at the centres of the bins and NaN where unknown: "position" (place along
-    the track, or (k) coordinates), "direction" (the sign of the velocity along the track or, for
-    coordinates, along their main axis) and "speed".
-
-    Args:
-        recording: spikes and positions.
-        bin_seconds: as in `recording`, like the arguments up to max_gap_seconds.
-        smoothing_seconds: standard deviation of the Gaussian that smooths velocities.
-
-    Returns:
-        Sequences in the order of time; inputs are the counts (T, cells), of all cells.
-
-    Raises:
-        ValueError: clocks that do not overlap, no running, or nothing without a gap for
-            min_seconds; linear with a circular track.
-    """
-    spikes, seen = recording.spike_range, recording.position_times[[0, -1]]
-    if spikes[1] <= seen[0] or seen[1] <= spikes[0]:
-        raise ValueError(
-            f"{recording.source}: expected one clock for spikes and positions, got spikes from "
-            f"{spikes[0]:g} to {spikes[1]:g} s and positions from {seen[0]:g} to {seen[1]:g} s; "
-            "give both in seconds from the same start"
-        )
-    place, track = _track(recording, linear)
-    min_speed = _RUNNING_SHARE * track if min_speed is None else min_speed
-    samples = np.column_stack([place, recording.position])
-    found: list[Segment] = []
-    fastest, longest = 0.0, 0.0
-    for starts, counts in recording.binned(bin_seconds):
-        centres = starts + bin_seconds / 2
-        at = position_at(centres, recording.position_times, samples, max_gap_seconds)
-        along = velocity(at[:, :1], bin_seconds, smoothing_seconds)
-        position = at[:, :1] if linear else at[:, 1:]
-        moving = along if linear else velocity(position, bin_seconds, smoothing_seconds)
-        speed = np.linalg.norm(moving, axis=1, keepdims=True)
-        fastest = float(np.max(speed, initial=fastest, where=np.isfinite(speed)))
-        keep = np.full(len(at), True)
-        if running_only:
-            # The second condition matters for a track without extent, where the threshold is 0.
-            keep = np.asarray((speed[:, 0] >= min_speed) & (speed[:, 0] > 0.0))
-        targets = {"position": position, "direction": np.sign(along), "speed": speed}
-        for first, last in stretches(keep):
-            longest = max(longest, (last - first) * bin_seconds)
-            if last - first >= max(2, round(min_seconds / bin_seconds)):
-                inputs, *values = (
-                    torch.tensor(array[first:last], dtype=torch.float32)
-                    for array in (counts, *targets.values())
-                )
-                named = dict(zip(targets, values, strict=True))
-                found.append(Segment(inputs, named, float(starts[first])))
-    if not found and running_only:
-        raise ValueError(
-            f"{recording.source}: expected runs of {min_seconds:g} s at data.min_speed="
-            f"{min_speed:.3g}, got at most {longest:.3g} s, and a speed of at most {fastest:.3g}; "
-            "lower data.min_speed or data.min_seconds, or set data.running_only=false"
-        )
-    if not found:
-        raise ValueError(
-            f"{recording.source}: expected stretches without a gap of data.min_seconds="
-            f"{min_seconds:g}, got at most {longest:.3g} s; lower it or data.bin_seconds"
-        )
-    return found
-
-
-def _track(recording: SpikeRecording, linear: bool) -> tuple[Array, float]:
-    """Return the place of every position sample, and the length of the track in its unit."""
-    if linear and recording.circular:
-        raise ValueError(
-            f"{recording.source}: expected data.linear=false for a circular track, which has no "
-            "main axis, got true"
-        )
-    position = recording.position
-    along = position[:, 0] if position.shape[1] == 1 else along_main_axis(position)
-    if linear and recording.place is not None:
-        along = recording.place
-    elif linear and position.shape[1] > 1:
-        along = linearise(position)
-    return along, float(np.nanmax(along) - np.nanmin(along))
 
 
 @checked
 def recording(
     path: str | Path | Sequence[str | Path],
     format: Format = "auto",
-    bin_seconds: Positive = 0.025,
+    bin_seconds: Positive | None = 0.025,
     running_only: bool = True,
     min_speed: NonNegative | None = None,
     min_seconds: NonNegative = 1.0,
@@ -139,18 +50,23 @@ def recording(
     interneurons: bool = False,
     position_series: str | None = None,
     trust: bool = False,
+    stamp: Stamp | None = None,
+    time_unit: TimeUnit = None,
+    targets: Mapping[str, Any] | None = None,
+    signal_series: str | None = None,
+    trials: bool | None = None,
     seed: int = 0,
 ) -> TimeSeriesData:
     """Read recordings, cut them into sequences of raw counts and split these in time.
 
-    Each session is split separately. Cells without a spike in the training sequences are dropped
-    and named in the description.
+    Each session is split separately. Sessions have the same cells, told by their names. Cells
+    without a spike in the training sequences are dropped and named in the description.
 
     Args:
         path: a file, a pattern such as "rat/*.npz", or a list of these: sessions of one set of
             cells.
         format: of the files; "auto" goes by their names (`*_sessInfo.mat` is hc11).
-        bin_seconds: duration of a bin.
+        bin_seconds: duration of a bin; None for that of the counts or signals of the first file.
         running_only: keep only bins in which the animal is known to run.
         min_speed: speed of running, in the unit of the position per second; None for 5 % of the
             length of the track (the extent of the places) per second.
@@ -167,76 +83,151 @@ def recording(
         interneurons: whether to read interneurons of hc11 as well as pyramidal cells.
         position_series: name of the positions in an NWB file with several.
         trust: whether to read a CEBRA file, which can run code.
+        stamp: which time of a bin the "times" of npz and MAT have; None for its centre.
+        time_unit: of all times of an npz, MAT or NWB file: s, ms, us, min or the seconds of a tick;
+            two of these, in a list, for those of spikes and those of positions. Where it is given,
+            clocks that hardly overlap are taken as they are. None for seconds.
+        targets: further variables by name, each continuous, radians, degrees, categorical, or the
+            period of a circular one: fields of npz and MAT, series of NWB as NAME or
+            CONTAINER/NAME. "position" states what the positions are.
+        signal_series: name of the signals in an NWB file, such as dF/F, in place of its units.
+        trials: whether to use the trials of an NWB file's table alone, as sequences of their own.
+            Files of other formats name them as "intervals".
         seed: unused; every data set has it.
 
     Returns:
-        Counts (N, T, cells) and the targets of `segments`.
+        Counts, or signals, (N, T, cells) and the targets of `segments`.
 
     Raises:
         FileNotFoundError: no file at a path.
         ValueError: a setting out of its range, or a recording that cannot be used.
     """
+    kinds = {name: kind_of(f"data.targets.{name}", one) for name, one in (targets or {}).items()}
+    if taken := {"direction", "speed", "inputs"} & {name.rpartition("/")[2] for name in kinds}:
+        raise ValueError(f"data.targets: expected other names than {', '.join(sorted(taken))}")
+    shared: dict[str, Any] = {"time_unit": time_unit, "targets": kinds, "stamp": stamp or "centre"}
     readers: dict[str, Callable[[Path], SpikeRecording]] = {
-        "npz": read_npz,
-        "mat": read_mat,
-        "nwb": partial(read_nwb, position_series=position_series),
+        "npz": partial(read_npz, **shared),
+        "mat": partial(read_mat, **shared),
+        "nwb": partial(
+            read_nwb,
+            position_series=position_series,
+            signal_series=signal_series,
+            trials=bool(trials),
+            **shared,
+        ),
         "hc11": partial(read_hc11, interneurons=interneurons),
         "cebra": partial(read_cebra, trust=trust),
     }
+    files = recording_files(path)
     sessions: list[SpikeRecording] = []
+    for file in files:
+        kind = _format(file) if format == "auto" else format
+        given = {"time_unit": time_unit, "targets": targets, "trials": trials}
+        unread = [] if kind == "nwb" else ["trials"] if kind in ("npz", "mat") else list(given)
+        for key in unread:
+            if given[key]:
+                raise ValueError(f"data.{key}: expected null for {kind}, got {given[key]}")
+        with _about(file):
+            session = readers[kind](file)
+            sessions.append(with_cells_of(session, sessions[0]) if sessions else session)
+    bin_seconds = _common(sessions, bin_seconds)
+    named = with_shared_categories([session.targets for session in sessions])
+    sessions = [replace(s, targets=one) for s, one in zip(sessions, named, strict=True)]
     train: list[Segment] = []
     held_out: list[Segment] = []
     shape = (bin_seconds, running_only, min_speed, min_seconds, linear, max_gap_seconds)
-    for file in recording_files(path):
-        read = readers[_format(file) if format == "auto" else format]
-        try:
-            session = read(file)
-            whole = segments(session, *shape)
+    for file, session in zip(files, sessions, strict=True):
+        with _about(file):
+            whole = segments(session, *shape, one_clock=time_unit is not None)
             parts = (
                 split_blocks(whole, block_seconds, folds, fold, bin_seconds)
                 if split == "blocks"
                 else split_contiguous(whole, held_out_share, held_out_position, bin_seconds)
             )
-        except ValueError as error:
-            named = str(file) in str(error)
-            raise ValueError(str(error) if named else f"{file}: {error}") from error
-        if sessions and len(session.cell_names) != len(sessions[0].cell_names):
-            raise ValueError(
-                f"{session.source}: expected the {len(sessions[0].cell_names)} cells of "
-                f"{sessions[0].source}, got {len(session.cell_names)}; train on sessions with "
-                "different cells in separate runs"
-            )
-        sessions.append(session)
         train += parts[0]
         held_out += parts[1]
-    fires = torch.stack([s.inputs.sum(dim=0) for s in train]).sum(dim=0) > 0
+    first = sessions[0]
+    fires = _used(train, first.signals)
     if not fires.any():
-        raise ValueError(
-            f"{sessions[0].source}: expected spikes to train on, got {len(fires)} silent cells"
-        )
-    unit = sessions[0].unit
-    if linear and sessions[0].place is None and sessions[0].position.shape[1] > 1:
+        what = "constant or missing signals" if first.signals else "silent cells"
+        raise ValueError(f"{first.source}: expected spikes to train on, got {len(fires)} {what}")
+    unit = first.unit
+    if linear and first.place is None and first.position.shape[1] > 1:
         unit = "track lengths"
-    name = sessions[0].name if len(sessions) == 1 else f"{len(sessions)} sessions"
-    pairs = zip(sessions[0].cell_names, fires.tolist(), strict=True)
+    name = first.name if len(sessions) == 1 else f"{len(sessions)} sessions"
+    pairs = zip(first.cell_names, fires.tolist(), strict=True)
     silent = [cell for cell, fired in pairs if not fired]
-    without = f", without silent {', '.join(silent)}" if silent else ""
+    what, how = ("signals", "constant or missing") if first.signals else ("cells", "silent")
+    without = f", without {how} {', '.join(silent)}" if silent else ""
     minutes = sum(len(s.inputs) for s in [*train, *held_out]) * bin_seconds / 60
+    shown = [evened(part, block_seconds, bin_seconds) for part in (train, held_out)]
     padded = [
         pad([Segment(s.inputs[:, fires], s.targets, s.start_seconds) for s in part], bin_seconds)
-        for part in (train, held_out)
+        for part in shown
     ]
+    notes = [f"{session.name}: {one}" for session in sessions for one in session.notes]
+    if sum(map(len, shown)) > len(train) + len(held_out):
+        notes.append("the longest stretches cut in pieces, as all are padded to one length")
+    tracked = {"position": unit, "direction": "", "speed": f"{unit}/s" if unit else "1/s"}
+    given = {name: one.kind for name, one in first.targets.items()}
+    if first.position_kind is not None:
+        given["position"] = first.position_kind
+    if first.signals:
+        missing = sum(
+            int((~s.inputs[:, fires].isfinite().all(dim=1)).sum()) for s in train + held_out
+        )
+        notes += [f"{missing} bins with missing signals"] if missing else []
     return TimeSeriesData(
         train=padded[0],
         held_out=padded[1],
-        kind="spikes",
-        units={"position": unit, "direction": "", "speed": f"{unit}/s" if unit else "1/s"},
+        kind="signals" if first.signals else "spikes",
+        units=(tracked if len(first.position_times) else {})
+        | {name: one.unit for name, one in first.targets.items()},
+        kinds={name: one for name, one in given.items() if one.name != "continuous"},
         description=(
-            f"{name}: {int(fires.sum())} cells{without}; {minutes:.1f} minutes"
-            f"{' of running' if running_only else ''}; {len(train)} sequences to train on, "
-            f"{len(held_out)} held out"
+            f"{name}: {int(fires.sum())} {what}{without}; {minutes:.1f} minutes"
+            f"{' of running' if running_only else ''}; {len(shown[0])} sequences to train on, "
+            f"{len(shown[1])} held out{''.join(f'; {one}' for one in notes)}"
         ),
     )
+
+
+@contextmanager
+def _about(file: Path) -> Iterator[None]:
+    """Name the file in what is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        named = str(file) in str(error)
+        raise ValueError(str(error) if named else f"{file}: {error}") from error
+
+
+def _common(sessions: Sequence[SpikeRecording], bin_seconds: float | None) -> float:
+    """Return the bins of all sessions, which are sessions of the same things."""
+    first = sessions[0]
+    for one in sessions[1:]:
+        if one.signals != first.signals or one.targets.keys() != first.targets.keys():
+            has, got = (
+                f"{'signals' if s.signals else 'spikes'} and the targets "
+                f"{', '.join(s.targets) or 'none'}"
+                for s in (first, one)
+            )
+            raise ValueError(
+                f"{one.source}: expected {has} as in {first.source}, got {got}; read them apart"
+            )
+    if bin_seconds is None and first.count_seconds is None:
+        raise ValueError("data.bin_seconds: expected a number of seconds for spike times, got null")
+    return bin_seconds or first.count_seconds or 0.0
+
+
+def _used(train: Sequence[Segment], signals: bool) -> Tensor:
+    """Return which cells spike, or which signals vary, in what is trained on."""
+    if not signals:
+        return torch.stack([s.inputs.sum(dim=0) for s in train]).sum(dim=0) > 0
+    rows = torch.cat([s.inputs for s in train])
+    low = torch.where(rows.isfinite(), rows, torch.inf).amin(dim=0)
+    return torch.where(rows.isfinite(), rows, -torch.inf).amax(dim=0) > low
 
 
 def recording_files(path: str | Path | Sequence[str | Path]) -> list[Path]:

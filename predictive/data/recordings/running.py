@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from predictive.data.recordings.spikes import Array
+from predictive.data.recordings.epochs import Array
 from predictive.data.splitting import stretches
 
 # A time this close to that of a position sample counts as the same, s.

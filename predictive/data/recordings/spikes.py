@@ -1,38 +1,38 @@
-"""Recordings of spikes with positions, and spikes counted in bins."""
+"""Recordings of spikes with positions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_ldm.config.arguments import Positive, check_value, checked
-
-Array = NDArray[np.float64]
+from predictive.data.recordings.binning import bin_spikes, check_increasing, known_mean
+from predictive.data.recordings.epochs import Array, interval_of
+from predictive.data.recordings.series import Series
+from predictive.data.targets import TargetKind
+from solo_ldm.config.arguments import Positive, check_value, checked, shortened
 
 # Share of a bin by which a time stamp may be off, as clocks are written with few digits.
 _STAMP_TOLERANCE = 0.1
-# Share of a bin below which a spike before an edge counts as on it: 25 ns of 25 ms.
-_EDGE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class SpikeRecording:
-    """A session: the spikes of some cells and the positions of the animal.
+    """A session: the spikes of some cells and the positions of the animal, if these are known.
 
     Spikes are given either as times or as counts in bins; the other is None. All times are
     seconds on one clock.
 
     Args:
         source: the file, for errors; the session is named after it.
-        position_times: of the position samples, (n,), increasing.
-        position: samples, (n, k), NaN where the animal was lost.
+        position_times: of the position samples, (n,), increasing; (0,) without positions.
+        position: samples, (n, k), NaN or infinite where the animal was lost.
         spike_times: times of the spikes of each cell, increasing.
-        intervals: starts and ends of the stretches in which spikes were recorded, (m, 2); None
-            for one stretch from the first spike to the last. Only with spike_times.
+        intervals: starts and ends of the stretches that are used, (m, 2), between which there are
+            gaps; None for all bins of counts, or from the first spike to the last.
         counts: spikes per bin, (T, cells).
         count_starts: start of each bin, (T,), increasing; a jump is a gap.
         count_seconds: duration of a bin of counts.
@@ -40,6 +40,11 @@ class SpikeRecording:
         circular: whether the track is closed, so that it has no main axis.
         cell_names: one per cell; their numbers when empty.
         unit: unit of position and place, "" where it is unknown.
+        signals: whether `counts` are signals in place of counts of spikes: any real numbers, NaN
+            or infinite where missing.
+        targets: further variables, by name.
+        position_kind: what the positions are; None where it was not stated.
+        notes: what was left out or mended while reading, a line each.
 
     Raises:
         ValueError: arrays that do not fit each other, times that do not increase or are NaN,
@@ -58,6 +63,10 @@ class SpikeRecording:
     circular: bool = False
     cell_names: tuple[str, ...] = ()
     unit: str = ""
+    signals: bool = False
+    targets: Mapping[str, Series] = field(default_factory=dict)
+    position_kind: TargetKind | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.position_times)
@@ -68,15 +77,23 @@ class SpikeRecording:
             )
         if self.place is not None and self.place.shape != (n,):
             raise ValueError(f"{self.source}: expected places ({n},), got {self.place.shape}")
-        _check_increasing(self.position_times, f"{self.source}: position times")
-        if n < 2:
+        for name in ("position", "place"):
+            values = getattr(self, name)
+            if values is not None:
+                known = np.where(np.isfinite(values), values, np.nan)
+                object.__setattr__(self, name, known)
+        check_increasing(self.position_times, f"{self.source}: position times")
+        if n < 2 and not (n == 0 and self.targets):
             raise ValueError(f"{self.source}: expected at least 2 positions, got {n}")
         for what in (self.position, self.place):
-            if what is not None and not np.isfinite(what).reshape(n, -1).all(axis=1).any():
+            if n and what is not None and not np.isfinite(what).reshape(n, -1).all(axis=1).any():
                 raise ValueError(f"{self.source}: expected known positions, got {n} of NaN")
+        self._check_intervals()
         cells = self._check_counts() if self.spike_times is None else self._check_spike_times()
-        if not (any(map(len, self.spike_times or ())) or np.any(self.counts)):
-            raise ValueError(f"{self.source}: expected spikes, got {cells} silent cells")
+        seen = self.counts is not None and np.any(np.nan_to_num(self.counts))
+        if not (any(map(len, self.spike_times or ())) or seen):
+            what = "silent cells" if not self.signals else "signals of zeros or NaN"
+            raise ValueError(f"{self.source}: expected spikes, got {cells} {what}")
         names = self.cell_names or tuple(str(i) for i in range(cells))
         if len(names) != cells:
             raise ValueError(f"{self.source}: expected {cells} cell names, got {len(names)}")
@@ -87,7 +104,10 @@ class SpikeRecording:
         if self.counts is not None:
             raise ValueError(f"{self.source}: expected spike_times or counts, got both")
         for i, one in enumerate(times):
-            _check_increasing(one, f"{self.source}: spike times of cell {i}")
+            check_increasing(one, f"{self.source}: spike times of cell {i}")
+        return len(times)
+
+    def _check_intervals(self) -> None:
         if self.intervals is not None and (
             self.intervals.ndim != 2
             or self.intervals.shape[1] != 2
@@ -95,9 +115,8 @@ class SpikeRecording:
         ):
             raise ValueError(
                 f"{self.source}: expected intervals (m, 2), starts and ends in order of time, got "
-                f"{self.intervals.tolist()}"
+                f"{shortened(self.intervals.tolist())}"
             )
-        return len(times)
 
     def _check_counts(self) -> int:
         if self.counts is None or self.count_starts is None or self.count_seconds is None:
@@ -111,7 +130,9 @@ class SpikeRecording:
                 f"each of their times, got {self.counts.shape}"
             )
         check_value(f"{self.source}: count_seconds", self.count_seconds, Positive)
-        _check_increasing(self.count_starts, f"{self.source}: times of the counts")
+        check_increasing(self.count_starts, f"{self.source}: times of the counts")
+        if self.signals:
+            return self.counts.shape[1]
         if not (np.isfinite(self.counts) & (self.counts >= 0)).all():
             wrong = ~np.isfinite(self.counts) | (self.counts < 0)
             row, cell = np.argwhere(wrong)[0]
@@ -142,7 +163,8 @@ class SpikeRecording:
     def binned(self, bin_seconds: Positive) -> list[tuple[Array, NDArray]]:
         """Return stretches without a gap: starts of their bins, (T,), and counts, (T, cells).
 
-        Counts are summed to coarser bins where bin_seconds is a multiple of theirs.
+        Counts are summed, and known signals averaged, to coarser bins where bin_seconds is a
+        multiple of theirs.
 
         Raises:
             ValueError: bin_seconds not positive, or not a multiple of the bins of the counts.
@@ -163,61 +185,19 @@ class SpikeRecording:
                 f"got {bin_seconds:g}; set data.bin_seconds={own * max(1, merged):g}"
             )
         off = np.abs(np.diff(self.count_starts) - own)
-        edges = np.flatnonzero(off > _STAMP_TOLERANCE * own) + 1
+        slack = _STAMP_TOLERANCE * own
+        within = np.zeros(len(self.count_starts), dtype=np.int64)
+        if self.intervals is not None:
+            within = interval_of(self.count_starts, self.count_starts + own, self.intervals, slack)
+        edges = np.flatnonzero((off > slack) | (np.diff(within) != 0)) + 1
         stretches = []
-        for starts, counts in zip(
-            np.split(self.count_starts, edges), np.split(self.counts, edges), strict=True
+        for starts, counts, number in zip(
+            *(np.split(one, edges) for one in (self.count_starts, self.counts, within)), strict=True
         ):
+            if number[0] < 0:
+                continue
             whole = len(counts) // merged * merged
-            added = counts[:whole].reshape(-1, merged, counts.shape[1]).sum(axis=1)
+            together = counts[:whole].reshape(-1, merged, counts.shape[1])
+            added = known_mean(together) if self.signals else together.sum(axis=1)
             stretches.append((starts[:whole:merged], added))
         return stretches
-
-
-@checked
-def bin_spikes(
-    spike_times: Sequence[Array], start: float, stop: float, bin_seconds: Positive
-) -> tuple[NDArray[np.int64], Array]:
-    """Count spikes in bins.
-
-    Bin i is the half-open [start + i · bin, start + (i + 1) · bin). A spike within a millionth of
-    the bin before its end counts as on it, since decimal times are rarely exact.
-
-    Args:
-        spike_times: times of the spikes of each cell, s, increasing.
-        start: where the first bin starts, s.
-        stop: no bin ends after it; a last, shorter bin is dropped.
-        bin_seconds: duration of a bin.
-
-    Returns:
-        Counts (T, cells) and the starts of the bins (T,).
-
-    Raises:
-        ValueError: bin_seconds not positive, less than a bin between start and stop, or spike
-            times that are NaN or do not increase.
-    """
-    num_bins = int(np.floor((stop - start) / bin_seconds + _EDGE_TOLERANCE))
-    if num_bins < 1:
-        raise ValueError(
-            f"data.bin_seconds: expected at most the {stop - start:g} s from {start:g} to "
-            f"{stop:g}, got {bin_seconds:g}"
-        )
-    counts = np.zeros((num_bins, len(spike_times)), dtype=np.int64)
-    for cell, times in enumerate(spike_times):
-        _check_increasing(times, f"spike times of cell {cell}")
-        near = times[slice(*np.searchsorted(times, [start - bin_seconds, stop + bin_seconds]))]
-        bins = np.floor((near - start) / bin_seconds + _EDGE_TOLERANCE).astype(np.int64)
-        bins = bins[(bins >= 0) & (bins < num_bins)]
-        counts[:, cell] = np.bincount(bins, minlength=num_bins)
-    return counts, np.asarray(start + np.arange(num_bins) * bin_seconds, dtype=np.float64)
-
-
-def _check_increasing(times: Array, what: str) -> None:
-    if not np.isfinite(times).all():
-        count = (~np.isfinite(times)).sum()
-        raise ValueError(f"{what}: expected finite times, got {count} that are not")
-    if (np.diff(times) < 0).any():
-        i = int(np.flatnonzero(np.diff(times) < 0)[0])
-        raise ValueError(
-            f"{what}: expected increasing times, got {times[i]:g} s before {times[i + 1]:g} s"
-        )

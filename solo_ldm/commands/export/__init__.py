@@ -33,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     if not given.path.endswith(".safetensors"):
         parser.error(f"PATH: expected a name that ends in .safetensors, got {given.path}")
     check_path("WEIGHTS", given.weights, ORIGINS)
+    _check_backbone(Path(given.weights))
     if Path(given.path).is_dir():
         parser.error(f"PATH: expected a file to write, got a folder, {given.path}")
     check_place("PATH", Path(given.path).parent)
@@ -42,3 +43,20 @@ def main(argv: Sequence[str]) -> int:
     print(f"wrote {path}")
     print(f'next: solo_ldm.backbones.load_backbone("{path}")  # in Python')
     return 0
+
+
+def _check_backbone(weights: Path) -> None:
+    """Raise a one-line ValueError for a run that has no backbone, or a checkpoint of it."""
+    folder = weights.expanduser()
+    folder = folder if folder.is_dir() else folder.parent.parent
+    if not (folder / "args.json").is_file():
+        return
+    from solo_ldm.files import read_json
+    from solo_ldm.zoo.kinds import KINDS
+
+    if KINDS["predictive"][1] <= read_json(folder / "args.json").keys():
+        raise ValueError(
+            f"WEIGHTS: expected a backbone of images, got a predictor of time series, {weights}; "
+            f"solo-ldm latents {folder} writes its latents, solo_ldm.zoo.load({str(folder)!r}) "
+            "loads it in Python"
+        )

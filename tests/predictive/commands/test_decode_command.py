@@ -243,3 +243,25 @@ def test_the_commands_take_a_recording_of_the_user(tmp_path, capsys, monkeypatch
     assert "trained before" not in shown
     assert f"was trained on other data ({tmp_path}/mine.npz" in shown
     assert anew == [0]
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        (slice(1000, 1200), "expected at least 1 held-out bins with a known position, got 0"),
+        (slice(1195, 1210), "expected at least 20 training bins with a known position, got 5"),
+        (slice(1160, 1240), "expected at least 39 calibration bins with a known position for"),
+    ],
+)
+def test_a_recording_too_short_for_its_folds_is_refused_before_the_first_is_trained(
+    tmp_path, known, message
+):
+    position = np.full((2400, 1), np.nan)
+    position[known] = np.random.default_rng(0).normal(size=(known.stop - known.start, 1))
+    path = write_recording(tmp_path / "short.npz", position=position)
+    given = [f"data.path={path}", "data.running_only=false", "data.block_seconds=5"]
+    given += ["data.folds=2", "optimizer.batch_size=8", "data.window=40"]
+    folder = tmp_path / "runs"
+    with pytest.raises(ValueError, match=message):
+        decode(config(folder, *given, name="recording"))
+    assert not folder.exists()

@@ -77,30 +77,34 @@ def cut(length, stride):
     windows = padded().windows(length, stride)
     found = []
     for i in range(len(windows)):
-        which, bins = windows.inputs[i].unbind(dim=1)
+        which, bins = windows.inputs[i, : windows.lengths[i]].unbind(dim=1)
         assert (which == which[0]).all()
         assert (bins.diff() == 1.0).all()
-        assert (windows.targets["minus"][i, :, 0] == -bins).all()
+        assert (windows.targets["minus"][i, : len(bins), 0] == -bins).all()
         found.append((int(which[0]), int(bins[0]) - 1))
     return windows, found
 
 
 @each_cut
-def test_windows_never_cross_the_end_of_a_sequence_and_are_full(length, stride):
+def test_windows_never_cross_the_end_of_a_sequence_and_are_full_where_it_is_as_long(length, stride):
     windows, found = cut(length, stride)
     assert windows.inputs.shape[1] == length
-    assert (windows.lengths == length).all()
-    assert windows.mask.all()
-    assert all(first + length <= LENGTHS[which] for which, first in found)
+    for i, (which, first) in enumerate(found):
+        assert windows.lengths[i] == min(length, LENGTHS[which])
+        assert first + windows.lengths[i] <= LENGTHS[which]
+    assert (windows.inputs[~windows.mask] == 0.0).all()
+    assert windows.targets["minus"][~windows.mask].isnan().all()
 
 
 @each_cut
-def test_windows_cover_every_bin_of_sequences_that_are_long_enough_and_none_twice(length, stride):
-    _, found = cut(length, stride)
+def test_windows_cover_every_bin_also_of_sequences_shorter_than_one_and_none_twice(length, stride):
+    windows, found = cut(length, stride)
     assert len(set(found)) == len(found)
+    pairs = list(zip(found, windows.lengths.tolist(), strict=True))
     for which, bins in enumerate(LENGTHS):
-        covered = {first + i for w, first in found if w == which for i in range(length)}
-        assert covered == (set(range(bins)) if bins >= length else set())
+        mine = [(first, n) for (of, first), n in pairs if of == which]
+        assert {first + i for first, n in mine for i in range(n)} == set(range(bins))
+        assert len(mine) == 1 or bins > length
 
 
 @each_cut
@@ -108,12 +112,20 @@ def test_windows_start_at_every_stride_and_at_their_own_time(length, stride):
     windows, found = cut(length, stride)
     for which, bins in enumerate(LENGTHS):
         starts = [first for w, first in found if w == which]
-        regular = list(range(0, bins - length + 1, stride or length))
+        regular = list(range(0, max(0, bins - length) + 1, stride or length))
         assert starts[: len(regular)] == regular
         assert set(starts) - set(regular) <= {bins - length}
     for i, (which, first) in enumerate(found):
         assert windows.start_seconds[i] == 100.0 * which + 0.25 + 0.5 * first
         assert windows.seconds[i, 0] == padded().seconds[which, first]
+
+
+def test_a_sequence_shorter_than_a_window_is_trained_on_up_to_its_end():
+    both = padded((4, 12))
+    short = SequenceModule(TimeSeriesData(both, both, "signals"), 6, None, 3, 0)
+    batch = next(iter(short.train_dataloader()))
+    assert sorted(batch.known.sum(dim=1).tolist()) == [4, 6, 6]
+    assert not batch.missing
 
 
 def test_no_window_is_the_sequences_themselves():

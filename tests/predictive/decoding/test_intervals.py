@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from predictive.data.targets import kind_of
 from predictive.decoding.fit import MLPDecoder, fit_linear
 from predictive.decoding.intervals import (
     ResidualModel,
@@ -171,3 +172,29 @@ def test_intervals_that_cannot_be_computed_give_one_line():
         with pytest.raises(ValueError, match=message) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.2])
+def test_intervals_of_an_angle_lie_on_the_circle_and_turn_with_it(spread):
+    degrees = kind_of("", "degrees")
+    angle = torch.rand(6000, 1, dtype=torch.float64) * 360
+    around = torch.deg2rad(angle)
+    states = torch.cat([around.cos(), around.sin()], dim=1) + 0.2 * normal(6000, 2)
+    factor = (spread * torch.eye(2, dtype=torch.float64))[None]
+    found = []
+    for turn in (0.0, 90.0):
+        columns = torch.tensor(degrees.encoded((angle + turn).numpy()))
+        decoder = fit_linear(states[:2000], columns[:2000], penalty=0.0)
+        kept, test = slice(2000, 4000), slice(4000, None)
+        residual = fit_residual(decoder, states[kept], factor, columns[kept], target=degrees)
+        interval = decode_with_interval(decoder, states[test], factor, residual, target=degrees)
+        truth = degrees.near(columns[test], interval.mean)
+        assert interval.mean.shape == truth.shape == (2000, 1)
+        assert (truth - interval.mean).abs().max() <= 180.0
+        inside = coverage(truth, interval.low, interval.high)
+        assert inside.fraction == pytest.approx(0.95, abs=0.03)
+        assert (interval.high - interval.low).median() < 90.0
+        found.append(interval)
+    apart = degrees.apart(found[1].mean - 90.0, found[0].mean)
+    close(apart, torch.zeros_like(apart), atol=1e-6)
+    close(found[1].high - found[1].low, found[0].high - found[0].low, atol=1e-6)

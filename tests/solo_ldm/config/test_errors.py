@@ -195,6 +195,7 @@ PLACES = {
     "theorem": "output",
     "predictive --config-name figure8": "checkpoint.dir",
     "decode --config-name place_cells": "checkpoint.dir",
+    "latents .": "output",
 }
 
 

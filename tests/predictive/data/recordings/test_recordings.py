@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from predictive.data.recordings.recording import segments
+from predictive.data.recordings.binning import bin_spikes
 from predictive.data.recordings.running import linearise
-from predictive.data.recordings.spikes import SpikeRecording, bin_spikes
+from predictive.data.recordings.segments import segments
+from predictive.data.recordings.spikes import SpikeRecording
 from predictive.data.splitting import split_blocks
 
 BIN = 0.025

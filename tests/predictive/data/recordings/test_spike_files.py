@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from predictive.data.recordings.nwb import read_nwb
-from predictive.data.recordings.recording import recording, segments
+from predictive.data.recordings.recording import recording
+from predictive.data.recordings.segments import segments
 from predictive.data.recordings.spike_files import from_fields, read_mat, read_npz
 from tests.support.predictive.spikes import (
     BIN,
@@ -182,7 +183,7 @@ def test_one_of_several_positions_is_chosen_by_its_name(tmp_path):
 
 def test_an_nwb_file_without_positions_or_units_is_one_line(tmp_path):
     write_nwb(tmp_path / "still.nwb", names=())
-    with pytest.raises(ValueError, match=r"one position, got 0 among .*\(head\)"):
+    with pytest.raises(ValueError, match=r"one position, got 0 among .*\(CompassDirection/head\)"):
         read_nwb(tmp_path / "still.nwb")
     write_nwb(tmp_path / "quiet.nwb", units=False)
     with pytest.raises(ValueError, match="expected units with spike times"):

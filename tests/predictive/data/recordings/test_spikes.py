@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
+from predictive.data.recordings.binning import bin_spikes
 from predictive.data.recordings.running import linearise, position_at, velocity
-from predictive.data.recordings.spikes import bin_spikes
 
 
 def test_bins_are_half_open_and_decimal_times_on_an_edge_fall_to_the_right():

@@ -1,0 +1,182 @@
+"""Training of an estimator: parameters and data to a trained method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from predictive.data.sequences import Sequences, TimeSeriesData
+from predictive.decoding.bins import FEWEST_BINS
+from predictive.estimator.decoding import TargetDecoder
+from predictive.estimator.fitting import train_in_memory, weights_to_begin_with
+from predictive.estimator.inputs import (
+    Given,
+    check_missing,
+    for_training,
+    read_inputs,
+    read_targets,
+    warn,
+)
+from predictive.estimator.settings import choose, configuration
+from predictive.evaluation import for_decoders
+from predictive.filtered import Filtered, filter_sequences, with_lost_features
+from solo_ldm.config.arguments import check_value
+
+_CPU = torch.device("cpu")
+
+
+class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+    """An encoder and a predictor of its latents, trained without labels; see `KalmanSSL`."""
+
+    _method: ClassVar[str]
+    n_features_in_: int  # set by scikit-learn
+
+    @abstractmethod
+    def _predictor(self, chosen: Mapping[str, Any], step_seconds: float | None) -> dict[str, Any]:
+        """Return the arguments of the predictor."""
+
+    def fit(self, X: Any, y: Any = None, init: TrainedSSL | None = None) -> Any:
+        """Train on sequences of bins, and fit a decoder of y where it is given.
+
+        Args:
+            X: an array (T, F), NaN or masked where missing; a list of them, of any lengths, or
+                (N, T, F): no window spans two. Also a tensor, pandas, xarray, a TsdFrame or a
+                TsGroup of pynapple. Gaps between their times begin a new sequence.
+            y: (T,) or (T, k) numbers, NaN where unknown, or a list of them. Never seen in training.
+            init: a fitted estimator whose weights training begins with. Of other features (cells)
+                its model of the latents is kept, and the first layer of the encoder learned anew.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: in one line: parameters or data that cannot be used.
+        """
+        inputs = read_inputs(self, X, self._param("bin_seconds"), reset=True, fewest=2)
+        if init is not None:
+            check_is_fitted(init)
+            if type(init) is not type(self):
+                raise ValueError(
+                    f"init: expected a {type(self).__name__}, got a {type(init).__name__}"
+                )
+        self._train(inputs, y, init)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> Any:
+        """Go on training on other bins of the same features, for as many epochs as `fit`.
+
+        Args:
+            X: as in `fit`.
+            y: as in `fit`; its decoder is fitted to these bins. None keeps none.
+        """
+        begun = hasattr(self, "method_")
+        seconds = self.bin_seconds_ if begun else self._param("bin_seconds")
+        inputs = read_inputs(self, X, seconds, reset=not begun, fewest=2)
+        self._train(inputs, y, self if begun else None)
+        return self
+
+    def _train(self, inputs: Given, y: Any, init: TrainedSSL | None) -> None:
+        given = self.get_params(deep=False)
+        check_value("decoder", given["decoder"], Literal["linear", "mlp"])
+        check_value("output", given["output"], Literal["states", "smoothed", "latents"])
+        targets, flat = (None, False) if y is None else read_targets(y, inputs)
+        sequences = inputs.sequences(targets)
+        check_missing(sequences)
+        if init is not None:  # the parts keep their sizes
+            sizes = {key: init.chosen_[key] for key in ("latent_dim", "input_transform")}
+            given |= {key: value for key, value in sizes.items() if given[key] is None}
+        chosen = choose({"time_constant": None, **given}, sequences, inputs.step_seconds)
+        train = for_training(sequences, int(chosen["window"]))
+        seed = given["random_state"]
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            seed = check_random_state(seed).randint(2**31 - 1)
+        cfg = configuration(
+            self._method,
+            {
+                "seed": int(seed),
+                "data.window": chosen["window"],
+                "data.stride": chosen["stride"],
+                "encoder.hidden_dim": given["hidden_dim"],
+                "encoder.transform": chosen["input_transform"],
+                "encoder.feature_dropout": chosen["feature_dropout"],
+                "objective.entropy": given["entropy"],
+                "optimizer.lr": given["learning_rate"],
+                "optimizer.batch_size": chosen["batch_size"],
+                "max_epochs": chosen["max_epochs"],
+                "accelerator": given["device"],
+            },
+            self._predictor(chosen, inputs.step_seconds),
+            given["settings"] or {},
+        )
+        weights = None
+        if init is not None:
+            weights = weights_to_begin_with(init.method_, train.inputs.shape[2])
+        data = TimeSeriesData(train, train.select(slice(0, 0)), "signals", description="arrays")
+        run = train_in_memory(cfg, data, weights, bool(given["verbose"]))
+        self.method_ = run.method.cpu().eval()
+        self.config_: dict[str, Any] = OmegaConf.to_container(run.cfg)  # pyright: ignore
+        self.config_["checkpoint"]["dir"] = "trained_models"
+        self.chosen_, self.bin_seconds_ = chosen, inputs.step_seconds
+        self.history_ = {
+            name: run.metrics.column(f"train_{key}")
+            for name, key in (
+                ("loss", "ldm_loss"),
+                ("log_prob", "log_prob"),
+                ("entropy", "entropy"),
+            )
+        }
+        self.decoder_ = None if targets is None else self._decoder(sequences, int(seed), flat)
+        self._online = None
+
+    def _decoder(self, sequences: Sequences, seed: int, flat: bool) -> TargetDecoder | None:
+        part = self._filtered(for_decoders(sequences))
+        known = int(torch.isfinite(part.rows(part.sequences.targets["y"])).all(dim=1).sum())
+        if known < FEWEST_BINS:
+            warn(
+                f"y: expected at least {FEWEST_BINS} bins with a known y to fit a decoder, got "
+                f"{known}; there is none"
+            )
+            return None
+        return TargetDecoder.fit(self._param("decoder"), part, seed, flat)
+
+    def _read(self, X: Any) -> Given:
+        check_is_fitted(self)
+        return read_inputs(self, X, self.bin_seconds_)
+
+    def _filtered(self, sequences: Sequences) -> Filtered:
+        sequences, lost = with_lost_features(self.method_, sequences)
+        if bool(lost.any()):
+            warn(
+                f"X: {int(lost.any(dim=0).sum())} of {lost.shape[1]} features are missing in "
+                f"{int(lost.any(dim=1).sum())} of {len(lost)} sequences: their means stand for them"
+            )
+        return filter_sequences(self.method_, sequences, _CPU)
+
+    def _param(self, name: str) -> Any:
+        return getattr(self, name)
+
+    @property
+    def _n_features_out(self) -> int:
+        if self._param("output") == "latents":
+            return int(self.chosen_["latent_dim"])
+        return self.method_.predictor.state_dim
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a trained method."""
+        return hasattr(self, "method_")
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that NaN is taken for missing, and that states are float32."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        assert tags.transformer_tags is not None
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,81 @@
+"""What an estimator shows: the panels of the command's report, for some bins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from predictive.decoding.intervals import coverage
+from predictive.estimator.decoding import pooled_r2
+from predictive.estimator.inputs import Given, read_targets
+from predictive.filtered import Filtered
+
+if TYPE_CHECKING:
+    from predictive.estimator.base import TrainedSSL
+
+
+def plot(estimator: TrainedSSL, inputs: Given, y: Any, path: str | Path | None) -> Any:
+    """Draw the report of some bins; see `LatentSSL.plot`."""
+    from predictive.pictures.report import report_rows, write_report
+    from solo_ldm.plotting.page import REPORT, compose
+
+    targets = None if y is None else read_targets(y, inputs)[0]
+    found = estimator._filtered(inputs.sequences(targets))
+    pictures = _pictures(estimator, found)
+    title = f"{type(estimator).__name__}: {_chosen(estimator)}"
+    if path is not None:
+        return write_report(path, title, "signals", pictures)
+    return compose(report_rows("signals", pictures), title, **REPORT)
+
+
+def _chosen(estimator: TrainedSSL) -> str:
+    chosen = estimator.chosen_
+    shown = ("latent_dim", "input_transform", "feature_dropout", "window", "max_epochs")
+    return ", ".join(f"{key} {chosen[key]}" for key in shown)
+
+
+def _pictures(estimator: TrainedSSL, found: Filtered) -> dict[str, Callable[..., Any]]:
+    from predictive.pictures import Decoded, history_rows, position_rows, space_rows
+    from predictive.pictures.trajectory import trajectory
+
+    truth = found.sequences.targets.get("y")
+    states = torch.where(found.known[..., None], found.states, math.nan)
+    history = estimator.history_
+    pictures: dict[str, Callable[..., Any]] = {
+        "latents": trajectory(found),
+        "space": partial(space_rows, states, truth, None, "y"),
+    }
+    if history:
+        log_prob, entropy = (np.array(history[name]) for name in ("log_prob", "entropy"))
+        stopped = estimator.method_.objective.entropy == "stop_gradient"
+        weight = estimator.method_.objective.weight
+        pictures["history"] = partial(
+            history_rows,
+            epochs=np.arange(1, len(log_prob) + 1),
+            loss=() if stopped else -log_prob - weight * entropy,
+            log_prob=log_prob,
+            entropy=() if stopped else entropy,
+        )
+    if truth is None or estimator.decoder_ is None:
+        return pictures
+    decoder = estimator.decoder_
+    rows, known = found.rows(found.states), found.rows(truth)
+    mean = decoder.predict(rows)
+    ends: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
+    covered = None
+    if decoder.interval is not None:
+        factor = None if found.state_factor is None else found.rows(found.state_factor)
+        interval = decoder.bounds(rows, factor, 0.95)
+        covered = coverage(known, interval.low, interval.high).fraction
+        ends = found.spread(interval.low), found.spread(interval.high)
+    decoded = Decoded(found.spread(mean), *ends, r2=pooled_r2(known, mean), coverage=covered)
+    seconds = found.sequences.seconds
+    pictures["position"] = partial(position_rows, seconds, truth, decoded, None, "y", "")
+    return pictures

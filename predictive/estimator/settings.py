@@ -1,0 +1,118 @@
+"""What an estimator trains with: its parameters, and rules for those that are left to the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from predictive.configuration import complete_predictive
+from predictive.data.sequences import Sequences
+from solo_ldm.config.command import composed_of
+
+PACKAGE = "predictive.configs"
+# Named in place of a file; nothing reads it.
+IN_MEMORY = "in memory"
+
+# The rules, in the order of `choose`.
+_MOST_LATENTS = 24
+_FEWEST_FOR_DROPOUT = 10
+_WINDOW, _WINDOW_SECONDS, _SHORTEST_WINDOW = 100, 2.5, 20
+_BATCH = 32
+_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 1440, 10, 500
+_SLOW_SECONDS, _SLOW_BINS = 5.0, 200.0
+
+
+def choose(
+    given: Mapping[str, Any], sequences: Sequences, step_seconds: float | None
+) -> dict[str, Any]:
+    """Return parameters, those that are None by a rule from the data.
+
+    input_transform: "sqrt" for counts (whole numbers from 0), "none" otherwise.
+    feature_dropout: 0.5 for counts of 10 features and more, otherwise 0.
+    latent_dim: the number of features, at most 24.
+    window: 2.5 s where the duration of a bin is known, at least 20 bins, otherwise 100 bins; at
+        most the longest sequence.
+    stride: a quarter of the window.
+    batch_size: 32, at most the number of windows.
+    max_epochs: 1440 steps of training, from 10 to 500 epochs.
+    time_constant: 5 s where the duration of a bin is known, otherwise 200 bins; states begin to
+        learn from it.
+
+    Args:
+        given: the parameters, by these names.
+        sequences: to train on.
+        step_seconds: duration of a bin, None where it isn't known.
+    """
+    known = sequences.inputs[sequences.mask]
+    known = known[torch.isfinite(known)]
+    counts = len(known) > 0 and bool((known >= 0).all() and (known == known.round()).all())
+    features, longest = sequences.inputs.shape[2], int(sequences.lengths.max())
+    window = _WINDOW
+    if step_seconds is not None:
+        window = max(_SHORTEST_WINDOW, round(_WINDOW_SECONDS / step_seconds))
+    many = features >= _FEWEST_FOR_DROPOUT
+    rules: dict[str, Any] = {
+        "input_transform": "sqrt" if counts else "none",
+        "feature_dropout": 0.5 if counts and many else 0.0,
+        "latent_dim": min(_MOST_LATENTS, features),
+        "window": min(window, longest),
+    }
+    found = {key: rules[key] if given[key] is None else given[key] for key in rules}
+    rules["stride"] = max(1, int(found["window"]) // 4)
+    found["stride"] = rules["stride"] if given["stride"] is None else given["stride"]
+    starts = (sequences.lengths - found["window"]).clamp_min(0)
+    windows = int((1 + -(-starts // found["stride"])).sum())
+    batch = min(_BATCH, windows) if given["batch_size"] is None else given["batch_size"]
+    epochs = given["max_epochs"]
+    if epochs is None:
+        steps = max(1, windows // max(1, batch))
+        epochs = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, round(_STEPS / steps)))
+    slow = given["time_constant"]
+    if slow is None:
+        slow = _SLOW_BINS if step_seconds is None else _SLOW_SECONDS
+    return {**found, "batch_size": batch, "max_epochs": epochs, "time_constant": slow}
+
+
+def initial_states(chosen: Mapping[str, Any], step_seconds: float | None) -> dict[str, float]:
+    """Return what states begin as: exp(−bin / time constant), with little noise beside R."""
+    bins = chosen["time_constant"] / (1.0 if step_seconds is None else step_seconds)
+    return {
+        "initial_transition": round(math.exp(-1.0 / bins), 4),
+        "initial_process_noise": round(min(1.0, 1.4 / bins), 4),
+    }
+
+
+def configuration(
+    method: str, keys: Mapping[str, Any], predictor: Mapping[str, Any], further: Mapping[str, Any]
+) -> DictConfig:
+    """Return the completed configuration of recording.yaml with other keys.
+
+    Args:
+        method: kalman or recurrent.
+        keys: dotted, with their values.
+        predictor: its arguments.
+        further: dotted keys of the caller, which come last.
+
+    Raises:
+        ValueError: in one line: a key or a value that does not fit.
+    """
+    cfg: Any = OmegaConf.create(_base())
+    OmegaConf.set_struct(cfg, False)
+    cfg.method, cfg.predictor = method, dict(predictor)
+    for key, value in {**keys, **further}.items():
+        OmegaConf.update(cfg, key, value, merge=True, force_add=True)
+    return complete_predictive(cfg)
+
+
+@lru_cache(maxsize=1)
+def _base() -> dict[str, Any]:
+    composed = composed_of("recording", None, [f"data.path={IN_MEMORY!r}"], PACKAGE)
+    content: Any = OmegaConf.to_container(composed)
+    content |= {"decoders": {}, "name": "estimator"}
+    content["checkpoint"]["enabled"] = False
+    return content

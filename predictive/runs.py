@@ -1,0 +1,59 @@
+"""A trained run of `solo-ldm predictive`, read back from its folder without its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from predictive.configuration import complete_predictive
+from predictive.method import PredictiveMethod
+from predictive.training import for_method
+from solo_ldm.files import as_written, read_json
+from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.hardware import single_device
+from solo_ldm.weights.checkpoint import read_checkpoint, whole_state
+
+_KEYS = {"encoder", "predictor", "data"}
+
+
+def read_run(folder: str | Path) -> tuple[DictConfig, PredictiveMethod]:
+    """Return the configuration of a run and its trained method, without its online probes.
+
+    Args:
+        folder: of the run; its data need not be there.
+
+    Returns:
+        The completed configuration, and the method in evaluation mode on the CPU.
+
+    Raises:
+        FileNotFoundError: in one line: no folder of a run, or no checkpoint in it.
+        ValueError: in one line: the folder of another command, or damaged files.
+    """
+    run = RunFolder(Path(folder).expanduser())
+    cfg = read_configuration(folder)
+    state = whole_state(read_checkpoint(run.last), run.last)
+    weights = {key: value for key, value in state.items() if not key.startswith("decoders.")}
+    bare = for_method(cfg, single_device("cpu"))
+    bare.decoders = {}
+    with as_written(run.last):
+        method = PredictiveMethod(bare, len(weights["encoder.mean"]), {})
+        method.load_state_dict(weights)
+    return cfg, method.eval()
+
+
+def read_configuration(folder: str | Path) -> DictConfig:
+    """Return the completed configuration of a run; see `read_run`."""
+    run = RunFolder(Path(folder).expanduser())
+    if not run.args.is_file():
+        raise FileNotFoundError(
+            f"RUN: expected the folder of a run of solo-ldm predictive, got {folder}; check the "
+            "path, or train one"
+        )
+    args = read_json(run.args)
+    if _KEYS - args.keys():
+        raise ValueError(
+            f"RUN: expected a run of solo-ldm predictive, got another one, {folder}; models of "
+            "images have solo-ldm knn, linear, clusters and uncertainty"
+        )
+    return complete_predictive(OmegaConf.create(args))
