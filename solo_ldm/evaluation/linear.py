@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
@@ -31,7 +34,7 @@ def linear_predict(
         test_features: (M, D).
         weight_penalty: relative to the loss summed over samples, as a Gaussian prior's precision
             is: few samples are held back more than many.
-        max_iterations: the most steps of L-BFGS; scikit-learn warns where they do not suffice.
+        max_iterations: the most steps of L-BFGS; a line says where they do not suffice.
 
     Returns:
         (M, C) probabilities, C the largest training label plus one, zero for classes without a
@@ -53,7 +56,16 @@ def linear_predict(
     scaler = StandardScaler()
     train = scaler.fit_transform(_to_numpy(train_features))
     classifier = LogisticRegression(C=1 / weight_penalty, max_iter=max_iterations, tol=1e-4)
-    classifier.fit(train, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of six lines
+        classifier.fit(train, labels)
+    if max(classifier.n_iter_) >= max_iterations:
+        warnings.warn(
+            f"logistic regression on {train.shape[1]} features has not converged in "
+            f"{max_iterations} steps: the score is that of its last step",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
     decision = classifier.decision_function(scaler.transform(_to_numpy(test_features)))
     if decision.ndim == 1:  # two classes: scikit-learn gives the log-odds of the second alone
         decision = np.stack([np.zeros_like(decision), decision], axis=1)
