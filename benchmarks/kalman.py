@@ -221,7 +221,7 @@ def _step(loss: Callable[[], Any], times: list[float]) -> float:
         value.backward()
     _wait()
     times.append(1e3 * (time.perf_counter() - start))
-    return float(value)
+    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def _wait() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from predictive.filtering.inference import run_backward, run_forward
+from predictive.filtering.inference import check_digits, run_backward, run_forward
 from predictive.filtering.preparation import is_parallel, prepare
 from predictive.filtering.recursions import affine, cholesky, from_columns, to_columns
 from predictive.filtering.types import Method, StateSpaceModel
@@ -99,6 +99,7 @@ def sample_posterior(
     with torch.autocast(observations.device.type, enabled=False):
         forward = run_forward(model, observations, mask, method)
         back, filtered = run_backward(forward), forward.filtered
+        check_digits(filtered.mean[:-1], back.covariance)
         noise = torch.randn(
             (*filtered.mean.shape, num_draws),
             generator=generator,

@@ -65,7 +65,8 @@ def test_the_comparison_on_real_images_has_the_budget_of_two_cores():
         two_cores, one_gpu = (complete(compose(one, search)) for one in ("two_cores", "one_gpu"))
     own, others = (budget_of(OmegaConf.to_container(one)) for one in (entry.cfg, two_cores))
     differing = {key for key in {*own, *others} if own.get(key) != others.get(key)}
-    assert differing == {"evaluation.protocols"}
+    # The fused form of AdamW differs by rounding; the comparison's records are of the other one.
+    assert differing == {"evaluation.protocols", "optimizer.kwargs.fused"}
     assert one_gpu.method == two_cores.method
     assert one_gpu.data == {**two_cores.data, "device": "gpu"}
 
