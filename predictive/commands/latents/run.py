@@ -119,16 +119,18 @@ def _data(
             f"RUN: expected the {features} cells that {folder} was trained on, got {len(cells)} in "
             f"{trained.data.path}; restore it"
         )
+
+    def say(line: str) -> None:
+        console.print(line, style="yellow", soft_wrap=True)
+
     parts: list[Segment] = []
     about: dict[str, Any] = {}
     for session in read_sessions(plain(told.data)):
         if "path" in given and session.cells == tuple(map(str, range(len(session.cells)))):
-            console.print(f"{session.name}: cells are told by their numbers", style="yellow")
+            say(f"{session.name}: cells are told by their numbers")
         for note in session.notes:
-            console.print(f"{session.name}: {note}", style="yellow")
-        found, about[session.name] = matched(
-            session, cells, lambda line: console.print(line, style="yellow", soft_wrap=True)
-        )
+            say(f"{session.name}: {note}")
+        found, about[session.name] = matched(session, cells, say)
         parts += found
     return pad(parts, float(told.data.get("bin_seconds", 0.025))), list(cells), {"sessions": about}
 

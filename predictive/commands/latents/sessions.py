@@ -63,6 +63,12 @@ def read_sessions(settings: Mapping[str, Any]) -> list[Session]:
         read = _READERS[_format(file) if wanted == "auto" else wanted]
         try:
             session = read(file, **_arguments(read, settings))
+            if session.signals or settings.get("bin_seconds", 0.025) is None:
+                what = "signals" if session.signals else "data.bin_seconds=null"
+                raise ValueError(
+                    f"{file}: expected spikes in bins of a stated duration, got {what}; "
+                    "predictive.KalmanSSL.load(RUN).transform takes arrays of any kind"
+                )
             given = {"one_clock": settings.get("time_unit") is not None, **settings}
             parts = segments(session, **_arguments(segments, given))
         except ValueError as error:

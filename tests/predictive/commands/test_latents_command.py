@@ -124,8 +124,10 @@ def test_cells_of_another_session_are_found_by_their_names(folder):
 def test_what_cannot_be_matched_is_refused_before_anything_is_written(folder, tmp_path):
     counts, besides = session(1)
     np.savez(tmp_path / "d.npz", counts=counts, cell_names=[f"z{i}" for i in range(9)], **besides)
+    np.savez(tmp_path / "e.npz", signals=counts - 0.5, cell_names=NAMES, **besides)
     before = sorted(folder.rglob("*"))
     for overrides, words in (
+        ([f"data.path={tmp_path / 'e.npz'}"], r"e.npz: expected spikes .* got signals; predictive"),
         ([f"data.path={tmp_path / 'd.npz'}"], r"d: expected cells of the run \(c0, c1"),
         (["data.bin_seconds=0.05"], "data.bin_seconds: expected that of the run, 0.025"),
         (["data.pth=x"], "data.pth"),

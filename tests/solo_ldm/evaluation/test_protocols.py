@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -62,6 +63,15 @@ def test_linear_features_is_scikit_learns_logistic_regression(digits):
     expected = theirs.predict_log_proba(scaler.transform(test.features.double()))
     ours = linear_predict(*train, test.features)
     np.testing.assert_allclose(ours.log(), expected, atol=1e-6)
+
+
+def test_a_logistic_regression_that_has_not_converged_says_so_in_one_line(digits):
+    train, test = digits
+    with pytest.warns(ConvergenceWarning) as caught:
+        linear_predict(*train, test.features, max_iterations=2)
+    (message,) = {str(one.message) for one in caught}
+    assert "has not converged in 2 steps" in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("weight_penalty", [None, 20.0])

@@ -204,3 +204,10 @@ def test_partners_need_labels_another_of_the_class_and_another_class():
     assert Partners(np.array([0, 0, 1]), 0.0, 0, "toys")(0, [2])[0] in (0, 1)
     assert Partners(np.array([0, 0]), 1.0, 0, "toys")(0, [0, 1]).tolist() == [1, 0]
     assert [of_partner(view) for view in range(4)] == [False, True, False, True]
+
+
+def test_numbers_do_not_depend_on_how_many_are_taken_at_a_time():
+    together = Uniforms(3, 5, 1, SAMPLES).take(230)
+    one = Uniforms(3, 5, 1, SAMPLES)
+    parts = [one.take(count) for count in (1, 49, 2, 1, 120, 50, 7)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), together)
