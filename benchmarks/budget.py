@@ -94,9 +94,10 @@ def measured(overrides: Sequence[str], args: argparse.Namespace, folder: Path) -
     """Train one row for --minutes; return its speed, its epochs and its scores."""
     cfg = configured(overrides, args.images, folder, args.seed)
     batch = cfg.optimizer.batch_size
-    trial = {"limit_train_batches": _TRIED, "limit_val_batches": 0}
+    shares = len(cfg.resolution or [1.0])  # an epoch each is the least
+    trial = {"limit_train_batches": _TRIED // shares, "limit_val_batches": 0}
     none = {"protocols": []}
-    first = trained(cfg, max_epochs=1, trainer=trial, evaluation=none)
+    first = trained(cfg, max_epochs=shares, trainer=trial, evaluation=none)
     steps = 60 * args.minutes * first["images_per_second"] / batch
     limits = {"limit_train_batches": max(1, round(steps / _PARTS)), "limit_val_batches": 0}
     warm_up = {"warmup_epochs": _PARTS / 8}

@@ -169,6 +169,7 @@ def _draw_lines(axes: Axes, comparison: Comparison, bounds: Sequence[Standing]) 
         beside(
             axes, f"{name} {at:.1f}", (at, -1.45 + 0.45 * (number % 2)), (4 if left else -4, 0),
             size=9, color=MUTED, ha="left" if left else "right",
+            bbox={"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1},
         )  # fmt: skip
 
 
