@@ -123,11 +123,16 @@ def table(rows: dict[str, dict[str, Any]], args: argparse.Namespace) -> Figures:
         speed = f"{one['images_per_second']:.0f}"
         scores = [f"{100 * score:.1f}" for score in (knn, linear)]
         cells.append([name, speed, f"{one['epochs']:.1f}", *scores, gain])
-    scored = next(iter(rows.values()))["scored_on"] if rows else 0
+    one = next(iter(rows.values()))
+    taken = [round(row["seconds"]) for row in rows.values()]
+    threads = torch.get_num_threads()
     about = (
-        f"Top-1 in percent on {scored} held-out training images, after {args.minutes:g} minutes of "
-        f"training each, one seed; {torch.get_num_threads()} threads of {cpu_name()}, torch "
-        f"{torch.__version__}."
+        f"Top-1 in percent on {one['scored_on']} held-out training images (standard error "
+        f"{100 * 0.5 / one['scored_on'] ** 0.5:.1f} at most), one seed; the network of the first "
+        f"row has {100 * one['untrained']['linear-features']:.1f} (linear-features) untrained. As "
+        f"many steps as a short trial says fit into {args.minutes:g} minutes; the trainings took "
+        f"{min(taken)} to {max(taken)} s. {threads} thread{'s' * (threads > 1)} of {cpu_name()}, "
+        f"torch {torch.__version__}."
     )
     return Figures(HEADS, cells, about)
 
