@@ -13,6 +13,8 @@ from predictive.data.sequences import Segment
 from solo_ldm.config.arguments import Bounds, Positive, checked
 
 Position = Literal["start", "middle", "end"]
+# What becomes of bins in which the animal pauses: sequences end there, or they are inputs too.
+Pauses = Literal["cut", "keep"]
 
 # A sequence of one bin has nothing to predict.
 _FEWEST_BINS = 2

@@ -22,7 +22,7 @@ from predictive.data.recordings.series import with_shared_categories
 from predictive.data.recordings.spike_files import Stamp, read_mat, read_npz
 from predictive.data.recordings.spikes import SpikeRecording
 from predictive.data.sequences import Segment, TimeSeriesData, pad
-from predictive.data.splitting import Position, evened, split_blocks, split_contiguous
+from predictive.data.splitting import Pauses, Position, evened, split_blocks, split_contiguous
 from predictive.data.targets import kind_of
 from solo_ldm.config.arguments import Bounds, NonNegative, Positive, checked
 
@@ -37,6 +37,7 @@ def recording(
     format: Format = "auto",
     bin_seconds: Positive | None = 0.025,
     running_only: bool = True,
+    pauses: Pauses = "cut",
     min_speed: NonNegative | None = None,
     min_seconds: NonNegative = 1.0,
     max_gap_seconds: NonNegative = 0.5,
@@ -67,7 +68,9 @@ def recording(
             cells.
         format: of the files; "auto" goes by their names (`*_sessInfo.mat` is hc11).
         bin_seconds: duration of a bin; None for that of the counts or signals of the first file.
-        running_only: keep only bins in which the animal is known to run.
+        running_only: decode only bins in which the animal is known to run.
+        pauses: what becomes of the others then: "cut", sequences end there, or "keep", they are
+            inputs as well and their targets count as unknown.
         min_speed: speed of running, in the unit of the position per second; None for 5 % of the
             length of the track (the extent of the places) per second.
         min_seconds: sequences shorter than this are dropped before the split.
@@ -139,7 +142,7 @@ def recording(
     shape = (bin_seconds, running_only, min_speed, min_seconds, linear, max_gap_seconds)
     for file, session in zip(files, sessions, strict=True):
         with _about(file):
-            whole = segments(session, *shape, one_clock=time_unit is not None)
+            whole = segments(session, *shape, one_clock=time_unit is not None, pauses=pauses)
             parts = (
                 split_blocks(whole, block_seconds, folds, fold, bin_seconds)
                 if split == "blocks"
@@ -169,6 +172,9 @@ def recording(
     notes = [f"{session.name}: {one}" for session in sessions for one in session.notes]
     if sum(map(len, shown)) > len(train) + len(held_out):
         notes.append("the longest stretches cut in pieces, as all are padded to one length")
+    running = ""
+    if running_only:
+        running = " of running" if pauses == "cut" else ", decoded while running"
     tracked = {"position": unit, "direction": "", "speed": f"{unit}/s" if unit else "1/s"}
     given = {name: one.kind for name, one in first.targets.items()}
     if first.position_kind is not None:
@@ -187,7 +193,7 @@ def recording(
         kinds={name: one for name, one in given.items() if one.name != "continuous"},
         description=(
             f"{name}: {int(fires.sum())} {what}{without}; {minutes:.1f} minutes"
-            f"{' of running' if running_only else ''}; {len(shown[0])} sequences to train on, "
+            f"{running}; {len(shown[0])} sequences to train on, "
             f"{len(shown[1])} held out{''.join(f'; {one}' for one in notes)}"
         ),
     )

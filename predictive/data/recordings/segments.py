@@ -13,7 +13,7 @@ from predictive.data.recordings.running import along_main_axis, linearise, posit
 from predictive.data.recordings.series import on_circle, unwrapped, wraps
 from predictive.data.recordings.spikes import SpikeRecording
 from predictive.data.sequences import Segment
-from predictive.data.splitting import stretches
+from predictive.data.splitting import Pauses, stretches
 
 # Share of the track per second above which an animal runs, unless a speed is given.
 _RUNNING_SHARE = 0.05
@@ -29,20 +29,23 @@ def segments(
     max_gap_seconds: float = 0.5,
     smoothing_seconds: float = 0.25,
     one_clock: bool = False,
+    pauses: Pauses = "cut",
 ) -> list[Segment]:
     """Cut a recording into sequences of binned counts without gaps.
 
-    Cuts are at gaps in the clock of the spikes and, with running_only, at pauses and unknown
-    positions. Targets, at the centres of the bins and NaN where unknown: "position" (place along
-    the track, or (k) coordinates), "direction" (the sign of the velocity along the track or, for
-    coordinates, along their main axis) and "speed", and the recording's own targets. Circular and
-    categorical ones are columns of `TargetKind`.
+    Cuts are at gaps in the clock of the spikes and, with running_only and pauses cut, at pauses
+    and unknown positions. Targets, at the centres of the bins and NaN where unknown: "position"
+    (place along the track, or (k) coordinates), "direction" (the sign of the velocity along the
+    track or, for coordinates, along their main axis) and "speed", and the recording's own targets.
+    Circular and categorical ones are columns of `TargetKind`. In pauses that are kept all but the
+    speed count as unknown.
 
     Args:
         recording: spikes and positions.
         bin_seconds: as in `recording`, like the arguments up to max_gap_seconds.
         smoothing_seconds: standard deviation of the Gaussian that smooths velocities.
         one_clock: whether clocks that hardly overlap are known to be right.
+        pauses: as in `recording`.
 
     Returns:
         Sequences in the order of time; inputs are the counts (T, cells), of all cells, or
@@ -72,28 +75,35 @@ def segments(
         )
     found: list[Segment] = []
     fastest, longest = 0.0, 0.0
+    fewest = 2
     min_speed = _RUNNING_SHARE * extent if min_speed is None else min_speed
     for starts, counts in recording.binned(bin_seconds):
+        fewest = max(2, round(min_seconds / bin_seconds))
         centres = starts + bin_seconds / 2
         targets = {} if located is None else located(centres)
         speed = targets.get("speed", np.zeros((len(centres), 1)))
         fastest = float(np.max(speed, initial=fastest, where=np.isfinite(speed)))
-        keep = np.full(len(counts), True)
+        used = np.full(len(counts), True)
         if running_only:
             # The second condition matters for a track without extent, where the threshold is 0.
-            keep = np.asarray((speed[:, 0] >= min_speed) & (speed[:, 0] > 0.0))
+            used = np.asarray((speed[:, 0] >= min_speed) & (speed[:, 0] > 0.0))
         for name, one in recording.targets.items():
             targets[name] = one.at(centres, max_gap_seconds)
-        for first, last in stretches(keep):
-            longest = max(longest, (last - first) * bin_seconds)
-            if last - first >= max(2, round(min_seconds / bin_seconds)):
+        runs = stretches(used)
+        longest = max([longest, *((last - first) * bin_seconds for first, last in runs)])
+        if pauses == "keep":
+            for name in targets.keys() - {"speed"}:
+                targets[name] = np.where(used[:, None], targets[name], np.nan)
+            runs = [(0, len(counts))]
+        for first, last in runs:
+            if last - first >= fewest:
                 inputs, *values = (
                     torch.tensor(array[first:last], dtype=torch.float32)
                     for array in (counts, *targets.values())
                 )
                 named = dict(zip(targets, values, strict=True))
                 found.append(Segment(inputs, named, float(starts[first])))
-    if not found and running_only:
+    if running_only and (not found or longest < fewest * bin_seconds):
         raise ValueError(
             f"{recording.source}: expected runs of {min_seconds:g} s at data.min_speed="
             f"{min_speed:.3g}, got at most {longest:.3g} s, and a speed of at most {fastest:.3g}; "

@@ -13,7 +13,7 @@ from torch import Tensor
 from predictive.data.sequences import Segment, TimeSeriesData, pad
 from predictive.data.simulated.ornstein_uhlenbeck import ornstein_uhlenbeck_process
 from predictive.data.simulated.simulation import Seed, random_streams
-from predictive.data.splitting import cut, split_blocks, stretches
+from predictive.data.splitting import Pauses, cut, split_blocks, stretches
 from solo_ldm.config.arguments import Bounds, Count, NonNegative, Positive, Share, checked
 from solo_ldm.config.memory import check_memory
 
@@ -103,6 +103,7 @@ def place_cells(
     duration_seconds: Positive = 1200.0,
     bin_seconds: Positive = 0.025,
     running_only: bool = True,
+    pauses: Pauses = "cut",
     min_speed: NonNegative = 0.05,
     block_seconds: Positive = 20.0,
     folds: Annotated[int, Bounds(2)] = 5,
@@ -117,10 +118,10 @@ def place_cells(
     runs, with `PlaceFields`, and Poisson(background_hz · Δt) while it pauses.
 
     Time is divided into blocks; block b is held out when b mod folds = fold. A sequence lies in
-    one block, and with running_only in one run; pieces shorter than 1 s are dropped.
+    one block, and with running_only and pauses cut in one run; pieces shorter than 1 s are dropped.
 
     Targets are position (1), metres, direction (1), 1 upward, −1 downward, NaN while the animal
-    pauses, and speed (1), metres a second.
+    pauses, and speed (1), metres a second. In pauses that are kept all but the speed are NaN.
 
     Args:
         num_cells: number of cells.
@@ -135,7 +136,9 @@ def place_cells(
         pause_seconds: mean duration of a pause; 0 for none.
         duration_seconds: of the session.
         bin_seconds: Δt.
-        running_only: keep the bins alone in which the animal is faster than min_speed.
+        running_only: decode the bins alone in which the animal is faster than min_speed.
+        pauses: what becomes of the others then: "cut", sequences end there, or "keep", they are
+            inputs as well and their targets count as unknown.
         min_speed: metres a second.
         block_seconds: duration of a block.
         folds: number of folds, at least 2.
@@ -183,9 +186,14 @@ def place_cells(
     )
     segments: Sequence[Segment] = [session]
     if running_only:
-        runs = stretches((velocity.abs() > min_speed).numpy())
-        segments = [cut(session, first, last, bin_seconds) for first, last in runs]
-        if not segments:
+        fast = velocity.abs() > min_speed
+        runs = stretches(fast.numpy())
+        if pauses == "cut":
+            segments = [cut(session, first, last, bin_seconds) for first, last in runs]
+        else:
+            for name in ("position", "direction"):
+                session.targets[name][~fast] = math.nan
+        if not runs:
             raise ValueError(
                 "data.min_speed: expected less than the animal's fastest speed, got "
                 f"{min_speed:g} m/s; lower it below data.running_speed={running_speed:g}"

@@ -180,6 +180,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"data\.(\w+_seconds|\w+_metres|running_speed)", scale),
     (r"data\.(time_constants_seconds|variances)", each(scale, 1)),
     (r"data\.(random_phase|running_only)", flag),
+    (r"data\.pauses", one_of("cut", "keep")),
     (r"data\.time_unit", null_or(each(either(scale, one_of("s", "ms", "us", "min"))))),
     (r"data\.targets", null_or(lambda value: isinstance(value, dict))),
     (r"data\.signal_series", names),

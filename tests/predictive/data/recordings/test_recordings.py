@@ -92,6 +92,21 @@ def test_running_only_leaves_out_pauses_and_the_threshold_is_five_percent_of_the
     assert sum(len(s.inputs) for s in slow) > 39 / BIN
 
 
+def test_kept_pauses_are_inputs_of_one_sequence_whose_targets_are_those_of_the_runs():
+    ticks = np.arange(2400)
+    place = np.interp(ticks * BIN, [0, 10, 30, 40, 60], [0.0, 3.4, 4.0, 0.0, 0.0])
+    runs = segments(counted(ticks, place))
+    (whole,) = segments(counted(ticks, place), pauses="keep")
+    assert len(whole.inputs) == len(ticks)
+    known = torch.isfinite(whole.targets["position"][:, 0])
+    for name in ("position", "direction"):
+        joined = torch.cat([run.targets[name] for run in runs])
+        assert torch.equal(whole.targets[name][known], joined)
+    assert torch.isfinite(whole.targets["speed"]).all()
+    with pytest.raises(ValueError, match=r"expected runs of 1 s at data.min_speed=0.5, got"):
+        segments(counted(ticks, place), pauses="keep", min_speed=0.5)
+
+
 def test_without_running_only_unknown_positions_stay_in_as_nan():
     ticks = np.arange(800)
     place = run_up_and_down(ticks * BIN)

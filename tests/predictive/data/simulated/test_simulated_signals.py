@@ -166,6 +166,17 @@ def test_running_only_leaves_runs_of_at_least_a_second_that_follow_the_velocity(
     assert speed[part.mask].std() > 0.05
 
 
+def test_kept_pauses_are_inputs_without_a_position():
+    kept, whole = place_cells(pauses="keep"), place_cells(running_only=False)
+    assert torch.equal(kept.train.inputs, whole.train.inputs)
+    speed, position = bins(whole.train, "speed"), bins(whole.train, "position")
+    expected = torch.where(speed > 0.05, position, torch.nan)
+    torch.testing.assert_close(
+        bins(kept.train, "position"), expected, rtol=0, atol=0, equal_nan=True
+    )
+    assert 0.1 < expected.isnan().float().mean() < 0.5
+
+
 def test_with_pauses_the_animal_waits_at_the_ends_and_has_no_direction():
     data = place_cells(running_only=False, background_hz=2.0, pause_seconds=3.0)
     part = data.train
