@@ -1,23 +1,27 @@
-"""The encoder f: from what is observed in a bin to its latent."""
+"""The encoder f: from what is observed up to a bin to its latent."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
+from predictive.averages import causal_mean
 from predictive.networks import Activation, mlp
-from solo_ldm.config.arguments import Bounds, Count, Width, checked
+from solo_ldm.config.arguments import Bounds, Count, NonNegative, Width, checked
 
 Transform = Literal["none", "sqrt"]
 
 
 class Encoder(nn.Module):
-    """z_t = MLP((g(x_t) − μ) / σ), each bin by itself.
+    """z_t = MLP((g(x_t) − μ) / σ), or of x_t and x̄_t together, x̄ the mean over the past.
 
-    μ is the mean of each feature of g(x) over the training bins and σ the standard deviation that
-    all features share, which keeps their relative scales; 0 and 1 until `fit_scale` is called.
+    x̄_t = Σ_{s≤t} a^{t−s} x_s / Σ_{s≤t} a^{t−s} with a = exp(−1 / history) over the observed bins of
+    the sequence, or of the training window. μ is the mean of each feature of g over the training
+    bins and σ the standard deviation that all features share, which keeps their relative scales; 0
+    and 1 until `fit_scale` is called.
 
     Args:
         input_dim: F, features of an observation.
@@ -26,9 +30,11 @@ class Encoder(nn.Module):
         num_hidden_layers: from 0, which is a linear map.
         activation: relu, gelu, elu or tanh.
         transform: g. "sqrt" stabilises the variance of Poisson counts; "none" is the identity.
-        feature_dropout: probability that a feature is set to its mean for a whole training
-            sequence, the others scaled up, so that latents do not depend on few cells.
+        feature_dropout: probability that a feature is set to its mean in a bin of the training, the
+            others scaled up, so that latents do not depend on few cells.
         standardise: whether `fit_scale` sets μ and σ.
+        history: time constant of x̄, in bins; 0 for x_t alone. g of a bin with a spike or none is
+            linear; of a mean it is not, and evens out rates as it should.
 
     Raises:
         ValueError: an unknown activation or transform, a size or probability out of range.
@@ -48,29 +54,54 @@ class Encoder(nn.Module):
         transform: Transform = "none",
         feature_dropout: Annotated[float, Bounds(0, below=1)] = 0.0,
         standardise: bool = True,
+        history: NonNegative = 0.0,
     ) -> None:
         super().__init__()
         self.transform: Transform = transform
         self.feature_dropout = float(feature_dropout)
         self.standardise = standardise
-        self.register_buffer("mean", torch.zeros(input_dim))
+        self.decay = math.exp(-1.0 / history) if history > 0.0 else 0.0
+        channels = 2 if history > 0.0 else 1
+        self.input_dim = input_dim
+        self.register_buffer("mean", torch.zeros(channels * input_dim))
         self.register_buffer("scale", torch.ones(()))
-        self.network = mlp(input_dim, hidden_dim, latent_dim, num_hidden_layers, activation)
+        self.network = mlp(
+            channels * input_dim, hidden_dim, latent_dim, num_hidden_layers, activation
+        )
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return latents (…, m) of inputs (…, F)."""
-        scaled = (self._transformed(inputs) - self.mean) / self.scale
+    def forward(self, inputs: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Return latents (B, T, m) of sequences (B, T, F).
+
+        Args:
+            inputs: finite.
+            observed: true where an input was observed, (B, T); None for all.
+        """
+        return self.encode(inputs, self._past(inputs, observed))
+
+    def encode(self, inputs: Tensor, past: Tensor | None = None) -> Tensor:
+        """Return latents (…, m) of x (…, F) and, with a history, x̄ (…, F)."""
+        scaled = (self._transformed(inputs, past) - self.mean) / self.scale
         if self.training and self.feature_dropout > 0.0:
-            kept = torch.rand_like(scaled[..., :1, :]) >= self.feature_dropout
+            # Drawn anew in each bin: what lasts could be read off one bin and predicted in the
+            # next, so that latents would tell which features were dropped.
+            kept = torch.rand_like(scaled[..., : self.input_dim]) >= self.feature_dropout
+            kept = kept if past is None else torch.cat([kept, kept], dim=-1)
             scaled = scaled * kept / (1.0 - self.feature_dropout)
         return self.network(scaled)
 
     @torch.no_grad()
-    def fit_scale(self, bins: Tensor) -> None:
-        """Set μ and σ from training bins (M, F); bins that are not finite count as missing."""
+    def fit_scale(self, inputs: Tensor, mask: Tensor) -> None:
+        """Set μ and σ from the bins of training sequences.
+
+        Args:
+            inputs: (N, T, F); bins that are not finite count as missing.
+            mask: true where there is a bin, (N, T).
+        """
         if not self.standardise:
             return
-        transformed = self._transformed(bins[torch.isfinite(bins).all(dim=1)])
+        known = mask & torch.isfinite(inputs).all(dim=-1)
+        past = self._past(inputs, known)
+        transformed = self._transformed(inputs[known], None if past is None else past[known])
         mean = transformed.mean(dim=0)
         deviation = (transformed - mean).square().mean().sqrt()
         self.mean = mean
@@ -79,7 +110,17 @@ class Encoder(nn.Module):
     @property
     def neutral(self) -> Tensor:
         """The input (F,) of which each value counts as the mean, as a feature dropped out does."""
-        return self.mean.square() if self.transform == "sqrt" else self.mean
+        mean = self.mean[: self.input_dim]
+        return mean.square() if self.transform == "sqrt" else mean
 
-    def _transformed(self, inputs: Tensor) -> Tensor:
-        return torch.sqrt(inputs.clamp_min(0.0)) if self.transform == "sqrt" else inputs
+    def _past(self, inputs: Tensor, observed: Tensor | None) -> Tensor | None:
+        """Return x̄ of sequences (B, T, F), None without a history."""
+        if self.decay == 0.0:
+            return None
+        if observed is None:
+            observed = inputs.new_ones(inputs.shape[:2], dtype=torch.bool)
+        return causal_mean(inputs, observed, self.decay)
+
+    def _transformed(self, inputs: Tensor, past: Tensor | None) -> Tensor:
+        both = inputs if past is None else torch.cat([inputs, past], dim=-1)
+        return torch.sqrt(both.clamp_min(0.0)) if self.transform == "sqrt" else both

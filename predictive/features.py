@@ -29,12 +29,16 @@ def features_of(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> di
     sequences = filtered.sequences
     finite = sequences.inputs.isfinite().all(dim=-1)
     inputs = torch.where(finite[..., None], sequences.inputs, 0.0)
-    # As in the encoder, the square root stabilises the variance of counts.
-    found[data.kind] = filtered.rows(inputs.sqrt() if data.kind == SPIKES else inputs)
+
+    def of(values: Tensor) -> Tensor:
+        # As in the encoder, the square root stabilises the variance of counts.
+        return filtered.rows(values.sqrt() if data.kind == SPIKES else values).to(torch.float32)
+
+    found[data.kind] = of(inputs)
     for seconds in cfg.evaluation.smoothing_seconds:
         known = sequences.mask & finite
         smooth = smooth_causally(inputs, known, sequences.step_seconds, seconds)
-        found[f"{data.kind}, {seconds:g} s mean"] = filtered.rows(smooth.to(torch.float32))
+        found[f"{data.kind}, {seconds:g} s mean"] = of(smooth)
     missing = ~filtered.rows(finite)
     if bool(missing.any()):
         for name in list(found)[2:]:

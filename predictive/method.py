@@ -60,7 +60,7 @@ class PredictiveMethod(pl.LightningModule):
             inputs: (B, T, F).
             observed: true where an input was observed, (B, T); None for all.
         """
-        return self.predictor(self.encoder(inputs), inputs, observed)
+        return self.predictor(self.encoder(inputs, observed), inputs, observed)
 
     def forecast(self, batch: Batch) -> Forecast:
         """Return the forecast of a batch; a ValueError in one line where training diverged."""

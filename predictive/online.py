@@ -53,6 +53,8 @@ class OnlineFilter:
     def reset(self) -> None:
         """Begin a new sequence."""
         predictor = self.method.predictor
+        # Weighted sums of the inputs and of ones, whose ratio is the mean over the past.
+        self._sums = torch.zeros(self.method.encoder.input_dim + 1, dtype=torch.float64)
         self._carry: Carry | RecurrentCarry
         if isinstance(predictor, RecurrentPredictor):
             self._carry = predictor.start(1)
@@ -72,7 +74,7 @@ class OnlineFilter:
         if not bool(torch.isfinite(inputs).all()):
             inputs, seen = torch.zeros_like(inputs), _UNSEEN
         x = inputs[None]
-        latents = self.method.encoder(x)
+        latents = self.method.encoder.encode(x, self._past(x, seen is None))
         if isinstance(predictor, RecurrentPredictor):
             assert isinstance(self._carry, RecurrentCarry)
             self._carry, prediction = predictor.advance(self._carry, latents, x, seen)
@@ -85,6 +87,17 @@ class OnlineFilter:
         self._carry, found = predictor.advance(self._carry, latents, noise, seen)
         return OnlineState(found.belief.mean[0], found.belief.factor[0], _first(found.prediction))
 
+    def _past(self, x: Tensor, seen: bool) -> Tensor | None:
+        """Return the mean of the inputs up to a bin (1, F), None where none is encoded."""
+        decay = self.method.encoder.decay
+        if decay == 0.0:
+            return None
+        self._sums = decay * self._sums
+        if seen:
+            self._sums = self._sums + torch.cat([x[0], x.new_ones(1)])
+        mean = self._sums[:-1] / self._sums[-1] if bool(self._sums[-1] > 0.0) else x[0]
+        return mean.to(x.dtype)[None]
+
     @property
     def state(self) -> dict[str, Tensor]:
         """What the next bin is filtered from; set it to go on from there."""
@@ -96,6 +109,8 @@ class OnlineFilter:
             named = {"mean": carry.belief.mean, "factor": carry.belief.factor}
             if carry.records is not None:
                 named["records"] = carry.records
+        if self.method.encoder.decay > 0.0:
+            named["sums"] = self._sums
         return {name: value.clone() for name, value in named.items()}
 
     @state.setter
@@ -106,6 +121,7 @@ class OnlineFilter:
         if wanted != got:
             raise ValueError(f"state: expected that of this model, {wanted}, got {got}")
         new = {name: given[name].to(value.dtype).clone() for name, value in own.items()}
+        self._sums = new.get("sums", self._sums)
         if isinstance(self._carry, RecurrentCarry):
             hidden = tuple(new[f"hidden{i}"] for i in range(len(self._carry.hidden)))
             self._carry = RecurrentCarry(new["state"], hidden)

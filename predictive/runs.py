@@ -37,7 +37,9 @@ def read_run(folder: str | Path) -> tuple[DictConfig, PredictiveMethod]:
     bare = for_method(cfg, single_device("cpu"))
     bare.decoders = {}
     with as_written(run.last):
-        method = PredictiveMethod(bare, len(weights["encoder.mean"]), {})
+        # With a history the encoder reads each feature twice.
+        channels = 2 if bare.encoder.get("history") else 1
+        method = PredictiveMethod(bare, len(weights["encoder.mean"]) // channels, {})
         method.load_state_dict(weights)
     return cfg, method.eval()
 

@@ -98,7 +98,7 @@ def build_method(cfg: DictConfig, data: TimeSeriesData, hardware: Hardware) -> P
     """Build the method of a completed configuration, its encoder scaled to the training bins."""
     target_dims = {name: values.shape[2] for name, values in data.train.targets.items()}
     method = PredictiveMethod(for_method(cfg, hardware), data.train.inputs.shape[2], target_dims)
-    method.encoder.fit_scale(data.train.inputs[data.train.mask])
+    method.encoder.fit_scale(data.train.inputs, data.train.mask)
     return method
 
 

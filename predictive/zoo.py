@@ -53,7 +53,7 @@ class ZooPredictor(nn.Module):
         super().__init__()
         self.name = name
         self.method = method
-        self.input_dim = method.encoder.mean.shape[0]
+        self.input_dim = method.encoder.input_dim
         self.num_features = method.predictor.state_dim
         self._config = config
         self._called = name if Path(name).is_dir() else f"zoo:{name}"

@@ -7,11 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from predictive.averages import causal_mean
 from predictive.decoding.bins import wide
 from solo_ldm.config.arguments import Positive, checked
-
-# A weight below the rounding error of float64 ends a sum over the past.
-_NEGLIGIBLE = 1e-17
 
 
 @checked
@@ -22,9 +20,7 @@ def smooth_causally(
 
     y_t = Σ_{s≤t} a^{t−s} x_s / Σ_{s≤t} a^{t−s},  a = exp(−step / time constant),
 
-    sums over the unmasked bins of the sequence, so that y is a weighted mean also at the start.
-    Sums over 1, 2, 4 … bins are built from one another: no loop over bins, and later bins do not
-    enter, not even by rounding.
+    sums over the unmasked bins of the sequence; see `causal_mean`.
 
     Args:
         counts: x, (N, T, F).
@@ -43,14 +39,6 @@ def smooth_causally(
             "counts and mask: expected (sequences, bins, features) and (sequences, bins), got "
             f"{tuple(counts.shape)} and {tuple(mask.shape)}"
         )
-    kept = mask.to(device="cpu", dtype=torch.bool)[:, :, None]
-    # The weights are summed as one more feature.
-    sums = torch.cat([torch.where(kept, wide(counts), 0.0), kept.double()], dim=2)
-    span = 1
-    while span < sums.shape[1]:
-        weight = math.exp(-span * step_seconds / time_constant_seconds)
-        if weight < _NEGLIGIBLE:
-            break
-        sums = torch.cat([sums[:, :span], sums[:, span:] + weight * sums[:, :-span]], dim=1)
-        span *= 2
-    return torch.where(kept, sums[:, :, :-1] / sums[:, :, -1:], 0.0)
+    kept = mask.to(device="cpu", dtype=torch.bool)
+    decay = math.exp(-step_seconds / time_constant_seconds)
+    return torch.where(kept[:, :, None], causal_mean(wide(counts), kept, decay), 0.0)

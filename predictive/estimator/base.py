@@ -91,7 +91,7 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         sequences = inputs.sequences(targets)
         check_missing(sequences)
         if init is not None:  # the parts keep their sizes
-            sizes = {key: init.chosen_[key] for key in ("latent_dim", "input_transform")}
+            sizes = {key: init.chosen_[key] for key in ("latent_dim", "input_transform", "history")}
             given |= {key: value for key, value in sizes.items() if given[key] is None}
         chosen = choose({"time_constant": None, **given}, sequences, inputs.step_seconds)
         train = for_training(sequences, int(chosen["window"]))
@@ -107,6 +107,7 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 "encoder.hidden_dim": given["hidden_dim"],
                 "encoder.transform": chosen["input_transform"],
                 "encoder.feature_dropout": chosen["feature_dropout"],
+                "encoder.history": chosen["history"],
                 "objective.entropy": given["entropy"],
                 "optimizer.lr": given["learning_rate"],
                 "optimizer.batch_size": chosen["batch_size"],

@@ -62,7 +62,7 @@ def weights_to_begin_with(method: PredictiveMethod, num_features: int) -> dict[s
     Raises:
         ValueError: in one line: other features, and noise that depends on the inputs.
     """
-    own = len(method.encoder.mean)
+    own = method.encoder.input_dim
     left_out = ("decoders.",) if own == num_features else ("decoders.", *_OF_INPUTS)
     if own != num_features and method.cfg.predictor.get("observation_noise", "").startswith("in"):
         raise ValueError(

@@ -49,7 +49,8 @@ class KalmanSSL(LatentSSL):
         state_dim: n, dimension of the state; the latents' by default.
         hidden_dim: units of the encoder's hidden layer.
         input_transform: "none" or "sqrt", of the inputs.
-        feature_dropout: probability that a feature is silenced for a training window.
+        feature_dropout: probability that a feature is set to its mean in a bin of the training.
+        history: time constant, in bins, of the past's mean that is encoded beside each bin; 0: none.
         observation_noise: R: "constant", "input", "input_variance" or "state".
         process_noise: Q: "constant", "errors" or "observations_and_predictions".
         time_constant: that states begin to learn from, in seconds, or in bins of unknown duration.
@@ -92,6 +93,7 @@ class KalmanSSL(LatentSSL):
         hidden_dim: int = 100,
         input_transform: str | None = None,
         feature_dropout: float | None = None,
+        history: float | None = None,
         observation_noise: str = "constant",
         process_noise: str = "constant",
         time_constant: float | None = None,
@@ -114,6 +116,7 @@ class KalmanSSL(LatentSSL):
         self.hidden_dim = hidden_dim
         self.input_transform = input_transform
         self.feature_dropout = feature_dropout
+        self.history = history
         self.observation_noise = observation_noise
         self.process_noise = process_noise
         self.time_constant = time_constant

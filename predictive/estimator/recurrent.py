@@ -27,6 +27,7 @@ class RecurrentSSL(LatentSSL):
         hidden_dim: as in `KalmanSSL`, like all that follows but cell.
         input_transform: see there.
         feature_dropout: see there.
+        history: see there.
         cell: "gru", "lstm" or "rnn".
         entropy: see there.
         window: see there.
@@ -56,6 +57,7 @@ class RecurrentSSL(LatentSSL):
         hidden_dim: int = 100,
         input_transform: str | None = None,
         feature_dropout: float | None = None,
+        history: float | None = None,
         cell: str = "gru",
         entropy: str = "logdet",
         window: int | None = None,
@@ -76,6 +78,7 @@ class RecurrentSSL(LatentSSL):
         self.hidden_dim = hidden_dim
         self.input_transform = input_transform
         self.feature_dropout = feature_dropout
+        self.history = history
         self.cell = cell
         self.entropy = entropy
         self.window = window
@@ -100,11 +103,14 @@ class RecurrentSSL(LatentSSL):
         predictor = self.method_.predictor
         assert isinstance(predictor, RecurrentPredictor)
         carry, found = predictor.start(1), []
-        for row in torch.from_numpy(values)[:, None]:
-            seen = torch.isfinite(row).all(dim=1, keepdim=True)
-            row = torch.where(seen, row, 0.0)
-            latents = self.method_.encoder(row)
-            carry, _ = predictor.advance(carry, latents, row, seen.expand_as(latents))
+        inputs = torch.from_numpy(values)
+        seen = torch.isfinite(inputs).all(dim=1, keepdim=True)
+        inputs = torch.where(seen, inputs, 0.0)
+        latents = self.method_.encoder(inputs[None], seen.T)[0]
+        for one in zip(
+            latents.split(1), inputs.split(1), seen.expand_as(latents).split(1), strict=True
+        ):
+            carry, _ = predictor.advance(carry, *one)
         nothing = torch.zeros(1, values.shape[1])
         for _ in range(steps):
             carry, _ = predictor.advance(carry, carry.state, nothing, rolling=True)

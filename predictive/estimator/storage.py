@@ -95,6 +95,7 @@ def _of_run(kind: Any, folder: Path) -> Any:
     chosen: dict[str, Any] = {
         "input_transform": cfg.encoder.transform,
         "feature_dropout": cfg.encoder.feature_dropout,
+        "history": cfg.encoder.history,
         "latent_dim": predictor.latent_dim,
         "window": data.get("window"),
         "stride": data.get("stride"),
@@ -113,7 +114,7 @@ def _of_run(kind: Any, folder: Path) -> Any:
     estimator.config_ = {**content, "decoders": {}}
     estimator.history_ = {}
     estimator.bin_seconds_ = data.get("bin_seconds")
-    estimator.n_features_in_ = len(method.encoder.mean)
+    estimator.n_features_in_ = method.encoder.input_dim
     estimator.decoder_ = estimator._online = None
     return estimator
 

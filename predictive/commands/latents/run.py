@@ -101,7 +101,7 @@ def _data(
     console: Console,
 ) -> tuple[Sequences, list[str], dict[str, Any]]:
     """Return the sequences to filter, the names of the model's cells, and what was not matched."""
-    features = len(method.encoder.mean)
+    features = method.encoder.input_dim
     if "path" not in trained.data:
         data = build_data(told)
         both = [_segments(part) for part in (data.train, data.held_out)]

@@ -15,6 +15,7 @@ NOISES = {
     "of the input": {"observation_noise": "input"},
     "of the state": {"observation_noise": "state"},
     "of past errors": {"process_noise": "errors"},
+    "constant, of a history": {"history": 3.0},
 }
 
 
@@ -43,7 +44,8 @@ def test_steps_give_the_filter_s_states_and_covariances(recording, noise):
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_a_recurrent_network_steps_as_it_runs_over_the_whole(recording, cell):
-    model = RecurrentSSL(**{**SMALL, "max_epochs": 1}, state_dim=4, cell=cell).fit(recording[0])
+    settings = {**SMALL, "max_epochs": 1, "history": 3.0}
+    model = RecurrentSSL(**settings, state_dim=4, cell=cell).fit(recording[0])
     counts = recording[0][:40].copy()
     counts[10:13] = np.nan
     found = [model.step(x) for x in counts]
