@@ -127,7 +127,7 @@ def test_what_cannot_be_matched_is_refused_before_anything_is_written(folder, tm
     np.savez(tmp_path / "e.npz", signals=counts - 0.5, cell_names=NAMES, **besides)
     before = sorted(folder.rglob("*"))
     for overrides, words in (
-        ([f"data.path={tmp_path / 'e.npz'}"], r"e.npz: expected spikes .* got signals; predictive"),
+        ([f"data.path={tmp_path / 'e.npz'}"], r"e.npz: expected spikes, which .* got signals"),
         ([f"data.path={tmp_path / 'd.npz'}"], r"d: expected cells of the run \(c0, c1"),
         (["data.bin_seconds=0.05"], "data.bin_seconds: expected that of the run, 0.025"),
         (["data.pth=x"], "data.pth"),
