@@ -96,9 +96,9 @@ def kind_of(key: str, given: Any) -> TargetKind:
     Raises:
         ValueError: anything else.
     """
-    if given in _PERIODS:
+    if isinstance(given, str) and given in _PERIODS:
         return TargetKind("circular", _PERIODS[given])
-    if given in ("continuous", "categorical"):
+    if given == "continuous" or given == "categorical":
         return TargetKind(given)
     if isinstance(given, (int, float)) and not isinstance(given, bool) and 0 < given < math.inf:
         return TargetKind("circular", float(given))
@@ -113,7 +113,7 @@ def labels(values: NDArray[Any]) -> NDArray[np.str_]:
     if values.dtype.kind in "US":
         return values.astype(np.str_)
     numbers = np.asarray(values, dtype=np.float64)
-    return np.array([f"{one:g}" if math.isfinite(one) else "" for one in numbers], dtype=np.str_)
+    return np.array([f"{one:.15g}" if math.isfinite(one) else "" for one in numbers], dtype=np.str_)
 
 
 def categories_of(what: str, *values: NDArray[Any]) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class RecurrentSSL(LatentSSL):
         max_epochs: see there.
         bin_seconds: see there.
         decoder: see there.
+        target: see there.
         output: what `transform` returns: "states" or "latents".
         device: see there.
         random_state: see there.
@@ -65,6 +66,7 @@ class RecurrentSSL(LatentSSL):
         max_epochs: int | None = None,
         bin_seconds: float | None = None,
         decoder: str = "mlp",
+        target: Any = None,
         output: str = "states",
         device: str = "auto",
         random_state: Any = 0,
@@ -85,6 +87,7 @@ class RecurrentSSL(LatentSSL):
         self.max_epochs = max_epochs
         self.bin_seconds = bin_seconds
         self.decoder = decoder
+        self.target = target
         self.output = output
         self.device = device
         self.random_state = random_state
