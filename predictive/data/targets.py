@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -100,7 +101,8 @@ def kind_of(key: str, given: Any) -> TargetKind:
         return TargetKind("circular", _PERIODS[given])
     if given == "continuous" or given == "categorical":
         return TargetKind(given)
-    if isinstance(given, (int, float)) and not isinstance(given, bool) and 0 < given < math.inf:
+    is_number = isinstance(given, Real) and not isinstance(given, bool)
+    if is_number and 0.0 < float(given) < math.inf:
         return TargetKind("circular", float(given))
     raise ValueError(
         f"{key}: expected continuous, radians, degrees, categorical or a period above 0, got "

@@ -133,7 +133,8 @@ def _data(
             say(f"{session.name}: cells are told by their numbers")
         for note in session.notes:
             say(f"{session.name}: {note}")
-        found, about[session.name] = matched(session, known, say)
+        found, cells = matched(session, known, say)
+        about[session.name] = {**cells, "sequences": [len(parts), len(parts) + len(found)]}
         parts += found
     return pad(parts, known.step_seconds), list(known.features), {"sessions": about}
 

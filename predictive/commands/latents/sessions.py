@@ -25,7 +25,7 @@ class Session:
     """A session, cut into sequences of counts of all its cells, or of all its signals.
 
     Args:
-        name: of the session.
+        name: of the session; its file where several have the same name.
         cells: names of its cells.
         fires: which of them fire, or which signals vary, (cells,).
         segments: counts (T, cells) and targets.
@@ -55,7 +55,9 @@ def read_sessions(settings: Mapping[str, Any], trained: Trained) -> list[Session
     signals = trained.kind == "signals"
     given = {"one_clock": settings.get("time_unit") is not None, **settings}
     given["bin_seconds"] = trained.step_seconds
-    for session in read(files, **_arguments(read, settings)):
+    sessions = read(files, **_arguments(read, settings))
+    names = [session.name for session in sessions]
+    for session in sessions:
         if session.signals != signals:
             has, got = ("signals", "spikes") if signals else ("spikes", "signals")
             raise ValueError(
@@ -64,7 +66,8 @@ def read_sessions(settings: Mapping[str, Any], trained: Trained) -> list[Session
         with about_file(session.source):
             parts = segments(session, **_arguments(segments, given))
         fires = tuple(used(parts, signals).tolist())
-        found.append(Session(session.name, session.cell_names, fires, parts, session.notes))
+        name = session.name if names.count(session.name) == 1 else session.source
+        found.append(Session(name, session.cell_names, fires, parts, session.notes))
     return found
 
 

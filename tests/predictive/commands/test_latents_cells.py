@@ -67,6 +67,20 @@ def test_a_new_session_needs_no_recording_of_the_training(two):
         np.testing.assert_allclose(found["states"], expected, atol=1e-6)
 
 
+def test_sequences_are_told_by_session_also_where_two_have_one_name(two, tmp_path):
+    for seed, name in enumerate("xy"):
+        (tmp_path / name).mkdir()
+        counts, besides = session(seed)
+        besides["times"] = besides["times"] + np.where(np.arange(400) < 200, 0.0, 5.0 * seed)
+        np.savez(tmp_path / name / "s.npz", counts=counts, cell_names=NAMES, **besides)
+    files = [str(tmp_path / name / "s.npz") for name in "xy"]
+    _, about, _ = latents_of(two, f"data.path={tmp_path / '[xy]' / 's.npz'}")
+    assert {name: one["sequences"] for name, one in about["sessions"].items()} == {
+        files[0]: [0, 1],
+        files[1]: [1, 3],
+    }
+
+
 def test_a_run_of_an_older_version_is_read_with_its_recording(two, tmp_path):
     by_name = latents_of(two)[1]
     with np.load(two / "run" / "latents" / "latents.npz") as found:

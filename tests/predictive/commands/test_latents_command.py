@@ -97,7 +97,8 @@ def test_cells_of_another_session_are_found_by_their_names(folder):
     np.savez(folder / "b.npz", counts=shuffled, cell_names=[*named, "x", "y"], **besides)
     path, about, printed = latents_of(folder, f"data.path={folder / 'b.npz'}")
     assert path.name == "latents-b"
-    assert about["sessions"]["b"] == {"missing": [], "ignored": ["x", "y"], "silent": ["c3"]}
+    told = {"missing": [], "ignored": ["x", "y"], "silent": ["c3"], "sequences": [0, 1]}
+    assert about["sessions"]["b"] == told
     assert "2 cells are not the model's: ignored (x, y)" in printed
     _, method = read_run(folder / "run")
     kept = np.delete(counts, 4, axis=1).astype(np.float32)
