@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from predictive.configuration import complete_predictive
 from predictive.method import PredictiveMethod
-from predictive.training import for_method
+from predictive.training import Trained, for_method
 from solo_ldm.files import as_written, read_json
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import single_device
@@ -59,3 +59,12 @@ def read_configuration(folder: str | Path) -> DictConfig:
             "images have solo-ldm knn, linear, clusters and uncertainty"
         )
     return complete_predictive(OmegaConf.create(args))
+
+
+def read_trained(folder: str | Path) -> Trained | None:
+    """Return what a run keeps of its recording; None for a simulation, and for older versions."""
+    path = RunFolder(Path(folder).expanduser()).data
+    about = read_json(path) if path.is_file() else {}
+    if not about.get("features"):
+        return None
+    return Trained(tuple(about["features"]), about["kind"], about["step_seconds"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,7 +16,7 @@ from predictive.configuration import plain
 from predictive.data.module import SequenceModule
 from predictive.data.recordings.recording import recording_files
 from predictive.data.registry import DATASETS
-from predictive.data.sequences import TimeSeriesData
+from predictive.data.sequences import InputKind, TimeSeriesData
 from predictive.evaluation import check_targets
 from predictive.gradients import CompareEntropyGradients
 from predictive.method import PredictiveMethod
@@ -57,6 +57,26 @@ class PredictiveRun:
     clock: TrainingClock
     cosines: CompareEntropyGradients | None
     origins: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run keeps of the recording that it was trained on.
+
+    Args:
+        features: names of the cells or signals that the encoder takes, in their order.
+        kind: of the inputs.
+        step_seconds: duration of a bin.
+    """
+
+    features: tuple[str, ...]
+    kind: InputKind
+    step_seconds: float
+
+    @classmethod
+    def of(cls, data: TimeSeriesData) -> Trained:
+        """Return it for a data set."""
+        return cls(data.features, data.kind, data.train.step_seconds)
 
 
 def build_data(cfg: DictConfig) -> TimeSeriesData:
@@ -147,6 +167,9 @@ def train(
     method = build_method(cfg, data, hardware)
     untrained = copy.deepcopy(method.state_dict())
     _begin_with(method, init or {})
+    if folder.trained_on is not None:
+        about = asdict(Trained.of(data))
+        folder = replace(folder, trained_on=replace(folder.trained_on, about=about))
     every = cfg.evaluation.compare_gradients_every
     cosines = CompareEntropyGradients(every) if every else None
     windows = module.windows

@@ -173,6 +173,7 @@ class TimeSeriesData:
         frame_shape: rows and columns of a frame; None for other kinds.
         units: of each target, for pictures; "" where it has none.
         kinds: of the targets that are not continuous, whose columns are those of their kind.
+        features: names of the features, such as cells; () where they have none.
         description: one line for the console and for titles.
     """
 
@@ -182,4 +183,5 @@ class TimeSeriesData:
     frame_shape: tuple[int, int] | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, TargetKind] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
     description: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -96,11 +97,12 @@ def kind_of(key: str, given: Any) -> TargetKind:
     Raises:
         ValueError: anything else.
     """
-    if given in _PERIODS:
+    if isinstance(given, str) and given in _PERIODS:
         return TargetKind("circular", _PERIODS[given])
-    if given in ("continuous", "categorical"):
+    if given == "continuous" or given == "categorical":
         return TargetKind(given)
-    if isinstance(given, (int, float)) and not isinstance(given, bool) and 0 < given < math.inf:
+    is_number = isinstance(given, Real) and not isinstance(given, bool)
+    if is_number and 0.0 < float(given) < math.inf:
         return TargetKind("circular", float(given))
     raise ValueError(
         f"{key}: expected continuous, radians, degrees, categorical or a period above 0, got "
@@ -113,7 +115,7 @@ def labels(values: NDArray[Any]) -> NDArray[np.str_]:
     if values.dtype.kind in "US":
         return values.astype(np.str_)
     numbers = np.asarray(values, dtype=np.float64)
-    return np.array([f"{one:g}" if math.isfinite(one) else "" for one in numbers], dtype=np.str_)
+    return np.array([f"{one:.15g}" if math.isfinite(one) else "" for one in numbers], dtype=np.str_)
 
 
 def categories_of(what: str, *values: NDArray[Any]) -> tuple[str, ...]:

@@ -258,10 +258,15 @@ def _measured(
     }
 
 
+def probabilities(decoded: Tensor) -> Tensor:
+    """Return the probabilities (M, c) of categories of decoded columns; see `CategoryScore`."""
+    clipped = decoded.clamp(1e-3, 1.0)
+    return clipped / clipped.sum(dim=1, keepdim=True)
+
+
 def _categories(true: Tensor, decoded: Tensor) -> CategoryScore:
     right = true.argmax(dim=1)
-    probability = decoded.clamp(1e-3, 1.0)
-    probability = (probability / probability.sum(dim=1, keepdim=True)).gather(1, right[:, None])
+    probability = probabilities(decoded).gather(1, right[:, None])
     frequency = true.mean(dim=0)
     return CategoryScore(
         accuracy=float((decoded.argmax(dim=1) == right).double().mean()),

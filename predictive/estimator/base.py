@@ -22,10 +22,10 @@ from predictive.estimator.inputs import (
     check_missing,
     for_training,
     read_inputs,
-    read_targets,
     warn,
 )
 from predictive.estimator.settings import choose, configuration
+from predictive.estimator.targets import Targets, read_targets, target_kind
 from predictive.evaluation import for_decoders
 from predictive.filtered import Filtered, filter_sequences, with_lost_features
 from solo_ldm.config.arguments import check_value
@@ -50,7 +50,8 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             X: an array (T, F), NaN or masked where missing; a list of them, of any lengths, or
                 (N, T, F): no window spans two. Also a tensor, pandas, xarray, a TsdFrame or a
                 TsGroup of pynapple. Gaps between their times begin a new sequence.
-            y: (T,) or (T, k) numbers, NaN where unknown, or a list of them. Never seen in training.
+            y: (T,) or (T, k) numbers, NaN where unknown, or a list of them; angles or labels (T,)
+                where `target` says so. Never seen in training.
             init: a fitted estimator whose weights training begins with. Of other features (cells)
                 its model of the latents is kept, and the first layer of the encoder learned anew.
 
@@ -87,8 +88,9 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         given = self.get_params(deep=False)
         check_value("decoder", given["decoder"], Literal["linear", "mlp"])
         check_value("output", given["output"], Literal["states", "smoothed", "latents"])
-        targets, flat = (None, False) if y is None else read_targets(y, inputs)
-        sequences = inputs.sequences(targets)
+        kind, told = target_kind(given["target"]), given["target"] is not None
+        targets = None if y is None else read_targets(y, inputs, kind, told=told)
+        sequences = inputs.sequences(None if targets is None else targets.columns)
         check_missing(sequences)
         if init is not None:  # the parts keep their sizes
             sizes = {key: init.chosen_[key] for key in ("latent_dim", "input_transform", "history")}
@@ -134,10 +136,10 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 ("entropy", "entropy"),
             )
         }
-        self.decoder_ = None if targets is None else self._decoder(sequences, int(seed), flat)
+        self.decoder_ = None if targets is None else self._decoder(sequences, int(seed), targets)
         self._online = None
 
-    def _decoder(self, sequences: Sequences, seed: int, flat: bool) -> TargetDecoder | None:
+    def _decoder(self, sequences: Sequences, seed: int, y: Targets) -> TargetDecoder | None:
         part = self._filtered(for_decoders(sequences))
         known = int(torch.isfinite(part.rows(part.sequences.targets["y"])).all(dim=1).sum())
         if known < FEWEST_BINS:
@@ -146,7 +148,7 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 f"{known}; there is none"
             )
             return None
-        return TargetDecoder.fit(self._param("decoder"), part, seed, flat)
+        return TargetDecoder.fit(self._param("decoder"), part, seed, y)
 
     def _read(self, X: Any) -> Given:
         check_is_fitted(self)

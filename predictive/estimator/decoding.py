@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from predictive.calibration import fit_interval
+from predictive.calibration import NUMBERS, fit_interval
+from predictive.data.targets import TargetKind
 from predictive.decoding.bins import sums_of_squares
 from predictive.decoding.fit import Decoder, LinearDecoder, MLPDecoder, fit_linear, fit_mlp
 from predictive.decoding.intervals import (
@@ -17,6 +21,8 @@ from predictive.decoding.intervals import (
     ResidualModel,
     decode_with_interval,
 )
+from predictive.decoding.score import probabilities
+from predictive.estimator.targets import Targets
 from predictive.filtered import Filtered
 
 KINDS: dict[str, type[LinearDecoder] | type[MLPDecoder]] = {
@@ -33,44 +39,99 @@ class TargetDecoder:
         kind: linear or mlp.
         decoder: fitted to all training bins; its predictions are scored.
         interval: a decoder of three quarters of the training bins with its residuals on the others;
-            None where they are too few.
+            None where they are too few, and for categories.
         flat: whether y had no columns.
+        target: what y is.
+        classes: of a categorical y, its labels in the order of the decoded columns.
     """
 
     kind: str
     decoder: Decoder
     interval: tuple[Decoder, ResidualModel] | None
     flat: bool
+    target: TargetKind = NUMBERS
+    classes: NDArray[Any] | None = None
 
     @classmethod
-    def fit(cls, kind: str, train: Filtered, seed: int, flat: bool) -> TargetDecoder:
+    def fit(cls, kind: str, train: Filtered, seed: int, y: Targets) -> TargetDecoder:
         """Fit to the target "y" of filtered training sequences."""
         fit = fit_linear if kind == "linear" else partial(fit_mlp, seed=seed)
         targets = train.rows(train.sequences.targets["y"])
         decoder = fit(train.rows(train.states), targets, groups=train.groups())
-        return cls(kind, decoder, fit_interval(train, targets, kind, seed), flat)
+        interval = None
+        if y.classes is None:
+            interval = fit_interval(train, targets, kind, seed, y.kind)
+        return cls(kind, decoder, interval, y.flat, y.kind, y.classes)
 
     def predict(self, mean: Tensor) -> Tensor:
-        """Return y (M, k) of states (M, n), float64."""
-        return self.decoder.predict(mean)
+        """Return y (M, k) of states (M, n), float64; of categories their numbers."""
+        return self.target.value(self.decoder.predict(mean))
+
+    def labelled(self, values: Tensor) -> NDArray[Any]:
+        """Return values (M, k) as an array, with the labels of categories."""
+        found = values.numpy()
+        return found if self.classes is None else self.classes[found.astype(np.int64)]
+
+    def as_given(self, values: Tensor) -> NDArray[Any]:
+        """Return values (M, k) as the caller gave y, (M,) where it had no columns."""
+        found = self.labelled(values)
+        return found[:, 0] if self.flat else found
+
+    def probabilities(self, mean: Tensor) -> NDArray[np.float64]:
+        """Return the probability of each class, (M, c)."""
+        return probabilities(self.decoder.predict(mean)).numpy()
+
+    def score(self, truth: Tensor, mean: Tensor) -> float:
+        """Return R² pooled over the columns of y, or the share of categories that are right.
+
+        Args:
+            truth: columns (M, c) of y, NaN where unknown; zeros for a label not seen in training.
+            mean: states (M, n).
+        """
+        decoded = self.decoder.predict(mean)
+        if self.classes is None:
+            return pooled_r2(truth, decoded)
+        known = torch.isfinite(truth).all(dim=1)
+        true = truth[known]
+        right = (true.argmax(dim=1) == decoded[known].argmax(dim=1)) & (true.amax(dim=1) > 0.0)
+        return float(right.double().mean())
 
     def bounds(self, mean: Tensor, factor: Tensor | None, level: float) -> DecodedInterval:
         """Return the interval of y for states with the factors of their covariances.
 
+        That of an angle is an arc, whose ends lie beyond [0, P) where it crosses 0.
+
         Raises:
-            ValueError: in one line: the training bins were too few for a calibration set.
+            ValueError: in one line: categories, or the training bins were too few for a
+                calibration set.
         """
+        if self.classes is not None:
+            raise ValueError(
+                "return_interval: expected a y of numbers or an angle, got categories; "
+                "predict_proba gives the probability of each"
+            )
         if self.interval is None:
             raise ValueError(
                 "return_interval: expected enough training bins with a known y for a calibration "
                 "set, got too few; fit with more"
             )
-        return decode_with_interval(self.interval[0], mean, factor, self.interval[1], level)
+        inner, residual = self.interval
+        found = decode_with_interval(inner, mean, factor, residual, level, target=self.target)
+        if self.target.name != "circular":
+            return found
+        # On the turn of the predicted angle, and at most the whole circle.
+        y, half = self.predict(mean), self.target.period / 2.0
+        centre = y + self.target.apart(found.mean, y)
+        low = centre + (found.low - found.mean).clamp_min(-half)
+        high = centre + (found.high - found.mean).clamp_max(half)
+        return DecodedInterval(centre, low, high)
 
     def written(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and JSON from which `read` makes the same decoder."""
         tensors, about = _written("decoder", self.decoder)
-        about |= {"kind": self.kind, "flat": self.flat}
+        about |= {"kind": self.kind, "flat": self.flat, "target": asdict(self.target)}
+        if self.classes is not None:
+            about["classes"] = [self.classes.dtype.str, self.classes.tolist()]
         if self.interval is not None:
             inner, more = _written("interval", self.interval[0])
             residual = self.interval[1]
@@ -89,7 +150,13 @@ class TargetDecoder:
         if "variance" in own:
             residual = ResidualModel(own["variance"], own["standardised"])
             interval = (_read("interval", kind, own, about), residual)
-        return cls(kind, _read("decoder", kind, own, about), interval, about["flat"])
+        target = about.get("target") or asdict(NUMBERS)  # of an older version
+        target = TargetKind(**{**target, "categories": tuple(target["categories"])})
+        classes = None
+        if "classes" in about:
+            classes = np.array(about["classes"][1], dtype=about["classes"][0])
+        decoder = _read("decoder", kind, own, about)
+        return cls(kind, decoder, interval, about["flat"], target, classes)
 
 
 def _written(name: str, decoder: Decoder) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -119,12 +186,6 @@ def _read(name: str, kind: str, own: Mapping[str, Tensor], about: Mapping[str, A
         else:
             arguments[one.name] = own[key] if key in own else about[key]
     return KINDS[kind](**arguments)
-
-
-def target_like(values: Tensor, flat: bool) -> Any:
-    """Return decoded values (M, k) as an array, (M,) where y had no columns."""
-    found = values.numpy()
-    return found[:, 0] if flat else found
 
 
 def pooled_r2(targets: Tensor, predictions: Tensor) -> float:

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from predictive.data.sequences import Segment, Sequences, pad
-from predictive.estimator.sessions import Session, session_of, sessions_of
+from predictive.estimator.sessions import Session, sessions_of
 
 # Share by which the bins of new data may be longer or shorter than those of the training.
 _TOLERANCE = 0.1
@@ -120,36 +119,6 @@ def read_inputs(
                 )
             step_seconds = step_seconds or step
     return Given(sessions, many, arrays, stretches, step_seconds)
-
-
-def read_targets(given: Any, inputs: Given) -> tuple[list[NDArray[np.float64]], bool]:
-    """Check y and return (T, k) of each session, NaN where unknown, and whether y had no columns.
-
-    Raises:
-        ValueError: in one line: other than numbers, or another number of bins than X.
-    """
-    each = list(given) if inputs.many else [given]
-    if len(each) != len(inputs.sessions):
-        raise ValueError(
-            f"y: expected one array for each of the {len(inputs.sessions)} of X, got {len(each)}"
-        )
-    arrays: list[NDArray[np.float64]] = []
-    flat = False
-    for one, like in zip(each, inputs.arrays, strict=True):
-        settings: Any = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
-        values: Any = check_array(
-            session_of(one).values, ensure_2d=False, input_name="y", **settings
-        )
-        flat = values.ndim == 1
-        if values.ndim > 2 or len(values) != len(like):
-            raise ValueError(
-                f"y: expected a row for each of the {len(like)} bins of X, got shape {values.shape}"
-            )
-        arrays.append(values.reshape(len(like), -1))
-    widths = {one.shape[1] for one in arrays}
-    if len(widths) > 1:
-        raise ValueError(f"y: expected the same columns in all, got {sorted(widths)}")
-    return arrays, flat
 
 
 def for_training(sequences: Sequences, window: int) -> Sequences:

@@ -63,6 +63,8 @@ class KalmanSSL(LatentSSL):
         bin_seconds: duration of a bin; None takes it from the times of X, if it has some. Spikes of
             a TsGroup are counted in such bins.
         decoder: of y: "mlp" or "linear".
+        target: what y is: "radians", "degrees" or the period of an angle, which is decoded as
+            cosine and sine; "categorical" for labels; None or "continuous" for numbers.
         output: what `transform` returns: "states", "smoothed" or "latents".
         device: "auto", "cpu" or "gpu", to train on; states are computed on the CPU.
         random_state: a number gives the same weights again; None draws one.
@@ -105,6 +107,7 @@ class KalmanSSL(LatentSSL):
         max_epochs: int | None = None,
         bin_seconds: float | None = None,
         decoder: str = "mlp",
+        target: Any = None,
         output: str = "states",
         device: str = "auto",
         random_state: Any = 0,
@@ -128,6 +131,7 @@ class KalmanSSL(LatentSSL):
         self.max_epochs = max_epochs
         self.bin_seconds = bin_seconds
         self.decoder = decoder
+        self.target = target
         self.output = output
         self.device = device
         self.random_state = random_state

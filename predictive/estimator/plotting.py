@@ -14,7 +14,8 @@ from torch import Tensor
 
 from predictive.decoding.intervals import coverage
 from predictive.estimator.decoding import pooled_r2
-from predictive.estimator.inputs import Given, read_targets
+from predictive.estimator.inputs import Given
+from predictive.estimator.targets import read_targets, target_kind
 from predictive.filtered import Filtered
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ def plot(estimator: TrainedSSL, inputs: Given, y: Any, path: str | Path | None) 
     from predictive.pictures.report import report_rows, write_report
     from solo_ldm.plotting.page import REPORT, compose
 
-    targets = None if y is None else read_targets(y, inputs)[0]
+    targets, decoder = None, estimator.decoder_
+    if y is not None:
+        kind = target_kind(estimator._param("target")) if decoder is None else decoder.target
+        classes = None if decoder is None else decoder.classes
+        targets = read_targets(y, inputs, kind, classes).columns
     found = estimator._filtered(inputs.sequences(targets))
     pictures = _pictures(estimator, found)
     title = f"{type(estimator).__name__}: {_chosen(estimator)}"
@@ -67,15 +72,21 @@ def _pictures(estimator: TrainedSSL, found: Filtered) -> dict[str, Callable[...,
         return pictures
     decoder = estimator.decoder_
     rows, known = found.rows(found.states), found.rows(truth)
-    mean = decoder.predict(rows)
+    mean = decoder.decoder.predict(rows)
+    r2 = pooled_r2(known, mean)
+    if decoder.target.name == "circular":
+        mean = decoder.predict(rows)
+        known = decoder.target.near(known, mean)
     ends: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
     covered = None
     if decoder.interval is not None:
         factor = None if found.state_factor is None else found.rows(found.state_factor)
         interval = decoder.bounds(rows, factor, 0.95)
-        covered = coverage(known, interval.low, interval.high).fraction
+        near = decoder.target.near(found.rows(truth), interval.mean)
+        covered = coverage(near, interval.low, interval.high).fraction
         ends = found.spread(interval.low), found.spread(interval.high)
-    decoded = Decoded(found.spread(mean), *ends, r2=pooled_r2(known, mean), coverage=covered)
+    decoded = Decoded(found.spread(mean), *ends, r2=r2, coverage=covered)
     seconds = found.sequences.seconds
-    pictures["position"] = partial(position_rows, seconds, truth, decoded, None, "y", "")
+    shown = found.spread(known)
+    pictures["position"] = partial(position_rows, seconds, shown, decoded, None, "y", "")
     return pictures

@@ -37,6 +37,7 @@ class RecurrentSSL(LatentSSL):
         max_epochs: see there.
         bin_seconds: see there.
         decoder: see there.
+        target: see there.
         output: what `transform` returns: "states" or "latents".
         device: see there.
         random_state: see there.
@@ -67,6 +68,7 @@ class RecurrentSSL(LatentSSL):
         max_epochs: int | None = None,
         bin_seconds: float | None = None,
         decoder: str = "mlp",
+        target: Any = None,
         output: str = "states",
         device: str = "auto",
         random_state: Any = 0,
@@ -88,6 +90,7 @@ class RecurrentSSL(LatentSSL):
         self.max_epochs = max_epochs
         self.bin_seconds = bin_seconds
         self.decoder = decoder
+        self.target = target
         self.output = output
         self.device = device
         self.random_state = random_state

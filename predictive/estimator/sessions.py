@@ -121,7 +121,11 @@ def _of_torch(given: Any, torch: Any) -> Session | None:
     if not isinstance(given, torch.Tensor):
         return None
     values = given.detach().cpu().numpy()
-    return Session(values, None, (), lambda found, names, first: torch.from_numpy(found.copy()))
+
+    def wrap(found: NDArray, names: Sequence[str], first: int) -> Any:
+        return torch.from_numpy(found.copy()) if found.dtype.kind in "biuf" else found
+
+    return Session(values, None, (), wrap)
 
 
 def _of_pandas(given: Any, pandas: Any) -> Session | None:
@@ -192,6 +196,8 @@ def _of_pynapple(given: Any, pynapple: Any) -> Session:
         rows, support = times, given.time_support
         if first or len(values) != len(times):
             rows, support = times[-1] + _ahead(times, first, len(values)), None
+        if values.dtype.kind not in "biuf":
+            return values
         if values.ndim == 1:
             return pynapple.Tsd(t=rows, d=values, time_support=support)
         return pynapple.TsdFrame(t=rows, d=values, columns=list(names), time_support=support)

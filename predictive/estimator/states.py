@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from predictive.data.module import as_batch
 from predictive.data.sequences import Sequences
 from predictive.estimator.base import TrainedSSL
-from predictive.estimator.decoding import TargetDecoder, pooled_r2, target_like
-from predictive.estimator.inputs import Given, read_targets
+from predictive.estimator.decoding import TargetDecoder
+from predictive.estimator.inputs import Given
 from predictive.estimator.plotting import plot
 from predictive.estimator.results import OnlineStep, States
 from predictive.estimator.storage import read_estimator, write_estimator
+from predictive.estimator.targets import read_targets
 from predictive.filtered import Filtered, with_lost_features
 from predictive.online import OnlineFilter
 from solo_ldm.config.arguments import Count, check_value
@@ -91,12 +93,11 @@ class LatentSSL(TrainedSSL):
         latents = back([mean[:, :dims] for mean in means], self._names(dims)) if roots else None
         decoder, decoded = self.decoder_, []
         if decoder is not None:
-            decoded.append([target_like(decoder.predict(mean), decoder.flat) for mean, _ in parts])
+            decoded.append([decoder.as_given(decoder.predict(mean)) for mean, _ in parts])
             if decoder.interval is not None:
                 ends = [decoder.bounds(*part, 0.95) for part in parts]
                 for side in ("low", "high"):
-                    values = [target_like(getattr(one, side), decoder.flat) for one in ends]
-                    decoded.append(values)
+                    decoded.append([decoder.as_given(getattr(one, side)) for one in ends])
         return States(
             back(means, self._names()),
             inputs.plain(covariance) if roots else None,
@@ -113,7 +114,8 @@ class LatentSSL(TrainedSSL):
             level: share of bins whose y lies in the interval, measured on a calibration set.
 
         Returns:
-            y of the kind of X, or (y, low, high).
+            y of the kind of X, or (y, low, high). Angles are in [0, P); the ends of their arcs lie
+                beyond where they cross 0.
 
         Raises:
             ValueError: in one line: the estimator was fitted without y, or with too little.
@@ -130,24 +132,41 @@ class LatentSSL(TrainedSSL):
         sizes = found.sequences.lengths.tolist()
         back = []
         for one in values:
-            rows = [target_like(part, decoder.flat) for part in one.split(sizes)]
+            rows = [decoder.as_given(part) for part in one.split(sizes)]
             joined = inputs.joined(rows)
             back.append(inputs.back(joined, _target_names(joined)))
         return tuple(back) if return_interval else back[0]
 
+    @available_if(lambda estimator: estimator._param("target") == "categorical")
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probability of each of `classes_` in bins, (T, c), of the kind of X."""
+        inputs, decoder = self._read(X), self._fitted_decoder()
+        found = self._filtered(inputs.sequences())
+        rows = [decoder.probabilities(one) for one in _of_sequences(found, found.states)]
+        return inputs.back(inputs.joined(rows), list(decoder.target.categories))
+
+    @property
+    def classes_(self) -> NDArray:
+        """Labels of a categorical y, in the order of the columns of `predict_proba`."""
+        if (decoder := getattr(self, "decoder_", None)) is None or decoder.classes is None:
+            raise AttributeError("classes_: there are none without a fit to a categorical y")
+        return decoder.classes
+
     def score(self, X: Any, y: Any = None) -> float:
         """Return R² of the decoded y, or what is maximised in training where y is not given.
 
-        The latter is E log p(z_t | z_<t) + H in nats a bin: for the default entropy it is
+        R² of an angle is that of its cosine and sine; of categories it is the share that is right.
+        What is maximised is E log p(z_t | z_<t) + H in nats a bin: for the default entropy it is
         unchanged by the scale of the latents and is a measure of what the past says about them.
         """
         inputs = self._read(X)
         if y is None:
             return self._objective(inputs.sequences())
-        targets, _ = read_targets(y, inputs)
-        found = self._filtered(inputs.sequences(targets))
+        decoder = self._fitted_decoder()
+        targets = read_targets(y, inputs, decoder.target, decoder.classes)
+        found = self._filtered(inputs.sequences(targets.columns))
         truth = found.rows(found.sequences.targets["y"])
-        return pooled_r2(truth, self._fitted_decoder().predict(found.rows(found.states)))
+        return decoder.score(truth, found.rows(found.states))
 
     @torch.no_grad()
     def _objective(self, sequences: Sequences) -> float:
@@ -179,7 +198,7 @@ class LatentSSL(TrainedSSL):
             reach = _REACH * np.sqrt(np.diagonal(covariance))
             low, high = centre - reach, centre + reach
         if self.decoder_ is not None:
-            y = self.decoder_.predict(mean[None])[0].numpy()
+            y = self.decoder_.labelled(self.decoder_.predict(mean[None])[0])
             if self.decoder_.interval is not None:
                 root = None if factor is None else factor[None]
                 ends = self.decoder_.bounds(mean[None], root, 0.95)

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from predictive.configuration import complete_predictive
 from predictive.estimator.decoding import TargetDecoder
 from predictive.method import PredictiveMethod
-from predictive.runs import read_run
+from predictive.runs import read_run, read_trained
 from predictive.training import for_method
 from solo_ldm.backbones.stored import check_values, read_safetensors
 from solo_ldm.files import as_written
@@ -113,7 +113,8 @@ def _of_run(kind: Any, folder: Path) -> Any:
     content: Any = OmegaConf.to_container(cfg)
     estimator.config_ = {**content, "decoders": {}}
     estimator.history_ = {}
-    estimator.bin_seconds_ = data.get("bin_seconds")
+    known = read_trained(folder)
+    estimator.bin_seconds_ = data.get("bin_seconds") if known is None else known.step_seconds
     estimator.n_features_in_ = method.encoder.input_dim
     estimator.decoder_ = estimator._online = None
     return estimator

@@ -35,6 +35,7 @@ class DataIdentity:
         what: the same in words, for a message.
         newest: when the newest file was last changed, in seconds since 1970.
         places: absolute paths, of the keys of `data` that name some.
+        about: further facts that a run keeps of them, as JSON has them.
     """
 
     digest: str
@@ -42,6 +43,7 @@ class DataIdentity:
     what: str
     newest: float = 0.0
     places: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def identity_of_images(data: ImageDataModule) -> DataIdentity:

@@ -242,6 +242,7 @@ def save_args(folder: RunFolder, cfg: DictConfig) -> None:
     content: Any = OmegaConf.to_container(cfg)
     if folder.trained_on is not None:
         content["data"] |= folder.trained_on.places
-        about = asdict(folder.trained_on)
-        write_json(folder.data, {key: about[key] for key in ("digest", "contents", "what")})
+        known = asdict(folder.trained_on)
+        about = {key: known[key] for key in ("digest", "contents", "what")} | known["about"]
+        write_json(folder.data, about)
     write_json(folder.args, content)

@@ -1,4 +1,4 @@
-"""The latents of a run, or of another session: from its folder to an npz or a CSV file."""
+"""The latents of a run, or of another session: from its folder to an npz, CSV or NWB file."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor
 
-from predictive.commands.latents.sessions import (
-    matched,
-    read_sessions,
-    session_named,
-    trained_cells,
-)
+from predictive.commands.latents.nwb import check_nwb, write_nwb
+from predictive.commands.latents.sessions import matched, read_sessions, session_named
 from predictive.configuration import complete_predictive, plain
+from predictive.data.recordings.recording import recording_files
 from predictive.data.sequences import Segment, Sequences, pad
 from predictive.filtered import filter_sequences, smooth_sequences, with_lost_features
 from predictive.method import PredictiveMethod
 from predictive.predictors import KalmanPredictor
-from predictive.runs import read_run
-from predictive.training import build_data, data_identity
+from predictive.runs import read_run, read_trained
+from predictive.training import Trained, build_data, data_identity
 from solo_ldm.config.places import results_folder
 from solo_ldm.files import write_atomically, write_csv, write_json
 from solo_ldm.run.console import plain_console
@@ -46,7 +43,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     with console.status("reading the data"):
         sequences, cells, about = _data(trained, told, given, folder, method, console)
     with console.status("filtering"):
-        columns = _columns(method, sequences)
+        columns = _columns(method, sequences, console)
     about = {
         "run": str(folder),
         "data": plain(told.data),
@@ -57,9 +54,17 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         **about,
     }
     file = output.path / f"latents.{cfg.format}"
+    follow = f'np.load("{file}")["states"]  # in Python'
     if cfg.format == "npz":
         arrays = {**columns, "cell_names": np.array(cells), "bin_seconds": sequences.step_seconds}
         write_atomically(file, lambda path: np.savez(path, **arrays))
+    elif cfg.format == "nwb":
+        files = recording_files(told.data.path) if "path" in told.data else []
+        source = next((one for one in files if one.suffix == ".nwb"), None)
+        details = (cells, sequences.step_seconds, source, folder.name)
+        check_nwb(columns["seconds"], len(files))
+        write_atomically(file, lambda path: write_nwb(path, columns, *details))
+        follow = f'pynapple.load_file("{file}")["states"]  # in Python'
     else:
         _write_csv(file, columns)
     write_json(output.results, about)
@@ -68,7 +73,6 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     ]
     rows += [("bins", f"{about['bins']} in {len(sequences)} sequences"),
              ("files", f"{file.name}, {output.results.name}")]  # fmt: skip
-    follow = f'np.load("{file}")["states"]  # in Python'
     print_summary(console, f"latents of {folder.name}", rows, output.path, [follow])
     return Outcome(output, about)
 
@@ -101,23 +105,22 @@ def _data(
     console: Console,
 ) -> tuple[Sequences, list[str], dict[str, Any]]:
     """Return the sequences to filter, the names of the model's cells, and what was not matched."""
-    features = method.encoder.input_dim
     if "path" not in trained.data:
         data = build_data(told)
         both = [_segments(part) for part in (data.train, data.held_out)]
         sequences = pad([*both[0], *both[1]], data.train.step_seconds)
         held_out = [False] * len(both[0]) + [True] * len(both[1])
-        return sequences, [str(i) for i in range(features)], {"held_out": held_out}
-    if RunFolder(folder, data_identity(trained)).has_same_contents is False:
+        names = [str(i) for i in range(len(method.encoder.mean))]
+        return sequences, names, {"held_out": held_out}
+    known = read_trained(folder)
+    if known is None or "path" not in given:
+        _check_recording(trained, folder)
+    if known is None:  # a run of an older version
+        known = Trained.of(build_data(trained))
+    if len(known.features) != len(method.encoder.mean):
         raise ValueError(
-            f"RUN: expected the recording that {folder} was trained on, to know its cells, got "
-            f"another at {trained.data.path}; restore it"
-        )
-    cells = trained_cells(plain(trained.data))
-    if len(cells) != features:
-        raise ValueError(
-            f"RUN: expected the {features} cells that {folder} was trained on, got {len(cells)} in "
-            f"{trained.data.path}; restore it"
+            f"RUN: expected the {len(method.encoder.mean)} cells that {folder} was trained on, got "
+            f"{len(known.features)} in {trained.data.path}; restore it"
         )
 
     def say(line: str) -> None:
@@ -125,14 +128,28 @@ def _data(
 
     parts: list[Segment] = []
     about: dict[str, Any] = {}
-    for session in read_sessions(plain(told.data)):
+    for session in read_sessions(plain(told.data), known):
         if "path" in given and session.cells == tuple(map(str, range(len(session.cells)))):
             say(f"{session.name}: cells are told by their numbers")
         for note in session.notes:
             say(f"{session.name}: {note}")
-        found, about[session.name] = matched(session, cells, say)
+        found, cells = matched(session, known, say)
+        about[session.name] = {**cells, "sequences": [len(parts), len(parts) + len(found)]}
         parts += found
-    return pad(parts, float(told.data.get("bin_seconds", 0.025))), list(cells), {"sessions": about}
+    return pad(parts, known.step_seconds), list(known.features), {"sessions": about}
+
+
+def _check_recording(trained: DictConfig, folder: Path) -> None:
+    """Raise an error in one line unless the recording of a run is as it was."""
+    gone = [file for file in recording_files(trained.data.path) if not file.is_file()]
+    what = f"the recording that {folder} was trained on"
+    if gone:
+        raise FileNotFoundError(f"data.path: expected {what}, got no file {gone[0]}; restore it")
+    if RunFolder(folder, data_identity(trained)).has_same_contents is False:
+        raise ValueError(
+            f"data.path: expected {what}, got another at {trained.data.path}; "
+            "restore it, or give data.path=FILE"
+        )
 
 
 def _segments(sequences: Sequences) -> list[Segment]:
@@ -146,9 +163,19 @@ def _segments(sequences: Sequences) -> list[Segment]:
     ]
 
 
-def _columns(method: PredictiveMethod, sequences: Sequences) -> dict[str, NDArray]:
+def _columns(
+    method: PredictiveMethod, sequences: Sequences, console: Console
+) -> dict[str, NDArray]:
     """Return arrays over the bins of all sequences, (M,) and (M, k)."""
-    filled, _ = with_lost_features(method, sequences)
+    filled, lost = with_lost_features(method, sequences)
+    some = int((lost.any(dim=0) & ~lost.all(dim=0)).sum())
+    gaps = int((filled.mask & ~torch.isfinite(filled.inputs).all(dim=2)).sum())
+    for count, line in (
+        (some, f"{some} cells or signals are missing in some sequences, and taken at their means"),
+        (gaps, f"{gaps} of {int(filled.mask.sum())} bins lack a value and count as missing"),
+    ):
+        if count:
+            console.print(line, style="yellow", soft_wrap=True)
     found = filter_sequences(method, filled, torch.device("cpu"))
     columns: dict[str, Tensor] = {
         "seconds": sequences.seconds[sequences.mask],

@@ -17,5 +17,5 @@ class LatentsConfig:
 
     run: str = existing()
     data: dict[str, Any] = mapping()
-    format: str = choice("npz", "csv")
+    format: str = choice("npz", "csv", "nwb")
     output: Optional[str] = None

@@ -105,43 +105,18 @@ def recording(
         FileNotFoundError: no file at a path.
         ValueError: a setting out of its range, or a recording that cannot be used.
     """
-    kinds = {name: kind_of(f"data.targets.{name}", one) for name, one in (targets or {}).items()}
-    if taken := {"direction", "speed", "inputs"} & {name.rpartition("/")[2] for name in kinds}:
-        raise ValueError(f"data.targets: expected other names than {', '.join(sorted(taken))}")
-    shared: dict[str, Any] = {"time_unit": time_unit, "targets": kinds, "stamp": stamp or "centre"}
-    readers: dict[str, Callable[[Path], SpikeRecording]] = {
-        "npz": partial(read_npz, **shared),
-        "mat": partial(read_mat, **shared),
-        "nwb": partial(
-            read_nwb,
-            position_series=position_series,
-            signal_series=signal_series,
-            trials=bool(trials),
-            **shared,
-        ),
-        "hc11": partial(read_hc11, interneurons=interneurons),
-        "cebra": partial(read_cebra, trust=trust),
-    }
     files = recording_files(path)
-    sessions: list[SpikeRecording] = []
-    for file in files:
-        kind = _format(file) if format == "auto" else format
-        given = {"time_unit": time_unit, "targets": targets, "trials": trials}
-        unread = [] if kind == "nwb" else ["trials"] if kind in ("npz", "mat") else list(given)
-        for key in unread:
-            if given[key]:
-                raise ValueError(f"data.{key}: expected null for {kind}, got {given[key]}")
-        with _about(file):
-            session = readers[kind](file)
-            sessions.append(with_cells_of(session, sessions[0]) if sessions else session)
+    sessions = read_sessions(
+        files, format, interneurons, position_series, trust, stamp, time_unit, targets,
+        signal_series, trials,
+    )  # fmt: skip
+    sessions = [with_cells_of(session, sessions[0]) for session in sessions]
     bin_seconds = _common(sessions, bin_seconds)
-    named = with_shared_categories([session.targets for session in sessions])
-    sessions = [replace(s, targets=one) for s, one in zip(sessions, named, strict=True)]
     train: list[Segment] = []
     held_out: list[Segment] = []
     shape = (bin_seconds, running_only, min_speed, min_seconds, linear, max_gap_seconds)
     for file, session in zip(files, sessions, strict=True):
-        with _about(file):
+        with about_file(file):
             whole = segments(session, *shape, one_clock=time_unit is not None, pauses=pauses)
             parts = (
                 split_blocks(whole, block_seconds, folds, fold, bin_seconds)
@@ -151,7 +126,7 @@ def recording(
         train += parts[0]
         held_out += parts[1]
     first = sessions[0]
-    fires = _used(train, first.signals)
+    fires = used(train, first.signals)
     if not fires.any():
         what = "constant or missing signals" if first.signals else "silent cells"
         raise ValueError(f"{first.source}: expected spikes to train on, got {len(fires)} {what}")
@@ -159,7 +134,7 @@ def recording(
     if linear and first.place is None and first.position.shape[1] > 1:
         unit = "track lengths"
     name = first.name if len(sessions) == 1 else f"{len(sessions)} sessions"
-    pairs = zip(first.cell_names, fires.tolist(), strict=True)
+    pairs = [*zip(first.cell_names, fires.tolist(), strict=True)]
     silent = [cell for cell, fired in pairs if not fired]
     what, how = ("signals", "constant or missing") if first.signals else ("cells", "silent")
     without = f", without {how} {', '.join(silent)}" if silent else ""
@@ -191,6 +166,7 @@ def recording(
         units=(tracked if len(first.position_times) else {})
         | {name: one.unit for name, one in first.targets.items()},
         kinds={name: one for name, one in given.items() if one.name != "continuous"},
+        features=tuple(cell for cell, fired in pairs if fired),
         description=(
             f"{name}: {int(fires.sum())} {what}{without}; {minutes:.1f} minutes"
             f"{running}; {len(shown[0])} sequences to train on, "
@@ -199,8 +175,52 @@ def recording(
     )
 
 
+def read_sessions(
+    files: Sequence[Path],
+    format: Format = "auto",
+    interneurons: bool = False,
+    position_series: str | None = None,
+    trust: bool = False,
+    stamp: Stamp | None = None,
+    time_unit: TimeUnit = None,
+    targets: Mapping[str, Any] | None = None,
+    signal_series: str | None = None,
+    trials: bool | None = None,
+) -> list[SpikeRecording]:
+    """Read sessions, each with its own cells; see `recording`."""
+    kinds = {name: kind_of(f"data.targets.{name}", one) for name, one in (targets or {}).items()}
+    if taken := {"direction", "speed", "inputs"} & {name.rpartition("/")[2] for name in kinds}:
+        raise ValueError(f"data.targets: expected other names than {', '.join(sorted(taken))}")
+    shared: dict[str, Any] = {"time_unit": time_unit, "targets": kinds, "stamp": stamp or "centre"}
+    readers: dict[str, Callable[[Path], SpikeRecording]] = {
+        "npz": partial(read_npz, **shared),
+        "mat": partial(read_mat, **shared),
+        "nwb": partial(
+            read_nwb,
+            position_series=position_series,
+            signal_series=signal_series,
+            trials=bool(trials),
+            **shared,
+        ),
+        "hc11": partial(read_hc11, interneurons=interneurons),
+        "cebra": partial(read_cebra, trust=trust),
+    }
+    sessions: list[SpikeRecording] = []
+    for file in files:
+        kind = _format(file) if format == "auto" else format
+        given = {"time_unit": time_unit, "targets": targets, "trials": trials}
+        unread = [] if kind == "nwb" else ["trials"] if kind in ("npz", "mat") else list(given)
+        for key in unread:
+            if given[key]:
+                raise ValueError(f"data.{key}: expected null for {kind}, got {given[key]}")
+        with about_file(file):
+            sessions.append(readers[kind](file))
+    named = with_shared_categories([session.targets for session in sessions])
+    return [replace(s, targets=one) for s, one in zip(sessions, named, strict=True)]
+
+
 @contextmanager
-def _about(file: Path) -> Iterator[None]:
+def about_file(file: str | Path) -> Iterator[None]:
     """Name the file in what is wrong with it."""
     try:
         yield
@@ -227,7 +247,7 @@ def _common(sessions: Sequence[SpikeRecording], bin_seconds: float | None) -> fl
     return bin_seconds or first.count_seconds or 0.0
 
 
-def _used(train: Sequence[Segment], signals: bool) -> Tensor:
+def used(train: Sequence[Segment], signals: bool) -> Tensor:
     """Return which cells spike, or which signals vary, in what is trained on."""
     if not signals:
         return torch.stack([s.inputs.sum(dim=0) for s in train]).sum(dim=0) > 0

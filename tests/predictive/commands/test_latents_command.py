@@ -97,7 +97,8 @@ def test_cells_of_another_session_are_found_by_their_names(folder):
     np.savez(folder / "b.npz", counts=shuffled, cell_names=[*named, "x", "y"], **besides)
     path, about, printed = latents_of(folder, f"data.path={folder / 'b.npz'}")
     assert path.name == "latents-b"
-    assert about["sessions"]["b"] == {"missing": [], "ignored": ["x", "y"], "silent": ["c3"]}
+    told = {"missing": [], "ignored": ["x", "y"], "silent": ["c3"], "sequences": [0, 1]}
+    assert about["sessions"]["b"] == told
     assert "2 cells are not the model's: ignored (x, y)" in printed
     _, method = read_run(folder / "run")
     kept = np.delete(counts, 4, axis=1).astype(np.float32)
@@ -127,7 +128,7 @@ def test_what_cannot_be_matched_is_refused_before_anything_is_written(folder, tm
     np.savez(tmp_path / "e.npz", signals=counts - 0.5, cell_names=NAMES, **besides)
     before = sorted(folder.rglob("*"))
     for overrides, words in (
-        ([f"data.path={tmp_path / 'e.npz'}"], r"e.npz: expected spikes .* got signals; predictive"),
+        ([f"data.path={tmp_path / 'e.npz'}"], r"e.npz: expected spikes, which .* got signals"),
         ([f"data.path={tmp_path / 'd.npz'}"], r"d: expected cells of the run \(c0, c1"),
         (["data.bin_seconds=0.05"], "data.bin_seconds: expected that of the run, 0.025"),
         (["data.pth=x"], "data.pth"),

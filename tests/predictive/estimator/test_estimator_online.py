@@ -79,14 +79,41 @@ def test_a_saved_state_goes_on_in_another_process_s_model(kalman, recording, tmp
         kalman.step(np.zeros(3))
 
 
-def test_a_step_at_sixteen_states_takes_less_than_a_millisecond_of_a_core():
-    counts = np.random.default_rng(0).poisson(0.5, (400, 54)).astype(float)
-    model = KalmanSSL(latent_dim=16, max_epochs=1, device="cpu").fit(counts)
-    for x in counts[:50]:
-        model.step(x)
-    taken = []
-    for x in counts[50:250]:
-        begun = time.process_time()
-        model.step(x)
-        taken.append(time.process_time() - begun)
-    assert np.median(taken) < 1e-3
+@pytest.fixture(scope="module")
+def sixteen():
+    """An estimator of 16 states with a decoder, and bins of 54 cells."""
+    rng = np.random.default_rng(0)
+    place = np.sin(np.arange(1500) * 0.05)
+    rates = np.exp(-6.0 * (place[:, None] - np.linspace(-1, 1, 54)) ** 2)
+    counts = rng.poisson(rates).astype(float)
+    model = KalmanSSL(latent_dim=16, max_epochs=1, device="cpu").fit(counts[:400], place[:400])
+    return model, counts
+
+
+def test_a_thousand_steps_give_the_filter_s_states_to_a_millionth(sixteen):
+    model, counts = sixteen
+    bins = counts[:1000].copy()
+    bins[300:320] = np.nan
+    whole = model.filter(bins)
+    model.reset()
+    steps = [model.step(x) for x in bins]
+    assert whole.mean.dtype == steps[0].mean.dtype == np.float32
+    np.testing.assert_allclose([one.mean for one in steps], whole.mean, rtol=0, atol=1e-6)
+    found = np.array([one.covariance for one in steps])
+    np.testing.assert_allclose(found, whole.covariance, rtol=0, atol=1e-6 * whole.covariance.max())
+
+
+def test_a_step_takes_less_than_a_millisecond_and_ten_thousand_less_than_ten_seconds(sixteen):
+    model, counts = sixteen
+    bare = KalmanSSL(latent_dim=16, max_epochs=1, device="cpu").fit(counts[:400])
+    for one in (bare, model):
+        one.reset()
+        taken = []
+        for x in counts[:300]:
+            begun = time.process_time()
+            one.step(x)
+            taken.append(time.process_time() - begun)
+        # A pause of the machine is not the step's: blocks of 50, the best of five.
+        blocks = np.array(taken[50:]).reshape(5, 50).mean(axis=1)
+        assert 10_000 * blocks.min() < (10.0 if one is bare else 20.0)
+        assert np.median(taken) < (1e-3 if one is bare else 2e-3)
