@@ -111,6 +111,15 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
         ["--seeds", "1", "--num-images", "32", "--presets", "gje", "simclr", "--", *SMALL],
         2,
     ),
+    "recordings": (
+        {"METHODS": {"averages": False, "components": False, "Bayesian": False, "ours": True}},
+        [
+            *("--seeds", "1", "--only", "place_cells", "--records", "runs"),
+            *(one for one in SPIKES if not one.startswith("evaluation.")),
+            "predictor.latent_dim=3",
+        ],
+        14,
+    ),
     "time_series": ({"TASKS": slice(0, 6, 5)}, [*SERIES, "--decoding", *SPIKES], 2),
 }
 
@@ -136,7 +145,7 @@ def photographs(folder: Path) -> None:
 
 
 def test_there_is_a_toy_of_every_benchmark():
-    helpers = {"common", "spans"}
+    helpers = {"common", "spans", "recording_rows", "recording_figures"}
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - helpers == set(TOYS)
 
 
