@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from common import Figures, spread
-from recording_rows import ALL, FILTER, PAST, SMOOTHER, WIDTHS
+from recording_folds import ALL, PAST
+from recording_rows import FILTER, SMOOTHER, WIDTHS
 
 from predictive.decoding.score import NUM_SHIFTS
 from solo_ldm.plotting.page import new_figure, save
@@ -214,7 +215,7 @@ def _verdicts(
 
 def _covered(results: Iterable[Mapping[str, Any]], name: str) -> str:
     """Return the share of held-out bins inside the filter's interval, over folds and seeds."""
-    pairs = [one["coverage"] for one in results if one["data"] == name and one["coverage"]]
+    pairs = [one["coverage"] for one in results if one["data"] == name and "coverage" in one]
     bins = sum(count for _, count in pairs)
     return f"{100 * sum(share * count for share, count in pairs) / bins:.1f} %" if bins else ""
 

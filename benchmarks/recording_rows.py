@@ -6,27 +6,24 @@ import importlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
-from scipy.ndimage import gaussian_filter1d
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+from recording_folds import ALL, PAST, Features, Fold, averaged, state_dim
 from sklearn.decomposition import PCA, FactorAnalysis
 from torch import Tensor
 
 from predictive.calibration import fit_interval
-from predictive.data.sequences import Sequences, TimeSeriesData
+from predictive.data.sequences import Sequences
 from predictive.decoding.intervals import coverage, decode_with_interval
-from predictive.decoding.smoothing import smooth_causally
 from predictive.estimator.fitting import train_in_memory
-from predictive.features import SPIKES
 from predictive.filtered import filter_sequences, smooth_sequences
 
 # Widths that averages are tried at, s: time constants of exponentials, σ of Gaussians.
 WIDTHS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-PAST, ALL = "past", "all time"
 FILTER, SMOOTHER = "our filter's state", "our smoother's state"
 # The demonstrations of CEBRA on hippocampus have an offset of 10 bins of 25 ms.
 _OFFSET_SECONDS = 0.25
@@ -41,100 +38,7 @@ CEBRA = {
 _FEWEST_BINS = 10  # that CEBRA's network takes
 _PLACES = 40  # bins of place in each dimension
 
-
-class Features(NamedTuple):
-    """Features of a fold's bins.
-
-    Args:
-        row: their name in the table.
-        time: PAST or ALL, what they use of the held-out sequence.
-        width: of the average, s; 0 without one.
-        train: of the training bins, (M, F).
-        held_out: of the held-out bins, (M', F); what is decoded, (M', k), if `supervised`.
-        seconds: to fit and to compute them.
-        supervised: whether positions were used, so that nothing is left to decode.
-    """
-
-    row: str
-    time: str
-    width: float
-    train: Tensor
-    held_out: Tensor
-    seconds: float
-    supervised: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Fold:
-    """Training and held-out time of a data set.
-
-    Args:
-        cfg: the completed configuration, whose seed is that of a training.
-        data: its data set.
-        target: what is decoded.
-        iterations: of CEBRA.
-    """
-
-    cfg: DictConfig
-    data: TimeSeriesData
-    target: str
-    iterations: int
-
-    @property
-    def parts(self) -> tuple[Sequences, Sequences]:
-        """Training and held-out sequences."""
-        return self.data.train, self.data.held_out
-
-    @property
-    def targets(self) -> tuple[Tensor, Tensor]:
-        """Targets of the training and of the held-out bins, (M, k) and (M', k)."""
-        train, held_out = (one.targets[self.target][one.mask] for one in self.parts)
-        return train, held_out
-
-    @property
-    def groups(self) -> Tensor:
-        """Number of its sequence for each training bin, (M,)."""
-        lengths = self.data.train.lengths
-        return torch.arange(len(lengths)).repeat_interleave(lengths)
-
-    @property
-    def counts(self) -> bool:
-        """Whether the inputs are counts, whose square roots are features too."""
-        return self.data.kind == SPIKES
-
-    def averages(self, seconds: float, when: str) -> tuple[Tensor, Tensor]:
-        """Return averaged inputs of the training and of the held-out bins; see `averaged`."""
-        found = [averaged(one, seconds, when) for one in self.parts]
-        usual = found[0].nanmean(dim=0)  # where nothing is known yet
-        train, held_out = (torch.where(one.isnan(), usual, one) for one in found)
-        return train, held_out
-
-
-def averaged(sequences: Sequences, seconds: float, when: str) -> Tensor:
-    """Average the inputs of each sequence over its known bins.
-
-    Args:
-        sequences: whose bins may be missing, NaN.
-        seconds: time constant of an exponential over the past, σ of a Gaussian over all time.
-        when: PAST or ALL.
-
-    Returns:
-        Rows (M, F), NaN where no bin with a weight is known.
-    """
-    known = (sequences.mask & sequences.inputs.isfinite().all(dim=-1))[..., None]
-    values = torch.cat([torch.where(known, sequences.inputs, 0.0), known.float()], dim=2)
-    step = sequences.step_seconds
-    if when == PAST:
-        sums = smooth_causally(values, sequences.mask, step, seconds)
-    else:
-        wide = values.double().numpy()
-        sums = torch.from_numpy(gaussian_filter1d(wide, seconds / step, axis=1, mode="constant"))
-    return (sums[..., :-1] / sums[..., -1:])[sequences.mask]
-
-
-def state_dim(cfg: DictConfig) -> int:
-    """Return the dimension of our states, which the other embeddings have as well."""
-    return int(cfg.predictor.get("state_dim") or cfg.predictor.latent_dim)
+Note = Callable[[str, Any], None]  # takes what a record says besides scores
 
 
 def averages(fold: Fold) -> Iterator[Features]:
@@ -158,18 +62,31 @@ def averages(fold: Fold) -> Iterator[Features]:
 def components(fold: Fold) -> Iterator[Features]:
     """Yield principal components and factors of averages, of counts of their square roots."""
     for when, name, build in (
-        (PAST, "PCA of exponential mean", PCA),
-        (ALL, "PCA of Gaussian mean", PCA),
-        (ALL, "factor analysis of Gaussian mean", FactorAnalysis),
+        (PAST, "PCA of exponential mean", lambda x, dim: PCA(dim, random_state=0).fit(x)),
+        (ALL, "PCA of Gaussian mean", lambda x, dim: PCA(dim, random_state=0).fit(x)),
+        (ALL, "factor analysis of Gaussian mean", factors),
     ):
         for width in WIDTHS:
             started = time.perf_counter()
             train, held_out = (
                 (one.sqrt() if fold.counts else one).numpy() for one in fold.averages(width, when)
             )
-            model = build(min(state_dim(fold.cfg), train.shape[1]), random_state=0).fit(train)
+            model = build(train, min(state_dim(fold.cfg), train.shape[1]))
             first, second = (torch.from_numpy(model.transform(one)) for one in (train, held_out))
             yield Features(name, when, width, first, second, time.perf_counter() - started)
+
+
+def factors(x: NDArray[Any], dim: int) -> FactorAnalysis:
+    """Fit factor analysis to rows (M, F), which needs their mean and covariance alone.
+
+    It is given 2 F rows of the same covariance in their place, a thousandth of the work.
+    """
+    mean = x.mean(axis=0)
+    root = np.asarray(np.linalg.qr(x - mean, mode="r")) * math.sqrt(x.shape[1] / len(x))
+    model = FactorAnalysis(dim, svd_method="lapack", tol=1e-6, max_iter=5000)
+    model.fit(np.concatenate([root, -root]))
+    model.mean_ = mean
+    return model
 
 
 def bayesian(fold: Fold) -> Iterator[Features]:
@@ -209,10 +126,11 @@ def bayesian(fold: Fold) -> Iterator[Features]:
             yield Features("Bayesian decoder", when, width, train, decoded, took, True)
 
 
-def cebra(fold: Fold) -> Iterator[Features]:
+def cebra(fold: Fold, note: Note) -> Iterator[Features]:
     """Yield the embedding of CEBRA-Time, as it is and averaged over all time.
 
     Its settings are those of its documentation for hippocampus, its dimension that of our state.
+    Noted are its losses, means of the last two tenths of its iterations.
     """
     started = time.perf_counter()
     module: Any = importlib.import_module("cebra")
@@ -229,6 +147,9 @@ def cebra(fold: Fold) -> Iterator[Features]:
     torch.manual_seed(fold.cfg.seed)
     np.random.seed(fold.cfg.seed)
     model.fit(filled[0][fold.data.train.mask].numpy())
+    losses = model.state_dict_["loss"].double()
+    tenth = max(1, len(losses) // 10)
+    note("losses", [float(losses[-2 * tenth : -tenth].mean()), float(losses[-tenth:].mean())])
     embedded = []
     for part, inputs in zip(fold.parts, filled, strict=True):
         laid = torch.zeros(*inputs.shape[:2], state_dim(fold.cfg))
@@ -258,13 +179,10 @@ def _without_gaps(sequences: Sequences) -> Tensor:
     return inputs
 
 
-def ours(fold: Fold, covered: Callable[[float, int], None]) -> Iterator[Features]:
+def ours(fold: Fold, note: Note) -> Iterator[Features]:
     """Yield the states of a method trained on the fold, and those of before its training.
 
-    Args:
-        fold: with the configuration of the training.
-        covered: takes the share of held-out bins inside the filter's 95 % interval, and how many
-            bins that were.
+    Noted are the share of held-out bins inside the filter's 95 % interval and how many they are.
     """
     started = time.perf_counter()
     cfg: Any = OmegaConf.create(OmegaConf.to_container(fold.cfg))
@@ -290,7 +208,7 @@ def ours(fold: Fold, covered: Callable[[float, int], None]) -> Iterator[Features
                 rows = None if factor is None else held_out.rows(factor)
                 ends = decode_with_interval(found[0], states, rows, found[1])
                 inside = coverage(true, ends.low, ends.high)
-                covered(inside.fraction, inside.num_bins)
+                note("coverage", [inside.fraction, inside.num_bins])
         started = time.perf_counter()
         first, second = (
             torch.cat([one.mean[0] for one in smooth_sequences(run.method, part)]).float()

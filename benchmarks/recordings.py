@@ -26,18 +26,8 @@ from typing import Any
 from common import ROOT, configuration, parser, publish, wide_console, workers
 from omegaconf import DictConfig, OmegaConf
 from recording_figures import draw, tables
-from recording_rows import (
-    CEBRA,
-    WIDTHS,
-    Features,
-    Fold,
-    averages,
-    bayesian,
-    cebra,
-    components,
-    ours,
-    state_dim,
-)
+from recording_folds import Features, Fold, state_dim
+from recording_rows import CEBRA, WIDTHS, averages, bayesian, cebra, components, ours
 from rich.console import Console
 from rich.progress import Progress
 
@@ -130,15 +120,15 @@ def run(task: Task) -> dict[str, Any]:
     """Compute the result of a task and keep it."""
     data = _data(json.dumps({**task.settings, "seed": task.data_seed}))
     fold = Fold(task.cfg, data, task.target, task.iterations)
-    covered: list[tuple[float, int]] = []
+    notes: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about versions and convergence
         found = {
             "averages": averages,
             "components": components,
             "Bayesian": bayesian,
-            "CEBRA": cebra,
-            "ours": lambda fold: ours(fold, lambda *both: covered.append(both)),
+            "CEBRA": lambda fold: cebra(fold, notes.__setitem__),
+            "ours": lambda fold: ours(fold, notes.__setitem__),
         }[task.method](fold)
         scores = [one for features in found for one in scored(features, fold)]
     targets = fold.targets[1].double()
@@ -153,7 +143,7 @@ def run(task: Task) -> dict[str, Any]:
         "mean": targets.mean(dim=0).tolist(),
         "total": (targets - targets.mean(dim=0)).square().sum(dim=0).tolist(),
         "scores": scores,
-        "coverage": covered[0] if covered else None,
+        **notes,
         "key": task.key,
         **provenance(),
     }

@@ -145,7 +145,7 @@ def photographs(folder: Path) -> None:
 
 
 def test_there_is_a_toy_of_every_benchmark():
-    helpers = {"common", "spans", "recording_rows", "recording_figures"}
+    helpers = {"common", "spans", "recording_folds", "recording_rows", "recording_figures"}
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - helpers == set(TOYS)
 
 
