@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from common import Figures, spread
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from recording_folds import ALL, PAST
 from recording_rows import FILTER, SMOOTHER, WIDTHS
 
@@ -67,8 +69,10 @@ class Line:
         ]
 
 
-def lines(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[tuple[str, str, str], Line]]:
-    """Return the lines by data set, and by row, time and decoder."""
+def lines(
+    results: Sequence[Mapping[str, Any]], names: Mapping[str, str]
+) -> dict[str, dict[tuple[str, str, str], Line]]:
+    """Return the lines by data set, in the order of the names, and by row, time and decoder."""
     gathered: dict[str, dict[tuple[str, str, str], dict[float, Line]]] = {}
     for one in sorted(results, key=lambda one: (one["seed"], one["fold"])):
         own = gathered.setdefault(one["data"], {})
@@ -83,7 +87,8 @@ def lines(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[tuple[str, str
                 if "nulls" in found and one["seed"] == 0:
                     line.nulls.append(found["nulls"])
     best = {}
-    for name, rows in gathered.items():
+    for name in (one for one in names if one in gathered):
+        rows = gathered[name]
         totals, whole = _totals([one for one in results if one["data"] == name])
         best[name] = {}
         for key, by_width in rows.items():
@@ -117,7 +122,7 @@ def _totals(results: Iterable[Mapping[str, Any]]) -> tuple[dict[int, float], flo
 
 def tables(results: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[Figures]:
     """Return the table of all rows and that of what follows for ours."""
-    found = lines(results)
+    found = lines(results, names)
     return [_rows_table(found, results, names), _verdicts(found, results, names)]
 
 
@@ -223,49 +228,53 @@ def _covered(results: Iterable[Mapping[str, Any]], name: str) -> str:
 @styled
 def draw(results: Sequence[Mapping[str, Any]], names: Mapping[str, str], path: Path) -> None:
     """Draw 1 − R² of every row, a dot for each fold and seed, for both decoders."""
-    found = lines(results)
-    order: dict[tuple[str, str], list[float]] = {}
+    found = lines(results, names)
+    ranks: dict[tuple[str, str], list[float]] = {}
     for own in found.values():
-        for key in _ordered(own):
-            order.setdefault(key, []).append(statistics.mean(own[(*key, "mlp")].r2))
-    keys = sorted(order, key=lambda key: (key[1] != PAST, statistics.mean(order[key])))
+        order = _ordered(own)
+        for place, key in enumerate(order):
+            ranks.setdefault(key, []).append(place / len(order))
+    keys = sorted(ranks, key=lambda key: (key[1] != PAST, statistics.mean(ranks[key])))
     title = "What of position stays unexplained"
-    height = 1.9 + 0.34 * len(keys)
-    figure = new_figure(4.2 + 3.0 * len(found), height, 110, title)
-    left, top = 2.9 / (4.2 + 3.0 * len(found)), 1.0 - 1.15 / height
-    width = (0.985 - left) / len(found)
+    width, height = 3.4 + 3.3 * len(found), 1.9 + 0.34 * len(keys)
+    figure = new_figure(width, height, 110, title)
     for number, (name, own) in enumerate(found.items()):
-        axes = figure.add_axes(
-            (left + number * width, 0.62 / height, 0.9 * width, top - 0.62 / height)
-        )
-        axes.set_xscale("log")
-        for place, key in enumerate(keys):
-            for decoder, offset, filled in (("linear", -0.16, False), ("mlp", 0.16, True)):
-                line = own.get((*key, decoder))
-                if line is None:
-                    continue
-                colour = ORANGE if key[0] in OURS.values() else BLUE
-                colour = LIGHT if line.supervised else colour
-                values = [1.0 - r2 for r2 in line.fold_r2]
-                places = [place + offset] * len(values)
-                face = colour if filled else "white"
-                axes.scatter(
-                    values, places, s=18, facecolor=face, edgecolor=colour, linewidth=0.9, alpha=0.8
-                )
-                axes.plot(
-                    [1.0 - statistics.mean(line.r2)] * 2,
-                    [place + offset - 0.14, place + offset + 0.14],
-                    color=INK,
-                    linewidth=1.4,
-                )
-        labels = [f"{row} ({time})" for row, time in keys] if number == 0 else [""] * len(keys)
-        name_rows(axes, labels)
+        left = (3.3 + 3.3 * number) / width
+        axes = figure.add_axes((left, 0.62 / height, 3.0 / width, 1.0 - 1.77 / height))
+        _draw_rows(axes, keys, own)
+        if number:
+            axes.tick_params(labelleft=False)
         axes.set_title(names[name])
         axes.set_xlabel("1 − R² on held-out time")
     figure.text(0.02, 1.0 - 0.35 / height, title, size=15, weight="bold", color=INK)
     note = (
-        "points are folds and seeds, hollow: linear decoder, filled: multi-layer; strokes: all "
-        "folds together; orange: ours, grey: uses positions"
+        "hollow: linear decoder, filled: multi-layer; points: folds and seeds, strokes: all folds "
+        "together\norange: ours; grey: uses positions"
     )
-    figure.text(0.02, 1.0 - 0.65 / height, note, size=10, color=MUTED)
+    figure.text(0.02, 1.0 - 0.76 / height, note, size=10, color=MUTED)
     save(path, figure)
+
+
+def _draw_rows(
+    axes: Axes, keys: Sequence[tuple[str, str]], own: Mapping[tuple[str, str, str], Line]
+) -> None:
+    """Draw the rows of a data set, each at the place of its key."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator([0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    for place, key in enumerate(keys):
+        for decoder, offset in (("linear", -0.17), ("mlp", 0.17)):
+            line = own.get((*key, decoder))
+            if line is None or (line.supervised and decoder == "linear"):
+                continue
+            offset = 0.0 if line.supervised else offset
+            colour = ORANGE if key[0] in OURS.values() else MUTED if line.supervised else BLUE
+            values = [1.0 - r2 for r2 in line.fold_r2]
+            face = "white" if decoder == "linear" else colour
+            at = [place + offset] * len(values)
+            axes.scatter(values, at, s=16, facecolor=face, edgecolor=colour, lw=0.9, alpha=0.8)
+            pooled, middle = 1.0 - statistics.mean(line.r2), place + offset
+            axes.plot([pooled] * 2, [middle - 0.15, middle + 0.15], color=INK, lw=1.4)
+    name_rows(axes, [f"{row} ({time})" for row, time in keys])
+    axes.axhline(sum(time == PAST for _, time in keys) - 0.5, color=LIGHT, lw=0.8)
