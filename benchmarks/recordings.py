@@ -5,8 +5,9 @@
 Features come from the inputs alone and are fitted on a fold's training time; the same linear and
 multi-layer decoders are fitted to them there and scored on the held-out time. Bins, sequences and
 folds are those of the packaged configurations. Each result is kept in a file of --records and not
-computed again: after an interruption the command continues. CEBRA is compared where it is installed
-(pip install cebra). --write updates docs/recordings.md and its picture.
+computed again: after an interruption the command continues, and --kept shows what there is. CEBRA
+is compared where it is installed (pip install cebra). --write updates docs/recordings.md and its
+picture.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,9 +26,10 @@ from typing import Any
 
 from common import ROOT, configuration, parser, publish, wide_console, workers
 from omegaconf import DictConfig, OmegaConf
-from recording_figures import draw, tables
-from recording_folds import Features, Fold, state_dim
-from recording_rows import CEBRA, WIDTHS, averages, bayesian, cebra, components, ours
+from positions.folds import Features, Fold, state_dim
+from positions.picture import draw
+from positions.rows import CEBRA, WIDTHS, averages, bayesian, cebra, components, ours
+from positions.tables import tables
 from rich.console import Console
 from rich.progress import Progress
 
@@ -190,7 +192,7 @@ def tasks(args: argparse.Namespace) -> list[Task]:
     """Return all tasks, those of the first seeds first.
 
     Raises:
-        ValueError: in one line: data without folds, or a target that is no number.
+        ValueError: in one line: no data set, or as `build_data`.
     """
     chosen: dict[str, list[str]] = {name: [] for name in SIMULATED}
     if args.linear_track is not None:
@@ -224,28 +226,40 @@ def tasks(args: argparse.Namespace) -> list[Task]:
                     for method, trained in METHODS.items()
                     if trained or number == 0
                 ]
-    return sorted(made, key=lambda task: task.number)
+    if not made:
+        raise ValueError("--only: expected place_cells, calcium, or recording with --linear-track")
+    # CEBRA takes longest.
+    return sorted(made, key=lambda task: (task.number, task.method == "CEBRA"))
 
 
-def compute(planned: Sequence[Task], jobs: int, console: Console) -> list[dict[str, Any]]:
-    """Return the results of tasks, those of earlier commands read back."""
-    results, missing = [], []
-    for task in planned:
-        if task.path.is_file():
-            results.append(read_json(task.path))
-        elif task.method == "CEBRA" and find_spec("cebra") is None:
-            continue
-        else:
-            missing.append(task)
-    if sum(task.method == "CEBRA" for task in planned) > sum(
-        one["method"] == "CEBRA" for one in [*results, *(vars(task) for task in missing)]
-    ):
+def compute(
+    planned: Sequence[Task], jobs: int, console: Console, only_kept: bool = False
+) -> list[dict[str, Any]]:
+    """Return the results of tasks, those of earlier commands read back.
+
+    Args:
+        planned: the tasks.
+        jobs: processes.
+        console: where to print.
+        only_kept: whether to compute nothing.
+    """
+    results = [read_json(task.path) for task in planned if task.path.is_file()]
+    missing = [task for task in planned if not task.path.is_file()]
+    if only_kept:
+        console.print(f"{len(results)} of {len(planned)} results; rows without all folds: left out")
+        return results
+    if find_spec("cebra") is None and any(task.method == "CEBRA" for task in missing):
         console.print("CEBRA-Time is left out: it is not installed (pip install cebra)")
+        missing = [task for task in missing if task.method != "CEBRA"]
     with Progress(console=console, transient=True) as progress, workers(jobs, 1) as pool:
         shown = progress.add_task("results", total=len(missing))
-        for future in as_completed([pool.submit(run, task) for task in missing]):
-            results.append(future.result())
-            progress.advance(shown)
+        try:
+            for future in as_completed([pool.submit(run, task) for task in missing]):
+                results.append(future.result())
+                progress.advance(shown)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return results
 
 
@@ -259,15 +273,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options.add_argument("--only", nargs="+", help="place_cells, calcium, recording; all if unset")
     options.add_argument("--records", type=Path, default=ROOT / "docs" / "recordings" / "runs")
+    options.add_argument("--kept", action="store_true", help="compute nothing, show what is there")
     options.add_argument("--cebra-iterations", type=int, default=10_000)
     options.add_argument("--write", action="store_true", help="update docs/")
     options.add_argument("overrides", nargs="*", help="key=value, for every data set")
     args = options.parse_args(arguments)
     console = wide_console()
-    results = compute(tasks(args), args.jobs, console)
+    results = compute(tasks(args), args.jobs, console, args.kept)
     page = ROOT / "docs" / "recordings.md"
     names = {**SIMULATED, "linear_track": LINEAR_TRACK}
-    publish(tables(results, names), page, "recordings", "recordings.py", args, console)
+    rows, verdicts = tables(results, names)
+    if args.write:
+        shown = f"{verdicts.about}\n\n![1 − R² of every row, by fold and seed](recordings.png)"
+        verdicts = replace(verdicts, about=shown)
+    publish([rows, verdicts], page, "recordings", "recordings.py", args, console)
     console.print(f"results in {args.records}", soft_wrap=True, highlight=False, markup=False)
     if args.write:
         draw(results, names, ROOT / "docs" / "recordings.png")

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
-from recording_folds import ALL, PAST, Features, Fold, averaged, state_dim
 from sklearn.decomposition import PCA, FactorAnalysis
 from torch import Tensor
 
+from positions.folds import ALL, PAST, Features, Fold, averaged, state_dim
 from predictive.calibration import fit_interval
 from predictive.data.sequences import Sequences
 from predictive.decoding.intervals import coverage, decode_with_interval
