@@ -1,0 +1,1 @@
+"""The parts of benchmarks/recordings.py: folds, features, tables and the picture."""
