@@ -35,14 +35,15 @@ class KalmanSSL(LatentSSL):
     Where a parameter is None it is chosen from the data; `chosen_` says what was:
 
     - input_transform: "sqrt" for counts (whole numbers from 0), "none" otherwise.
-    - feature_dropout: 0.5 for counts of 10 features and more, otherwise 0.
+    - feature_dropout: 0.2 for counts of 10 features and more, otherwise 0.
+    - history: 4 bins for counts whose bins hold fewer than 10 of all features in the mean, else 0.
     - latent_dim: the number of features, at most 24.
-    - window: 2.5 s where the duration of a bin is known, at least 20 bins, otherwise 100 bins; at
+    - window: 10 s where the duration of a bin is known, from 60 to 200 bins, otherwise 100 bins; at
       most the longest sequence.
-    - stride: a quarter of the window.
+    - stride: a 25th of the window.
     - batch_size: 32, at most the number of windows.
-    - max_epochs: 1440 steps of training, from 10 to 500 epochs.
-    - time_constant: 5 s where the duration of a bin is known, otherwise 200 bins.
+    - max_epochs: 1200 steps of training, from 10 to 500 epochs.
+    - time_constant: 200 bins.
 
     Args:
         latent_dim: m, dimension of the latents.
@@ -50,7 +51,7 @@ class KalmanSSL(LatentSSL):
         hidden_dim: units of the encoder's hidden layer.
         input_transform: "none" or "sqrt", of the inputs.
         feature_dropout: probability that a feature is set to its mean in a bin of the training.
-        history: time constant, in bins, of the past's mean that is encoded beside each bin; 0: none.
+        history: time constant, in bins, of the past's mean that is encoded beside a bin; 0: none.
         observation_noise: R: "constant", "input", "input_variance" or "state".
         process_noise: Q: "constant", "errors" or "observations_and_predictions".
         time_constant: that states begin to learn from, in seconds, or in bins of unknown duration.

@@ -42,7 +42,7 @@ def plot(estimator: TrainedSSL, inputs: Given, y: Any, path: str | Path | None) 
 
 def _chosen(estimator: TrainedSSL) -> str:
     chosen = estimator.chosen_
-    shown = ("latent_dim", "input_transform", "feature_dropout", "window", "max_epochs")
+    shown = ("latent_dim", "input_transform", "history", "window", "max_epochs")
     return ", ".join(f"{key} {chosen[key]}" for key in shown)
 
 

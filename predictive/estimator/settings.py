@@ -19,12 +19,14 @@ PACKAGE = "predictive.configs"
 IN_MEMORY = "in memory"
 
 # The rules, in the order of `choose`.
+_DROPOUT, _FEWEST_FOR_DROPOUT = 0.2, 10
+_HISTORY, _FEWEST_SPIKES = 4.0, 10.0
 _MOST_LATENTS = 24
-_FEWEST_FOR_DROPOUT = 10
-_WINDOW, _WINDOW_SECONDS, _SHORTEST_WINDOW = 100, 2.5, 20
+_WINDOW, _WINDOW_SECONDS, _SHORTEST_WINDOW, _LONGEST_WINDOW = 100, 10.0, 60, 200
+_STRIDES = 25
 _BATCH = 32
-_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 1440, 10, 500
-_SLOW_SECONDS, _SLOW_BINS = 5.0, 200.0
+_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 1200, 10, 500
+_SLOW_BINS = 200.0
 
 
 def choose(
@@ -33,15 +35,15 @@ def choose(
     """Return parameters, those that are None by a rule from the data.
 
     input_transform: "sqrt" for counts (whole numbers from 0), "none" otherwise.
-    feature_dropout: 0.5 for counts of 10 features and more, otherwise 0.
+    feature_dropout: 0.2 for counts of 10 features and more, otherwise 0.
+    history: 4 bins for counts whose bins hold fewer than 10 of all features in the mean, else 0.
     latent_dim: the number of features, at most 24.
-    window: 2.5 s where the duration of a bin is known, at least 20 bins, otherwise 100 bins; at
+    window: 10 s where the duration of a bin is known, from 60 to 200 bins, otherwise 100 bins; at
         most the longest sequence.
-    stride: a quarter of the window.
+    stride: a 25th of the window.
     batch_size: 32, at most the number of windows.
-    max_epochs: 1440 steps of training, from 10 to 500 epochs.
-    time_constant: 5 s where the duration of a bin is known, otherwise 200 bins; states begin to
-        learn from it.
+    max_epochs: 1200 steps of training, from 10 to 500 epochs.
+    time_constant: 200 bins; states begin to learn from it.
 
     Args:
         given: the parameters, by these names.
@@ -54,16 +56,18 @@ def choose(
     features, longest = sequences.inputs.shape[2], int(sequences.lengths.max())
     window = _WINDOW
     if step_seconds is not None:
-        window = max(_SHORTEST_WINDOW, round(_WINDOW_SECONDS / step_seconds))
+        window = min(max(round(_WINDOW_SECONDS / step_seconds), _SHORTEST_WINDOW), _LONGEST_WINDOW)
     many = features >= _FEWEST_FOR_DROPOUT
+    sparse = counts and float(known.mean()) * features < _FEWEST_SPIKES
     rules: dict[str, Any] = {
         "input_transform": "sqrt" if counts else "none",
-        "feature_dropout": 0.5 if counts and many else 0.0,
+        "feature_dropout": _DROPOUT if counts and many else 0.0,
+        "history": _HISTORY if sparse else 0.0,
         "latent_dim": min(_MOST_LATENTS, features),
         "window": min(window, longest),
     }
     found = {key: rules[key] if given[key] is None else given[key] for key in rules}
-    rules["stride"] = max(1, int(found["window"]) // 4)
+    rules["stride"] = max(1, int(found["window"]) // _STRIDES)
     found["stride"] = rules["stride"] if given["stride"] is None else given["stride"]
     starts = (sequences.lengths - found["window"]).clamp_min(0)
     windows = int((1 + -(-starts // found["stride"])).sum())
@@ -74,7 +78,7 @@ def choose(
         epochs = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, round(_STEPS / steps)))
     slow = given["time_constant"]
     if slow is None:
-        slow = _SLOW_BINS if step_seconds is None else _SLOW_SECONDS
+        slow = _SLOW_BINS * (step_seconds or 1.0)
     return {**found, "batch_size": batch, "max_epochs": epochs, "time_constant": slow}
 
 

@@ -110,16 +110,16 @@ def _data(
         both = [_segments(part) for part in (data.train, data.held_out)]
         sequences = pad([*both[0], *both[1]], data.train.step_seconds)
         held_out = [False] * len(both[0]) + [True] * len(both[1])
-        names = [str(i) for i in range(len(method.encoder.mean))]
+        names = [str(i) for i in range(method.encoder.input_dim)]
         return sequences, names, {"held_out": held_out}
     known = read_trained(folder)
     if known is None or "path" not in given:
         _check_recording(trained, folder)
     if known is None:  # a run of an older version
         known = Trained.of(build_data(trained))
-    if len(known.features) != len(method.encoder.mean):
+    if len(known.features) != method.encoder.input_dim:
         raise ValueError(
-            f"RUN: expected the {len(method.encoder.mean)} cells that {folder} was trained on, got "
+            f"RUN: expected the {method.encoder.input_dim} cells that {folder} was trained on, got "
             f"{len(known.features)} in {trained.data.path}; restore it"
         )
 

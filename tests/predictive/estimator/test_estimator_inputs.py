@@ -15,7 +15,15 @@ from tests.predictive.estimator.conftest import SMALL
 TIMES = np.arange(600) * 0.025 + 3.0
 EMPTY = dict.fromkeys(
     [
-        *("input_transform", "feature_dropout", "latent_dim", "window", "stride", "batch_size"),
+        *(
+            "input_transform",
+            "feature_dropout",
+            "history",
+            "latent_dim",
+            "window",
+            "stride",
+            "batch_size",
+        ),
         *("max_epochs", "time_constant"),
     ]
 )
@@ -157,20 +165,26 @@ def test_rules_choose_from_the_bins_the_cells_and_the_length(recording):
     unknown = choose(EMPTY, read.sequences(), None)
     assert unknown == {
         "input_transform": "sqrt",
-        "feature_dropout": 0.5,
+        "feature_dropout": 0.2,
+        "history": 4.0,
         "latent_dim": 12,
         "window": 100,
-        "stride": 25,
-        "batch_size": 21,
-        "max_epochs": 500,
+        "stride": 4,
+        "batch_size": 32,
+        "max_epochs": 300,
         "time_constant": 200.0,
     }
     slow = choose({**EMPTY, "latent_dim": 2, "batch_size": 7}, read.sequences(), 0.1)
-    assert (slow["window"], slow["stride"], slow["time_constant"]) == (25, 6, 5.0)
+    assert (slow["window"], slow["stride"], slow["time_constant"]) == (100, 4, 20.0)
     assert (slow["latent_dim"], slow["batch_size"]) == (2, 7)
+    dense = read_inputs(KalmanSSL(), 20 * counts, None, reset=True)
+    assert choose(EMPTY, dense.sequences(), 1.0)["history"] == 0.0
+    assert choose(EMPTY, dense.sequences(), 1.0)["window"] == 60
+    assert choose(EMPTY, dense.sequences(), 0.001)["window"] == 200
     signals = read_inputs(KalmanSSL(), counts[:, :4] - 0.5, None, reset=True)
     found = choose(EMPTY, signals.sequences(), None)
-    assert (found["input_transform"], found["feature_dropout"]) == ("none", 0.0)
+    assert found["input_transform"] == "none"
+    assert (found["feature_dropout"], found["history"]) == (0.0, 0.0)
 
 
 BAD = {
