@@ -203,8 +203,8 @@ def _rows_table(
         f"better. {converged}Ratios are 1 − R² of ours over that of the row, the filter's for what "
         "uses the past, the smoother's for what uses all time, in pairs of fold and seed; below 1 "
         "ours leaves less unexplained. The null shifts training positions in time "
-        f"({NUM_SHIFTS['linear']} shifts, linear decoder). Seconds are those to fit and compute the "
-        "features of a fold, one thread, median. "
+        f"({NUM_SHIFTS['linear']} shifts, linear decoder). Seconds are those to fit and compute "
+        "the features of a fold, one thread, median. "
         f"{abouts}. {one['hardware']}, solo_ldm {one['versions']['solo_ldm']}, torch "
         f"{one['versions']['torch']}, {max(each['finished'] for each in results)[:10]}."
     )
