@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
@@ -238,6 +239,23 @@ def test_the_table_of_recordings_pairs_folds_and_seeds(benchmarks, tmp_path):
     assert verdicts.rows[1][6] == "91.0 %"
     benchmarks("positions.picture").draw(results, {"a": "A"}, tmp_path / "a.png")
     assert (tmp_path / "a.png").is_file()
+
+
+def test_the_posterior_of_places_is_that_of_pynapple(benchmarks):
+    nap, xr = pytest.importorskip("pynapple"), pytest.importorskip("xarray")
+    generator = np.random.default_rng(0)
+    average, rates = generator.gamma(1.0, 1.0, (30, 5)), generator.gamma(1.0, 1.0, (8, 5))
+    occupancy, bins, step = generator.integers(1, 9, 8), 6.0, 0.025
+    found = benchmarks("positions.rows").place_posterior(
+        *map(torch.from_numpy, (average, rates)), bins, torch.from_numpy(occupancy)
+    )
+    places = {"unit": np.arange(5), "place": np.arange(8.0)}
+    curves = xr.DataArray(rates.T / step, places, ["unit", "place"], attrs={"occupancy": occupancy})
+    counts = nap.TsdFrame(t=np.arange(30) * bins * step, d=average * bins, columns=np.arange(5))
+    _, known = nap.decode_bayes(
+        curves, counts, counts.time_support, bins * step, uniform_prior=False
+    )
+    np.testing.assert_allclose(found.numpy(), np.asarray(known), atol=1e-9)
 
 
 def test_a_table_replaces_the_one_between_its_marks(benchmarks, tmp_path, monkeypatch):

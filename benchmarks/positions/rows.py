@@ -92,8 +92,8 @@ def factors(x: NDArray[Any], dim: int) -> FactorAnalysis:
 def bayesian(fold: Fold) -> Iterator[Features]:
     """Yield the mean of p(place | average), cells independent given the place; uses positions.
 
-    Counts are Poisson, log p = n (ȳ · log λ(place) − Σ λ(place)) with n the number of bins that an
-    average ȳ stands for, (Σ w)² / Σ w²; signals are Gaussian. The prior is the occupancy.
+    Counts are Poisson, see `place_posterior`; signals are Gaussian, with a variance each. The prior
+    is the occupancy. An average stands for (Σ w)² / Σ w² bins.
     """
     y, _ = fold.targets
     known = y.isfinite().all(dim=1)
@@ -115,15 +115,34 @@ def bayesian(fold: Fold) -> Iterator[Features]:
                 usual = single.mean(dim=0).clamp_min(1e-6)
                 rates = (member.mT @ single + usual) / (occupancy[:, None] + 1.0)
                 bins = max(1.0, effective * width / step)
-                log_p = bins * (held_out @ rates.log().mT - rates.sum(dim=1))
+                posterior = place_posterior(held_out, rates, bins, occupancy)
             else:
                 means = member.mT @ train / occupancy[:, None]
                 variance = (train - means[place]).square().mean(dim=0).clamp_min(1e-12)
                 scaled, at = held_out / variance.sqrt(), means / variance.sqrt()
                 log_p = -0.5 * torch.cdist(scaled, at).square()
-            decoded = (log_p + occupancy.log()).softmax(dim=1) @ centres
+                posterior = (log_p + occupancy.log()).softmax(dim=1)
+            decoded = posterior @ centres
             took = time.perf_counter() - started
             yield Features("Bayesian decoder", when, width, train, decoded, took, True)
+
+
+def place_posterior(average: Tensor, rates: Tensor, bins: float, occupancy: Tensor) -> Tensor:
+    """Return p(place | average) of Poisson counts (M, P), as pynapple's `decode_bayes`.
+
+    log p = n (ȳ · log λ(place) − Σ λ(place)) + log occupancy + constant
+
+    Args:
+        average: ȳ, counts a bin, (M, F).
+        rates: λ, counts a bin at each place, (P, F).
+        bins: n, that an average stands for.
+        occupancy: (P,).
+
+    Source:
+        Zhang, Ginzburg, McNaughton & Sejnowski, J. Neurophysiol. 79 (1998) 1017.
+    """
+    log_p = bins * (average @ rates.log().mT - rates.sum(dim=1))
+    return (log_p + occupancy.log()).softmax(dim=1)
 
 
 def cebra(fold: Fold, note: Note) -> Iterator[Features]:
