@@ -166,7 +166,7 @@ def run_forward(
 ) -> Forward:
     """Check and filter in statistics precision; `predicts` whether predicted means are wanted."""
     p, data = prepare_data(model, observations, mask)
-    parallel = is_parallel(method, len(p.initial_mean), observations.device)
+    parallel = is_parallel(method, *p.initial_mean.shape[:2], observations.device)
     recursion = Recursion(
         p.transition,
         p.process,
