@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     versions = ", ".join(f"{package} {version(package)}" for package in ("solo-ldm", *packages))
     about = (
         f"Milliseconds a step, medians over {args.rounds} turns of {args.seconds:g} s a filter; "
-        f"once: one step took over {_LONGEST:g} s; –: not timed, see below. {name}, {threads} "
+        f"once: one step took over {_LONGEST:g} s; –: not timed, see above. {name}, {threads} "
         f"threads, {versions}, {datetime.now(timezone.utc):%Y-%m-%d}."
     )
     publish([Figures(heads, rows, about)], ROOT / "docs/kalman.md", "kalman", "kalman.py", args,
