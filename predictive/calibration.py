@@ -14,8 +14,13 @@ from predictive.decoding.intervals import ResidualModel, fewest_calibration_bins
 from predictive.filtered import Filtered
 
 LEVEL = 0.95  # of the intervals
-# Every fourth of twenty stretches of training time is the calibration set of the intervals.
-_STRETCHES, EVERY = 20, 4
+# Of each four sequences, or stretches of time, one is in the calibration set of the intervals: the
+# one of this number. Five permutations, one after the other, at no period: trials in a repeating
+# order, or laps, are among them in all their phases.
+EVERY = 4
+_CHOSEN = torch.tensor([2, 3, 1, 0, 0, 3, 1, 2, 0, 2, 3, 1, 1, 2, 0, 3, 2, 0, 3, 1])
+_STRETCHES = 20
+_FEWEST_SEQUENCES = 2 * EVERY
 NUMBERS = TargetKind()
 
 
@@ -60,11 +65,17 @@ def fit_interval(
 
 
 def calibration_bins(groups: Tensor, num_sequences: int) -> Tensor:
-    """Return which training bins, given by the number of their sequence, are calibrated on."""
-    stretch = groups * _STRETCHES // max(1, num_sequences)
-    calibration = stretch % EVERY == EVERY - 1
-    if bool(calibration.any()):
-        return calibration
-    # With few sequences, time is divided within them.
-    stretch = torch.arange(len(groups)) * _STRETCHES // len(groups)
-    return stretch % EVERY == EVERY - 1
+    """Return which training bins are calibrated on, about a fourth of them.
+
+    Args:
+        groups: the number of its sequence for each bin, (M,).
+        num_sequences: N. Whole sequences are taken, of less than eight stretches of their time.
+
+    Returns:
+        True where a bin is calibrated on, (M,).
+    """
+    unit, number = groups, num_sequences
+    if number < _FEWEST_SEQUENCES:
+        unit, number = torch.arange(len(groups)) * _STRETCHES // max(1, len(groups)), _STRETCHES
+    four = torch.arange(number) // EVERY
+    return (torch.arange(number) % EVERY == _CHOSEN[four % len(_CHOSEN)])[unit]

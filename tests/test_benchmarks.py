@@ -66,7 +66,11 @@ IMAGES = ["--images", "photographs", "--workers", "0"]
 # of its table.
 TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
     "losses": ({}, ["--batch", "16", "--dim", "4", "--repeats", "1"], 37),
-    "kalman": ({"SIZES": ((2, 5, 2, 3),)}, ["--rounds", "1", "--seconds", "0.001"], 3),
+    "kalman": (
+        {"SIZES": ((2, 5, 2, 3), (1, 1001, 1, 2))},
+        ["--rounds", "1", "--seconds", "0.001"],
+        2,
+    ),
     "data": ({}, [*IMAGES, "--batch", "4", "--rounds", "1", "--seconds", "0.01"], 4),
     "train_step": (
         {},
@@ -146,7 +150,7 @@ def photographs(folder: Path) -> None:
 
 
 def test_there_is_a_toy_of_every_benchmark():
-    helpers = {"common", "spans"}
+    helpers = {"common", "kalman_peers", "spans"}
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - helpers == set(TOYS)
 
 
@@ -166,6 +170,31 @@ def test_a_benchmark_prints_all_that_it_writes(name, benchmarks, tmp_path, monke
     assert len(rows) == expected
     for cell in (*heads, *(cell for row in rows for cell in row)):
         assert cell in printed
+
+
+def test_filters_are_timed_once_where_slow_and_the_page_takes_their_table(
+    benchmarks, tmp_path, monkeypatch
+):
+    kalman, common = benchmarks("kalman"), benchmarks("common")
+    assert kalman.fits(kalman.OURS, 8, 1000, 128)
+    assert not kalman.fits(kalman.SEPARATE, 8, 1000, 128)  # 131 million values of covariances
+    assert not kalman.fits(kalman.DIRECT, 1, 1001, 2)
+    for module in (kalman, common):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(kalman, "SIZES", ((2, 5, 2, 3),))
+    monkeypatch.setattr(kalman, "LIBRARIES", {})
+    monkeypatch.setattr(kalman, "_LONGEST", 0.0)
+    page = tmp_path / "docs" / "kalman.md"
+    page.parent.mkdir()
+    page.write_text((ROOT / "docs" / "kalman.md").read_text())
+    threads = torch.get_num_threads()
+    kalman.main(["--rounds", "1", "--threads", "1", "--device", "cpu", "--write"])
+    assert torch.get_num_threads() == threads
+    ms = r"[\d.]+ \(once\)"
+    row = rf"^\| 2 \| 5 \| 2 \| 3 \| {ms} \| {ms} \| {ms} \| [\d.]+ \| (\de-\d\d) \|"
+    (differ,) = re.findall(row, page.read_text(), re.M)
+    assert float(differ) < 1e-5
+    assert ", 1 threads, " in page.read_text()
 
 
 def test_the_table_of_cells_follows_from_records_alone(benchmarks, tmp_path, monkeypatch, capsys):

@@ -166,7 +166,8 @@ def run_forward(
 ) -> Forward:
     """Check and filter in statistics precision; `predicts` whether predicted means are wanted."""
     p, data = prepare_data(model, observations, mask)
-    parallel = is_parallel(method, len(p.initial_mean), observations.device)
+    groups, states, _ = p.initial_mean.shape
+    parallel = is_parallel(method, groups, states, observations.device)
     recursion = Recursion(
         p.transition,
         p.process,

@@ -54,7 +54,7 @@ def sample_model(
         initial = p.initial_mean + normal(cholesky(p.initial_covariance), 1)[0]
         shift = p.drift + normal(cholesky(p.process), num_steps)
         transition = p.transition.expand(num_steps, groups, n, n)
-        parallel = is_parallel(method, groups, like.device)
+        parallel = is_parallel(method, groups, n, like.device)
         states = affine(transition, shift, initial, parallel)
         noise = normal(cholesky(p.observation), num_steps)
         observations = p.observation_matrix @ states + p.observation_offset + noise

@@ -1,4 +1,4 @@
-"""`solo-ldm decode` of an angle and a category, without positions, and of signals."""
+"""`solo-ldm decode` of an angle, a category and a place that is infinite in part; of signals."""
 
 from __future__ import annotations
 
@@ -22,8 +22,12 @@ def test_an_angle_and_a_category_are_decoded_over_all_folds(tmp_path, kind):
         "counts": generator.poisson(tuned * 0.025),
         "signals": tuned / 20 + 0.1 * generator.normal(size=tuned.shape),
     }[kind]
+    place = np.sin(np.radians(head))
+    place[[*range(700, 760), 1700]] = np.inf
+    cue = np.where(head < 180, "a", "b")
     path = tmp_path / "fly.npz"
-    np.savez(path, times=times, head=head, cue=np.where(head < 180, "a", "b"), **{kind: observed})
+    placed = {"position": place} if kind == "counts" else {}
+    np.savez(path, times=times, head=head, cue=cue, **{kind: observed}, **placed)
     given = [
         f"data.path={path}", "data.running_only=false", "data.block_seconds=5", "data.folds=2",
         "data.targets={head: degrees, cue: categorical}", "~decoders.position",
@@ -38,6 +42,10 @@ def test_an_angle_and_a_category_are_decoded_over_all_folds(tmp_path, kind):
         {"counts": "spikes", "signals": "signals"}[kind] + ", 0.5 s mean"
     }
     assert smooth["head"]["median_absolute_error"] < 30
+    if placed:  # bins of an infinite position are left out of its scores and of its interval
+        assert smooth["position"]["num_test_bins"] == 2400 - 61
+        assert smooth["position"]["r2"] > 0.3
+        assert 0.5 < found["position"]["coverage"] <= 1.0
     assert smooth["cue"]["accuracy"] > 0.8 > 0.6 > smooth["cue"]["chance_accuracy"]
     assert smooth["cue"]["log_loss"] < smooth["cue"]["chance_log_loss"]
     assert all(math.isfinite(one["r2"]) for target in found.values() for one in target["scores"])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from predictive.decoding.fit import fit_linear
+from predictive.decoding.intervals import coverage, decode_with_interval, fit_residual
 from predictive.decoding.score import combine_folds, decode, score
 from tests.support.predictive.series import autoregressive, normal, r2
 
@@ -84,3 +85,26 @@ def test_an_unknown_kind_and_no_shifts_are_refused():
         score("ridge", x, y, x, y)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="num_shifts: expected a whole number from 1"):
         score("linear", x, y, x, y, num_shifts=0)
+
+
+def test_infinite_targets_are_as_unknown_as_nan_in_scores_and_intervals():
+    x = normal(300, 3)
+    y = x @ normal(3, 2) + 0.3 * normal(300, 2)
+    found = []
+    for unknown in (torch.nan, torch.inf, -torch.inf):
+        given = y.clone()
+        given[50:60, 0] = given[220:240, 1] = unknown
+        train, held = slice(0, 200), slice(200, 300)
+        decoder = fit_linear(x[train], given[train])
+        residual = fit_residual(decoder, x[train], None, given[train])
+        interval = decode_with_interval(decoder, x[held], None, residual)
+        result = score("linear", x[train], given[train], x[held], given[held])
+        covered = coverage(given[held], interval.low, interval.high)
+        assert (result.num_train, result.num_test, covered.num_bins) == (190, 80, 80)
+        ends = interval.high.flatten().tolist()
+        (pooled,) = combine_folds([[result], [result]])
+        for one in (result, pooled):
+            ends += [one.r2, one.null_high, one.median_absolute_error]
+        found.append([*ends, covered.fraction])
+    assert found[0] == found[1] == found[2]
+    assert torch.tensor(found).isfinite().all()

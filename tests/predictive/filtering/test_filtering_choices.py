@@ -30,12 +30,26 @@ from tests.support.predictive.filtering_models import (
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
-def test_scans_are_chosen_off_the_cpu_and_for_one_recursion():
-    asked = [is_parallel(method, 8, CPU) for method in ("sequential", "parallel", "auto")]
+def test_scans_are_chosen_off_the_cpu_and_for_one_small_recursion():
+    asked = [is_parallel(method, 8, 4, CPU) for method in ("sequential", "parallel", "auto")]
     assert asked == [False, True, False]
-    assert not is_parallel("sequential", 1, GPU)
-    assert is_parallel("auto", 1, CPU)
-    assert is_parallel("auto", 8, GPU)
+    assert not is_parallel("sequential", 1, 4, GPU)
+    assert is_parallel("auto", 1, 24, CPU)
+    assert not is_parallel("auto", 1, 48, CPU)
+    assert is_parallel("auto", 8, 48, GPU)
+
+
+def test_many_states_with_a_missing_bin_are_filtered_in_a_loop(monkeypatch):
+    n = 60
+    model = StateSpaceModel(
+        torch.zeros(n), torch.eye(n), 0.9 * torch.eye(n), torch.zeros(n), torch.eye(2, n),
+        torch.ones(n), torch.ones(2),
+    )  # fmt: skip
+    z, mask = torch.zeros(1, 5, 2), torch.tensor([[True, True, False, True, True]])
+    monkeypatch.setattr("predictive.filtering.covariances.scanned_covariances", None)
+    assert kalman_filter(model, z, mask).states.mean.shape == (1, 5, n)
+    with pytest.raises(TypeError):
+        kalman_filter(model, z, mask, method="parallel")
 
 
 @pytest.mark.parametrize("name", ["initial_mean", "initial_covariance", "process_noise"])

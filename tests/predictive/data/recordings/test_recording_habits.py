@@ -230,3 +230,17 @@ def test_one_long_stretch_among_short_ones_is_cut_so_that_half_is_bins():
     stamps = np.concatenate([s.inputs[:, 0] for s in pieces])
     assert np.array_equal(stamps, np.concatenate([s.inputs[:, 0] for s in whole]))
     assert evened(whole[1:], 20.0, BIN) == whole[1:]
+
+
+def test_a_contiguous_split_of_one_long_and_many_short_stretches_is_hardly_padding(tmp_path):
+    lengths = [16_000, *[100] * 80]
+    firsts = np.cumsum([0, *(n + 100 for n in lengths[:-1])])
+    ticks = np.concatenate([np.arange(n) + a for n, a in zip(lengths, firsts, strict=True)])
+    times = (ticks + 0.5) * BIN
+    counts = np.random.default_rng(0).poisson(1.0, (len(ticks), 3))
+    np.savez(tmp_path / "a.npz", counts=counts, times=times, position=place_at(times))
+    settings = {"running_only": False, "split": "contiguous", "block_seconds": 5.0}
+    data = recording(tmp_path / "a.npz", **settings)
+    assert "the longest stretches cut in pieces" in data.description
+    assert float(data.train.mask.double().mean()) > 0.4
+    assert int(data.train.lengths.sum() + data.held_out.lengths.sum()) == len(ticks)

@@ -199,6 +199,35 @@ def test_fluorescence_of_an_nwb_file_is_read_where_it_has_no_units(tmp_path):
     refused("data.signal_series: expected one of", recording, path, signal_series="f", **STILL)
 
 
+def test_a_plain_series_of_an_nwb_file_is_signals_in_its_unit_though_there_are_units(tmp_path):
+    from pynwb import TimeSeries
+
+    raw = np.random.default_rng(0).integers(-999, 999, (2400, 3)).astype(np.int16)
+
+    def fill(nwb, module):
+        add_units(nwb)
+        band = TimeSeries(
+            name="theta", data=raw, unit="V", conversion=0.01, offset=2.0, rate=25.0,
+            starting_time=10.0,
+        )  # fmt: skip
+        nwb.add_acquisition(band)
+        module.add(TimeSeries(name="one", data=raw[:, 0].astype(float), unit="V", rate=25.0))
+
+    path = write(tmp_path / "rat.nwb", fill)
+    data = recording(path, bin_seconds=None, signal_series="theta", stamp="start", **STILL)
+    assert data.kind == "signals"
+    assert data.train.step_seconds == pytest.approx(0.04)
+    parts = (data.train, data.held_out)
+    seconds = np.concatenate([part.seconds[part.mask] for part in parts])
+    inputs = np.concatenate([part.inputs[part.mask] for part in parts])
+    frame = np.rint((seconds - 10.02) / 0.04).astype(int)
+    assert np.array_equal(np.sort(frame), np.arange(len(raw)))
+    np.testing.assert_allclose(inputs, 0.01 * raw[frame] + 2.0, rtol=1e-5, atol=1e-5)
+    alone = recording(path, bin_seconds=None, signal_series="one", **STILL)
+    assert alone.train.inputs.shape[2] == 1
+    assert recording(path, **STILL).kind == "spikes"
+
+
 # --- signals ---
 
 
