@@ -23,6 +23,7 @@ from tests.support.predictive.spikes import write_recording
 
 FOLDS = 3
 CELLS = (
+    "data.bin_seconds=0.025",
     "data.num_cells=20",
     "data.duration_seconds=90",
     "data.block_seconds=5",
@@ -190,6 +191,7 @@ def test_an_interrupted_decode_goes_on_where_it_was(decoded, tmp_path):
 
 
 RECORDING = (
+    "data.bin_seconds=0.025",
     "data.block_seconds=5",
     "data.folds=2",
     "data.window=40",
@@ -260,7 +262,7 @@ def test_a_recording_too_short_for_its_folds_is_refused_before_the_first_is_trai
     position[known] = np.random.default_rng(0).normal(size=(known.stop - known.start, 1))
     path = write_recording(tmp_path / "short.npz", position=position)
     given = [f"data.path={path}", "data.running_only=false", "data.block_seconds=5"]
-    given += ["data.folds=2", "optimizer.batch_size=8", "data.window=40"]
+    given += ["data.folds=2", "optimizer.batch_size=8", "data.window=40", "data.bin_seconds=0.025"]
     folder = tmp_path / "runs"
     with pytest.raises(ValueError, match=message):
         decode(config(folder, *given, name="recording"))

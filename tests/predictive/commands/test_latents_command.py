@@ -25,6 +25,7 @@ from tests.support.predictive.runs import config
 NAMES = [f"c{i}" for i in range(9)]
 TOLD = (
     *("data.folds=2", "data.window=20", "data.stride=10", "data.running_only=false"),
+    "data.bin_seconds=0.025",
     *("predictor.latent_dim=3", "encoder.hidden_dim=6", "max_epochs=1", "optimizer.batch_size=2"),
     *("evaluation.kinds=[linear]", "data.block_seconds=3", "evaluation.targets=[]"),
 )

@@ -171,7 +171,7 @@ def test_rules_choose_from_the_bins_the_cells_and_the_length(recording):
         "window": 100,
         "stride": 4,
         "batch_size": 32,
-        "max_epochs": 300,
+        "max_epochs": 400,
         "time_constant": 200.0,
     }
     slow = choose({**EMPTY, "latent_dim": 2, "batch_size": 7}, read.sequences(), 0.1)

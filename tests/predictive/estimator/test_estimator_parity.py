@@ -21,6 +21,7 @@ from tests.support.predictive.runs import config
 
 TOLD = (
     *("data.folds=2", "data.window=40", "data.stride=10", "data.running_only=false"),
+    "data.bin_seconds=0.025",
     *("predictor.latent_dim=4", "encoder.hidden_dim=8", "max_epochs=2", "optimizer.batch_size=4"),
     *("evaluation.kinds=[linear]", "data.block_seconds=3"),
 )
@@ -31,7 +32,8 @@ PARAMS = {
     "batch_size": 4,
     "window": 40,
     "stride": 10,
-    "feature_dropout": 0.5,
+    "feature_dropout": 0.2,
+    "history": 4.0,
     "decoder": "linear",
     "random_state": 5,
     "device": "cpu",
