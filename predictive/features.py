@@ -17,7 +17,8 @@ LATENT_STATE, SPIKES, SIGNALS = "latent state", "spikes", "signals"
 def features_of(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> dict[str, Tensor]:
     """Return the features that targets are decoded from, rows of bins by name.
 
-    In bins without an observation, the observations' own rows are the mean of the others.
+    In bins without an observation, the observations' own row is the mean of the others and their
+    means over the past go on.
     """
     found = {
         LATENT_STATE: filtered.rows(filtered.states),
@@ -41,7 +42,5 @@ def features_of(filtered: Filtered, data: TimeSeriesData, cfg: DictConfig) -> di
         found[f"{data.kind}, {seconds:g} s mean"] = of(smooth)
     missing = ~filtered.rows(finite)
     if bool(missing.any()):
-        for name in list(found)[2:]:
-            found[name] = found[name].clone()
-            found[name][missing] = found[name][~missing].mean(dim=0)
+        found[data.kind][missing] = found[data.kind][~missing].mean(dim=0)
     return found

@@ -29,7 +29,7 @@ def smooth_causally(
         time_constant_seconds: time in which a bin's weight falls to 1/e.
 
     Returns:
-        (N, T, F), float64, zero where the mask is false.
+        (N, T, F), float64; it stays where the mask is false, and is zero before the first bin.
 
     Raises:
         ValueError: shapes that do not fit; a duration that is not positive.
@@ -41,4 +41,4 @@ def smooth_causally(
         )
     kept = mask.to(device="cpu", dtype=torch.bool)
     decay = math.exp(-step_seconds / time_constant_seconds)
-    return torch.where(kept[:, :, None], causal_mean(wide(counts), kept, decay), 0.0)
+    return causal_mean(wide(counts), kept, decay)
