@@ -125,6 +125,11 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
         ],
         14,
     ),
+    "choices": (
+        {"CHOICES": slice(15, None)},
+        [*(one for one in SPIKES if one.startswith("data.") and "window" not in one)],
+        1,
+    ),
     "time_series": ({"TASKS": slice(0, 6, 5)}, [*SERIES, "--decoding", *SPIKES], 2),
 }
 

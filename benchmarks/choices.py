@@ -1,0 +1,158 @@
+"""Show what the defaults for recordings were chosen by: how well states foretell spikes.
+
+    python benchmarks/choices.py [--linear-track FILE] [--seeds 3] [--jobs 2] [--write]
+
+No position is used, and nothing of the fold that is held out. Of the training sequences every
+fourth is set aside; `KalmanSSL` is fitted to the others, and a ridge from its filter's state to the
+square roots of the counts of the next second. Each row changes one thing of the first. --write
+updates docs/recordings.md.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from common import ROOT, Figures, configuration, parser, publish, spread, wide_console, workers
+from rich.progress import track
+from torch import Tensor
+
+from predictive import KalmanSSL
+from predictive.configuration import complete_predictive
+from predictive.data.sequences import Sequences
+from predictive.decoding.bins import sums_of_squares
+from predictive.decoding.fit import fit_linear
+from predictive.training import build_data
+
+AHEAD_SECONDS = 1.0
+# States are compared at times this far apart, whatever the bins.
+_APART_SECONDS = 0.25
+_EVERY = 4
+FILTER_RATE = "optimizer.multipliers.filter"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A row: what differs from the defaults.
+
+    Args:
+        name: of the row.
+        bin_seconds: duration of the bins; None for that of the configuration.
+        parameters: of KalmanSSL.
+        settings: further keys of the configuration.
+    """
+
+    name: str
+    bin_seconds: float | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+CHOICES = (
+    Choice("as it is"),
+    Choice("history 0", parameters={"history": 0.0}),
+    Choice("history 4 bins", parameters={"history": 4.0}),
+    Choice("bins of 0.5 s", 0.5, {"window": 30}),
+    Choice("bins of 0.25 s", 0.25),
+    Choice("bins of 0.1 s", 0.1),
+    Choice("bins of 0.025 s", 0.025),
+    Choice("no feature dropout", parameters={"feature_dropout": 0.0}),
+    Choice("feature dropout 0.5", parameters={"feature_dropout": 0.5}),
+    Choice("12 latents", parameters={"latent_dim": 12}),
+    Choice("states of twice as many dimensions", parameters={"state_dim": 48}),
+    Choice("a linear encoder", settings={"encoder.num_hidden_layers": 0}),
+    Choice("a filter that learns at 1 times the rate", settings={FILTER_RATE: 1.0}),
+    Choice("a filter that learns at 16 times the rate", settings={FILTER_RATE: 16.0}),
+    Choice("states that begin at a tenth of the time constant", parameters={"time_constant": 5.0}),
+    Choice("a fifth of the training", parameters={"max_epochs": 10}),
+)
+
+
+def foretold(choice: Choice, name: str, overrides: list[str], seed: int) -> tuple[float, float]:
+    """Return R² of the next second's counts, pooled over cells, and the seconds of the fit."""
+    own = [] if choice.bin_seconds is None else [f"data.bin_seconds={choice.bin_seconds}"]
+    cfg = complete_predictive(configuration(name, [*overrides, *own], "predictive.configs"))
+    train = build_data(cfg).train
+    aside = torch.arange(len(train)) % _EVERY == _EVERY - 1
+    model = KalmanSSL(
+        bin_seconds=train.step_seconds,
+        decoder="linear",
+        device="cpu",
+        random_state=seed,
+        settings=dict(choice.settings),
+        **choice.parameters,
+    )
+    begun = time.perf_counter()
+    model.fit(_arrays(train.select(~aside)))
+    seconds = time.perf_counter() - begun
+    states, later, groups = _pairs(model, train.select(~aside))
+    decoder = fit_linear(states, later, groups=groups)
+    states, later, _ = _pairs(model, train.select(aside))
+    residual, total = sums_of_squares(later, decoder.predict(states))
+    return float(1.0 - residual.sum() / total.sum()), seconds
+
+
+def _arrays(sequences: Sequences) -> list[Any]:
+    pairs = zip(sequences.inputs, sequences.lengths.tolist(), strict=True)
+    return [one[:length].numpy() for one, length in pairs]
+
+
+def _pairs(model: KalmanSSL, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor]:
+    """Return states, roots of the counts of the second after them, and their sequences."""
+    ahead = round(AHEAD_SECONDS / sequences.step_seconds)
+    every = max(1, round(_APART_SECONDS / sequences.step_seconds))
+    arrays = _arrays(sequences)
+    found: list[tuple[Tensor, Tensor]] = []
+    for counts, states in zip(arrays, model.transform(arrays), strict=True):
+        sums = torch.from_numpy(counts).unfold(0, ahead, 1).sum(dim=2)[1:]
+        found.append((torch.from_numpy(states)[: len(sums)][::every], sums[::every].sqrt()))
+    groups = [torch.full((len(one),), i) for i, (one, _) in enumerate(found)]
+    states, later = (torch.cat([pair[i] for pair in found]) for i in range(2))
+    return states, later, torch.cat(groups)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fit the rows, print their table and, with --write, update the page."""
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, default=1)
+    options.add_argument("--jobs", type=int, default=1, help="processes, of a thread each")
+    options.add_argument("--linear-track", help="linear_track.npz of github.com/nelpy/example-data")
+    options.add_argument("--write", action="store_true", help="update docs/recordings.md")
+    options.add_argument("overrides", nargs="*", help="key=value, for every data set")
+    args = options.parse_args(arguments)
+    console = wide_console()
+    data = {"place cells, simulated": ("place_cells", list(args.overrides))}
+    if args.linear_track is not None:
+        path = [f"data.path={args.linear_track}", *args.overrides]
+        data = {"rat on a linear track": ("recording", path), **data}
+    cells = list(itertools.product(CHOICES, data.values(), range(args.seeds)))
+    with workers(args.jobs, 1) as pool:
+        futures = [pool.submit(foretold, choice, *of, seed) for choice, of, seed in cells]
+        found = [one.result() for one in track(futures, "fits", console=console)]
+    each = iter(found)
+    rows = []
+    for choice in CHOICES:
+        row = [choice.name]
+        for _ in data:
+            scores, seconds = zip(*itertools.islice(each, args.seeds), strict=True)
+            row += [spread(list(scores), 3), f"{statistics.median(seconds):.0f}"]
+        rows.append(row)
+    heads = ["", *itertools.chain.from_iterable((name, "seconds of a fit") for name in data)]
+    about = (
+        f"R² of the square roots of the counts of the next {AHEAD_SECONDS:g} s, pooled over cells, "
+        "from the filter's state by ridge, on every fourth of fold 0's training sequences, which "
+        f"was set aside; mean ± standard deviation over {args.seeds} seeds. No position is used. "
+        "What each row does not name is chosen by the rules of `KalmanSSL`. Seconds: one thread, "
+        f"{args.jobs} at a time."
+    )
+    table = Figures(heads, rows, about)
+    publish([table], ROOT / "docs" / "recordings.md", "choices", "choices.py", args, console)
+
+
+if __name__ == "__main__":
+    main()
