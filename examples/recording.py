@@ -21,6 +21,7 @@ from predictive.data.simulated.place_cells import place_cells
 
 IN_NOTEBOOK = "ipykernel" in sys.modules
 FILE = None if IN_NOTEBOOK else next(iter(sys.argv[1:]), None)
+BIN_SECONDS = 0.25
 MINUTES = 4.0  # of the simulation
 EPOCHS = None  # None is chosen from the data
 FOLDER = Path("recording_example")  # for what is written
@@ -28,16 +29,19 @@ FOLDER = Path("recording_example")  # for what is written
 # %% [markdown]
 # ## Data
 #
-# Stretches of running, each (bins, cells), with the position in each bin. Blocks of 20 s are held
-# out, one in five.
+# Blocks of 20 s, each (bins, cells), with the position in each bin, NaN while the animal pauses.
+# One block in five is held out. A bin should hold some spikes of all cells together.
 
 # %%
-data = recording(FILE) if FILE else place_cells(duration_seconds=60 * MINUTES)
+if FILE:
+    data = recording(FILE, bin_seconds=BIN_SECONDS, pauses="keep")
+else:
+    data = place_cells(duration_seconds=60 * MINUTES, bin_seconds=BIN_SECONDS, pauses="keep")
 print(data.description)
 
 
 def as_lists(part):
-    """Return counts and positions of stretches as lists of arrays."""
+    """Return counts and positions of blocks as lists of arrays."""
     sizes = part.lengths.tolist()
     counts = [one[:n].numpy() for one, n in zip(part.inputs, sizes, strict=True)]
     places = part.targets["position"]
@@ -62,12 +66,12 @@ print("chosen:", model.chosen_)
 # ## Latents
 #
 # `transform` gives the states, `filter` their covariances as well; `smooth` uses all bins of a
-# stretch, the later ones too.
+# block, the later ones too.
 
 # %%
 states = model.filter(new_spikes)
 smoothed = model.smooth(new_spikes)
-print("first stretch:", states.mean[0].shape, "bins, states")
+print("first block:", states.mean[0].shape, "bins, states")
 before, after = (np.concatenate(one.std) for one in (states, smoothed))
 print(f"standard deviation left by smoothing: {np.mean(after) / np.mean(before):.0%}")
 
@@ -87,7 +91,7 @@ print(f"in the 95 % interval: {inside.mean():.1%} of {known.sum()} bins")
 # %% [markdown]
 # ## Forecasts
 #
-# One second ahead from the middle of a stretch, with the interval of each bin.
+# One second ahead from the middle of a block, with the interval of each bin.
 
 # %%
 longest = int(np.argmax([len(one) for one in new_spikes]))

@@ -24,11 +24,14 @@ from predictive.estimator.inputs import (
     read_inputs,
     warn,
 )
-from predictive.estimator.settings import choose, configuration
+from predictive.estimator.settings import choose, configuration, spikes_a_bin
 from predictive.estimator.targets import Targets, read_targets, target_kind
 from predictive.evaluation import for_decoders
 from predictive.filtered import Filtered, filter_sequences, with_lost_features
 from solo_ldm.config.arguments import check_value
+
+# Fewer spikes in a bin than this are warned of.
+_FEW_SPIKES = 1.0
 
 _CPU = torch.device("cpu")
 
@@ -92,6 +95,12 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         targets = None if y is None else read_targets(y, inputs, kind, told=told)
         sequences = inputs.sequences(None if targets is None else targets.columns)
         check_missing(sequences)
+        in_a_bin = spikes_a_bin(sequences)
+        if in_a_bin is not None and in_a_bin < _FEW_SPIKES:
+            warn(
+                f"X: bins hold {in_a_bin:.2g} spikes of all features in the mean, of which states "
+                "learn little; join bins until they hold four or more"
+            )
         if init is not None:  # the parts keep their sizes
             sizes = {key: init.chosen_[key] for key in ("latent_dim", "input_transform", "history")}
             given |= {key: value for key, value in sizes.items() if given[key] is None}

@@ -50,15 +50,14 @@ def choose(
         sequences: to train on.
         step_seconds: duration of a bin, None where it isn't known.
     """
-    known = sequences.inputs[sequences.mask]
-    known = known[torch.isfinite(known)]
-    counts = len(known) > 0 and bool((known >= 0).all() and (known == known.round()).all())
+    in_a_bin = spikes_a_bin(sequences)
+    counts = in_a_bin is not None
     features, longest = sequences.inputs.shape[2], int(sequences.lengths.max())
     window = _WINDOW
     if step_seconds is not None:
         window = min(max(round(_WINDOW_SECONDS / step_seconds), _SHORTEST_WINDOW), _LONGEST_WINDOW)
     many = features >= _FEWEST_FOR_DROPOUT
-    sparse = counts and float(known.mean()) * features < _FEWEST_SPIKES
+    sparse = in_a_bin is not None and in_a_bin < _FEWEST_SPIKES
     rules: dict[str, Any] = {
         "input_transform": "sqrt" if counts else "none",
         "feature_dropout": _DROPOUT if counts and many else 0.0,
@@ -80,6 +79,15 @@ def choose(
     if slow is None:
         slow = _SLOW_BINS * (step_seconds or 1.0)
     return {**found, "batch_size": batch, "max_epochs": epochs, "time_constant": slow}
+
+
+def spikes_a_bin(sequences: Sequences) -> float | None:
+    """Return the mean count of a bin, added up over features; None where inputs are no counts."""
+    known = sequences.inputs[sequences.mask]
+    known = known[torch.isfinite(known)]
+    if len(known) == 0 or bool((known < 0).any() or (known != known.round()).any()):
+        return None
+    return float(known.mean()) * sequences.inputs.shape[2]
 
 
 def initial_states(chosen: Mapping[str, Any], step_seconds: float | None) -> dict[str, float]:
