@@ -6,8 +6,8 @@ Features come from the inputs alone and are fitted on a fold's training time; th
 multi-layer decoders are fitted to them there and scored on the held-out time. Bins, sequences and
 folds are those of the packaged configurations. Each result is kept in a file of --records and not
 computed again: after an interruption the command continues, and --kept shows what there is. CEBRA
-is compared where it is installed (pip install cebra). --write updates docs/recordings.md and its
-picture.
+is compared where it is installed (pip install cebra). --write updates docs/recordings.md, its
+picture and README.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 from positions.folds import Features, Fold, state_dim
 from positions.picture import draw
 from positions.rows import CEBRA, WIDTHS, averages, bayesian, cebra, components, ours
-from positions.tables import tables
+from positions.tables import summary, tables
 from rich.console import Console
 from rich.progress import Progress
 
@@ -274,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--only", nargs="+", help="place_cells, calcium, recording; all if unset")
     options.add_argument("--records", type=Path, default=ROOT / "docs" / "recordings" / "runs")
     options.add_argument("--kept", action="store_true", help="compute nothing, show what is there")
-    options.add_argument("--cebra-iterations", type=int, default=10_000)
+    options.add_argument("--cebra-iterations", type=int, default=5_000)
     options.add_argument("--write", action="store_true", help="update docs/")
     options.add_argument("overrides", nargs="*", help="key=value, for every data set")
     args = options.parse_args(arguments)
@@ -287,6 +287,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown = f"{verdicts.about}\n\n![1 − R² of every row, by fold and seed](recordings.png)"
         verdicts = replace(verdicts, about=shown)
     publish([rows, verdicts], page, "recordings", "recordings.py", args, console)
+    args.csv = None
+    short = [summary(results, names)]
+    publish(short, ROOT / "README.md", "recordings", "recordings.py", args, console)
     console.print(f"results in {args.records}", soft_wrap=True, highlight=False, markup=False)
     if args.write:
         draw(results, names, ROOT / "docs" / "recordings.png")

@@ -1,10 +1,9 @@
 """Run the predictive tasks and write the table of the README.
 
-    python benchmarks/time_series.py [--seeds 3] [--jobs 2] [--linear-track FILE] [--write]
+    python benchmarks/time_series.py [--seeds 3] [--jobs 2] [--write]
 
-Each task is a packaged config with its entropy overridden; place cells and the linear track are
-decoded over their folds, with one seed. Finished runs are not repeated: after an interruption the
-command continues. --write puts the table into README.md.
+Each task is a packaged config with its entropy overridden. Finished runs are not repeated: after an
+interruption the command continues. --write puts the table into README.md.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from common import ROOT, Figures, configuration, parser, publish, spread, wide_console, workers
@@ -23,7 +21,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from predictive.commands.decode import decode as decode_folds
 from predictive.commands.predictive import predictive
 from predictive.configuration import complete_predictive
 from solo_ldm.run.folder import find_finished
@@ -135,62 +132,19 @@ def task_table(results: dict[Task, list[dict[str, Any]]], jobs: int) -> Figures:
     return Figures(heads, rows, about)
 
 
-def decoding_table(named: dict[str, dict[str, Any]]) -> Figures:
-    """Return the table of decoding over folds."""
-    heads = ["spikes", "decoded from", "linear", "mlp", "null at most", "in the 95 % interval"]
-    lines = []
-    for name, results in named.items():
-        found = results["results"]["position"]
-        rows: dict[str, dict[str, Any]] = {}
-        for score in found["scores"]:
-            rows.setdefault(score["features"], {})[score["decoder"]] = score
-        for features, scores in rows.items():
-            if features == "latents":
-                continue
-            by_kind = [
-                f"{one['r2']:.3f} ± {one['spread']:.3f}" if one else "–"
-                for one in map(scores.get, ("linear", "mlp"))
-            ]
-            null = max(score["null_high"] for score in scores.values())
-            covered = f"{100 * found['coverage']:.1f} %" if features == "latent state" else ""
-            lines.append([name, features, *by_kind, f"{null:.3f}", covered])
-    about = (
-        "R² of position on held-out time: 20 s blocks in five folds, each held out once; ± is the "
-        "standard deviation over folds. The null shifts the training positions in time."
-    )
-    return Figures(heads, lines, about)
-
-
-def decode(linear_track: str | None, overrides: list[str]) -> dict[str, dict[str, Any]]:
-    """Decode the simulated place cells and, if given, the recording, over their folds."""
-    chosen = {"place cells, simulated": configuration("place_cells", overrides, PACKAGE)}
-    if linear_track is not None:
-        path = [f"data.path={Path(linear_track).resolve()}", "name=linear_track", *overrides]
-        chosen["rat on a linear track"] = configuration("recording", path, PACKAGE)
-    found = {}
-    for name, cfg in chosen.items():
-        outcome = decode_folds(cfg)
-        assert outcome is not None, "decoding runs in one process"
-        found[name] = outcome.results
-    return found
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the tasks, print the tables and, with --write, update the README."""
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
-    options.add_argument("--linear-track", help="linear_track.npz of github.com/nelpy/example-data")
     options.add_argument("--write", action="store_true", help="update README.md")
-    options.add_argument("--decoding", nargs="+", default=[], help="key=value, for decoding")
     options.add_argument("overrides", nargs="*", help="key=value, for every task")
     args = options.parse_args(arguments)
     console = wide_console()
     where = "checkpoint.dir=trained_models/benchmark"
     overrides = [where, "evaluation.report=false", *args.overrides]
     results = train(args.seeds, args.jobs, overrides, console)
-    decoded = decode(args.linear_track, [where, *args.decoding])
-    tables = [task_table(results, args.jobs), decoding_table(decoded)]
+    tables = [task_table(results, args.jobs)]
     publish(tables, ROOT / "README.md", "predictive", "time_series.py", args, console)
 
 

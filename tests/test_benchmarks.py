@@ -130,7 +130,7 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
         [*(one for one in SPIKES if one.startswith("data.") and "window" not in one)],
         1,
     ),
-    "time_series": ({"TASKS": slice(0, 6, 5)}, [*SERIES, "--decoding", *SPIKES], 2),
+    "time_series": ({"TASKS": slice(0, 6, 5)}, SERIES, 2),
 }
 
 

@@ -17,6 +17,7 @@ from predictive.decoding.score import NUM_SHIFTS
 
 DECODERS = ("linear", "mlp")
 TRAINED = ("ours", "CEBRA")  # methods that are trained anew for each seed
+_CEBRA = "CEBRA-Time"
 OURS = {PAST: FILTER, ALL: SMOOTHER}
 # A tenth smaller: the largest ratio of unexplained parts that is called so.
 _SMALLER = 0.9
@@ -147,6 +148,29 @@ def tables(results: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> li
     return [_rows_table(found, results, names), _verdicts(found, results, names)]
 
 
+def summary(results: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Figures:
+    """Return the README's table: ours, the best others that use as much time, CEBRA-Time."""
+    heads = ["data", "decoded from", "uses", "linear", "mlp", "in the 95 % interval"]
+    rows = []
+    for name, own in lines(results, names).items():
+        others = [key for key in ordered(own) if not own[(*key, "mlp")].supervised]
+        for time, mine in OURS.items():
+            alike = [row for row, when in others if when == time]
+            best = [row for row in alike if row not in (mine, _CEBRA)][-1]
+            for row in (one for one in alike if one in (best, _CEBRA, mine)):
+                both = [own[row, time, decoder] for decoder in DECODERS]
+                cells = [_pm(line.r2, line.fold_r2) for line in both]
+                covered = _covered(results, name) if row == FILTER else ""
+                bold = "**" if row == mine else ""
+                rows.append([names[name], f"{bold}{row}{bold}", time, *cells, covered])
+    about = (
+        "R² of position on held-out time, five folds of 20 s blocks, ± standard deviation over "
+        "folds and seeds; each other row is the best of its kind, at the best of six widths. "
+        "[docs/recordings.md](docs/recordings.md) has all rows, ratios, nulls and what was tried."
+    )
+    return Figures(heads, rows, about)
+
+
 def ordered(own: Mapping[tuple[str, str, str], Line]) -> list[tuple[str, str]]:
     """Return rows and times: the past first, then by R² of the multi-layer decoder."""
     keys = dict.fromkeys((row, time) for row, time, _ in own)
@@ -246,7 +270,7 @@ def _verdicts(
         "width."
     )
     for name, own in found.items():
-        if ("CEBRA-Time", ALL, "mlp") not in own:
+        if (_CEBRA, ALL, "mlp") not in own:
             about += f" {names[name]}: without CEBRA-Time."
     return Figures(heads, rows, about)
 
