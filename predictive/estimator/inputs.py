@@ -10,10 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import validate_data
+from sklearn.utils import check_array
+from sklearn.utils.validation import _check_n_features  # pyright: ignore[reportPrivateUsage]
 
 from predictive.data.sequences import Segment, Sequences, pad
-from predictive.estimator.sessions import Session, sessions_of
+from predictive.estimator.names import (
+    check_different,
+    keep_names,
+    kept_names,
+    names_of_bin,
+    order_of,
+)
+from predictive.estimator.session import Session, check_same_times
+from predictive.estimator.sessions import session_of, sessions_of
 
 # Share by which the bins of new data may be longer or shorter than those of the training.
 _TOLERANCE = 0.1
@@ -71,6 +80,11 @@ class Given(NamedTuple):
         ]
         return found if self.many else found[0]
 
+    def check_times(self, given: Sequence[Any]) -> None:
+        """Refuse a y of each session that has times of its own, other ones than X."""
+        for one, session in zip(given, self.sessions, strict=True):
+            check_same_times(session_of(one), session)
+
     def plain(self, values: Sequence[Any]) -> Any:
         """Return one object of each session, as a list if a list was given."""
         return list(values) if self.many else values[0]
@@ -100,13 +114,12 @@ def read_inputs(
     arrays, stretches = [], []
     step_seconds = bin_seconds
     for number, session in enumerate(sessions):
-        values: Any = validate_data(
+        values = _checked(
             estimator,
-            session.values,
+            session,
+            f"X[{number}]" if many else "X",
             reset=reset and number == 0,
-            dtype=np.float32,
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=fewest,
+            fewest=1 if many else fewest,
         )
         arrays.append(np.ascontiguousarray(values))
         bins, step = session.stretches(len(values))
@@ -118,7 +131,83 @@ def read_inputs(
                     "training data, or change bin_seconds before fit"
                 )
             step_seconds = step_seconds or step
+    for said in sorted({session.said for session in sessions if session.said}):
+        warn(said)
+    if hasattr(estimator, "feature_names_in_") and any(one.names is None for one in sessions):
+        warn("X: has no names of features, unlike that of fit: columns are taken in its order")
+    _warn_of_negative(estimator, arrays, reset)
     return Given(sessions, many, arrays, stretches, step_seconds)
+
+
+def _checked(
+    estimator: BaseEstimator, session: Session, where: str, *, reset: bool, fewest: int
+) -> NDArray[np.float32]:
+    """Return the values of a session, float32, with its features in the order of fit."""
+    try:
+        _check_shape(session.values, fewest)
+        check_different(session.names, where)
+        order = None if reset else order_of(session.names, kept_names(estimator), where)
+        settings: Any = {"dtype": np.float32, "ensure_all_finite": "allow-nan"}
+        values: Any = check_array(
+            session.values,
+            estimator=estimator,
+            input_name="X",
+            ensure_min_samples=fewest,
+            **settings,
+        )
+        _check_n_features(estimator, values, reset=reset)
+    except ValueError as error:
+        line = (str(error).splitlines() or ["no numbers"])[0]
+        if not line.startswith(where):
+            line = f"{where}{line[1:]}" if line.startswith("X") else f"{where}: {line}"
+        raise ValueError(line) from error
+    if reset:
+        keep_names(estimator, session.names)
+    return values if order is None else values[:, order]
+
+
+def _check_shape(values: Any, fewest: int) -> None:
+    shape = values.shape if hasattr(values, "shape") else np.asarray(values).shape
+    if len(shape) == 1 and shape[0]:
+        raise ValueError(
+            f"X: expected (T, F), bins and features, got {shape}. Reshape your data: X[:, None] is "
+            "one feature, X[None] one bin"
+        )
+    if len(shape) != 2:
+        kind = "None" if values is None else f"a {type(values).__name__}"
+        got = shape if len(shape) > 2 else "no bins" if shape else kind
+        raise ValueError(f"X: expected (T, F), bins and features, got {got}")
+    if len(shape) == 2 and shape[0] == 0 < shape[1] and fewest == 1:
+        raise ValueError("X: expected at least 1 sample (bin), got 0; leave it out")
+
+
+def _warn_of_negative(estimator: Any, arrays: Sequence[NDArray], reset: bool) -> None:
+    """Warn of negative values of which square roots are taken."""
+    method = None if reset else getattr(estimator, "method_", None)
+    asked = getattr(estimator, "input_transform", None)
+    if (asked if method is None else method.encoder.transform) != "sqrt":
+        return
+    if count := sum(int((one < 0).sum()) for one in arrays):
+        total = sum(one.size for one in arrays)
+        warn(
+            f"X: {count} of {total} values are negative and cut off at 0, as the model takes "
+            "square roots of counts (input_transform='sqrt')"
+        )
+
+
+def read_bin(estimator: BaseEstimator, given: Any) -> NDArray[np.float32]:
+    """Return one bin, (F,), its features in the order of fit where it has names; masked is NaN.
+
+    Raises:
+        ValueError: in one line: names of other features.
+    """
+    names = names_of_bin(given)
+    check_different(names, "x")
+    order = order_of(names, kept_names(estimator), "x")
+    if isinstance(given, np.ma.MaskedArray):
+        given = session_of(given).values
+    values = np.array(given, dtype=np.float32)
+    return values if order is None else values[order]
 
 
 def for_training(sequences: Sequences, window: int) -> Sequences:
@@ -152,7 +241,12 @@ def check_missing(sequences: Sequences) -> None:
     finite = torch.isfinite(sequences.inputs)
     if not bool(finite.all(dim=2)[sequences.mask].any()):
         never = (~finite[sequences.mask].any(dim=0)).nonzero().flatten().tolist()
-        which = f"; leave out the features {never[:10]}, which have no value" if never else ""
+        which = ", as each lacks some"
+        if len(never) == finite.shape[2]:
+            which = ", as all values are missing"
+        elif never:
+            first = ", ".join(map(str, never[:10])) + (", …" if never[10:] else "")
+            which = f"; leave out the {len(never)} features that have no value: {first}"
         raise ValueError(f"X: expected bins with all their values, got none{which}")
     partly = sequences.mask & finite.any(dim=2) & ~finite.all(dim=2)
     if bool(partly.any()):

@@ -6,61 +6,17 @@ A library is looked for only if it has been imported: an object of it cannot be 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Steps between bins above this share of the usual one are gaps; others may differ by `_JITTER`.
-_GAP, _JITTER = 1.5, 0.1
+from predictive.estimator.names import names_of
+from predictive.estimator.session import Session, seconds_of
 
-
-class Session(NamedTuple):
-    """A recording as a caller gave it.
-
-    Args:
-        values: what scikit-learn can check, of (T, F): an array or a table.
-        times: of the bins in seconds, (T,); None where the caller gave none.
-        cuts: first bins of the stretches after gaps that the caller marked.
-        wrap: makes of values (S, k), and of names of their columns, what the caller gave. Its
-            last argument is the number of the bin that the first row stands for.
-    """
-
-    values: Any
-    times: NDArray[np.float64] | None
-    cuts: tuple[int, ...]
-    wrap: Callable[[NDArray, Sequence[str], int], Any]
-
-    def stretches(self, count: int) -> tuple[list[slice], float | None]:
-        """Return the bins of each stretch without a gap, and the duration of a bin in seconds.
-
-        Args:
-            count: T.
-
-        Raises:
-            ValueError: in one line: times that do not increase, or bins of several durations.
-        """
-        edges = set(self.cuts)
-        if self.times is None or count < 2:
-            return _between(edges, count), None
-        steps = np.diff(self.times)
-        if not (steps > 0).all():
-            at = int(np.flatnonzero(~(steps > 0))[0])
-            raise ValueError(
-                f"X: expected increasing times, got {self.times[at + 1]:g} s after "
-                f"{self.times[at]:g} s in row {at + 1}; sort them"
-            )
-        usual = float(np.median(steps))
-        edges |= set((np.flatnonzero(steps > _GAP * usual) + 1).tolist())
-        inside = np.delete(steps, [edge - 1 for edge in edges])
-        if len(inside) and np.abs(inside / usual - 1.0).max() > _JITTER:
-            raise ValueError(
-                f"X: expected bins of one duration, got steps from {inside.min():g} to "
-                f"{inside.max():g} s; bin or resample it first"
-            )
-        return _between(edges, count), usual
+# Names of a dimension of times, in small letters.
+_TIME = ("time", "times", "t")
 
 
 def sessions_of(given: Any, bin_seconds: float | None) -> tuple[list[Session], bool]:
@@ -70,11 +26,33 @@ def sessions_of(given: Any, bin_seconds: float | None) -> tuple[list[Session], b
         given: X.
         bin_seconds: of the bins in which spikes of a TsGroup are counted.
     """
-    if getattr(given, "ndim", 2) == 3 and not _is_sparse(given):
-        return [session_of(given[i], bin_seconds) for i in range(len(given))], True
+    own = _is_sparse(given) or _is_labelled(given) or _is_of_pynapple(given)
+    if getattr(given, "ndim", 2) == 3 and not own:
+        return [_recording_of(given[i], bin_seconds) for i in range(len(given))], True
     if isinstance(given, list | tuple) and given and _is_recording(given[0]):
-        return [session_of(one, bin_seconds) for one in given], True
-    return [session_of(given, bin_seconds)], False
+        return [_recording_of(one, bin_seconds) for one in given], True
+    return [_recording_of(given, bin_seconds)], False
+
+
+def _recording_of(given: Any, bin_seconds: float | None) -> Session:
+    """Return one recording, or say what to do with another object of pynapple or xarray."""
+    kind = type(given).__name__
+    if (pynapple := sys.modules.get("pynapple")) is not None:
+        if isinstance(given, pynapple.TsdTensor):
+            raise ValueError(
+                f"X: expected a TsdFrame (T, F), got a TsdTensor {given.shape}; flatten it: "
+                "nap.TsdFrame(t=X.t, d=X.d.reshape(len(X), -1))"
+            )
+        if isinstance(given, pynapple.Tsd):
+            raise ValueError("X: expected a TsdFrame (T, F), got a Tsd; take X[:, None]")
+        if isinstance(given, pynapple.Ts):
+            raise ValueError("X: expected a TsGroup, got a Ts; take nap.TsGroup({0: X})")
+    if _is_labelled(given) and getattr(given, "ndim", 0) != 2:
+        raise ValueError(
+            f"X: expected a DataArray of time and features, got a {kind} of the dimensions "
+            f"{', '.join(map(str, given.dims))}; give a list of DataArrays, one for each trial"
+        )
+    return session_of(given, bin_seconds)
 
 
 def session_of(given: Any, bin_seconds: float | None = None) -> Session:
@@ -88,7 +66,7 @@ def session_of(given: Any, bin_seconds: float | None = None) -> Session:
                     "None; set it, for example to 0.025"
                 )
             given = given.count(bin_seconds)
-        if isinstance(given, (pynapple.TsdFrame, pynapple.Tsd)):
+        if isinstance(given, pynapple.TsdFrame | pynapple.Tsd):
             return _of_pynapple(given, pynapple)
     for name, read in kinds:
         module = sys.modules.get(name)
@@ -107,14 +85,22 @@ def _is_recording(given: Any) -> bool:
     """Whether an element of a list is a recording, rather than a row of one."""
     if getattr(given, "ndim", None) == 2:
         return True
-    pynapple = sys.modules.get("pynapple")
-    if pynapple is not None and isinstance(given, pynapple.TsGroup):
+    if _is_of_pynapple(given):
         return True
     return isinstance(given, list | tuple) and bool(given) and isinstance(given[0], list | tuple)
 
 
+def _is_of_pynapple(given: Any) -> bool:
+    return type(given).__module__.startswith("pynapple.")
+
+
 def _is_sparse(given: Any) -> bool:
     return hasattr(given, "tocsr")
+
+
+def _is_labelled(given: Any) -> bool:
+    """Whether it is of xarray."""
+    return hasattr(given, "coords") and hasattr(given, "dims")
 
 
 def _of_torch(given: Any, torch: Any) -> Session | None:
@@ -131,59 +117,88 @@ def _of_torch(given: Any, torch: Any) -> Session | None:
 def _of_pandas(given: Any, pandas: Any) -> Session | None:
     if not isinstance(given, pandas.DataFrame | pandas.Series):
         return None
-    index, times = given.index, None
-    if isinstance(index, pandas.DatetimeIndex | pandas.TimedeltaIndex):
-        times = np.asarray((index - index[0]).total_seconds(), dtype=np.float64)
-    elif index.dtype.kind == "f":
-        times = index.to_numpy(dtype=np.float64)
+    index, said = given.index, ""
+    clock = index.to_timestamp() if isinstance(index, pandas.PeriodIndex) else index
+    stamps = None
+    if isinstance(clock, pandas.DatetimeIndex | pandas.TimedeltaIndex):
+        stamps = clock.to_numpy()
+        if stamps.dtype.kind == "O":  # dates with a time zone
+            stamps = clock.tz_convert("UTC").tz_localize(None).to_numpy()
+    elif clock.dtype.kind in "fiu":
+        stamps = _clock(clock.to_numpy())
+    elif len(clock):
+        kind = "of several levels" if clock.nlevels > 1 else f"of {clock.dtype}"
+        said = f"X: an index {kind} is no time: rows are taken to follow each other"
 
     def wrap(values: NDArray, names: Sequence[str], first: int) -> Any:
         if first == 0 and len(values) == len(index):
             rows = index
-        elif times is None or len(index) < 2:
+        elif stamps is None or len(index) < 2:
             rows = pandas.RangeIndex(first, first + len(values), name=index.name)
         else:
-            ahead: Any = _ahead(times, first, len(values))
-            if index.dtype.kind != "f":
+            ahead: Any = _ahead(stamps, first, len(values))
+            if stamps.dtype.kind in "mM":
                 ahead = pandas.to_timedelta(ahead, unit="s")
-            rows = pandas.Index(index[-1] + ahead, name=index.name)
+            rows = pandas.Index(clock[-1] + ahead, name=index.name)
         if values.ndim == 1:
             return pandas.Series(values, index=rows, name=names[0])
         return pandas.DataFrame(values, index=rows, columns=list(names))
 
-    return Session(given, times, (), wrap)
+    if isinstance(given, pandas.Series):
+        return Session(given, stamps, (), wrap)
+    names = names_of(given.columns)
+    return Session(given.set_axis(range(len(names)), axis=1), stamps, (), wrap, names, said)
 
 
 def _of_xarray(given: Any, xarray: Any) -> Session | None:
     if not isinstance(given, xarray.DataArray):
         return None
-    if given.ndim not in (1, 2):
-        raise ValueError(
-            f"X: expected a DataArray of time and features, got the dimensions {given.dims}"
-        )
-    time, times, along = given.dims[0], None, None
-    if time in given.coords:
-        along = given.coords[time].values
-        if along.dtype.kind == "f":
-            times = along.astype(np.float64)
-        elif along.dtype.kind in "mM":
-            times = (along - along[0]) / np.timedelta64(1, "s")
+    time = given.dims[0] if given.ndim == 1 else _time_of(given)
+    table = given.transpose(time, ...)
+    along = table.coords[time].values if time in table.coords else None
+    stamps = None
+    if along is not None and along.dtype.kind in "fiumM":
+        stamps = _clock(along)
 
     def wrap(values: NDArray, names: Sequence[str], first: int) -> Any:
         dims, coords = [time], {}
         if along is not None and first == 0 and len(values) == len(along):
             coords[time] = along
-        elif along is not None and times is not None and len(along) > 1:
-            ahead = _ahead(times, first, len(values))
-            is_float = along.dtype.kind == "f"
-            ahead = ahead if is_float else np.round(ahead * 1e9).astype("m8[ns]")
+        elif along is not None and stamps is not None and len(along) > 1:
+            ahead = _ahead(stamps, first, len(values))
+            if along.dtype.kind in "mM":
+                ahead = np.round(ahead * 1e9).astype("m8[ns]")
             coords[time] = along[-1] + ahead
         if values.ndim == 2:
             dims.append("state")
             coords["state"] = list(names)
         return xarray.DataArray(values, coords=coords, dims=dims)
 
-    return Session(given.values, times, (), wrap)
+    names = None
+    if table.ndim == 2 and (labels := table.coords.get(table.dims[1])) is not None:
+        names = names_of(labels.values.tolist())
+    return Session(table.values, stamps, (), wrap, names)
+
+
+def _time_of(given: Any) -> Any:
+    """Return the dimension of a table that is time: by its name, else by its coordinates."""
+    kinds = {one: given.coords[one].dtype.kind for one in given.dims if one in given.coords}
+    increase = [one for one in kinds if kinds[one] in "fmM" and _increases(given.coords[one])]
+    named = [one for one in given.dims if str(one).lower() in _TIME]
+    numbers = [one for one in given.dims if kinds.get(one, "f") not in "OSTU"]
+    for found in (named, increase, numbers):
+        if len(found) == 1:
+            return found[0]
+    first, second = given.dims
+    raise ValueError(
+        f"X: expected a DataArray with a dimension named time, got {first} and {second}; name it: "
+        f"X.rename({{{str(first)!r}: 'time'}})"
+    )
+
+
+def _increases(coordinate: Any) -> bool:
+    values = coordinate.values
+    return bool((values[1:] > values[:-1]).all())
 
 
 def _of_pynapple(given: Any, pynapple: Any) -> Session:
@@ -202,15 +217,20 @@ def _of_pynapple(given: Any, pynapple: Any) -> Session:
             return pynapple.Tsd(t=rows, d=values, time_support=support)
         return pynapple.TsdFrame(t=rows, d=values, columns=list(names), time_support=support)
 
-    return Session(np.asarray(given.d), times, cuts, wrap)
+    names = names_of(given.columns) if isinstance(given, pynapple.TsdFrame) else None
+    return Session(np.asarray(given.d), times, cuts, wrap, names)
 
 
-def _ahead(times: NDArray[np.float64], first: int, count: int) -> NDArray[np.float64]:
-    """Return how long after the last of some times the bins from `first` come, in seconds."""
-    rows = np.arange(1, count + 1, dtype=np.float64) + first - len(times)
-    return np.multiply(rows, np.median(np.diff(times)), dtype=np.float64)
+def _clock(values: NDArray[Any]) -> NDArray[Any] | None:
+    """Return an index of numbers as stamps; None for the numbers of rows from 0."""
+    if values.dtype.kind not in "iu":
+        return values.astype(np.float64) if values.dtype.kind == "f" else values
+    numbers = values.astype(np.int64)
+    return None if np.array_equal(numbers, np.arange(len(numbers))) else numbers
 
 
-def _between(edges: set[int], count: int) -> list[slice]:
-    ends = [0, *sorted(edges), count]
-    return [slice(a, b) for a, b in pairwise(ends)]
+def _ahead(stamps: NDArray[Any], first: int, count: int) -> NDArray[Any]:
+    """Return how long after the last of some stamps the bins from `first` come, in seconds."""
+    rows = np.arange(1, count + 1) + first - len(stamps)
+    times = seconds_of(stamps)
+    return rows if times is None else rows * np.median(np.diff(times))

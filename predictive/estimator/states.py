@@ -18,7 +18,7 @@ from predictive.data.module import as_batch
 from predictive.data.sequences import Sequences
 from predictive.estimator.base import TrainedSSL
 from predictive.estimator.decoding import TargetDecoder
-from predictive.estimator.inputs import Given
+from predictive.estimator.inputs import Given, read_bin
 from predictive.estimator.plotting import plot
 from predictive.estimator.results import OnlineStep, States
 from predictive.estimator.storage import read_estimator, write_estimator
@@ -185,7 +185,7 @@ class LatentSSL(TrainedSSL):
         The states are those of `filter`; `reset` begins a new sequence. NaN is a missing bin.
         """
         check_is_fitted(self)
-        values = torch.from_numpy(np.array(x, dtype=np.float32))
+        values = torch.from_numpy(read_bin(self, x))
         if values.shape != (self.n_features_in_,):
             raise ValueError(f"x: expected ({self.n_features_in_},), got {tuple(values.shape)}")
         if self._online is None:

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import OmegaConf
 
 from predictive.configuration import complete_predictive
 from predictive.estimator.decoding import TargetDecoder
+from predictive.estimator.names import keep_names, kept_names
 from predictive.method import PredictiveMethod
 from predictive.runs import read_run, read_trained
 from predictive.training import for_method
@@ -33,8 +33,7 @@ def write_estimator(estimator: Any, path: Path) -> Path:
         params["random_state"] = estimator.config_["seed"]
     about: dict[str, Any] = {"estimator": type(estimator).__name__, "params": _plain(params)}
     about |= {name: _plain(getattr(estimator, name)) for name in _FITTED}
-    names = getattr(estimator, "feature_names_in_", None)
-    about["features"] = None if names is None else [str(name) for name in names]
+    about["features"] = kept_names(estimator)
     weights = estimator.method_.state_dict()
     tensors = {f"method.{key}": value.detach().contiguous() for key, value in weights.items()}
     about["decoder"] = None
@@ -68,8 +67,7 @@ def read_estimator(kind: type, path: Path) -> Any:
         estimator = kind(**about["params"])
         for name in _FITTED:
             setattr(estimator, name, about[name])
-        if about["features"] is not None:
-            estimator.feature_names_in_ = np.array(about["features"], dtype=object)
+        keep_names(estimator, about["features"])
         cfg = complete_predictive(_config(about["config_"]))
         method = PredictiveMethod(
             for_method(cfg, single_device("cpu")), about["n_features_in_"], {}

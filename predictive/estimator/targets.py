@@ -65,6 +65,7 @@ def read_targets(
         raise ValueError(
             f"y: expected one array for each of the {len(inputs.sessions)} of X, got {len(each)}"
         )
+    inputs.check_times(each)
     arrays: list[NDArray[Any]] = []
     dtypes: set[np.dtype[Any]] = set()
     flat = False

@@ -11,14 +11,18 @@ import numpy as np
 
 from predictive.data.recordings.cells import in_order
 from predictive.data.recordings.clocks import TimeUnit, seconds_of
-from predictive.data.recordings.epochs import Array, intersection, shared_by, without
+from predictive.data.recordings.epochs import (
+    Array,
+    check_intervals,
+    of_trials,
+    shared_by,
+    without_invalid,
+)
 from predictive.data.recordings.series import Series
 from predictive.data.recordings.spike_files import NONE, Kinds, Stamp
 from predictive.data.recordings.spikes import SpikeRecording
 from predictive.data.recordings.values import existing, first_line, numbers
 from predictive.data.targets import kind_of
-
-_Notes = list[str]
 
 
 def read_nwb(
@@ -82,14 +86,15 @@ def read_nwb(
             whole = (
                 np.array([[starts[0], starts[-1] + seconds]]) if len(starts) else np.zeros((0, 2))
             )
-            used, said = _valid(nwb, whole, None, path)
+            used, said = without_invalid(nwb, whole, None, path)
+            used = of_trials(nwb, used, path, said) if trials else used if said else None
             return SpikeRecording(
                 *where,
                 counts=values.reshape(len(values), -1),
                 count_starts=starts,
                 count_seconds=seconds,
                 signals=True,
-                intervals=_of_trials(nwb, used, path) if trials else used if said else None,
+                intervals=used,
                 notes=(*notes, *said),
                 **shared,
             )
@@ -101,7 +106,8 @@ def read_nwb(
             ]
         )
         used, said = _intervals(nwb, units, times, path)
-        used = _of_trials(nwb, used, path) if trials else used
+        said += [f"without the units of {path_of(one)}" for one in _tables(nwb)[1:]]
+        used = of_trials(nwb, used, path, said) if trials else used
         return SpikeRecording(
             *where,
             spike_times=tuple(one * tick for one in times),
@@ -110,17 +116,6 @@ def read_nwb(
             notes=(*notes, *sorted_, *said),
             **shared,
         )
-
-
-def _of_trials(nwb: Any, used: Array | None, path: Path) -> Array:
-    """Return the trials of a file, as far as they lie in the stretches that are used."""
-    table = nwb.trials
-    if table is None or not len(table):
-        raise ValueError(
-            f"{path}: data.trials: expected a table of trials, got none; set it to null"
-        )
-    rows = np.column_stack([table["start_time"][:], table["stop_time"][:]]).astype(np.float64)
-    return intersection(np.array([[-np.inf, np.inf]]) if used is None else used, rows)
 
 
 def _samples(series: Any, path: Path) -> tuple[Array, Any]:
@@ -217,15 +212,15 @@ def _opened(path: Path) -> Iterator[Any]:
 def _tables(nwb: Any) -> list[Any]:
     from pynwb.misc import Units
 
-    found = [one for one in (nwb.units,) if one is not None]
-    found = found or [one for one in nwb.objects.values() if isinstance(one, Units)]
-    return [one for one in found if "spike_times" in one.colnames]
+    found = [one for one in nwb.objects.values() if isinstance(one, Units)]
+    found = [one for one in found if "spike_times" in one.colnames]
+    return sorted(found, key=lambda one: one is not nwb.units)
 
 
 def _units(nwb: Any, path: Path) -> Any:
     """Return the table of units: the file's own, else the only one in a processing module."""
     found = _tables(nwb)
-    if len(found) != 1:
+    if not found or (len(found) > 1 and found[0] is not nwb.units):
         names = ", ".join(path_of(one) for one in found) or "none"
         raise ValueError(f"{path}: expected units with spike times, one table of them, got {names}")
     return found[0]
@@ -268,32 +263,18 @@ def _times(series: Any, length: int, path: Path) -> Array:
 
 def _intervals(
     nwb: Any, units: Any, times: tuple[Array, ...], path: Path
-) -> tuple[Array | None, _Notes]:
+) -> tuple[Array | None, list[str]]:
     """Return the stretches that are used, None for all, and what is to be said of them."""
     each = []
     if "obs_intervals" in units.colnames:
         each = [np.asarray(units["obs_intervals"][i], np.float64) for i in range(len(units))]
     used, notes = shared_by(each)
+    if used is not None:
+        how = "correct the table of units, or leave that column out"
+        check_intervals(used, f"{path}: obs_intervals: ", how)
     some = [one for one in times if len(one)]
     if used is None and some:
         whole = np.array([[min(one[0] for one in some), max(one[-1] for one in some)]])
-        used, said = _valid(nwb, whole, notes, path)
+        used, said = without_invalid(nwb, whole, notes, path)
         return (used if len(said) > len(notes) else None), said
-    return (None, notes) if used is None else _valid(nwb, used, notes, path)
-
-
-def _valid(nwb: Any, used: Array, notes: _Notes | None, path: Path) -> tuple[Array, _Notes]:
-    """Return stretches without the invalid times of a file, and what is to be said of them."""
-    notes, invalid = list(notes or ()), nwb.invalid_times
-    if invalid is not None and len(invalid):
-        cut = np.column_stack([invalid["start_time"][:], invalid["stop_time"][:]])
-        left = without(used, numbers(cut, f"{path}: invalid_times").astype(np.float64))
-        seconds = float(np.diff(used, axis=1).sum() - np.diff(left, axis=1).sum())
-        used = left
-        notes.append(f"{len(invalid)} invalid times cut out, {seconds:.4g} s")
-    if not len(used):
-        raise ValueError(
-            f"{path}: expected time in which all units were observed and which is valid, got none "
-            f"({'; '.join(notes)})"
-        )
-    return used, notes
+    return (None, notes) if used is None else without_invalid(nwb, used, notes, path)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +53,12 @@ def read_npz(
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             fields = {name: file[name] for name in file.files}
-    except Exception as error:  # of numpy, zipfile, zlib or struct
+    except (BadZipFile, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"{path}: expected an npz file, got one that is damaged or incomplete "
+            f"({first_line(error)}); write or copy it again"
+        ) from error
+    except Exception as error:  # of numpy or struct
         raise ValueError(
             f"{path}: expected an npz file of plain arrays, spike_times and spike_cells flat, "
             f"sparse counts as .toarray(), got: {first_line(error)}"
@@ -118,7 +125,8 @@ def from_fields(
     spikes: dict[str, Any] = {}
     names = tuple(str(one) for one in np.atleast_1d(fields.get("cell_names", ())))
     tick, position_tick = seconds_of(time_unit)
-    binned = next((one for one in ("counts", "signals") if one in fields), None)
+    every = [one for one in ("counts", "signals", "spike_times") if one in fields]
+    binned = every[0] if every and every[0] != "spike_times" else None
     if binned is not None:
         times = _vector(fields, "times", name) * tick
         if "bin_seconds" in fields:
@@ -135,6 +143,9 @@ def from_fields(
         spike_times, spikes["notes"] = in_order(spike_times)
         spikes["spike_times"] = tuple(one * tick for one in spike_times)
         seen = None
+    if every[1:]:
+        unread = " and ".join(every[1:])
+        spikes["notes"] = (*spikes.get("notes", ()), f"{every[0]} read, {unread} left out")
     bins = seen
     without = not {"xy", "position"} & fields.keys() and bool(targets)
     if (seen is None and not without) or "position_times" in fields:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive.data.recordings.binning import bin_spikes, check_increasing, known_mean
-from predictive.data.recordings.epochs import Array, interval_of
+from predictive.data.recordings.epochs import Array, check_intervals, interval_of
 from predictive.data.recordings.series import Series
 from predictive.data.targets import TargetKind
-from solo_ldm.config.arguments import Positive, check_value, checked, shortened
+from solo_ldm.config.arguments import Positive, check_value, checked
 
 # Share of a bin by which a time stamp may be off, as clocks are written with few digits.
 _STAMP_TOLERANCE = 0.1
@@ -97,6 +97,12 @@ class SpikeRecording:
         names = self.cell_names or tuple(str(i) for i in range(cells))
         if len(names) != cells:
             raise ValueError(f"{self.source}: expected {cells} cell names, got {len(names)}")
+        if len(set(names)) < cells:
+            twice = sorted({one for one in names if names.count(one) > 1})
+            raise ValueError(
+                f"{self.source}: expected different cell names, got {', '.join(twice[:5])} more "
+                "than once; rename or leave out those cells"
+            )
         object.__setattr__(self, "cell_names", names)
 
     def _check_spike_times(self) -> int:
@@ -108,14 +114,9 @@ class SpikeRecording:
         return len(times)
 
     def _check_intervals(self) -> None:
-        if self.intervals is not None and (
-            self.intervals.ndim != 2
-            or self.intervals.shape[1] != 2
-            or not (np.diff(self.intervals.ravel()) >= 0).all()
-        ):
-            raise ValueError(
-                f"{self.source}: expected intervals (m, 2), starts and ends in order of time, got "
-                f"{shortened(self.intervals.tolist())}"
+        if self.intervals is not None:
+            check_intervals(
+                self.intervals, f"{self.source}: ", "sort them, and leave out what overlaps"
             )
 
     def _check_counts(self) -> int:

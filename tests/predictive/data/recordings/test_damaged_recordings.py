@@ -109,3 +109,20 @@ def test_a_pickle_or_an_object_array_is_never_unpickled(tmp_path):
     with pytest.raises(ValueError, match="expected an npz file of plain arrays"):
         read_npz(tmp_path / "a.npz")
     assert not ran.exists()
+
+
+def test_an_incomplete_npz_is_called_so_and_what_is_not_read_is_said(tmp_path):
+    fields = counted_fields(seconds=20.0)
+    np.savez(tmp_path / "a.npz", **fields)
+    whole = (tmp_path / "a.npz").read_bytes()
+    for part in (b"", whole[: len(whole) // 2]):
+        (tmp_path / "b.npz").write_bytes(part)
+        with pytest.raises(ValueError, match="one that is damaged or incomplete"):
+            read_npz(tmp_path / "b.npz")
+    both = from_fields({**fields, "signals": fields["counts"]}, "rat")
+    assert both.notes == ("counts read, signals left out",)
+    names = ["a", "b", "a", *map(str, range(fields["counts"].shape[1] - 3))]
+    with pytest.raises(ValueError, match="different cell names, got a more than once"):
+        from_fields({**fields, "cell_names": names}, "rat")
+    with pytest.raises(ValueError, match="got 1 to 3 s in row 1 after 2 s; sort them"):
+        from_fields({**fields, "intervals": [[0.0, 2.0], [1.0, 3.0]]}, "rat")

@@ -128,3 +128,36 @@ def test_trials_are_sequences_of_their_own_without_what_is_invalid(tmp_path):
     bare = write(tmp_path / "bare.nwb", lambda nwb, module: add_units(nwb))
     with pytest.raises(ValueError, match=r"data\.trials: expected a table of trials, got none"):
         read_nwb(bare, trials=True)
+
+
+def test_trials_without_an_end_and_other_tables_of_units_are_said(tmp_path):
+    from pynwb.misc import Units
+
+    def fill(nwb, module):
+        add_units(nwb)
+        other = Units(name="more", description="of another probe")
+        other.add_unit(spike_times=[1.0, 2.0])
+        module.add(other)
+        nwb.add_trial(start_time=50.0, stop_time=90.0)
+        nwb.add_trial(start_time=1.0, stop_time=np.nan)
+        nwb.add_trial(start_time=5.0, stop_time=20.0)
+
+    read = read_nwb(write(tmp_path / "rat.nwb", fill), trials=True)
+    assert read.notes == (
+        "without the units of behavior/more",
+        "1 of 3 trials without a start or an end",
+    )
+    np.testing.assert_array_equal(read.intervals, [[5.0, 20.0], [50.0, 90.0]])
+
+
+@pytest.mark.parametrize("table", ["trials", "obs_intervals"])
+def test_the_table_of_wrong_intervals_is_named(tmp_path, table):
+    def fill(nwb, module):
+        add_units(nwb, [[[10.0, 5.0]]] * 3 if table == "obs_intervals" else None)
+        nwb.add_trial(start_time=1.0, stop_time=9.0)
+        nwb.add_trial(start_time=5.0, stop_time=20.0)
+
+    said = {"trials": "5 to 20 s in row 1 after 9 s; correct", "obs_intervals": "10 to 5 s in row"}
+    path = write(tmp_path / "rat.nwb", fill)
+    with pytest.raises(ValueError, match=f"{table}: expected intervals.* got {said[table]}"):
+        read_nwb(path, trials=table == "trials")
