@@ -258,7 +258,6 @@ def _decoded_moments(
 ) -> tuple[Tensor, Tensor]:
     """Return mean and variance over the posterior of the decoded states, (M, k) each."""
     mean = wide(mean)
-
     circular = target.name == "circular"
     if factor is None:
         values = decoder.predict(mean)
@@ -274,15 +273,16 @@ def _decoded_moments(
     draws = _draws(num_samples, num_states, seed)
     width = max(num_states, *(len(bias) for _, bias in getattr(decoder, "layers", [(0, mean[0])])))
     size = max(1, _CHUNK_NUMBERS // (num_samples * width))
-    factors = factor.expand(len(mean), -1, -1)
-    decoded, spread = [], []
-    for chunk, roots in zip(mean.split(size), factors.split(size), strict=True):
-        states = chunk + torch.einsum("mij,sj->smi", roots, draws)
-        values = decoder.predict(states)
-        decoded.append(target.value(values.mean(dim=0)) if circular else values.mean(dim=0))
-        arcs = target.apart(target.value(values), decoded[-1]) if circular else values
-        spread.append(arcs.square().mean(dim=0) if circular else values.var(dim=0, correction=0))
-    return torch.cat(decoded), torch.cat(spread)
+    # Filled in place: small results kept between the large chunks would fragment the memory.
+    found = mean.new_empty(2, len(mean), 1 if circular else decoder.predict(mean[:1]).shape[1])
+    factors = factor.expand(len(mean), -1, -1).split(size)
+    for chunk, roots, moments in zip(mean.split(size), factors, found.split(size, 1), strict=True):
+        values = decoder.predict(chunk + torch.einsum("mij,sj->smi", roots, draws))
+        centre = values.mean(dim=0)
+        moments[0] = target.value(centre) if circular else centre
+        arcs = target.apart(target.value(values), moments[0]) if circular else values
+        moments[1] = arcs.square().mean(dim=0) if circular else values.var(dim=0, correction=0)
+    return found[0], found[1]
 
 
 @lru_cache(maxsize=8)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cache
+from inspect import signature
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,7 +19,12 @@ from sklearn.utils.validation import check_is_fitted
 from predictive.data.sequences import Sequences, TimeSeriesData
 from predictive.decoding.bins import FEWEST_BINS
 from predictive.estimator.decoding import TargetDecoder
-from predictive.estimator.fitting import train_in_memory, weights_to_begin_with
+from predictive.estimator.fitting import (
+    check_enough,
+    check_sizes,
+    train_in_memory,
+    weights_to_begin_with,
+)
 from predictive.estimator.inputs import (
     Given,
     check_missing,
@@ -24,10 +32,20 @@ from predictive.estimator.inputs import (
     read_inputs,
     warn,
 )
-from predictive.estimator.settings import choose, configuration, spikes_a_bin
+from predictive.estimator.settings import (
+    as_parameters,
+    check_parameters,
+    check_settings,
+    choose,
+    configuration,
+    keys_of,
+    spikes_a_bin,
+    used,
+)
 from predictive.estimator.targets import Targets, read_targets, target_kind
 from predictive.evaluation import for_decoders
 from predictive.filtered import Filtered, filter_sequences, with_lost_features
+from predictive.online import OnlineFilter
 from solo_ldm.config.arguments import check_value
 
 # Fewer spikes in a bin than this are warned of.
@@ -41,10 +59,12 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     _method: ClassVar[str]
     n_features_in_: int  # set by scikit-learn
+    _online: OnlineFilter | None = None
+    _undecoded: str | None = None  # what was given in place of a y that can be decoded
 
     @abstractmethod
     def _predictor(self, chosen: Mapping[str, Any], step_seconds: float | None) -> dict[str, Any]:
-        """Return the arguments of the predictor."""
+        """Return arguments of the predictor that are not parameters of the estimator."""
 
     def fit(self, X: Any, y: Any = None, init: TrainedSSL | None = None) -> Any:
         """Train on sequences of bins, and fit a decoder of y where it is given.
@@ -64,13 +84,16 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Raises:
             ValueError: in one line: parameters or data that cannot be used.
         """
-        inputs = read_inputs(self, X, self._param("bin_seconds"), reset=True, fewest=2)
+        check_parameters(self.get_params(deep=False))
+        if init is not None and type(init) is not type(self):
+            name = type(self).__name__
+            got = repr(init) if isinstance(init, str | Path) else f"a {type(init).__name__}"
+            raise ValueError(
+                f"init: expected a {name}, got {got}; {name}.load(path) is one of a file"
+            )
         if init is not None:
             check_is_fitted(init)
-            if type(init) is not type(self):
-                raise ValueError(
-                    f"init: expected a {type(self).__name__}, got a {type(init).__name__}"
-                )
+        inputs = read_inputs(self, X, self._param("bin_seconds"), reset=True, fewest=2)
         self._train(inputs, y, init)
         return self
 
@@ -82,8 +105,15 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             y: as in `fit`; its decoder is fitted to these bins. None keeps none.
         """
         begun = hasattr(self, "method_")
+        check_parameters(self.get_params(deep=False))
         seconds = self.bin_seconds_ if begun else self._param("bin_seconds")
-        inputs = read_inputs(self, X, seconds, reset=not begun, fewest=2)
+        try:
+            inputs = read_inputs(self, X, seconds, reset=not begun, fewest=2)
+        except ValueError as error:
+            if not begun or "feature" not in str(error):
+                raise
+            line = " ".join(str(error).split()).rstrip(".")
+            raise ValueError(f"{line}; of other features, fit(X, init=model) goes on") from None
         self._train(inputs, y, self if begun else None)
         return self
 
@@ -91,6 +121,7 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         given = self.get_params(deep=False)
         check_value("decoder", given["decoder"], Literal["linear", "mlp"])
         check_value("output", given["output"], Literal["states", "smoothed", "latents"])
+        further = check_settings(self._method, given, _defaults(type(self)))
         kind, told = target_kind(given["target"]), given["target"] is not None
         targets = None if y is None else read_targets(y, inputs, kind, told=told)
         sequences = inputs.sequences(None if targets is None else targets.columns)
@@ -105,34 +136,23 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             sizes = {key: init.chosen_[key] for key in ("latent_dim", "input_transform", "history")}
             given |= {key: value for key, value in sizes.items() if given[key] is None}
         chosen = choose({"time_constant": None, **given}, sequences, inputs.step_seconds)
-        train = for_training(sequences, int(chosen["window"]))
         seed = given["random_state"]
-        if not isinstance(seed, int | np.integer) or seed < 0:
+        if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31 - 1)
-        cfg = configuration(
-            self._method,
-            {
-                "seed": int(seed),
-                "data.window": chosen["window"],
-                "data.stride": chosen["stride"],
-                "encoder.hidden_dim": given["hidden_dim"],
-                "encoder.transform": chosen["input_transform"],
-                "encoder.feature_dropout": chosen["feature_dropout"],
-                "encoder.history": chosen["history"],
-                "objective.entropy": given["entropy"],
-                "optimizer.lr": given["learning_rate"],
-                "optimizer.batch_size": chosen["batch_size"],
-                "max_epochs": chosen["max_epochs"],
-                "accelerator": given["device"],
-            },
-            self._predictor(chosen, inputs.step_seconds),
-            given["settings"] or {},
-        )
-        weights = None
-        if init is not None:
-            weights = weights_to_begin_with(init.method_, train.inputs.shape[2])
-        data = TimeSeriesData(train, train.select(slice(0, 0)), "signals", description="arrays")
-        run = train_in_memory(cfg, data, weights, bool(given["verbose"]))
+        values = {**given, **chosen, "random_state": int(seed)}
+        keys = {key: values[name] for name, key in keys_of(self._method).items() if name in values}
+        predictor = self._predictor(chosen, inputs.step_seconds)
+        with as_parameters(self._method, further):
+            cfg = configuration(self._method, keys, predictor, further)
+            chosen = used(cfg, chosen, inputs.step_seconds)
+            train = for_training(sequences, chosen["window"] or 0)
+            check_enough(cfg, train)
+            weights = None
+            if init is not None:
+                check_sizes(keys_of(self._method), cfg, init.config_)
+                weights = weights_to_begin_with(init.method_, train.inputs.shape[2])
+            data = TimeSeriesData(train, train.select(slice(0, 0)), "signals", description="arrays")
+            run = train_in_memory(cfg, data, weights, bool(given["verbose"]))
         self.method_ = run.method.cpu().eval()
         self.config_: dict[str, Any] = OmegaConf.to_container(run.cfg)  # pyright: ignore
         self.config_["checkpoint"]["dir"] = "trained_models"
@@ -145,19 +165,31 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 ("entropy", "entropy"),
             )
         }
+        dropped = targets is None and init is self and self.decoder_ is not None
+        self._undecoded = "a partial_fit(X) without" if dropped else None
+        if dropped:
+            warn(
+                "y: not given, so that the decoder of the fit before is dropped; give y to keep one"
+            )
         self.decoder_ = None if targets is None else self._decoder(sequences, int(seed), targets)
         self._online = None
 
     def _decoder(self, sequences: Sequences, seed: int, y: Targets) -> TargetDecoder | None:
         part = self._filtered(for_decoders(sequences))
-        known = int(torch.isfinite(part.rows(part.sequences.targets["y"])).all(dim=1).sum())
-        if known < FEWEST_BINS:
-            warn(
-                f"y: expected at least {FEWEST_BINS} bins with a known y to fit a decoder, got "
-                f"{known}; there is none"
-            )
-            return None
-        return TargetDecoder.fit(self._param("decoder"), part, seed, y)
+        values = torch.isfinite(part.rows(part.sequences.targets["y"]))
+        known = int(values.all(dim=1).sum())
+        if known >= FEWEST_BINS:
+            return TargetDecoder.fit(self._param("decoder"), part, seed, y)
+        never = (~values.any(dim=0)).nonzero().flatten().tolist()
+        count = f"{known} of {len(values)} bins"
+        if 0 < len(never) < values.shape[1]:
+            count += f", as the columns {never} have no value"
+        warn(
+            f"y: expected at least {FEWEST_BINS} bins with a known y to fit a decoder, got "
+            f"{count}; there is none, so that y cannot be predicted or scored"
+        )
+        self._undecoded = f"a y known in {count}; {FEWEST_BINS} are needed"
+        return None
 
     def _read(self, X: Any) -> Given:
         check_is_fitted(self)
@@ -192,3 +224,8 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         assert tags.transformer_tags is not None
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+@cache
+def _defaults(kind: type) -> dict[str, Any]:
+    return {name: one.default for name, one in signature(kind).parameters.items()}

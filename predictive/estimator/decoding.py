@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from predictive.calibration import NUMBERS, fit_interval
+from predictive.calibration import EVERY, LEVEL, NUMBERS, fit_interval
 from predictive.data.targets import TargetKind
-from predictive.decoding.bins import sums_of_squares
+from predictive.decoding.bins import wide
 from predictive.decoding.fit import Decoder, LinearDecoder, MLPDecoder, fit_linear, fit_mlp
 from predictive.decoding.intervals import (
     DecodedInterval,
     ResidualModel,
     decode_with_interval,
+    fewest_calibration_bins,
 )
 from predictive.decoding.score import probabilities
 from predictive.estimator.targets import Targets
 from predictive.filtered import Filtered
+from solo_ldm.config.arguments import Bounds, check_value
 
 KINDS: dict[str, type[LinearDecoder] | type[MLPDecoder]] = {
     "linear": LinearDecoder,
@@ -82,16 +85,19 @@ class TargetDecoder:
         return probabilities(self.decoder.predict(mean)).numpy()
 
     def score(self, truth: Tensor, mean: Tensor) -> float:
-        """Return R² pooled over the columns of y, or the share of categories that are right.
+        """Return R² of y, see `r_squared`, or the share of categories that are right.
 
         Args:
             truth: columns (M, c) of y, NaN where unknown; zeros for a label not seen in training.
             mean: states (M, n).
+
+        Raises:
+            ValueError: in one line: no y is known.
         """
         decoded = self.decoder.predict(mean)
         if self.classes is None:
-            return pooled_r2(truth, decoded)
-        known = torch.isfinite(truth).all(dim=1)
+            return r_squared(self.target, truth, decoded)
+        known = _known(truth)
         true = truth[known]
         right = (true.argmax(dim=1) == decoded[known].argmax(dim=1)) & (true.amax(dim=1) > 0.0)
         return float(right.double().mean())
@@ -99,7 +105,9 @@ class TargetDecoder:
     def bounds(self, mean: Tensor, factor: Tensor | None, level: float) -> DecodedInterval:
         """Return the interval of y for states with the factors of their covariances.
 
-        That of an angle is an arc, whose ends lie beyond [0, P) where it crosses 0.
+        That of an angle is an arc, whose ends lie beyond [0, P) where it crosses 0. The interval
+        is widened to the decoded y where that lies outside: it is calibrated around the decoder of
+        three quarters of the training bins, whose residuals may be biased.
 
         Raises:
             ValueError: in one line: categories, or the training bins were too few for a
@@ -110,21 +118,30 @@ class TargetDecoder:
                 "return_interval: expected a y of numbers or an angle, got categories; "
                 "predict_proba gives the probability of each"
             )
+        check_value("level", level, Annotated[float, Bounds(above=0, below=1)])
+        fewest = fewest_calibration_bins(LEVEL)
         if self.interval is None:
             raise ValueError(
-                "return_interval: expected enough training bins with a known y for a calibration "
-                "set, got too few; fit with more"
+                f"return_interval: expected about {EVERY * fewest} training bins with a known y, a "
+                f"quarter of them a calibration set of {fewest}, got fewer; fit with more"
             )
         inner, residual = self.interval
+        count = len(residual.standardised)
+        if (fewest := fewest_calibration_bins(level)) > count:
+            most = math.floor(1000.0 * (1.0 - 2.0 / (count + 1.0))) / 1000.0
+            raise ValueError(
+                f"level: expected at most {most} with {count} calibration bins, got {level}; lower "
+                f"it, or fit with about {EVERY * fewest} bins with a known y"
+            )
         found = decode_with_interval(inner, mean, factor, residual, level, target=self.target)
-        if self.target.name != "circular":
-            return found
-        # On the turn of the predicted angle, and at most the whole circle.
-        y, half = self.predict(mean), self.target.period / 2.0
-        centre = y + self.target.apart(found.mean, y)
-        low = centre + (found.low - found.mean).clamp_min(-half)
-        high = centre + (found.high - found.mean).clamp_max(half)
-        return DecodedInterval(centre, low, high)
+        y, centre, low, high = self.predict(mean), found.mean, found.low, found.high
+        if self.target.name == "circular":
+            # On the turn of the predicted angle, and at most the whole circle.
+            half = self.target.period / 2.0
+            centre = y + self.target.apart(found.mean, y)
+            low = centre + (found.low - found.mean).clamp_min(-half)
+            high = centre + (found.high - found.mean).clamp_max(half)
+        return DecodedInterval(centre, low.minimum(y), high.maximum(y))
 
     def written(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and JSON from which `read` makes the same decoder."""
@@ -188,9 +205,24 @@ def _read(name: str, kind: str, own: Mapping[str, Tensor], about: Mapping[str, A
     return KINDS[kind](**arguments)
 
 
-def pooled_r2(targets: Tensor, predictions: Tensor) -> float:
-    """Return R² pooled over columns, over bins whose target is known."""
-    residual, spread = sums_of_squares(targets, predictions)
-    if not bool(spread.sum() > 0.0):
-        return float("nan")
-    return float(1.0 - residual.sum() / spread.sum())
+def r_squared(target: TargetKind, truth: Tensor, decoded: Tensor) -> float:
+    """Return scikit-learn's R² of columns (M, c), over bins whose target is known.
+
+    Of numbers, the mean over columns, which their units do not change; of the columns of an angle
+    or of categories the pooled one, as the command has it.
+
+    Raises:
+        ValueError: in one line: no target is known.
+    """
+    from sklearn.metrics import r2_score
+
+    known = _known(truth)
+    how = "uniform_average" if target.name == "continuous" else "variance_weighted"
+    return float(r2_score(wide(truth[known]).numpy(), decoded[known].numpy(), multioutput=how))
+
+
+def _known(truth: Tensor) -> Tensor:
+    known = torch.isfinite(truth).all(dim=1)
+    if not bool(known.any()):
+        raise ValueError(f"y: expected a known one in some bin, got none in {len(truth)}")
+    return known

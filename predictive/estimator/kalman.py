@@ -199,10 +199,4 @@ class KalmanSSL(LatentSSL):
         return found.states[0, -steps:], found.state_factor[0, -steps:]
 
     def _predictor(self, chosen: Mapping[str, Any], step_seconds: float | None) -> dict[str, Any]:
-        return {
-            "latent_dim": chosen["latent_dim"],
-            "state_dim": self.state_dim,
-            "observation_noise": self.observation_noise,
-            "process_noise": self.process_noise,
-            **initial_states(chosen, step_seconds),
-        }
+        return initial_states(chosen, step_seconds)

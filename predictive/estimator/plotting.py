@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from predictive.decoding.intervals import coverage
-from predictive.estimator.decoding import pooled_r2
+from predictive.estimator.decoding import r_squared
 from predictive.estimator.inputs import Given
 from predictive.estimator.targets import read_targets, target_kind
 from predictive.filtered import Filtered
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 def plot(estimator: TrainedSSL, inputs: Given, y: Any, path: str | Path | None) -> Any:
     """Draw the report of some bins; see `LatentSSL.plot`."""
+    if path is not None and Path(path).suffix.lower() != ".png":  # before it is drawn
+        raise ValueError(f"path: expected a name that ends in .png, got {Path(path).name!r}")
     from predictive.pictures.report import report_rows, write_report
     from solo_ldm.plotting.page import REPORT, compose
 
@@ -73,7 +75,7 @@ def _pictures(estimator: TrainedSSL, found: Filtered) -> dict[str, Callable[...,
     decoder = estimator.decoder_
     rows, known = found.rows(found.states), found.rows(truth)
     mean = decoder.decoder.predict(rows)
-    r2 = pooled_r2(known, mean)
+    r2 = r_squared(decoder.target, known, mean)
     if decoder.target.name == "circular":
         mean = decoder.predict(rows)
         known = decoder.target.near(known, mean)

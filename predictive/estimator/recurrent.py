@@ -121,8 +121,4 @@ class RecurrentSSL(LatentSSL):
         return torch.stack(found), None
 
     def _predictor(self, chosen: Mapping[str, Any], step_seconds: float | None) -> dict[str, Any]:
-        return {
-            "latent_dim": chosen["latent_dim"],
-            "hidden_dim": self.state_dim,
-            "cell": self.cell,
-        }
+        return {}

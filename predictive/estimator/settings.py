@@ -3,20 +3,66 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from predictive.configuration import complete_predictive
 from predictive.data.sequences import Sequences
+from solo_ldm.config.arguments import (
+    Bounds,
+    Count,
+    NonNegative,
+    Positive,
+    Seed,
+    Width,
+    check_value,
+    shortened,
+)
 from solo_ldm.config.command import composed_of
 
 PACKAGE = "predictive.configs"
 # Named in place of a file; nothing reads it.
 IN_MEMORY = "in memory"
+
+# Parameters of estimators, and the keys of the configuration that they are.
+_KEYS = {
+    "random_state": "seed",
+    "window": "data.window",
+    "stride": "data.stride",
+    "hidden_dim": "encoder.hidden_dim",
+    "input_transform": "encoder.transform",
+    "feature_dropout": "encoder.feature_dropout",
+    "history": "encoder.history",
+    "entropy": "objective.entropy",
+    "learning_rate": "optimizer.lr",
+    "batch_size": "optimizer.batch_size",
+    "max_epochs": "max_epochs",
+    "device": "accelerator",
+    "latent_dim": "predictor.latent_dim",
+    "state_dim": "predictor.state_dim",
+    "observation_noise": "predictor.observation_noise",
+    "process_noise": "predictor.process_noise",
+    "cell": "predictor.cell",
+}
+# What the rules calculate with.
+_ACCEPTED: dict[str, Any] = {
+    "latent_dim": Width,
+    "history": NonNegative,
+    "time_constant": Positive,
+    "window": Annotated[int, Bounds(2)],
+    "stride": Count,
+    "batch_size": Count,
+    "max_epochs": Count,
+    "bin_seconds": Positive,
+}
 
 # The rules, in the order of `choose`.
 _DROPOUT, _FEWEST_FOR_DROPOUT = 0.2, 10
@@ -27,6 +73,80 @@ _STRIDES = 25
 _BATCH = 32
 _STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 1200, 10, 500
 _SLOW_BINS = 200.0
+
+
+def keys_of(method: str) -> dict[str, str]:
+    """Return the parameters of an estimator of a method, and the keys that they are."""
+    return _KEYS | ({"state_dim": "predictor.hidden_dim"} if method == "recurrent" else {})
+
+
+def check_parameters(given: Mapping[str, Any]) -> None:
+    """Raise a one-line ValueError unless parameters that rules calculate with can be used."""
+    for name, hint in _ACCEPTED.items():
+        if given.get(name) is not None:
+            check_value(name, given[name], hint)
+    if isinstance(given["random_state"], int | np.integer):
+        check_value("random_state", given["random_state"], Seed)
+
+
+def check_settings(
+    method: str, given: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the further keys of a caller, unless a parameter says something else.
+
+    Args:
+        method: kalman or recurrent.
+        given: the parameters, with settings.
+        defaults: of the parameters, which settings may change.
+
+    Raises:
+        ValueError: in one line: a key that is the parameter's, another method, no mapping.
+    """
+    further = {} if given["settings"] is None else given["settings"]
+    if not isinstance(further, Mapping) or not all(isinstance(key, str) for key in further):
+        raise ValueError(f"settings: expected values by dotted keys, got {shortened(further)}")
+    cfg = OmegaConf.create({})
+    for key, value in further.items():
+        try:
+            OmegaConf.update(cfg, key, _of_python(value), force_add=True)
+        except OmegaConfBaseException as error:
+            raise ValueError(f"settings: {key}: {str(error).splitlines()[0]}") from None
+    if (other := OmegaConf.select(cfg, "method")) not in (None, method):
+        raise ValueError(f"settings: expected method={method} of this estimator, got {other}")
+    for name, key in keys_of(method).items():
+        own, said = given.get(name), OmegaConf.select(cfg, key)
+        if said is not None and own not in (None, defaults.get(name), said):
+            raise ValueError(f"settings: expected {key}={own}, as {name} says, got {said}")
+    return {**further}
+
+
+def used(cfg: DictConfig, chosen: Mapping[str, Any], step_seconds: float | None) -> dict[str, Any]:
+    """Return what was chosen as the configuration has it, after the settings of the caller."""
+    found = {**chosen}
+    for name in chosen.keys() & _KEYS.keys():
+        found[name] = OmegaConf.select(cfg, _KEYS[name])
+    begun = initial_states(chosen, step_seconds)["initial_transition"]
+    if (own := cfg.predictor.get("initial_transition", begun)) != begun:
+        decays = isinstance(own, float) and 0.0 < own < 1.0
+        found["time_constant"] = -(step_seconds or 1.0) / math.log(own) if decays else None
+    return found
+
+
+@contextmanager
+def as_parameters(method: str, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Raise errors that name keys anew, with the parameters that a caller gave in their place."""
+    try:
+        yield
+    except ValueError as error:
+        text = " ".join(str(error).splitlines())
+        unknown = text.startswith("unknown key")
+        for name, key in keys_of(method).items():
+            if not unknown and key not in settings:
+                where = rf"(?<![\w.]){re.escape(key)}(?!\w|\.\w)" if "." in key else f"^{key}(?=:)"
+                text = re.sub(where, name, text)
+        if text == str(error):
+            raise
+        raise ValueError(text) from None
 
 
 def choose(
@@ -117,8 +237,13 @@ def configuration(
     OmegaConf.set_struct(cfg, False)
     cfg.method, cfg.predictor = method, dict(predictor)
     for key, value in {**keys, **further}.items():
-        OmegaConf.update(cfg, key, value, merge=True, force_add=True)
+        OmegaConf.update(cfg, key, _of_python(value), merge=True, force_add=True)
     return complete_predictive(cfg)
+
+
+def _of_python(value: Any) -> Any:
+    """Return a number of NumPy, as a search gives it, as one of Python."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 @lru_cache(maxsize=1)

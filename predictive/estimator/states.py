@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -18,17 +18,21 @@ from predictive.data.module import as_batch
 from predictive.data.sequences import Sequences
 from predictive.estimator.base import TrainedSSL
 from predictive.estimator.decoding import TargetDecoder
+<<<<<<< HEAD
 from predictive.estimator.inputs import Given, read_bin
+=======
+from predictive.estimator.fitting import ONE_AT_A_TIME
+from predictive.estimator.inputs import Given
+>>>>>>> i18y
 from predictive.estimator.plotting import plot
 from predictive.estimator.results import OnlineStep, States
+from predictive.estimator.stepping import reset, step
 from predictive.estimator.storage import read_estimator, write_estimator
 from predictive.estimator.targets import read_targets
 from predictive.filtered import Filtered, with_lost_features
 from predictive.online import OnlineFilter
-from solo_ldm.config.arguments import Count, check_value
-
-# Half of the standard normal's 95 % interval.
-_REACH = 1.959964
+from solo_ldm.config.arguments import Bounds, check_value
+from solo_ldm.config.memory import check_memory
 
 
 class LatentSSL(TrainedSSL):
@@ -74,11 +78,13 @@ class LatentSSL(TrainedSSL):
 
         Args:
             X: as in `fit`; of each session the bins since its last gap are used.
-            steps: bins to forecast.
+            steps: bins to forecast, fewer than a million.
         """
-        check_value("steps", steps, Count)
+        check_value("steps", steps, Annotated[int, Bounds(1, limit=1_000_000)])
         inputs = self._read(X)
         last = dict(inputs.stretches)  # of each session
+        numbers = 2 * self.n_features_in_ + 8 * self.method_.predictor.state_dim**2 + 100
+        check_memory("steps", steps, len(last), numbers, remedy="lower it", bytes_each=8)
         parts = [self._ahead(inputs.arrays[number][bins], steps) for number, bins in last.items()]
         starts = [len(one) for one in inputs.arrays]
 
@@ -111,7 +117,8 @@ class LatentSSL(TrainedSSL):
         Args:
             X: as in `fit`.
             return_interval: whether to return the ends of an interval as well.
-            level: share of bins whose y lies in the interval, measured on a calibration set.
+            level: share of bins whose y lies in the interval, measured on a calibration set. The
+                interval reaches at least to the decoded y.
 
         Returns:
             y of the kind of X, or (y, low, high). Angles are in [0, P); the ends of their arcs lie
@@ -155,9 +162,12 @@ class LatentSSL(TrainedSSL):
     def score(self, X: Any, y: Any = None) -> float:
         """Return R² of the decoded y, or what is maximised in training where y is not given.
 
-        R² of an angle is that of its cosine and sine; of categories it is the share that is right.
-        What is maximised is E log p(z_t | z_<t) + H in nats a bin: for the default entropy it is
-        unchanged by the scale of the latents and is a measure of what the past says about them.
+        R² is scikit-learn's `r2_score`: of several columns the mean of their R², whatever their
+        units; a column that is constant gives 0, or 1 if decoded without an error, and a single
+        bin NaN with a warning. R² of an angle is that of its cosine and sine, pooled (the mean
+        weighted by their variances); of categories it is the share that is right. What is
+        maximised is E log p(z_t | z_<t) + H in nats a bin: for the default entropy it is unchanged
+        by the scale of the latents and is a measure of what the past says about them.
         """
         inputs = self._read(X)
         if y is None:
@@ -172,7 +182,7 @@ class LatentSSL(TrainedSSL):
     def _objective(self, sequences: Sequences) -> float:
         batch = as_batch(with_lost_features(self.method_, sequences)[0])
         objective = self.method_.objective
-        with torch.random.fork_rng(devices=[]):
+        with ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             objective.at_step(0)
             terms = objective(self.method_.forecast(batch), batch.known)
@@ -183,8 +193,12 @@ class LatentSSL(TrainedSSL):
         """Take in one bin (F,) of a sequence and return the state after it, with its interval.
 
         The states are those of `filter`; `reset` begins a new sequence. NaN is a missing bin.
+
+        Raises:
+            ValueError: in one line: another shape, infinity.
         """
         check_is_fitted(self)
+<<<<<<< HEAD
         values = torch.from_numpy(read_bin(self, x))
         if values.shape != (self.n_features_in_,):
             raise ValueError(f"x: expected ({self.n_features_in_},), got {tuple(values.shape)}")
@@ -204,13 +218,14 @@ class LatentSSL(TrainedSSL):
                 ends = self.decoder_.bounds(mean[None], root, 0.95)
                 y_low, y_high = ends.low[0].numpy(), ends.high[0].numpy()
         return OnlineStep(centre, low, high, covariance, y, y_low, y_high)
+=======
+        return step(self, x)
+>>>>>>> i18y
 
     def reset(self, state: Mapping[str, NDArray] | None = None) -> Any:
         """Begin a new sequence for `step`, or go on from a saved `online_state`."""
         check_is_fitted(self)
-        self._online = OnlineFilter(self.method_)
-        if state is not None:
-            self._online.state = {name: torch.from_numpy(one) for name, one in state.items()}
+        reset(self, state)
         return self
 
     @property
@@ -256,7 +271,8 @@ class LatentSSL(TrainedSSL):
 
     def _fitted_decoder(self) -> TargetDecoder:
         if self.decoder_ is None:
-            raise ValueError("y: expected fit(X, y) with a y to decode, got a fit without")
+            got = self._undecoded or "a fit without"
+            raise ValueError(f"y: expected fit(X, y) with a y to decode, got {got}")
         return self.decoder_
 
     def _states(self, inputs: Given, found: Filtered, states: Any, factors: Any) -> States:

@@ -40,7 +40,14 @@ def write_estimator(estimator: Any, path: Path) -> Path:
     if estimator.decoder_ is not None:
         more, about["decoder"] = estimator.decoder_.written()
         tensors |= more
-    write_safetensors(path.expanduser(), tensors, {"predictive": json.dumps(about)})
+    about["undecoded"] = estimator._undecoded
+    try:
+        write_safetensors(path.expanduser(), tensors, {"predictive": json.dumps(about)})
+    except OSError as error:
+        raise OSError(
+            f"path: expected a place that can be written, got {path} ({error.strerror or error}); "
+            "choose another"
+        ) from None
     return path
 
 
@@ -76,7 +83,7 @@ def read_estimator(kind: type, path: Path) -> Any:
         estimator.method_ = method.eval()
         decoder = about["decoder"]
         estimator.decoder_ = None if decoder is None else TargetDecoder.read(tensors, decoder)
-        estimator._online = None
+        estimator._online, estimator._undecoded = None, about.get("undecoded")
     return estimator
 
 
@@ -114,7 +121,7 @@ def _of_run(kind: Any, folder: Path) -> Any:
     known = read_trained(folder)
     estimator.bin_seconds_ = data.get("bin_seconds") if known is None else known.step_seconds
     estimator.n_features_in_ = method.encoder.input_dim
-    estimator.decoder_ = estimator._online = None
+    estimator.decoder_ = estimator._online = estimator._undecoded = None
     return estimator
 
 

@@ -76,7 +76,14 @@ def read_targets(
             values = _labels(values)
         else:
             settings: Any = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
-            values = check_array(values, ensure_2d=False, input_name="y", **settings)
+            try:
+                values = check_array(values, ensure_2d=False, input_name="y", **settings)
+            except ValueError:
+                if np.asarray(values).dtype.kind not in "OSU":
+                    raise
+                raise ValueError(
+                    "y: expected numbers, got texts or others; labels need target='categorical'"
+                ) from None
         flat = values.ndim == 1
         if values.ndim > 2 or len(values) != len(like):
             raise ValueError(

@@ -199,14 +199,24 @@ def check_distinct(key: str, values: Sequence[Any], remedy: str = "list it once"
 
 
 def nearest_key(key: str, schema: type) -> str:
-    """Return ': did you mean …?' for the schema's key nearest to `key`, or nothing."""
+    """Return ': did you mean …?' for the schema's key nearest to `key`, or nothing.
+
+    Where none is near, the keys that its parent takes.
+    """
     known = []
     for name, _, _, metadata in declared(None, schema, ""):
         known.append(name)
         if metadata.get("keys") and key.startswith(f"{name}."):
             module, _, function = metadata["keys"].partition(":")
             known += [f"{name}.{one}" for one in getattr(import_module(module), function)()]
-    return suggestion(key, known)
+    parent, _, leaf = key.rpartition(".")
+    inside = [one for one in known if parent and one.rpartition(".")[0] == parent]
+    leaves = [one.rpartition(".")[2] for one in inside]
+    near = suggestion(leaf, leaves)
+    if near:
+        return near.replace("mean ", f"mean {parent}.")
+    near = suggestion(key, [one for one in known if one not in (parent, *inside)])
+    return near or (f": {parent} takes {', '.join(leaves)}" if 0 < len(leaves) <= 20 else "")
 
 
 def aliases(schema: type) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -62,3 +63,21 @@ def test_the_random_numbers_of_the_caller_stay_as_they_are(recording):
     assert np.random.rand() == expected
     one, other = (KalmanSSL(**{**TINY, "random_state": None}).fit(counts) for _ in range(2))
     assert one.config_["seed"] != other.config_["seed"]
+
+
+def test_fits_in_threads_give_the_weights_of_one_alone(recording):
+    counts, _ = recording
+    alone = KalmanSSL(**TINY).fit(counts).transform(counts)
+    models = [KalmanSSL(**TINY) for _ in range(3)]
+    threads = [Thread(target=one.fit, args=(counts,)) for one in models]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    for one in models:
+        np.testing.assert_array_equal(one.transform(counts), alone)
+
+
+def test_a_search_may_give_numbers_of_numpy(recording):
+    own = KalmanSSL(**{**TINY, "latent_dim": np.int64(2), "feature_dropout": np.float64(0.1)})
+    assert own.fit(recording[0][:60]).config_["encoder"]["feature_dropout"] == 0.1
