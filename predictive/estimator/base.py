@@ -25,7 +25,7 @@ from predictive.estimator.fitting import (
     train_in_memory,
     weights_to_begin_with,
 )
-from predictive.estimator.inputs import (
+from predictive.estimator.reading.inputs import (
     Given,
     check_missing,
     for_training,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from predictive.decoding.intervals import coverage
 from predictive.estimator.decoding import r_squared
-from predictive.estimator.inputs import Given
+from predictive.estimator.reading.inputs import Given
 from predictive.estimator.targets import read_targets, target_kind
 from predictive.filtered import Filtered
 

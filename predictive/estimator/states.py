@@ -18,13 +18,9 @@ from predictive.data.module import as_batch
 from predictive.data.sequences import Sequences
 from predictive.estimator.base import TrainedSSL
 from predictive.estimator.decoding import TargetDecoder
-<<<<<<< HEAD
-from predictive.estimator.inputs import Given, read_bin
-=======
 from predictive.estimator.fitting import ONE_AT_A_TIME
-from predictive.estimator.inputs import Given
->>>>>>> i18y
 from predictive.estimator.plotting import plot
+from predictive.estimator.reading.inputs import Given
 from predictive.estimator.results import OnlineStep, States
 from predictive.estimator.stepping import reset, step
 from predictive.estimator.storage import read_estimator, write_estimator
@@ -198,29 +194,7 @@ class LatentSSL(TrainedSSL):
             ValueError: in one line: another shape, infinity.
         """
         check_is_fitted(self)
-<<<<<<< HEAD
-        values = torch.from_numpy(read_bin(self, x))
-        if values.shape != (self.n_features_in_,):
-            raise ValueError(f"x: expected ({self.n_features_in_},), got {tuple(values.shape)}")
-        if self._online is None:
-            self._online = OnlineFilter(self.method_)
-        mean, factor, _ = self._online.step(values)
-        low = high = covariance = y = y_low = y_high = None
-        centre = mean.float().numpy()
-        if factor is not None:
-            covariance = (factor @ factor.mT).float().numpy()
-            reach = _REACH * np.sqrt(np.diagonal(covariance))
-            low, high = centre - reach, centre + reach
-        if self.decoder_ is not None:
-            y = self.decoder_.labelled(self.decoder_.predict(mean[None])[0])
-            if self.decoder_.interval is not None:
-                root = None if factor is None else factor[None]
-                ends = self.decoder_.bounds(mean[None], root, 0.95)
-                y_low, y_high = ends.low[0].numpy(), ends.high[0].numpy()
-        return OnlineStep(centre, low, high, covariance, y, y_low, y_high)
-=======
         return step(self, x)
->>>>>>> i18y
 
     def reset(self, state: Mapping[str, NDArray] | None = None) -> Any:
         """Begin a new sequence for `step`, or go on from a saved `online_state`."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from predictive.estimator.reading.inputs import read_bin
 from predictive.estimator.results import OnlineStep
 from predictive.online import OnlineFilter
 
@@ -21,10 +22,8 @@ _REACH = 1.959964
 
 def step(estimator: TrainedSSL, x: Any) -> OnlineStep:
     """Take in one bin; see `LatentSSL.step`."""
-    if isinstance(x, np.ma.MaskedArray):
-        x = np.ma.filled(x.astype(np.float64), np.nan)
     with np.errstate(over="ignore"):  # infinite then
-        values = np.array(x, dtype=np.float32)
+        values = read_bin(estimator, x)
     if values.shape != (estimator.n_features_in_,):
         raise ValueError(f"x: expected ({estimator.n_features_in_},), got {values.shape}")
     if (infinite := np.isinf(values)).any():

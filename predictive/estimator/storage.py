@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from predictive.configuration import complete_predictive
 from predictive.estimator.decoding import TargetDecoder
-from predictive.estimator.names import keep_names, kept_names
+from predictive.estimator.reading.names import keep_names, kept_names
 from predictive.method import PredictiveMethod
 from predictive.runs import read_run, read_trained
 from predictive.training import for_method

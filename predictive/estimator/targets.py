@@ -13,8 +13,8 @@ from sklearn.utils import check_array
 
 from predictive.data.recordings.series import wraps
 from predictive.data.targets import TargetKind, categories_of, kind_of
-from predictive.estimator.inputs import Given, warn
-from predictive.estimator.sessions import session_of
+from predictive.estimator.reading.inputs import Given, warn
+from predictive.estimator.reading.sessions import session_of
 
 # Of a y that may be an angle: different values, and its usual step as a share of the range.
 _FEWEST_LEVELS, _SMALL = 10, 0.05

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from predictive import KalmanSSL
-from predictive.estimator.inputs import for_training, read_inputs
+from predictive.estimator.reading.inputs import for_training, read_inputs
 from predictive.estimator.settings import choose
 from tests.predictive.estimator.conftest import SMALL
 

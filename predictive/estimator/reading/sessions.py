@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from predictive.estimator.names import names_of
-from predictive.estimator.session import Session, seconds_of
+from predictive.estimator.reading.names import names_of
+from predictive.estimator.reading.session import Session, seconds_of
 
 # Names of a dimension of times, in small letters.
 _TIME = ("time", "times", "t")

@@ -14,15 +14,15 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _check_n_features  # pyright: ignore[reportPrivateUsage]
 
 from predictive.data.sequences import Segment, Sequences, pad
-from predictive.estimator.names import (
+from predictive.estimator.reading.names import (
     check_different,
     keep_names,
     kept_names,
     names_of_bin,
     order_of,
 )
-from predictive.estimator.session import Session, check_same_times
-from predictive.estimator.sessions import session_of, sessions_of
+from predictive.estimator.reading.session import Session, check_same_times
+from predictive.estimator.reading.sessions import session_of, sessions_of
 
 # Share by which the bins of new data may be longer or shorter than those of the training.
 _TOLERANCE = 0.1

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from predictive.estimator.names import Names
+from predictive.estimator.reading.names import Names
 
 # Steps between bins above this share of the usual one are gaps; others may differ by `_JITTER`.
 _GAP, _JITTER = 1.5, 0.1

@@ -1,0 +1,1 @@
+"""Whatever users have their recordings in, as sequences."""
