@@ -183,7 +183,7 @@ def choose(
         "feature_dropout": _DROPOUT if counts and many else 0.0,
         "history": _HISTORY if sparse else 0.0,
         "latent_dim": min(_MOST_LATENTS, features),
-        "window": min(window, longest),
+        "window": min(window, max(2, longest)),
     }
     found = {key: rules[key] if given[key] is None else given[key] for key in rules}
     rules["stride"] = max(1, int(found["window"]) // _STRIDES)

@@ -216,15 +216,15 @@ def for_training(sequences: Sequences, window: int) -> Sequences:
     Raises:
         ValueError: in one line: no sequence has two bins, or none has as many as a window.
     """
-    if (longest := int(sequences.lengths.max())) < window:
-        raise ValueError(
-            f"window: expected at most the {longest} bins of the longest sequence, got {window}"
-        )
     enough = sequences.lengths >= 2
     if not bool(enough.any()):
         raise ValueError(
             f"X: expected sequences of at least 2 bins, got {len(sequences)} of 1 bin, which "
             "have nothing to predict"
+        )
+    if (longest := int(sequences.lengths.max())) < window:
+        raise ValueError(
+            f"window: expected at most the {longest} bins of the longest sequence, got {window}"
         )
     if not bool(enough.all()):
         warn(f"X: {int((~enough).sum())} sequences of 1 bin have nothing to predict: left out")

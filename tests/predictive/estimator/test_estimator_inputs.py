@@ -186,7 +186,7 @@ def test_rules_choose_from_the_bins_the_cells_and_the_length(recording):
 
 
 BAD = {
-    "a word": (lambda x, y: (x, np.array(["a"] * len(x))), "could not convert string"),
+    "a word": (lambda x, y: (x, np.array(["a"] * len(x))), "labels need target="),
     "y of another length": (lambda x, y: (x, y[:-1]), "y: expected a row for each of the 600"),
     "a list and one y": (lambda x, y: ([x, x], [y]), "y: expected one array for each of the 2"),
     "infinity": (lambda x, y: (np.where(x > 3, np.inf, x), y), "infinity"),
@@ -218,14 +218,14 @@ def test_bad_input_is_one_clear_line(recording, name):
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"latent_dim": 0}, "predictor.latent_dim"),
-        ({"entropy": "logdt"}, "objective.entropy"),
+        ({"latent_dim": 0}, "latent_dim: expected"),
+        ({"entropy": "logdt"}, "entropy: expected one"),
         ({"decoder": "tree"}, "decoder: expected linear or mlp"),
         ({"output": "state"}, "output: expected states, smoothed or latents"),
         ({"window": 700}, "window: expected at most the 600 bins"),
         ({"settings": {"optimizer.lrr": 1}}, "optimizer.lr"),
-        ({"observation_noise": "none"}, "predictor.observation_noise"),
-        ({"learning_rate": -1}, "optimizer.lr"),
+        ({"observation_noise": "none"}, "observation_noise: expected"),
+        ({"learning_rate": -1}, "learning_rate: expected"),
     ],
 )
 def test_bad_parameters_are_one_line_that_names_them(recording, params, words):
