@@ -208,7 +208,13 @@ def _rows_table(
         if falls
         else ""
     )
-    seeds = len({each["seed"] for each in results})
+    trained = dict.fromkeys((each["data"], each["method"]) for each in results)
+    seeds = ", ".join(
+        f"{names[data]}, {method}: "
+        f"{len({r['seed'] for r in results if (r['data'], r['method']) == (data, method)})}"
+        for data, method in trained
+        if method in TRAINED
+    )
     first = [each for each in results if each["fold"] == 0]
     abouts = "; ".join(
         dict.fromkeys(
@@ -217,7 +223,7 @@ def _rows_table(
     )
     about = (
         f"R² of position on held-out time, pooled over {len({each['fold'] for each in results})} "
-        f"folds, mean over {seeds} seeds where a network is trained; ± is the standard deviation "
+        f"folds, mean over seeds where a network is trained ({seeds}); ± is the standard deviation "
         "over folds and seeds. Features are fitted on a fold's training time without positions, "
         "decoders likewise with them; the Bayesian decoder uses positions and is its own decoder. "
         f"Of averages and what is made of them the best of {len(WIDTHS)} widths "
