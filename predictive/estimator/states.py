@@ -46,7 +46,7 @@ class LatentSSL(TrainedSSL):
         """Return the states of bins, (T, n), of the kind of X.
 
         output="states" gives those of `filter`, "smoothed" those of `smooth`, "latents" the
-        encoder's output, each bin by itself.
+        encoder's output.
         """
         check_is_fitted(self)
         if self._param("output") == "smoothed":

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 _MODULE = "predictive"
 _MEANINGS = {
-    "latents": "output of the encoder, each bin by itself",
+    "latents": "output of the encoder in each bin",
     "states": "mean of the state given the bins up to each",
     "variances": "variances of the states",
     "smoothed": "mean of the state given all bins of its sequence",

@@ -144,7 +144,7 @@ def print_arguments(line: str) -> None:
 
 
 def test_a_signal_ends_an_evaluation_as_it_ends_a_training(tmp_path):
-    small = ["max_epochs=1", "data.folds=2", "optimizer.batch_size=8"]
+    small = ["max_epochs=1", "data.folds=2", "data.bin_seconds=0.025", "optimizer.batch_size=8"]
     arguments = [*arguments_of("decode", tmp_path), *small]
     ended = run_child(signalled_in_evaluation, signal.SIGTERM, arguments)
     assert ended.code == 143, ended.printed
