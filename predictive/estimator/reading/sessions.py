@@ -63,7 +63,7 @@ def session_of(given: Any, bin_seconds: float | None = None) -> Session:
             if bin_seconds is None:
                 raise ValueError(
                     "bin_seconds: expected a duration to count the spikes of a TsGroup in, got "
-                    "None; set it, for example to 0.025"
+                    "None; set it, for example to 0.25"
                 )
             given = given.count(bin_seconds)
         if isinstance(given, pynapple.TsdFrame | pynapple.Tsd):
