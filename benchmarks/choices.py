@@ -11,8 +11,6 @@ updates docs/recordings.md.
 from __future__ import annotations
 
 import itertools
-import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,8 +71,8 @@ CHOICES = (
 )
 
 
-def foretold(choice: Choice, name: str, overrides: list[str], seed: int) -> tuple[float, float]:
-    """Return R² of the next second's counts, pooled over cells, and the seconds of the fit."""
+def foretold(choice: Choice, name: str, overrides: list[str], seed: int) -> float:
+    """Return R² of the next second's counts, pooled over cells."""
     own = [] if choice.bin_seconds is None else [f"data.bin_seconds={choice.bin_seconds}"]
     cfg = complete_predictive(configuration(name, [*overrides, *own], "predictive.configs"))
     train = build_data(cfg).train
@@ -87,14 +85,12 @@ def foretold(choice: Choice, name: str, overrides: list[str], seed: int) -> tupl
         settings=dict(choice.settings),
         **choice.parameters,
     )
-    begun = time.perf_counter()
     model.fit(_arrays(train.select(~aside)))
-    seconds = time.perf_counter() - begun
     states, later, groups = _pairs(model, train.select(~aside))
     decoder = fit_linear(states, later, groups=groups)
     states, later, _ = _pairs(model, train.select(aside))
     residual, total = sums_of_squares(later, decoder.predict(states))
-    return float(1.0 - residual.sum() / total.sum()), seconds
+    return float(1.0 - residual.sum() / total.sum())
 
 
 def _arrays(sequences: Sequences) -> list[Any]:
@@ -135,22 +131,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         futures = [pool.submit(foretold, choice, *of, seed) for choice, of, seed in cells]
         found = [one.result() for one in track(futures, "fits", console=console)]
     each = iter(found)
-    rows = []
-    for choice in CHOICES:
-        row = [choice.name]
-        for _ in data:
-            scores, seconds = zip(*itertools.islice(each, args.seeds), strict=True)
-            row += [spread(list(scores), 3), f"{statistics.median(seconds):.0f}"]
-        rows.append(row)
-    heads = ["", *itertools.chain.from_iterable((name, "seconds of a fit") for name in data)]
+    rows = [
+        [choice.name, *(spread(list(itertools.islice(each, args.seeds)), 3) for _ in data)]
+        for choice in CHOICES
+    ]
     about = (
         f"R² of the square roots of the counts of the next {AHEAD_SECONDS:g} s, pooled over cells, "
         "from the filter's state by ridge, on every fourth of fold 0's training sequences, which "
         f"was set aside; mean ± standard deviation over {args.seeds} seeds. No position is used. "
-        "What each row does not name is chosen by the rules of `KalmanSSL`. Seconds: one thread, "
-        f"{args.jobs} at a time."
+        "What each row does not name is chosen by the rules of `KalmanSSL`."
     )
-    table = Figures(heads, rows, about)
+    table = Figures(["", *data], rows, about)
     publish([table], ROOT / "docs" / "recordings.md", "choices", "choices.py", args, console)
 
 
