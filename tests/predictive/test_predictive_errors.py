@@ -44,7 +44,6 @@ SPIKES = (
     "data.block_seconds=5",
     "data.folds=2",
     "data.window=40",
-    "data.bin_seconds=0.1",
     "optimizer.batch_size=4",
     *SMALL,
 )
