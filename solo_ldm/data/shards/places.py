@@ -77,7 +77,8 @@ def expand(pattern: str) -> list[str]:
         step = 1 if int(last) >= int(first) else -1
         options = [f"{n:0{width}}" for n in range(int(first), int(last) + step, step)]
     before, after = pattern[: braces.start()], pattern[braces.end() :]
-    return [name for one in options for name in expand(f"{before}{one}{after}")]
+    names = (name for one in options for name in expand(f"{before}{one}{after}"))
+    return [*dict.fromkeys(names)]
 
 
 def has_validation(place: str | None, suffixes: Sequence[str]) -> bool:
