@@ -12,6 +12,7 @@ from solo_ldm.data.datasets.imagenet import VIEWS
 from solo_ldm.data.shards import tables, tars
 from solo_ldm.data.shards.index import Index
 from solo_ldm.data.shards.places import files_of, has_validation, split_of
+from solo_ldm.data.sources.folders import is_image
 from solo_ldm.data.sources.images import Listing
 from solo_ldm.data.sources.labels import number_labels
 
@@ -77,6 +78,23 @@ def _dataset(suffixes: tuple[str, ...], indexer: Indexer, need: Callable[[], Non
         check=check,
         own=True,
     )
+
+
+def kind_of_shards(path: Path) -> str | None:
+    """Return the name of the data set that reads a file, a pattern or a folder; None for no shards.
+
+    A folder with images or further folders in it is one of images, whatever lies beside them.
+    """
+    names = [path.name]
+    if path.is_dir():
+        if (path / "dataset_dict.json").is_file():
+            return "hf"
+        names = [one.name for one in path.iterdir()]
+        if any(is_image(one.name) or one.is_dir() for one in path.iterdir()):
+            return None
+    kinds = {"webdataset": tars.SUFFIXES, "hf": tables.SUFFIXES}
+    found = (kind for kind, ends in kinds.items() if any(one.endswith(ends) for one in names))
+    return next(found, None)
 
 
 @lru_cache(maxsize=2)

@@ -1,11 +1,14 @@
 """The files of shards that a folder, a pattern or a path names."""
 
 import pytest
+from rich.console import Console
 
+from solo_ldm.commands.pretrain.call import _Images
 from solo_ldm.data import DataConfig
 from solo_ldm.data.datasets.registry import Splits
+from solo_ldm.data.datasets.shards import kind_of_shards
 from solo_ldm.data.shards.places import expand, files_of
-from tests.support.data.images import refusal
+from tests.support.data.images import refusal, save
 from tests.support.data.shards import png, samples, source_of, tar_of, tars_of
 
 
@@ -101,3 +104,20 @@ def test_validation_shards_have_the_classes_of_the_training_shards(tmp_path):
     tar_of(tar, {"a.png": png(90), "a.cls": b"-1"})
     message = refusal(ValueError, "val", **keys)
     assert "data.val_path: expected labelled images, got none with a label" in message
+
+
+def test_shards_are_known_by_their_names_where_none_are_expected(tmp_path):
+    tars_of(tmp_path / "a", 1, 4, "train")
+    (tmp_path / "b" / "train").mkdir(parents=True)
+    (tmp_path / "b" / "dataset_dict.json").write_text("{}")
+    tars_of(tmp_path / "c", 1, 4, "n01440764")
+    save(tmp_path / "c" / "n01440764" / "one.png")
+    kinds = {"a": "webdataset", "a/train-{0000..0003}.tar": "webdataset", "b": "hf", "c": None}
+    kinds |= {"x/train-00000-of-00001.parquet": "hf", "x/list.txt": None}
+    assert {name: kind_of_shards(tmp_path / name) for name in kinds} == kinds
+    for place in ("a", "a/train-0000.tar"):
+        message = refusal(ValueError, dataset="custom", train_path=str(tmp_path / place))
+        assert message.endswith("data=webdataset reads them")
+    pattern = str(tmp_path / "a" / "train-{0000..0001}.tar")
+    images = _Images(pattern, None, None, None, Console())
+    assert images.keys() == {"data": "webdataset", "data.train_path": pattern}
