@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -104,7 +105,7 @@ def _index(indexer: Indexer, known: tuple[tuple[Path, int, int], ...], *about: o
 
 def _numbered(index: Index, key: str, like: Sequence[str] | None) -> Listing:
     """Return images with the numbers of their classes, those of `like` where it is given."""
-    values = index.labels or [-1] * len(index.images)
+    values = [_label(one, key) for one in index.labels or [None] * len(index.images)]
     given = [one for one in values if one is not None]
     if all(_is_number(one) for one in given):
         labels = [-1 if one is None else int(one) for one in values]
@@ -125,6 +126,20 @@ def _numbered(index: Index, key: str, like: Sequence[str] | None) -> Listing:
     said = f"labels of {key}"
     numbers, classes = number_labels(labels, len(labels), names, "val", like, said)
     return Listing(index.images, numbers, classes, index.notices)
+
+
+def _label(value: object, key: str) -> int | str | None:
+    """Return a label; pandas has whole numbers as fractions where some are missing."""
+    if isinstance(value, float) and (math.isnan(value) or value.is_integer()):
+        return None if math.isnan(value) else int(value)
+    if value is None or isinstance(value, (int, str)):
+        return value
+    shown = repr(value)
+    raise ValueError(
+        f"labels of {key}: expected whole numbers or names, got "
+        f"{shown if len(shown) <= 60 else f'{shown[:60]}...'}; data.label_key names other labels, "
+        f"data.no_labels=true uses none"
+    )
 
 
 def _is_number(value: object) -> bool:

@@ -116,7 +116,13 @@ class _Table:
             except NotInFileError:
                 self._start()
         columns = [self._image, *([self.label] if self.label else [])]
-        where = kept(path, columns, ".arrow", lambda target: unpack(path, target, columns, key))
+        try:
+            where = kept(path, columns, ".arrow", lambda target: unpack(path, target, columns, key))
+        except OSError as error:  # of the cache: the groups of a file that cannot be read are none
+            raise ValueError(
+                f"{key}: {path} cannot be unpacked in {user_cache('shards')} ({line_of(error)}); "
+                f"name another folder in SOLO_LDM_CACHE"
+            ) from error
         self.unpacked = where.stat().st_size
         self._read(where)
 

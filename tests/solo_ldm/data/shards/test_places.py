@@ -8,7 +8,7 @@ from solo_ldm.data import DataConfig
 from solo_ldm.data.datasets.registry import Splits
 from solo_ldm.data.datasets.shards import kind_of_shards
 from solo_ldm.data.shards.places import expand, files_of
-from tests.support.data.images import refusal, save
+from tests.support.data.images import names_of, refusal, save
 from tests.support.data.shards import png, samples, source_of, tar_of, tars_of
 
 
@@ -104,6 +104,16 @@ def test_validation_shards_have_the_classes_of_the_training_shards(tmp_path):
     tar_of(tar, {"a.png": png(90), "a.cls": b"-1"})
     message = refusal(ValueError, "val", **keys)
     assert "data.val_path: expected labelled images, got none with a label" in message
+
+
+def test_copies_of_training_images_are_not_validated_on(tmp_path):
+    train, val = tars_of(tmp_path, 2, 6), tar_of(tmp_path / "val.tar", samples(range(10, 14)))
+    keys = {"dataset": "webdataset", "train_path": train, "val_path": str(val)}
+    found = Splits(DataConfig(**keys))
+    assert found.val is not None
+    assert names_of(found.val) == ["0012.png", "0013.png"]
+    assert "2 of 4 validation images are left out" in found.notices[-1]
+    assert f"such as {val}/0010.png" in found.notices[-1]
 
 
 def test_shards_are_known_by_their_names_where_none_are_expected(tmp_path):

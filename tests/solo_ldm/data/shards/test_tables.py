@@ -87,6 +87,9 @@ def test_parquet_without_room_to_unpack_it_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(arrow_module.shutil, "disk_usage", lambda folder: full)
     message = refusal(ValueError, dataset="hf", train_path=str(path))
     assert "name another folder in SOLO_LDM_CACHE" in message
+    monkeypatch.setenv("SOLO_LDM_CACHE", str(path))  # where nothing can be kept
+    message = refusal(ValueError, dataset="hf", train_path=str(path))
+    assert f"{path} cannot be unpacked in {path} (" in message
 
 
 @pytest.mark.parametrize("options", [{"compression": "lz4"}, {"compression": "zstd"}])
@@ -162,6 +165,19 @@ def test_rows_without_labels_are_unlabelled(tmp_path):
     test = saved(tmp_path / "d" / "test", table(range(9, 12), labels=[-1] * 3))
     keys = {"dataset": "hf", "train_path": str(tmp_path / "a.arrow"), "val_path": str(test)}
     assert "got none with a label, as in a test split" in refusal(ValueError, "val", **keys)
+
+
+@pytest.mark.parametrize("labels", [[0.5, 1.0, 2.0], [[0], [1], [1, 2]], [b"a", b"b", b"c"]])
+def test_what_is_no_class_is_no_label(tmp_path, labels):
+    place = arrow_of(tmp_path / "a.arrow", table(range(3), names=None, labels=labels))
+    message = refusal(ValueError, dataset="hf", train_path=str(place))
+    assert "labels of data.train_path: expected whole numbers or names, got" in message
+
+
+def test_whole_numbers_that_pandas_has_as_fractions_are_labels(tmp_path):
+    some = table(range(4), names=None, labels=[1.0, float("nan"), 0.0, None])
+    source = source_of("hf", arrow_of(tmp_path / "a.arrow", some))
+    assert source.labels.tolist() == [1, -1, 0, -1]
 
 
 def test_damaged_files_are_named_and_their_other_rows_used(tmp_path):
