@@ -62,8 +62,12 @@ def index_tables(
             + (damaged[0] if damaged else "they hold no row with an image")
         )
     first = tables[0]
-    if any(one.names != first.names for one in tables):
-        raise ValueError(f"{key}: expected files of one data set, got other names of classes")
+    for one in tables:
+        if (one.label, one.names) != (first.label, first.names):
+            raise ValueError(
+                f"{key}: expected files of one data set, got {first.path} and {one.path} with other "
+                f"columns of labels or other names of classes; give those of one by a pattern"
+            )
     notices = []
     if damaged:
         notices.append(f"{key}: {counted(damaged, len(files), 'files are damaged')}")

@@ -153,6 +153,15 @@ def test_of_several_columns_one_must_be_named(tmp_path):
     assert source_of("hf", place, label_key="coarse").labels.tolist() == [0, 0, 1]
 
 
+@pytest.mark.parametrize("other", [{"names": ("x", "y", "z")}, {"names": None, "labels": None}])
+def test_files_of_several_data_sets_are_refused(tmp_path, other):
+    first = arrow_of(tmp_path / "a.arrow", table(range(3)))
+    rows = [png(number) for number in range(3, 6)]
+    second = arrow_of(tmp_path / "b.arrow", table_of(rows, **{"labels": [0, 1, 2], **other}))
+    message = refusal(ValueError, dataset="hf", train_path=str(tmp_path / "*.arrow"))
+    assert f"expected files of one data set, got {first} and {second}" in message
+
+
 def test_rows_without_labels_are_unlabelled(tmp_path):
     some = table(range(6), labels=[0, 1, None, -1, 2, 0])
     source = source_of("hf", arrow_of(tmp_path / "a.arrow", some))
