@@ -65,8 +65,8 @@ def index_tables(
     for one in tables:
         if (one.label, one.names) != (first.label, first.names):
             raise ValueError(
-                f"{key}: expected files of one data set, got {first.path} and {one.path} with other "
-                f"columns of labels or other names of classes; give those of one by a pattern"
+                f"{key}: expected files of one data set, got {first.path} and {one.path} with "
+                f"other columns of labels or names of classes; give those of one by a pattern"
             )
     notices = []
     if damaged:
