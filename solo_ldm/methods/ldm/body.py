@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from solo_ldm.distributed import gather
+from solo_ldm.distributed import by_rows, gather
 from solo_ldm.methods.averaging import MovingAverage, progress
 from solo_ldm.methods.base import BaseMethod, Description, finish_step
 from solo_ldm.methods.ldm.direct import DirectPredictor
@@ -140,16 +140,17 @@ class LDMBody(_Host):
         if targets is not None:
             targets = list(gather(torch.stack(targets, dim=1)).unbind(dim=1))
         predictions = [self._predict(z) for z in gathered]
-        pairs = [
-            self.objective(
-                gathered[i],
-                gathered[j],
-                None if self.predictor is None else (predictions[i], predictions[j]),
-                None if targets is None else (targets[i], targets[j]),
-            )
-            for i in range(self.num_large_crops)
-            for j in range(i + 1, len(gathered))
-        ]
+        with by_rows():
+            pairs = [
+                self.objective(
+                    gathered[i],
+                    gathered[j],
+                    None if self.predictor is None else (predictions[i], predictions[j]),
+                    None if targets is None else (targets[i], targets[j]),
+                )
+                for i in range(self.num_large_crops)
+                for j in range(i + 1, len(gathered))
+            ]
         return LDMTerms(*(torch.stack(term).mean() for term in zip(*pairs, strict=True)))
 
     def targets(self, crops: Any, views: list[Tensor]) -> list[Tensor] | None:
