@@ -136,6 +136,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"data\.(val_fraction|held_out|pair_match)", null_or(share)),
     (r"data\.(score_test|in_memory)", null_or(flag)),
     (r"resolution", null_or(each(number(1e-12, 1 + 1e-12)))),
+    (r"statistics", null_or(one_of("batch", "whole"))),
     (r"data\.num_workers", null_or(whole(0, 1e5))),
     (r"data\.dataset", null_or(one_of("digits", "mnist", "moving_dot"))),
     (r"data\.format", null_or(one_of("auto", "torchvision", "image_folder", "dali"))),
