@@ -80,10 +80,7 @@ class SlicedGaussianEntropy(EntropyEstimator):
         Args:
             dim: of the latents; of both views together for the joint entropy.
         """
-        # On the CPU: what a GPU draws depends on its model, and processes may differ in theirs.
-        generator = torch.Generator().manual_seed(_FIRST_SEED + self._step)
-        drawn = torch.randn(dim, self.num_slices, generator=generator)
-        return torch.nn.functional.normalize(drawn, dim=0)
+        return _directions(dim, self.num_slices, _FIRST_SEED + self._step)
 
     def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
@@ -107,6 +104,23 @@ class SlicedGaussianEntropy(EntropyEstimator):
         projected = product(own, directions)
         value: Tensor = _EppsPulley.apply(projected, times, weights, targets)  # pyright: ignore
         return -value
+
+
+# An operator of its own: torch.compile cannot look into a generator.
+@torch.library.custom_op(
+    "solo_ldm::directions",
+    mutates_args=(),
+    schema="(SymInt dim, SymInt count, SymInt seed) -> Tensor",
+)
+def _directions(dim: int, count: int, seed: int) -> Tensor:
+    # On the CPU: what a GPU draws depends on its model, and processes may differ in theirs.
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(dim, count, generator=generator), dim=0)
+
+
+@_directions.register_fake
+def _(dim: int, count: int, seed: int) -> Tensor:
+    return torch.empty(dim, count)
 
 
 class _EppsPulley(torch.autograd.Function):
