@@ -134,6 +134,13 @@ class _SplitProduct(torch.autograd.Function):
         )
 
 
+def statistics_precision(device: torch.device) -> str:
+    """Return, in words, how statistics are calculated on a device."""
+    if device.type == "mps":
+        return "float32"
+    return "float64" if fast_double(device) else "float64 from products of float32"
+
+
 def split_product(a: Tensor, b: Tensor) -> Tensor:
     """Return AB from float32 products alone; see `product`."""
     result = a.new_zeros(a.shape[0], b.shape[1])
