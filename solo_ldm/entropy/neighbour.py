@@ -75,9 +75,13 @@ class NeighbourEntropy(EntropyEstimator):
     def _kth_neighbours(self, z: Tensor) -> Tensor:
         """Return the index of the k-th neighbour of each of this process's samples."""
         centred, found = z - z.mean(dim=0), []
-        for rows in row_blocks(own_rows(len(z)), len(z), z.element_size()):
+        own, norm = own_rows(len(z)), centred.square().sum(dim=1)
+        blocks = list(row_blocks(own, len(z), z.element_size()))
+        work = z.new_empty(blocks[0].stop - own.start, len(z))
+        for rows in blocks:
             if self.norm == 2.0:
-                distances = squared_distances(centred, rows)
+                into = work[: rows.stop - rows.start]
+                distances = squared_distances(centred, rows, norm, into)
             else:
                 distances = torch.cdist(centred[rows], centred, p=self.norm)
             distances.diagonal(rows.start).fill_(math.inf)

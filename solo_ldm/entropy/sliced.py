@@ -144,7 +144,7 @@ class _EppsPulley(torch.autograd.Function):
             for k in range(len(times)):
                 mean = power.mean(dim=0)
                 sums[0, k, some], sums[1, k, some] = mean.real, mean.imag
-                power = power * turn
+                power.mul_(turn)
         # The samples of all processes count alike, as each has as many.
         shares = total(torch.ones_like(times[0]))
         gap = total(sums) / shares
@@ -163,7 +163,7 @@ class _EppsPulley(torch.autograd.Function):
                 # d|gap|²/dx_i = (2 t / B) Re(conj(gap) · i exp(i t x_i)), and B cancels.
                 conjugate = torch.complex(gap[0, k, some], -gap[1, k, some])
                 gradient[:, some] -= (2.0 * weight * time) * (conjugate * power).imag
-                power = power * turn
+                power.mul_(turn)
         # Gradients are added up over processes, of which this share counts for all.
         return gradient * (grad_outputs[0] * shares / x.shape[1]), None, None, None
 
