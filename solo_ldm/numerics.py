@@ -108,6 +108,13 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return _SplitProduct.apply(a, b)  # pyright: ignore[reportReturnType]
 
 
+def product_into(result: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """Put scale · AB into `result` and return it, without gradients; see `product`."""
+    if a.dtype != torch.float64 or fast_double(a.device):
+        return result.addmm_(a, b, beta=0.0, alpha=scale)
+    return result.copy_(split_product(a, b)).mul_(scale)
+
+
 def fast_double(device: torch.device) -> bool:
     """Return whether a device multiplies float64 at half the speed of float32 or so."""
     if device.type != "cuda" or torch.version.hip is not None:

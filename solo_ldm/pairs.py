@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from solo_ldm.distributed import joined, own_rows, total
-from solo_ldm.numerics import fast_double, product, split_product
+from solo_ldm.numerics import product, product_into
 
 # Of the numbers of a block, which a processor's caches hold, and of the largest matrix of pairs
 # that is kept from the forward to the backward pass.
@@ -82,7 +82,7 @@ def squared_distances(
     with torch.no_grad():
         norm = x.square().sum(dim=1) if norm is None else norm
         result = x.new_empty(rows.stop - rows.start, len(x)) if into is None else into
-        _product_into(result, x[rows], x.T, -2.0)
+        product_into(result, x[rows], x.T, -2.0)
         result.add_(norm).add_(norm[rows, None]).clamp_min_(0.0)
         result.diagonal(rows.start).zero_()
         return result
@@ -161,7 +161,7 @@ class _MeanLogKernelSum(torch.autograd.Function):
                 exponent = _exponents(x, block, ctx.how, spare[:count])
             weight = work[:count].copy_(exponent).sub_(log_sum[block, None]).exp_()
             weight.add_(other[:count].copy_(exponent).sub_(log_sum).exp_())
-            _product_into(gradient[block], weight, x, 1.0)
+            product_into(gradient[block], weight, x, 1.0)
             if norm is not None:
                 gradient[block] -= weight.sum(dim=1, keepdim=True) * x[block]
         # The share of this process counts for all: gradients are added up over processes.
@@ -177,14 +177,7 @@ def _exponents(
     if norm is not None:
         exponent = squared_distances(x, rows, norm, into).mul_(-precision)
     else:
-        exponent = _product_into(into, x[rows], x.T, precision)
+        exponent = product_into(into, x[rows], x.T, precision)
     if without_itself:
         exponent.diagonal(rows.start).fill_(-torch.inf)
     return exponent
-
-
-def _product_into(result: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    """Put scale · AB into `result`."""
-    if a.dtype != torch.float64 or fast_double(a.device):
-        return result.addmm_(a, b, beta=0.0, alpha=scale)
-    return result.copy_(split_product(a, b)).mul_(scale)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from predictive.filtering import Full, kalman_filter, kalman_smoother, log_likelihood
+from solo_ldm import numerics
 from solo_ldm.entropy import ENTROPIES, KernelEntropy, LogDetEntropy
 from solo_ldm.methods import find_method
 from solo_ldm.methods.lightly.recipes import RECIPES
@@ -37,6 +38,12 @@ PRESETS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a card is fast in float64 is asked of its driver."""
+    monkeypatch.setattr(numerics, "fast_double", lambda device: True)
+
+
 def run_cell(support: Any, name: str, over: str) -> tuple[Tensor, ...]:
     cell = objective(support, name, over)
     with PretendedGPU():
@@ -53,7 +60,9 @@ def step(method: Any, views: int = 2) -> Tensor:
         return moved(method).training_step([labels, crops, labels], 0)["loss"]
 
 
-def test_every_cell_stays_on_the_device_of_its_latents():
+@pytest.mark.parametrize("fast_double", [True, False])
+def test_every_cell_stays_on_the_device_of_its_latents(fast_double, monkeypatch):
+    monkeypatch.setattr(numerics, "fast_double", lambda device: fast_double)
     for cell in ALL_CELLS:
         assert all(map(on_gpu, run_cell(*cell))), cell
 
