@@ -22,6 +22,7 @@ from solo_ldm.data.backends.choice import dali_installed
 from solo_ldm.data.config import DataConfig, parse_augmentations
 from solo_ldm.data.datasets.registry import load_source
 from solo_ldm.data.sampler import EpochSampler
+from solo_ldm.numerics import split_product
 from tests.predictive.commands.test_predictive_run import rows as predictive_rows
 from tests.predictive.commands.test_predictive_run import run as predictive_run
 from tests.support.methods.cells import each_cell, objective
@@ -48,10 +49,18 @@ def test_the_gpu_gives_the_losses_and_gradients_of_the_cpu(support, name, over):
         torch.testing.assert_close(gpu, cpu, rtol=1e-5, atol=1e-6)
 
 
+def test_split_products_have_the_digits_of_double_also_in_tf32(monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    a, b = torch.randn(64, 3000).double(), torch.randn(3000, 48).double()
+    largest = 3000 * a.abs().amax(dim=1)[:, None] * b.abs().amax(dim=0)
+    assert ((split_product(a.cuda(), b.cuda()).cpu() - a @ b).abs() / largest).max() < 3e-9
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
         ("precision=32-true",),
+        ("accumulate_grad_batches=2", "statistics=whole", "precision=16-mixed"),
         ("precision=bf16-mixed", "performance.compile=true"),
         ("precision=16-mixed", "method_kwargs.entropy=logdet"),
         ("precision=16-mixed", "method_kwargs.entropy=neighbour"),
