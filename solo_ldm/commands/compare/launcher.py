@@ -15,13 +15,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, RunMode
+from hydra.types import HydraContext
 from omegaconf import OmegaConf, open_dict, read_write
 
 from solo_ldm.commands.compare.runs import Result, Run
 from solo_ldm.commands.compare.waiting import train_alone
 from solo_ldm.commands.compare.workers import Submit
 from solo_ldm.config.errors import one_line
+from solo_ldm.config.places import SWEEP
 
 # Hydra's own trains in this process; what joblib's does, jobs=N does, and loses one run at a time.
 _OURS = ("BasicLauncher", "JoblibLauncher")
@@ -40,7 +41,7 @@ def launch_elsewhere(output: str) -> Submit | None:
         None where the command names none, in a sweep, whose jobs are launched themselves, and
         outside of commands.
     """
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.RUN:
+    if not HydraConfig.initialized() or SWEEP.apart:
         return None
     named = HydraConfig.get().launcher
     if named.get("n_jobs", -1) != -1:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
+import cloudpickle
+import pytest
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, run_job
 from hydra.plugins.launcher import Launcher
+
+THROUGH = "hydra.launcher._target_=tests.support.studies.toy_launcher.ToyLauncher"
+
+
+def register(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Hydra take it, which takes launchers from hydra_plugins alone."""
+    monkeypatch.setattr(Plugins, "is_in_toplevel_plugins_module", lambda *_: True)
+    Plugins.instance().register(ToyLauncher)
 
 
 class JobLostError(RuntimeError):
@@ -32,6 +44,7 @@ class ToyLauncher(Launcher):
     ) -> list[JobReturn]:
         if self.absent:
             raise RuntimeError("there is no cluster here")
+        task = pickle.loads(cloudpickle.dumps(self.task))  # as it reaches a process
         returned = []
         for number, overrides in enumerate(job_overrides, initial_job_idx):
             loader = self.context.config_loader
@@ -40,7 +53,7 @@ class ToyLauncher(Launcher):
             returned.append(
                 run_job(
                     hydra_context=self.context,
-                    task_function=self.task,
+                    task_function=task,
                     config=config,
                     job_dir_key="hydra.sweep.dir",
                     job_subdir_key="hydra.sweep.subdir",

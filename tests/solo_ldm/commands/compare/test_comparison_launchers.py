@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.core.plugins import Plugins
 from safetensors.torch import load_file
 
 from solo_ldm.cli import main
@@ -21,9 +20,7 @@ from solo_ldm.commands.compare import runs as compare_runs
 from tests.solo_ldm.commands.compare.test_comparison_records import finish
 from tests.solo_ldm.commands.compare.test_comparison_runs import SMALL
 from tests.support.processes import run_child
-from tests.support.studies.toy_launcher import ToyLauncher
-
-TOY = "hydra.launcher._target_=tests.support.studies.toy_launcher.ToyLauncher"
+from tests.support.studies.toy_launcher import THROUGH, register
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
@@ -44,9 +41,7 @@ def trained(monkeypatch) -> list[int]:
         return finish(cfg)
 
     monkeypatch.setattr(compare_runs, "pretrain", pretrain)
-    # Else Hydra takes launchers from hydra_plugins alone.
-    monkeypatch.setattr(Plugins, "is_in_toplevel_plugins_module", lambda *_: True)
-    Plugins.instance().register(ToyLauncher)
+    register(monkeypatch)
     return seeds
 
 
@@ -57,7 +52,7 @@ def statuses(folder: Path) -> dict[int, tuple[str, str | None]]:
 
 def test_every_run_is_a_job_of_the_launcher_and_one_that_is_lost_is_one(tmp_path, trained, capsys):
     with pytest.raises(SystemExit) as left:
-        main(arguments(tmp_path, TOY, "+hydra.launcher.lost=0", "jobs=1"))
+        main(arguments(tmp_path, THROUGH, "+hydra.launcher.lost=0", "jobs=1"))
     assert left.value.code == 1
     assert trained == [0, 1, 2]
     assert statuses(tmp_path) == {
@@ -67,14 +62,17 @@ def test_every_run_is_a_job_of_the_launcher_and_one_that_is_lost_is_one(tmp_path
     }
     # What the lost job had finished is found, what failed is tried again.
     with pytest.raises(SystemExit):
-        main(arguments(tmp_path, TOY))
+        main(arguments(tmp_path, THROUGH))
     assert trained == [0, 1, 2, 2]
     assert "2 of 3 runs are finished already" in capsys.readouterr().out
 
 
 def test_a_launcher_that_starts_nothing_is_one_line(tmp_path, trained, capsys):
     for more, told in {
-        (TOY, "+hydra.launcher.absent=true"): "no job could be started: there is no cluster here",
+        (
+            THROUGH,
+            "+hydra.launcher.absent=true",
+        ): "no job could be started: there is no cluster here",
         ("+hydra.launcher.n_jobs=4",): "hydra.launcher.n_jobs: give jobs=4",
     }.items():
         with pytest.raises(SystemExit) as left:
