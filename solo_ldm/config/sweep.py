@@ -28,14 +28,13 @@ def every_job(errors: Callable[[], AbstractContextManager[None]]) -> Iterator[li
     make, validate = Plugins.instantiate_launcher, Sweeper.validate_batch_is_legal
     failed: list[str] = []
 
-    def watched(self: Any, *, task_function: Any, **given: Any) -> Launcher:
-        job = _Job(task_function, given["config"].hydra.launcher._target_)
-        return _EveryJob(make(self, task_function=job, **given), job, errors, failed)
+    def watched(self: Any, hydra_context: Any, task_function: Any, config: Any) -> Launcher:
+        job = _Job(task_function, config.hydra.launcher._target_)
+        return _EveryJob(make(self, hydra_context, job, config), job, errors, failed)
 
     def legal(self: Any, batch: Any) -> None:
-        if not SWEEP.apart:
-            return
-        validate(self, batch)
+        if SWEEP.apart:  # else each job is composed when its turn comes
+            validate(self, batch)
 
     Plugins.instantiate_launcher = watched
     Sweeper.validate_batch_is_legal = legal

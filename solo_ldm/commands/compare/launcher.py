@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
-from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf import open_dict, read_write
 
 from solo_ldm.commands.compare.runs import Result, Run
 from solo_ldm.commands.compare.waiting import train_alone
@@ -48,12 +48,11 @@ def launch_elsewhere(output: str) -> Submit | None:
         raise ValueError(f"hydra.launcher.n_jobs: give jobs={named.n_jobs}, for every launcher")
     if named._target_.endswith(_OURS):
         return None
-    hydra, config = GlobalHydra.instance().hydra, copy.deepcopy(HydraConfig.instance().cfg)
-    assert hydra is not None
-    assert config is not None
+    hydra: Any = GlobalHydra.instance().hydra
+    config: Any = copy.deepcopy(HydraConfig.instance().cfg)
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = output
-    overrides: Any = OmegaConf.to_container(config.hydra.overrides.task)
+    overrides = list(config.hydra.overrides.task)
     context, numbers = HydraContext(hydra.config_loader, Callbacks()), count()
 
     def submit(run: Run) -> Future[Result | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from solo_ldm.cli import run_command
 from solo_ldm.config.places import results_folder
@@ -153,7 +154,12 @@ def test_a_sweep_goes_through_joblib(tmp_path, monkeypatch):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     monkeypatch.chdir(tmp_path)
     swept = ["-m", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    ended = run_child(_pretrain, ["--config-name", "gaussprob", *SMALL, *swept])
+    ended = run_child(_pretrain_by_joblib, ["--config-name", "gaussprob", *SMALL, *swept])
     assert ended.code == 0, ended.printed
     assert len([*Path().rglob("results.json")]) == 2
     assert "job 2 of 2: seed=1" in ended.printed
+
+
+def _pretrain_by_joblib(arguments: list[str]) -> None:
+    run_command("pretrain", arguments)
+    get_reusable_executor().shutdown()  # a program that ends does so, this child does not
