@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from solo_ldm.config.errors import check_extras, leave, one_line_errors
+from solo_ldm.config.interruption import is_first_process
 from solo_ldm.config.places import check_places
 from solo_ldm.config.schema import complete
 from solo_ldm.config.suggestions import suggestion
@@ -106,7 +107,7 @@ class HydraCommand:
             with errors():
                 if not self.launches:
                     check_launcher()
-                if "LOCAL_RANK" not in os.environ and "torch" not in sys.modules:
+                if is_first_process() and "torch" not in sys.modules:
                     print("loading libraries", flush=True)  # they take seconds
                 codes.append(self.exit_code(self(cfg)))
             return codes[-1]

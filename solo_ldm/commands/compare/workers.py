@@ -17,6 +17,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 
 from solo_ldm.commands.compare.runs import Result, Run
 from solo_ldm.commands.compare.waiting import Waiting, train_alone
+from solo_ldm.config.interruption import handlers_kept
 
 # Starts the training of a run. The future's result is None if another comparison trains the run.
 Submit: TypeAlias = Callable[[Run], "Future[Result | None]"]
@@ -95,7 +96,7 @@ def _in_processes(jobs: int) -> Iterator[Submit]:
     def submit(run: Run) -> Future[Result | None]:
         idle = [one for one, future in last.items() if future.done() and not future.exception()]
         executor = idle[0] if idle else _executor(threads)
-        with _ignoring_interrupts():
+        with _ignoring_signals():
             last[executor] = executor.submit(train_alone, run)
         return last[executor]
 
@@ -135,19 +136,16 @@ def _end_with(process: int) -> None:
 
 
 @contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Let a process that starts inherit that Ctrl-C is ignored.
+def _ignoring_signals() -> Iterator[None]:
+    """Let a process that starts inherit that Ctrl-C and Slurm's SIGUSR1 are ignored.
 
-    Ctrl-C reaches every process of a terminal; the comparison itself ends the workers.
+    Both reach every process of a terminal, or a job; the comparison itself ends the workers.
     """
-    if threading.current_thread() is not threading.main_thread():
+    with handlers_kept() as before:
+        for number in before:
+            if number != signal.SIGTERM:
+                signal.signal(number, signal.SIG_IGN)
         yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _how(error: BrokenExecutor) -> str:
