@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from multiprocessing import set_start_method
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -84,6 +85,7 @@ class _Job:
     def __call__(self, cfg: Any) -> str | None:
         """Do the work."""
         if self.apart:
+            set_start_method(None, force=True)  # the usual one: joblib's starts no loaders
             self.begin(HydraConfig.get().job.num, list(HydraConfig.get().overrides.task))
         try:
             code = self.work(cfg)

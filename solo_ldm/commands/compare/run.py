@@ -19,7 +19,6 @@ from solo_ldm.commands.compare.contrasts import contrasts_markdown, contrasts_of
 from solo_ldm.commands.compare.differences import budget_differences, budget_of, published_line
 from solo_ldm.commands.compare.entries import Entry, prepare_entries
 from solo_ldm.commands.compare.grid_picture import draw_cells, draw_contrasts
-from solo_ldm.commands.compare.launcher import launch_elsewhere
 from solo_ldm.commands.compare.picture import draw_comparison
 from solo_ldm.commands.compare.ranking import percent, rank_methods
 from solo_ldm.commands.compare.records import Records, on_same_data
@@ -27,7 +26,7 @@ from solo_ldm.commands.compare.report import print_comparison
 from solo_ldm.commands.compare.runs import Result, Run, find_result
 from solo_ldm.commands.compare.table import Comparison, csv_text, markdown
 from solo_ldm.commands.compare.waiting import Waiting
-from solo_ldm.commands.compare.workers import Submit, train_all
+from solo_ldm.commands.compare.workers import Submit, launch_elsewhere, train_all
 from solo_ldm.config.places import results_folder
 from solo_ldm.files import write_json, write_text
 from solo_ldm.plotting.page import save

@@ -1,26 +1,43 @@
-"""Runs of a comparison trained in parallel, independent of one another."""
+"""Runs of a comparison trained in parallel, in processes or as jobs of a launcher of Hydra's."""
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TypeAlias
+from functools import partial
+from itertools import count
+from multiprocessing import set_start_method
+from typing import Any, TypeAlias
 
 import torch
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
 from joblib.externals.loky import ProcessPoolExecutor
+from omegaconf import open_dict, read_write
 
 from solo_ldm.commands.compare.runs import Result, Run
 from solo_ldm.commands.compare.waiting import Waiting, train_alone
+from solo_ldm.config.errors import one_line
 from solo_ldm.config.interruption import handlers_kept
+from solo_ldm.config.places import SWEEP
 
 # Starts the training of a run. The future's result is None if another comparison trains the run.
 Submit: TypeAlias = Callable[[Run], "Future[Result | None]"]
+
+# Hydra's own trains in this process; what joblib's does, jobs=N does, and loses one run at a time.
+_OURS = ("BasicLauncher", "JoblibLauncher")
 
 # Seconds between looks at runs that are trained elsewhere.
 _POLL = 10.0
@@ -125,6 +142,7 @@ def _prepare(threads: int, comparison: int) -> None:
         comparison: process that has started this one.
     """
     torch.set_num_threads(threads)
+    set_start_method(None, force=True)  # the usual one: joblib's starts no loaders
     threading.Thread(target=_end_with, args=(comparison,), daemon=True).start()
 
 
@@ -158,3 +176,63 @@ def _how(error: BrokenExecutor) -> str:
         return f"its process ended with exit code {code}"
     memory = ", often because memory ran out" if name == "SIGKILL" else ""
     return f"its process ended by {name}{memory}"
+
+
+def launch_elsewhere(output: str) -> Submit | None:
+    """Return what starts a run as a job of the launcher that the command names.
+
+    Each run is a launch of its own, so that results come one by one and a job that is lost loses no
+    other. A launcher blocks until its jobs have ended, hence a thread for each.
+
+    Args:
+        output: folder for what the launcher writes.
+
+    Returns:
+        None where the command names none, in a sweep, whose jobs are launched themselves, and
+        outside of commands.
+    """
+    if not HydraConfig.initialized() or SWEEP.apart:
+        return None
+    named = HydraConfig.get().launcher
+    if named.get("n_jobs", -1) != -1:
+        raise ValueError(f"hydra.launcher.n_jobs: give jobs={named.n_jobs}, for every launcher")
+    if named._target_.endswith(_OURS):
+        return None
+    hydra: Any = GlobalHydra.instance().hydra
+    config: Any = copy.deepcopy(HydraConfig.instance().cfg)
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.sweep.dir = output
+    overrides = list(config.hydra.overrides.task)
+    context, numbers = HydraContext(hydra.config_loader, Callbacks()), count()
+
+    def submit(run: Run) -> Future[Result | None]:
+        future: Future[Result | None] = Future()
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=partial(_job, run), config=config
+        )
+        given = (launcher, overrides, next(numbers), run, future)
+        # No thread of a pool: these are waited for when the command ends.
+        threading.Thread(target=_launch, args=given, daemon=True).start()
+        return future
+
+    return submit
+
+
+def _launch(
+    launcher: Launcher, overrides: list[str], number: int, run: Run, future: Future[Result | None]
+) -> None:
+    try:
+        future.set_result(launcher.launch([overrides], number)[0].return_value)
+    except Exception as error:
+        line, kind = one_line(error)[:300], type(error)
+        if kind.__module__ == "builtins" or "Submission" in kind.__name__:
+            future.set_exception(ValueError(f"hydra/launcher: no job could be started: {line}"))
+            return
+        # What libraries raise where a job was started, and has not ended well.
+        line, trace = f"its job was lost: {line}", traceback.format_exc()
+        future.set_result(Result(run.label, run.seed, error=line, trace=trace))
+
+
+def _job(run: Run, cfg: Any) -> Result | None:
+    """Do the work of a job; its configuration is the comparison's."""
+    return train_alone(run)

@@ -154,6 +154,7 @@ def test_a_sweep_goes_through_joblib(tmp_path, monkeypatch):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     monkeypatch.chdir(tmp_path)
     swept = ["-m", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    swept.append("data.num_workers=1")
     ended = run_child(_pretrain_by_joblib, ["--config-name", "gaussprob", *SMALL, *swept])
     assert ended.code == 0, ended.printed
     assert len([*Path().rglob("results.json")]) == 2

@@ -24,7 +24,7 @@ from tests.support.studies.toy_launcher import THROUGH, register
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
-    quoted = ",".join(f"'{one}'" for one in (*SMALL, "max_epochs=20"))
+    quoted = ",".join(f"'{one}'" for one in (*SMALL, "max_epochs=9", "data.num_workers=1"))
     small = ["methods=[simclr]", "seeds=[0,1,2]", f"overrides=[{quoted}]"]
     return ["compare", *small, f"checkpoint.dir={folder}/runs", f"output={folder}/out", *more]
 
