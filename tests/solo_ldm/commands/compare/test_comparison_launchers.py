@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from glob import glob
 from pathlib import Path
 from threading import Thread
@@ -24,7 +25,7 @@ from tests.support.studies.toy_launcher import THROUGH, register
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
-    quoted = ",".join(f"'{one}'" for one in (*SMALL, "max_epochs=9", "data.num_workers=1"))
+    quoted = ",".join(f"'{one}'" for one in (*SMALL, "max_epochs=20", "data.num_workers=1"))
     small = ["methods=[simclr]", "seeds=[0,1,2]", f"overrides=[{quoted}]"]
     return ["compare", *small, f"checkpoint.dir={folder}/runs", f"output={folder}/out", *more]
 
@@ -87,19 +88,36 @@ def test_a_launcher_that_starts_nothing_is_one_line(tmp_path, trained, capsys):
 # --- in a child ----------------------------------------------------------------------------------
 
 
-def compared(arguments: list[str], killed_at: str | None = None) -> None:
-    """Compare; with all processes that it has started, be killed when a file appears."""
+def compared(arguments: list[str], begun: str, then: Any = None) -> None:
+    """Compare; when a file appears, do something."""
     torch.set_num_threads(1)
-    if killed_at is not None:
+    if then is not None:
         os.setsid()
-        Thread(target=die_at, args=(killed_at,), daemon=True).start()
+        Thread(target=wait_for, args=(begun, then), daemon=True).start()
     main(arguments)
 
 
-def die_at(pattern: str) -> None:
-    while not glob(pattern):
+def wait_for(pattern: str, then: Any) -> None:
+    # A signal that arrives while a library is loaded becomes an error of its own.
+    while len(glob(pattern)) < (2 if then is preempt else 1):
         time.sleep(0.01)
+    then()
+
+
+def die() -> None:
+    """End this process with all that it has started."""
     os.killpg(0, signal.SIGKILL)
+
+
+def preempt() -> None:
+    """Signal the jobs of submitit as Slurm does before it takes the machine."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            process, task = int(path.parent.name), b"submitit.core._submit"
+            parent = int((path.parent / "stat").read_text().rpartition(")")[2].split()[1])
+            of_controller = b"submitit.local._local" in Path(f"/proc/{parent}/cmdline").read_bytes()
+            if os.getsid(process) == os.getsid(0) and of_controller and task in path.read_bytes():
+                os.kill(process, signal.SIGUSR2)
 
 
 # --- claims --------------------------------------------------------------------------------------
@@ -109,21 +127,37 @@ def weights(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     return {path.parent.name: load_file(path) for path in folder.glob("runs/*/*/*.safetensors")}
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> dict[str, dict[str, torch.Tensor]]:
+    """The weights of a comparison that nothing disturbs."""
+    folder = tmp_path_factory.mktemp("alone")
+    assert run_child(compared, arguments(folder, "seeds=[0,1]"), "", OMP_NUM_THREADS="1").code == 0
+    return weights(folder)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_a_comparison_through_a_launcher_that_is_killed_is_continued(tmp_path, launcher):
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes in /proc")
+@pytest.mark.parametrize(
+    ("launcher", "then"), [("joblib", die), ("submitit_local", die), ("submitit_local", preempt)]
+)
+def test_a_comparison_through_a_launcher_that_is_disturbed_is_continued(
+    tmp_path, alone, launcher, then
+):
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
-    through = [f"hydra/launcher={launcher}", "jobs=2", "seeds=[0,1]"]
-    begun = tmp_path / "runs/*/*/checkpoints/last.ckpt"
-    ended = run_child(compared, arguments(tmp_path, *through), str(begun), OMP_NUM_THREADS="1")
-    assert ended.code == -signal.SIGKILL, ended.printed
-    assert not list(tmp_path.glob("runs/*/*/results.json"))
-    assert run_child(compared, arguments(tmp_path, *through), OMP_NUM_THREADS="1").code == 0
+    given = arguments(tmp_path, f"hydra/launcher={launcher}", "jobs=2", "seeds=[0,1]")
+    begun = str(tmp_path / "runs/*/*/checkpoints/last.ckpt")
+    ended = run_child(compared, given, begun, then, OMP_NUM_THREADS="1")
+    if then is die:
+        assert ended.code == -signal.SIGKILL, ended.printed
+        assert not list(tmp_path.glob("runs/*/*/results.json"))
+        ended = run_child(compared, given, begun, OMP_NUM_THREADS="1")
+    else:
+        logs = "".join(path.read_text() for path in tmp_path.glob("out/.submitit/*/*_log.out"))
+        assert logs.count("Starting with JobEnvironment") == 4  # each job once more
+    assert ended.code == 0, ended.printed
     assert {status for status, _ in statuses(tmp_path).values()} == {"finished"}
-    alone = tmp_path / "alone"
-    run_child(compared, arguments(alone, "seeds=[0,1]"), OMP_NUM_THREADS="1")
-    one, other = weights(alone), weights(tmp_path)
-    assert one.keys() == other.keys()
-    assert len(one) == 2
-    for name in one:
-        assert all(torch.equal(one[name][key], other[name][key]) for key in one[name])
+    made = weights(tmp_path)
+    assert made.keys() == alone.keys()
+    assert len(made) == 2
+    for name, tensors in alone.items():
+        assert all(torch.equal(made[name][key], tensors[key]) for key in tensors)
