@@ -60,7 +60,7 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
     for label, line in differences.items():
         notice = f"{label} differs from the others: {line}"
         console.print(notice, style="yellow", soft_wrap=True, highlight=False)
-    launch = launch_elsewhere(cfg.output)
+    launch = launch_elsewhere(cfg.output) if cfg.train else None
     folder = results_folder(cfg.output)
     results = _run_all(cfg, entries, folder, launch, console)
     if not cfg.train:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from importlib import import_module
 from itertools import count
 from multiprocessing import set_start_method
 from typing import Any, TypeAlias
@@ -198,6 +199,8 @@ def launch_elsewhere(output: str) -> Submit | None:
         raise ValueError(f"hydra.launcher.n_jobs: give jobs={named.n_jobs}, for every launcher")
     if named._target_.endswith(_OURS):
         return None
+    if named._target_.endswith("RayLauncher"):  # else every thread would start a cluster
+        import_module("hydra_plugins.hydra_ray_launcher._launcher_util").start_ray(named.ray.init)
     hydra: Any = GlobalHydra.instance().hydra
     config: Any = copy.deepcopy(HydraConfig.instance().cfg)
     with read_write(config.hydra), open_dict(config.hydra):
