@@ -103,6 +103,9 @@ def test_a_launcher_without_a_sweep_is_refused(tmp_path, monkeypatch, capsys):
         run_command("knn", ["a", toy_launcher.THROUGH])
     assert left.value.code == 2
     assert "hydra/launcher: expected a sweep (-m KEY=A,B)" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_command("knn", ["a", "hydra/launcher=none_such"])
+    assert 'pip install "solo-ldm[clusters]"' in capsys.readouterr().err
 
 
 def test_a_sweep_without_failures_ends_with_code_0(tmp_path, monkeypatch, capsys):
