@@ -1,11 +1,12 @@
-"""Show what the defaults for recordings were chosen by: how well states foretell spikes.
+"""Show what the defaults for recordings were chosen by: how well states tell other spikes.
 
     python benchmarks/choices.py [--linear-track FILE] [--seeds 3] [--jobs 2] [--write]
 
 No position is used, and nothing of the fold that is held out. Of the training sequences every
-fourth is set aside; `KalmanSSL` is fitted to the others, and a ridge from its filter's state to the
-square roots of the counts of the next second. Each row changes one thing of the first. --write
-updates docs/recordings.md.
+fourth is set aside, and every fourth cell: `KalmanSSL` is fitted to the others. A ridge from its
+filter's state foretells the counts of the next second, one from its smoother's state tells the
+counts of the cells that it has not seen (co-smoothing). Each row changes one thing of the first.
+--write updates docs/recordings.md.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from common import ROOT, Figures, configuration, parser, publish, spread, wide_console, workers
 from rich.progress import track
@@ -27,7 +29,7 @@ from predictive.decoding.bins import sums_of_squares
 from predictive.decoding.fit import fit_linear
 from predictive.training import build_data
 
-AHEAD_SECONDS = 1.0
+SECONDS = 1.0
 # States are compared at times this far apart, whatever the bins.
 _APART_SECONDS = 0.25
 _EVERY = 4
@@ -54,6 +56,7 @@ class Choice:
 CHOICES = (
     Choice("as it is"),
     Choice("history 0", parameters={"history": 0.0}),
+    Choice("history 2 bins", parameters={"history": 2.0}),
     Choice("history 4 bins", parameters={"history": 4.0}),
     Choice("bins of 0.5 s", 0.5, {"window": 30}),
     Choice("bins of 0.25 s", 0.25),
@@ -64,19 +67,25 @@ CHOICES = (
     Choice("12 latents", parameters={"latent_dim": 12}),
     Choice("states of twice as many dimensions", parameters={"state_dim": 48}),
     Choice("a linear encoder", settings={"encoder.num_hidden_layers": 0}),
-    Choice("a filter that learns at 1 times the rate", settings={FILTER_RATE: 1.0}),
+    Choice("a filter that learns at a quarter of the rate", settings={FILTER_RATE: 0.25}),
+    Choice("a filter that learns at 4 times the rate", settings={FILTER_RATE: 4.0}),
     Choice("a filter that learns at 16 times the rate", settings={FILTER_RATE: 16.0}),
     Choice("states that begin at a tenth of the time constant", parameters={"time_constant": 5.0}),
     Choice("a fifth of the training", parameters={"max_epochs": 10}),
 )
 
 
-def foretold(choice: Choice, name: str, overrides: list[str], seed: int) -> float:
-    """Return R² of the next second's counts, pooled over cells."""
+def scores(choice: Choice, name: str, overrides: list[str], seed: int) -> tuple[float, float]:
+    """Return R² of all cells' next second from the filter, and of unseen cells from the smoother.
+
+    Both of counts, pooled over cells.
+    """
     own = [] if choice.bin_seconds is None else [f"data.bin_seconds={choice.bin_seconds}"]
     cfg = complete_predictive(configuration(name, [*overrides, *own], "predictive.configs"))
     train = build_data(cfg).train
     aside = torch.arange(len(train)) % _EVERY == _EVERY - 1
+    unseen = np.arange(train.inputs.shape[2]) % _EVERY == _EVERY - 1
+    parts = [_arrays(train.select(which)) for which in (~aside, aside)]
     model = KalmanSSL(
         bin_seconds=train.step_seconds,
         decoder="linear",
@@ -85,12 +94,30 @@ def foretold(choice: Choice, name: str, overrides: list[str], seed: int) -> floa
         settings=dict(choice.settings),
         **choice.parameters,
     )
-    model.fit(_arrays(train.select(~aside)))
-    states, later, groups = _pairs(model, train.select(~aside))
-    decoder = fit_linear(states, later, groups=groups)
-    states, later, _ = _pairs(model, train.select(aside))
-    residual, total = sums_of_squares(later, decoder.predict(states))
-    return float(1.0 - residual.sum() / total.sum())
+    seen = [[one[:, ~unseen] for one in part] for part in parts]
+    model.fit(seen[0])
+    span = max(1, round(SECONDS / train.step_seconds))
+    every = max(1, round(_APART_SECONDS / train.step_seconds))
+
+    def from_states(states: Any, counts: list[list[Any]], first: int) -> float:
+        """Return R² of counts over `span` bins, the first of them `first` after the state's."""
+        pairs = [
+            [_pairs(*both, span, first, every) for both in zip(states(own), of, strict=True)]
+            for own, of in zip(seen, counts, strict=True)
+        ]
+        groups = [torch.full((len(one),), i) for i, (one, _) in enumerate(pairs[0])]
+        (x, y), (x_aside, y_aside) = (
+            [torch.cat(one) for one in zip(*part, strict=True)] for part in pairs
+        )
+        decoder = fit_linear(x, y, groups=torch.cat(groups))
+        residual, total = sums_of_squares(y_aside, decoder.predict(x_aside))
+        return float(1.0 - residual.sum() / total.sum())
+
+    hidden = [[one[:, unseen] for one in part] for part in parts]
+    return (
+        from_states(model.transform, parts, 1),
+        from_states(lambda own: model.smooth(own).mean, hidden, -((span - 1) // 2)),
+    )
 
 
 def _arrays(sequences: Sequences) -> list[Any]:
@@ -98,18 +125,12 @@ def _arrays(sequences: Sequences) -> list[Any]:
     return [one[:length].numpy() for one, length in pairs]
 
 
-def _pairs(model: KalmanSSL, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor]:
-    """Return states, roots of the counts of the second after them, and their sequences."""
-    ahead = round(AHEAD_SECONDS / sequences.step_seconds)
-    every = max(1, round(_APART_SECONDS / sequences.step_seconds))
-    arrays = _arrays(sequences)
-    found: list[tuple[Tensor, Tensor]] = []
-    for counts, states in zip(arrays, model.transform(arrays), strict=True):
-        sums = torch.from_numpy(counts).unfold(0, ahead, 1).sum(dim=2)[1:]
-        found.append((torch.from_numpy(states)[: len(sums)][::every], sums[::every].sqrt()))
-    groups = [torch.full((len(one),), i) for i, (one, _) in enumerate(found)]
-    states, later = (torch.cat([pair[i] for pair in found]) for i in range(2))
-    return states, later, torch.cat(groups)
+def _pairs(states: Any, counts: Any, span: int, first: int, every: int) -> tuple[Tensor, Tensor]:
+    """Return states and the square roots of the counts of a span that begins `first` bins later."""
+    sums = torch.from_numpy(counts).unfold(0, span, 1).sum(dim=2).sqrt()
+    x = torch.from_numpy(states)
+    x, sums = (x, sums[first:]) if first > 0 else (x[-first:], sums)
+    return x[: len(sums)][::every], sums[: len(x)][::every]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -128,20 +149,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         data = {"rat on a linear track": ("recording", path), **data}
     cells = list(itertools.product(CHOICES, data.values(), range(args.seeds)))
     with workers(args.jobs, 1) as pool:
-        futures = [pool.submit(foretold, choice, *of, seed) for choice, of, seed in cells]
+        futures = [pool.submit(scores, choice, *of, seed) for choice, of, seed in cells]
         found = [one.result() for one in track(futures, "fits", console=console)]
     each = iter(found)
-    rows = [
-        [choice.name, *(spread(list(itertools.islice(each, args.seeds)), 3) for _ in data)]
-        for choice in CHOICES
-    ]
+    rows = []
+    for choice in CHOICES:
+        row = [choice.name]
+        for _ in data:
+            both = zip(*itertools.islice(each, args.seeds), strict=True)
+            row += [spread(list(values), 3) for values in both]
+        rows.append(row)
+    heads = [f"{name}, {what}" for name in data for what in ("foretold", "filled in")]
     about = (
-        f"R² of the square roots of the counts of the next {AHEAD_SECONDS:g} s, pooled over cells, "
-        "from the filter's state by ridge, on every fourth of fold 0's training sequences, which "
-        f"was set aside; mean ± standard deviation over {args.seeds} seeds. No position is used. "
-        "What each row does not name is chosen by the rules of `KalmanSSL`."
+        f"Foretold: R² of the square roots of all cells' counts of the next {SECONDS:g} s, from "
+        "the filter's state by ridge. Filled in: of the counts of the cells that the model has not "
+        f"seen, over {SECONDS:g} s around the bin, from the smoother's state. Pooled over cells, "
+        "on every fourth of fold 0's training sequences, which was set aside; mean ± standard "
+        f"deviation over {args.seeds} seeds. No position is used. What each row does not name is "
+        "chosen by the rules of `KalmanSSL`."
     )
-    table = Figures(["", *data], rows, about)
+    table = Figures(["", *heads], rows, about)
     publish([table], ROOT / "docs" / "recordings.md", "choices", "choices.py", args, console)
 
 

@@ -1,97 +1,237 @@
-"""Time every cell's loss with gradients against a direct pairwise implementation.
+"""Time and memory of every entropy with its gradients, for batches from small to very large.
 
-    python benchmarks/losses.py [--batch 256] [--dim 2048] [--device cpu] [--csv FILE]
+    python benchmarks/losses.py [--batch 256 4096 16384] [--dim 256 2048] [--device cpu] [--write]
 
-The peer evaluates the Gaussian kernel for each pair of samples under two nested vmaps, as the
-authors' code does (B×B×D numbers in memory); it is timed in the same run, so that ratios hold on
-noisy machines.
+Beside ours: the matrix products alone that a value and its gradients need, the definition in plain
+torch, lightly's NT-Xent and the tiles of Inf-CL. Each row is a process of its own, whose largest
+memory is that of the row; what would not fit is left out. --write updates docs/losses.md.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
+import math
+import os
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
-from common import Figures, parser, wide_console
+from common import ROOT, Figures, parser, publish, wide_console
 from rich.progress import track
 from torch import Tensor
 
 from solo_ldm.entropy import ENTROPIES
-from solo_ldm.latents import LATENTS
-from solo_ldm.objective import LDMObjective
+from solo_ldm.run.record import hardware_name
+
+OURS = {
+    "kernel, plane": ("kernel", "plane"),
+    "kernel, sphere": ("kernel", "sphere"),
+    "neighbour": ("neighbour", "plane"),
+    "logdet": ("logdet", "plane"),
+    "coding_rate": ("coding_rate", "plane"),
+    "redundancy": ("redundancy", "plane"),
+    "sliced": ("sliced", "plane"),
+}
+PRODUCTS = {
+    "products of pairs": ("kernel, plane", "kernel, sphere", "neighbour", "kernel, definition"),
+    "products of features": ("logdet", "coding_rate", "redundancy"),
+}
+PEERS = ("kernel, definition", "NT-Xent, lightly", "NT-Xent, tiles of Inf-CL")
+ROWS = (*PRODUCTS, *OURS, *PEERS)
+_TILE = 1024
+_TEMPERATURE = 0.2
 
 
-def pairwise_kernel_loss(z1: Tensor, z2: Tensor, precision: float = 5.0) -> Tensor:
-    """The Gaussian kernel loss, marginal, from the definition: one density per pair."""
-
-    def density(x: Tensor, centre: Tensor) -> Tensor:
-        return torch.exp(-precision * (x - centre).square().mean())
-
-    over_centres = torch.vmap(density, in_dims=(None, 0))
-    over_pairs = torch.vmap(over_centres, in_dims=(0, None))
-    entropy = sum(-torch.log(over_pairs(z, z).sum(dim=1) + 1e-8).mean() for z in (z1, z2))
-    return precision * (z1 - z2).square().mean(dim=1).mean() - entropy
+def products_of_pairs(z: Tensor) -> Tensor:
+    """XXᵀ and its product with X, some rows at a time, in float64."""
+    x = z.detach().double()
+    total = x.new_zeros(())
+    for rows in x.split(_TILE):
+        total += (rows @ x.T @ x).sum()
+    return total
 
 
-def milliseconds(
-    loss: Callable[[Tensor, Tensor], Tensor], views: list[Tensor], repeats: int
-) -> float:
-    """Median time of the loss and its gradients, after one warm-up."""
-    times = []
-    for _ in range(repeats + 1):
-        leaves = [view.clone().requires_grad_() for view in views]
-        _wait(views[0].device)
+def products_of_features(z: Tensor) -> Tensor:
+    """XᵀX and X times it, or with fewer samples than features XXᵀ and it times X, in float64."""
+    x = z.detach().double()
+    return (x @ (x.T @ x) if len(x) >= x.shape[1] else (x @ x.T) @ x).sum()
+
+
+def definition(z: Tensor) -> Tensor:
+    """The kernel entropy on the sphere as it is written, in float64."""
+    x = z.double()
+    return -torch.logsumexp(x @ x.T / _TEMPERATURE, dim=1).mean()
+
+
+class _Tiles(torch.autograd.Function):
+    """InfoNCE of pairs by tiles of the matrix of logits, made again in the backward pass.
+
+    Written from the description of Inf-CL, arXiv 2410.17243, section 3; float32.
+    """
+
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
+        sums = []
+        for rows in a.split(_TILE):
+            total = rows.new_full((len(rows),), -torch.inf)
+            for columns in b.split(_TILE):
+                part = torch.logsumexp(rows @ columns.T / _TEMPERATURE, dim=1)
+                total = torch.logaddexp(total, part)
+            sums.append(total)
+        log_sum = torch.cat(sums)
+        ctx.save_for_backward(a, b, log_sum)
+        return (log_sum - (a * b).sum(dim=1) / _TEMPERATURE).mean()
+
+    @staticmethod
+    def backward(ctx, *grad_outputs: Tensor) -> Any:
+        a, b, log_sum = ctx.saved_tensors
+        to_a, to_b = -b, -a
+        for i in range(0, len(a), _TILE):
+            rows = slice(i, i + _TILE)
+            for j in range(0, len(b), _TILE):
+                columns = slice(j, j + _TILE)
+                logits = a[rows] @ b[columns].T / _TEMPERATURE
+                weight = torch.exp(logits - log_sum[rows, None])
+                to_a[rows] += weight @ b[columns]
+                to_b[columns] += weight.T @ a[rows]
+        scale = grad_outputs[0] / (_TEMPERATURE * len(a))
+        return to_a * scale, to_b * scale
+
+
+def tiles(z: Tensor) -> Tensor:
+    """Both directions, each against the batch, as CLIP's loss."""
+    a, b = z.chunk(2)
+    value: Any = _Tiles.apply(torch.cat([a, b]), torch.cat([b, a]))
+    return value
+
+
+def function_of(name: str) -> Callable[[Tensor], Tensor]:
+    """Return what is timed: a scalar of samples (B, D)."""
+    if name in OURS:
+        kind, support = OURS[name]
+        return ENTROPIES[kind](support).marginal  # pyright: ignore[reportArgumentType]
+    if name == "NT-Xent, lightly":
+        loss = importlib.import_module("lightly.loss").NTXentLoss(temperature=_TEMPERATURE)
+        return lambda z: loss(*z.chunk(2))
+    return {
+        "products of pairs": products_of_pairs,
+        "products of features": products_of_features,
+        "kernel, definition": definition,
+        "NT-Xent, tiles of Inf-CL": tiles,
+    }[name]
+
+
+def measure(name: str, batch: int, dim: int, device: str) -> dict[str, float]:
+    """Return seconds, the median of some runs, and the bytes that come on top of the samples."""
+    timed = function_of(name)
+    torch.manual_seed(0)
+    z = torch.nn.functional.normalize(torch.randn(batch, dim, device=device))
+    z = z if "plane" not in name else z * math.sqrt(dim)
+
+    def once(samples: Tensor) -> float:
+        leaf = samples.clone().requires_grad_()
+        _wait(device)
         start = time.perf_counter()
-        loss(*leaves).backward()
-        _wait(views[0].device)
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times[1:])
+        value = timed(leaf)
+        if value.requires_grad:
+            value.backward()
+        _wait(device)
+        return time.perf_counter() - start
+
+    once(z[: min(batch, 64)])
+    before = _largest(device)
+    times = [once(z)]
+    taken = _largest(device) - before
+    while sum(times) < 2.0 and len(times) < 20:
+        times.append(once(z))
+    return {"seconds": statistics.median(times), "bytes": float(taken)}
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _largest(device: str) -> int:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def fits(name: str, batch: int, device: str) -> bool:
+    """Return whether a row that holds matrices of all pairs fits."""
+    held = {"kernel, definition": 4 * 8, "NT-Xent, lightly": 6 * 4}.get(name, 0) * batch**2
+    if device == "cuda":
+        return held < torch.cuda.mem_get_info()[0]
+    return held < 0.7 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def in_process(name: str, batch: int, dim: int, device: str) -> dict[str, float] | None:
+    """Return what `measure` returns, in a new process; None where it cannot be."""
+    if not fits(name, batch, device):
+        return None
+    one = ["--one", name, "--batch", str(batch), "--dim", str(dim), "--device", device]
+    command = [sys.executable, str(Path(__file__)), *one]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        if "ModuleNotFoundError" in done.stderr:
+            return None
+        raise RuntimeError(f"{name}, {batch}, {dim}: {done.stderr.splitlines()[-1]}")
+    return json.loads(done.stdout)
+
+
+def table(found: dict[tuple[int, int, str], dict[str, float] | None], device: str) -> Figures:
+    """Return the table of all sizes."""
+    rows = []
+    for (batch, dim, name), one in found.items():
+        if one is None:
+            rows.append([batch, dim, name, "–", "–", "–"])
+            continue
+        bare = next((key for key, of in PRODUCTS.items() if name in of), None)
+        ratio = "" if bare is None else f"{one['seconds'] / found[batch, dim, bare]['seconds']:.2f}"  # pyright: ignore
+        memory = f"{one['bytes'] / 1e9:.3f}"
+        rows.append([batch, dim, name, f"{1e3 * one['seconds']:.4g}", ratio, memory])
+    heads = ["samples", "dimensions", "", "ms", "times the products alone", "GB"]
+    about = (
+        "Milliseconds of a value with its gradients, median; GB on top of the samples, the largest "
+        "of a process. Products alone: the two that value and gradient need at least, in float64, "
+        "of pairs (2 · 2 B² D operations) or of features (2 · 2 B D min(B, D)). NT-Xent is of two "
+        "views of half the samples. Ours are in float64, lightly's and Inf-CL's in float32. –: "
+        "matrices of all pairs do not fit, or not installed. "
+        f"{hardware_name() if device == 'cpu' else torch.cuda.get_device_name()}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}."
+    )
+    return Figures(heads, rows, about)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table of milliseconds per loss with gradients and ratios to the peer."""
+    """Measure all rows, print their table and, with --write, update the page."""
     options = parser(__doc__)
-    options.add_argument("--batch", type=int, default=256)
-    options.add_argument("--dim", type=int, default=2048)
+    options.add_argument("--batch", type=int, nargs="+", default=[256, 1024, 4096, 16384])
+    options.add_argument("--dim", type=int, nargs="+", default=[256, 2048])
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options.add_argument("--repeats", type=int, default=10)
+    options.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS)
+    options.add_argument("--one", help="measure this row alone and print JSON")
+    options.add_argument("--write", action="store_true", help="update docs/losses.md")
     args = options.parse_args(arguments)
-    torch.manual_seed(0)
-    views = [torch.randn(args.batch, args.dim, device=args.device) for _ in range(2)]
-
+    if args.one:
+        print(json.dumps(measure(args.one, args.batch[0], args.dim[0], args.device)))
+        return
     console = wide_console()
-    console.print(
-        f"batch {args.batch}, dimension {args.dim}, {args.device}, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
-    )
-    with console.status("pairwise peer"):
-        peer = milliseconds(pairwise_kernel_loss, views, repeats=3)
-    rows = [["plane", "kernel, pairwise", "marginal", f"{peer:.2f}", "1"]]
-    cells = [
-        (support, name, over)
-        for support in ("plane", "sphere")
-        for name, kind in ENTROPIES.items()
-        for over in ("joint", "marginal")
-        if support in kind.supports
-    ]
-    for support, name, over in track(cells, console=console, transient=True):
-        latent = LATENTS[support]()
-        objective = LDMObjective(latent, ENTROPIES[name](support), over)  # pyright: ignore[reportArgumentType]
-
-        def loss(h1: Tensor, h2: Tensor, objective: LDMObjective = objective) -> Tensor:
-            return objective(objective.latent.project(h1), objective.latent.project(h2)).loss
-
-        took = milliseconds(loss, views, args.repeats)
-        rows.append([support, name, over, f"{took:.2f}", f"{peer / took:.3g}"])
-    heads = ["latent", "entropy", "over", "ms", "times faster than pairwise"]
-    Figures(heads, rows).show(console, args.csv)
+    cells = [(batch, dim, name) for batch in args.batch for dim in args.dim for name in args.rows]
+    found = {
+        (batch, dim, name): in_process(name, batch, dim, args.device)
+        for batch, dim, name in track(cells, "rows", console=console, transient=True)
+    }
+    page = ROOT / "docs" / "losses.md"
+    publish([table(found, args.device)], page, "losses", "losses.py", args, console)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from predictive.filtering import log_density
 from predictive.predictors.base import Forecast
 from solo_ldm.config.arguments import Bounds, NonNegative, check_arguments, checked
-from solo_ldm.distributed import gather, smallest
+from solo_ldm.distributed import by_rows, gather, smallest
 from solo_ldm.entropy import ENTROPIES, EntropyEstimator
 from solo_ldm.numerics import narrow, widen
 from solo_ldm.objective import LDMTerms
@@ -157,11 +158,12 @@ class PredictiveObjective(nn.Module):
             return self._contrastive(forecast, known, gathered)
         if self.estimator is None:
             raise ValueError("entropy=stop_gradient has no estimator: its entropy is −log p")
-        if self.over == "marginal":
-            return self._value(self._sample(z, known, gathered))
-        pair = torch.cat([z[:, :-1], z[:, 1:]], dim=2)
-        pairs = self._sample(pair, known[:, :-1] & known[:, 1:], gathered)
-        return self._value(pairs, num_views=2) - self._value(pairs[:, : z.shape[2]])
+        with by_rows() if gathered else nullcontext():
+            if self.over == "marginal":
+                return self._value(self._sample(z, known, gathered))
+            pair = torch.cat([z[:, :-1], z[:, 1:]], dim=2)
+            pairs = self._sample(pair, known[:, :-1] & known[:, 1:], gathered)
+            return self._value(pairs, num_views=2) - self._value(pairs[:, : z.shape[2]])
 
     def _value(self, samples: Tensor, num_views: int = 1) -> Tensor:
         """Return the entropy of samples (N, m), or of pairs stacked along features, in nats."""

@@ -1,10 +1,20 @@
-"""Gathering latents across processes with the gradients of one big batch."""
+"""Statistics of the samples of all processes, with the gradients of one big batch.
+
+Every process holds the samples of all (`gather`). Inside `by_rows` each computes what belongs to
+its own samples alone, and the parts are joined: values and gradients are those of one process, with
+an N-th of the work.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_by_rows = False
 
 
 class _AllGather(torch.autograd.Function):
@@ -30,6 +40,64 @@ class _AllGather(torch.autograd.Function):
         return total[start : start + ctx.batch]
 
 
+class _Total(torch.autograd.Function):
+    """Sum over processes; its adjoint sums what each process asks for."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        total = x.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, *grad_outputs: Tensor) -> Tensor:
+        total = grad_outputs[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+def alone() -> bool:
+    """Return whether there are no other processes."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
+
+
+@contextmanager
+def by_rows() -> Iterator[None]:
+    """Let each process compute the part of statistics that belongs to its own samples.
+
+    The samples must be those of `gather`, and every process must compute the same statistics in the
+    same order.
+    """
+    global _by_rows
+    before, _by_rows = _by_rows, not alone()
+    try:
+        yield
+    finally:
+        _by_rows = before
+
+
+def own_rows(count: int) -> slice:
+    """Return which of gathered samples are this process's share; all outside `by_rows`.
+
+    Args:
+        count: number of samples, the same share of each process.
+    """
+    if not _by_rows:
+        return slice(0, count)
+    share = count // dist.get_world_size()
+    return slice(dist.get_rank() * share, (dist.get_rank() + 1) * share)
+
+
+def joined(x: Tensor) -> Tensor:
+    """Return what processes have computed for their rows, one after another, with gradients."""
+    return gather(x) if _by_rows else x
+
+
+def total(x: Tensor) -> Tensor:
+    """Return the sum of what processes have computed for their rows, with gradients."""
+    return _Total.apply(x) if _by_rows else x  # pyright: ignore[reportReturnType]
+
+
 def smallest(count: int, device: torch.device) -> int:
     """Return the smallest of the counts of all processes.
 
@@ -37,7 +105,7 @@ def smallest(count: int, device: torch.device) -> int:
         count: of this process.
         device: that the processes communicate through.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if alone():
         return count
     value = torch.tensor(count, device=device)
     dist.all_reduce(value, op=dist.ReduceOp.MIN)
@@ -53,6 +121,6 @@ def gather(z: Tensor) -> Tensor:
     Returns:
         (world size · B, ...); `z` itself outside distributed training.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if alone():
         return z
     return _AllGather.apply(z)  # pyright: ignore[reportReturnType]

@@ -54,6 +54,13 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def user_cache(kind: str) -> Path:
+    """Return where files of a kind are kept: $SOLO_LDM_CACHE, or the user's cache."""
+    own = os.environ.get("SOLO_LDM_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(own).expanduser() if own else Path(base).expanduser() / "solo_ldm" / kind
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, atomically; what is none (of a file's name) with backslashes."""
     write_atomically(path, lambda temporary: temporary.write_text(text, **_AS_TEXT))

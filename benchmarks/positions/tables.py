@@ -18,6 +18,7 @@ from predictive.decoding.score import NUM_SHIFTS
 DECODERS = ("linear", "mlp")
 TRAINED = ("ours", "CEBRA")  # methods that are trained anew for each seed
 _CEBRA = "CEBRA-Time"
+_CEBRA_MEAN = f"Gaussian mean of {_CEBRA}"
 OURS = {PAST: FILTER, ALL: SMOOTHER}
 # A tenth smaller: the largest ratio of unexplained parts that is called so.
 _SMALLER = 0.9
@@ -78,7 +79,8 @@ def lines(
     for one in sorted(results, key=lambda one: (one["seed"], one["fold"])):
         own = gathered.setdefault(one["data"], {})
         for found in one["scores"]:
-            key = (found["row"], found["time"])
+            averaged = found["row"] == _CEBRA and found["width"] > 0.0
+            key = (_CEBRA_MEAN if averaged else found["row"], found["time"])
             kind = (found["supervised"], one["method"] in TRAINED, found["width"])
             for decoder in DECODERS if found["supervised"] else (found["decoder"],):
                 by_width = own.setdefault((*key, decoder), {})
@@ -156,8 +158,8 @@ def summary(results: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> F
         others = [key for key in ordered(own) if not own[(*key, "mlp")].supervised]
         for time, mine in OURS.items():
             alike = [row for row, when in others if when == time]
-            best = [row for row in alike if row not in (mine, _CEBRA)][-1]
-            for row in (one for one in alike if one in (best, _CEBRA, mine)):
+            best = [row for row in alike if row not in (mine, _CEBRA, _CEBRA_MEAN)][-1]
+            for row in (one for one in alike if one in (best, _CEBRA, _CEBRA_MEAN, mine)):
                 both = [own[row, time, decoder] for decoder in DECODERS]
                 cells = [_pm(line.r2, line.fold_r2) for line in both]
                 covered = _covered(results, name) if row == FILTER else ""
@@ -229,12 +231,11 @@ def _rows_table(
         f"Of averages and what is made of them the best of {len(WIDTHS)} widths "
         f"({', '.join(f'{width:g}' for width in WIDTHS)} s; time constants, or σ of Gaussians) is "
         "shown, in brackets, chosen by the held-out R² of that row and decoder itself: more than "
-        "they would get in use. CEBRA's embedding is shown as it is or averaged, whichever is "
-        f"better. {converged}Ratios are 1 − R² of ours over that of the row, the filter's for what "
-        "uses the past, the smoother's for what uses all time, in pairs of fold and seed; below 1 "
-        "ours leaves less unexplained. The null shifts training positions in time "
-        f"({NUM_SHIFTS['linear']} shifts, linear decoder). Seconds are those to fit and compute "
-        "the features of a fold, one thread, median. "
+        f"they would get in use. {converged}Ratios are 1 − R² of ours over that of the row, "
+        "the filter's for what uses the past, the smoother's for what uses all time, in pairs of "
+        "fold and seed; below 1 ours leaves less unexplained. The null shifts training positions "
+        f"in time ({NUM_SHIFTS['linear']} shifts, linear decoder). Seconds are those to fit and "
+        "compute the features of a fold, one thread, median. "
         f"{abouts}. {one['hardware']}, solo_ldm {one['versions']['solo_ldm']}, torch "
         f"{one['versions']['torch']}, {max(each['finished'] for each in results)[:10]}."
     )

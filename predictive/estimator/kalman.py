@@ -36,7 +36,7 @@ class KalmanSSL(LatentSSL):
 
     - input_transform: "sqrt" for counts (whole numbers from 0), "none" otherwise.
     - feature_dropout: 0.2 for counts of 10 features and more, otherwise 0.
-    - history: 4 bins for counts whose bins hold fewer than 10 of all features in the mean, else 0.
+    - history: 1 bin for counts whose bins hold fewer than 10 of all features in the mean, else 0.
     - latent_dim: the number of features, at most 24.
     - window: 10 s where the duration of a bin is known, from 60 to 200 bins, otherwise 100 bins; at
       most the longest sequence.

@@ -66,7 +66,7 @@ _ACCEPTED: dict[str, Any] = {
 
 # The rules, in the order of `choose`.
 _DROPOUT, _FEWEST_FOR_DROPOUT = 0.2, 10
-_HISTORY, _FEWEST_SPIKES = 4.0, 10.0
+_HISTORY, _FEWEST_SPIKES = 1.0, 10.0
 _MOST_LATENTS = 24
 _WINDOW, _WINDOW_SECONDS, _SHORTEST_WINDOW, _LONGEST_WINDOW = 100, 10.0, 60, 200
 _STRIDES = 25
@@ -156,7 +156,7 @@ def choose(
 
     input_transform: "sqrt" for counts (whole numbers from 0), "none" otherwise.
     feature_dropout: 0.2 for counts of 10 features and more, otherwise 0.
-    history: 4 bins for counts whose bins hold fewer than 10 of all features in the mean, else 0.
+    history: 1 bin for counts whose bins hold fewer than 10 of all features in the mean, else 0.
     latent_dim: the number of features, at most 24.
     window: 10 s where the duration of a bin is known, from 60 to 200 bins, otherwise 100 bins; at
         most the longest sequence.

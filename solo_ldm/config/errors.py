@@ -54,8 +54,9 @@ _OF_SYSTEM = {
 # What the messages of a RuntimeError, or of an error of a library, contain, and what to do.
 _OF_LIBRARIES = (
     (r"(?i)\bout of memory|can't allocate memory|not enough memory|Unable to allocate",
-     "out of memory; use smaller batches (optimizer.batch_size or batch_size), a smaller network, "
-     "or another device (accelerator=cpu)"),
+     "out of memory; use smaller batches (optimizer.batch_size or batch_size; in pretraining "
+     "accumulate_grad_batches with statistics=whole keeps the loss), a smaller network, or another "
+     "device (accelerator=cpu)"),
     (r"DataLoader worker .*(killed|exited)|unable to (open|mmap|allocate) shared memory",
      "a process that loads images ended, often because shared memory ran out; set "
      "data.num_workers=0"),

@@ -32,6 +32,7 @@ _PATHS = (
 
 # Values that Hydra reads where a path may stand: null, what is missing, a text of its quotes.
 _READ_BY_HYDRA = re.compile(r"(?i)null|\?\?\?|'.*'|\".*\"", re.DOTALL)
+_SHARDS = (".tar", ".tar.gz", ".tgz", ".arrow", ".parquet")
 _SWEEP = re.compile(r"(choice|shuffle|sort|glob|tag)\(.*\)", re.DOTALL)
 
 
@@ -102,6 +103,7 @@ def for_hydra(
     """
     older, made = aliases(schema), []
     known = {key: is_part(hint, meta) for key, _, hint, meta in declared(None, schema, "")}
+    _check_opened_patterns(given.overrides)
     open_parts = tuple(f"{key}." for key in open_keys(schema))
     for argument in given.overrides:
         key, separator, value = argument.partition("=")
@@ -116,6 +118,17 @@ def for_hydra(
             key = f"++{bare}"
         made.append(as_meant(f"{key}{separator}{value}", schema, argument, given.multirun))
     return made
+
+
+def _check_opened_patterns(overrides: Sequence[str]) -> None:
+    """Refuse several shards for one key, of which Hydra would take the last."""
+    for key in ("data.train_path", "data.val_path"):
+        given = [one.partition("=")[2] for one in overrides if one.startswith(f"{key}=")]
+        if len(given) > 1 and all(one.endswith(_SHARDS) for one in given):
+            raise ValueError(
+                f"{key}: given {len(given)} times ({given[0]}, ...), as a shell opens braces and "
+                f"stars; quote the pattern: '{key}=train-{{0000..0003}}.tar'"
+            )
 
 
 def as_meant(override: str, schema: type, shown: str | None = None, multirun: bool = False) -> str:

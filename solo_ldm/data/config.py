@@ -45,6 +45,9 @@ class DataConfig:
         range: [low, high], what is black and white in files deeper than 8 bits; auto or None
             decides it by a sample of the training files.
         channels: of every image; None means three, or gray for all three.
+        image_key: of data=webdataset and hf: extension of the images (left.jpg, or a pattern such
+            as *), or the name of their column; None finds them.
+        label_key: the same of the labels (cls, fine_label); also a field of .json members.
     """
 
     dataset: str = MISSING
@@ -63,6 +66,8 @@ class DataConfig:
     pair_match: Optional[float] = number(0, 1, default=None)
     range: Any = field(default=None, metadata={"check": "solo_ldm.data.config:check_range"})
     channels: Optional[int] = number(1, 256, default=None)
+    image_key: Optional[str] = None
+    label_key: Optional[str] = None
 
     @property
     def scores_held_out(self) -> bool:
@@ -95,6 +100,13 @@ def check_data_config(config: DataConfig) -> None:
             "data.score_test: expected data.held_out with it, got none; leave it out, the images "
             "that a set is tested on are scored anyway"
         )
+    for key in ("image_key", "label_key"):
+        value = getattr(config, key)
+        if value is not None and config.dataset not in ("webdataset", "hf"):
+            raise ValueError(
+                f"data.{key}: expected null with data={config.dataset}, got {value}; it is of "
+                "data=webdataset and data=hf"
+            )
 
 
 Probability = Annotated[float, Bounds(0, 1)]

@@ -11,7 +11,7 @@ from torch import Tensor
 from solo_ldm.config.arguments import Bounds, Positive, checked
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.latents.base import Support
-from solo_ldm.numerics import squared_distances
+from solo_ldm.pairs import mean_log_kernel_sum
 
 # Added to every sum of kernels on the plane by the authors' code.
 _FLOOR = 1e-8
@@ -53,19 +53,10 @@ class KernelEntropy(EntropyEstimator):
 
     def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
-        if self.support == "sphere":
-            exponent = self.kernel_precision * (z @ z.T)
-        else:
-            exponent = squared_distances(z) * (-self.kernel_precision / z.shape[1])
-        if self.leave_one_out:
-            itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-            log_density = torch.logsumexp(exponent.masked_fill(itself, -torch.inf), dim=1)
-        elif self.support == "sphere":
-            log_density = torch.logsumexp(exponent, dim=1)
-        else:
-            # Each sum includes exp(0), its own kernel, and is in [1, B]: no shift is needed.
-            log_density = torch.log(exponent.exp().sum(dim=1) + _FLOOR)
-        return -log_density.mean()
+        gaussian = self.support == "plane"
+        precision = self.kernel_precision / z.shape[1] if gaussian else self.kernel_precision
+        floor = _FLOOR if gaussian and not self.leave_one_out else 0.0
+        return -mean_log_kernel_sum(z, precision, gaussian, self.leave_one_out, floor)
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Add log of the number of kernels and their log-normaliser: −mean_i log mean_j K(i, j).

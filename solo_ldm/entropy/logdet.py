@@ -10,6 +10,7 @@ from torch import Tensor
 from solo_ldm.config.arguments import Positive, checked
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.latents.base import Support
+from solo_ldm.pairs import small_gram
 
 # Added to the ridge as a share of the trace, so that Cholesky succeeds in float64 on singular
 # covariances of any size; far below the ridge for latents of ordinary scale.
@@ -110,11 +111,6 @@ def scatter_root(z: Tensor) -> Tensor:
 def sum_of_squares_off_diagonal(x: Tensor) -> Tensor:
     """Return Σ_{a≠b} (XᵀX)_ab² of `x` (B, D), from the smaller Gram matrix."""
     return small_gram(x).square().sum() - x.square().sum(dim=0).square().sum()
-
-
-def small_gram(x: Tensor) -> Tensor:
-    """Return XXᵀ or XᵀX of `x` (B, D), whichever is smaller; their non-zero spectra are equal."""
-    return x @ x.T if x.shape[0] < x.shape[1] else x.T @ x
 
 
 def log_det_ridge(x: Tensor, ridge: float) -> Tensor:

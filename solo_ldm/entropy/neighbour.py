@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from solo_ldm.config.arguments import Bounds, Count, checked
+from solo_ldm.distributed import joined, own_rows
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.latents.base import Support
-from solo_ldm.numerics import squared_distances
+from solo_ldm.pairs import row_blocks, squared_distances
 
 # Added to every distance by the authors' code.
 _FLOOR = 1e-8
@@ -63,17 +64,29 @@ class NeighbourEntropy(EntropyEstimator):
     def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
         # Duplicates have distance 0, of which torch's gradient is 0.
-        distance = (z - z[self._kth_neighbour(z)]).norm(p=self.norm, dim=1)
+        own = z[own_rows(len(z))]
+        distance = joined((own - z[self._kth_neighbours(z)]).norm(p=self.norm, dim=1))
         if self.clip_quantile < 1.0:
             bound = torch.quantile(distance.detach(), self.clip_quantile)
             distance = distance.clamp(max=bound)
         return torch.log(distance + _FLOOR).mean()
 
     @torch.no_grad()
-    def _kth_neighbour(self, z: Tensor) -> Tensor:
-        distances = squared_distances(z) if self.norm == 2.0 else torch.cdist(z, z, p=self.norm)
-        distances.fill_diagonal_(math.inf)
-        return distances.topk(self.num_neighbours, dim=1, largest=False).indices[:, -1]
+    def _kth_neighbours(self, z: Tensor) -> Tensor:
+        """Return the index of the k-th neighbour of each of this process's samples."""
+        centred, found = z - z.mean(dim=0), []
+        own, norm = own_rows(len(z)), centred.square().sum(dim=1)
+        blocks = list(row_blocks(own, len(z), z.element_size()))
+        work = z.new_empty(blocks[0].stop - own.start, len(z))
+        for rows in blocks:
+            if self.norm == 2.0:
+                into = work[: rows.stop - rows.start]
+                distances = squared_distances(centred, rows, norm, into)
+            else:
+                distances = torch.cdist(centred[rows], centred, p=self.norm)
+            distances.diagonal(rows.start).fill_(math.inf)
+            found.append(distances.topk(self.num_neighbours, dim=1, largest=False).indices[:, -1])
+        return torch.cat(found)
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Return ψ(B) − ψ(k) + log V + m · value, V the volume of the unit p-ball in ℝᵐ.

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.latents.base import Support
-from solo_ldm.numerics import category_table, safe_log
+from solo_ldm.numerics import safe_log
+from solo_ldm.pairs import category_table
 
 
 class PlugInEntropy(EntropyEstimator):

@@ -8,6 +8,7 @@ from solo_ldm.config.arguments import NonNegative, Positive, checked
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.latents.base import Support
 from solo_ldm.numerics import standardise
+from solo_ldm.pairs import gram, outer
 
 
 class RedundancyEntropy(EntropyEstimator):
@@ -55,7 +56,7 @@ class RedundancyEntropy(EntropyEstimator):
         diagonal = (x1 * x2).mean(dim=0)
         # ‖X1ᵀX2‖² = Σ (X1X1ᵀ ∘ X2X2ᵀ): the smaller matrices give the same sum.
         if batch < dim:
-            total = ((x1 @ x1.T) * (x2 @ x2.T)).sum() / batch**2
+            total = (outer(x1, x1) * outer(x2, x2)).sum() / batch**2
         else:
-            total = (x1.T @ x2 / batch).square().sum()
+            total = (gram(x1, x2) / batch).square().sum()
         return -self.redundancy_weight * (total - diagonal.square().sum())

@@ -8,9 +8,14 @@ import torch
 from torch import Tensor
 
 from solo_ldm.config.arguments import Bounds, Count, Positive, checked
+from solo_ldm.distributed import own_rows, total
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.latents.base import Support
+from solo_ldm.numerics import product
+from solo_ldm.pairs import row_blocks
 
+# Complex numbers of a sample and slice that are held at a time, in bytes.
+_BYTES_A_NUMBER = 64
 # Seeds of the slices: one a step, far from the small seeds that runs begin with.
 _FIRST_SEED = 0x511CE
 
@@ -75,10 +80,7 @@ class SlicedGaussianEntropy(EntropyEstimator):
         Args:
             dim: of the latents; of both views together for the joint entropy.
         """
-        # On the CPU: what a GPU draws depends on its model, and processes may differ in theirs.
-        generator = torch.Generator().manual_seed(_FIRST_SEED + self._step)
-        drawn = torch.randn(dim, self.num_slices, generator=generator)
-        return torch.nn.functional.normalize(drawn, dim=0)
+        return _directions(dim, self.num_slices, _FIRST_SEED + self._step)
 
     def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
         """Return the value of samples (B, D) as a scalar; see the class for the equation."""
@@ -95,22 +97,40 @@ class SlicedGaussianEntropy(EntropyEstimator):
             lengths = lengths if num_views > 1 else torch.ones_like(lengths[:, :1])
             each = _uniform_sphere(times[:, None, None] * lengths, dim, self.largest_frequency)
             targets = each.prod(dim=1)
-            projected = (z * dim**0.5) @ directions
+            own = z[own_rows(len(z))] * dim**0.5
         else:
             targets = torch.exp(-0.5 * times.square())[:, None]
-            projected = z @ directions
+            own = z[own_rows(len(z))]
+        projected = product(own, directions)
         value: Tensor = _EppsPulley.apply(projected, times, weights, targets)  # pyright: ignore
         return -value
+
+
+# An operator of its own: torch.compile cannot look into a generator.
+@torch.library.custom_op(
+    "solo_ldm::directions",
+    mutates_args=(),
+    schema="(SymInt dim, SymInt count, SymInt seed) -> Tensor",
+)
+def _directions(dim: int, count: int, seed: int) -> Tensor:
+    # On the CPU: what a GPU draws depends on its model, and processes may differ in theirs.
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(dim, count, generator=generator), dim=0)
+
+
+@_directions.register_fake
+def _(dim: int, count: int, seed: int) -> Tensor:
+    return torch.empty(dim, count)
 
 
 class _EppsPulley(torch.autograd.Function):
     """Mean over slices of B Σ_k w_k |φ̂(t_k) − φ(t_k)|², keeping no more than the projections.
 
     exp(i t_k x) is the k-th power of exp(i t_1 x), as frequencies are multiples of the first: a
-    product a frequency in place of a sine and a cosine.
+    product a frequency in place of a sine and a cosine. Slices are taken some at a time.
 
     Args:
-        x: projections (B, M).
+        x: projections of this process's samples (B, M).
         times: t_k, (K,), equally spaced from 0.
         weights: w_k, (K,).
         targets: φ(t_k), real, (K, M) or (K, 1).
@@ -118,26 +138,40 @@ class _EppsPulley(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, times: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
-        ctx.save_for_backward(x, times, weights, targets)
-        turn = torch.polar(torch.ones_like(x), times[1] * x)
-        power, total = torch.ones_like(turn), x.new_zeros(())
-        for weight, target in zip(weights, targets, strict=True):
-            total = total + weight * (power.mean(dim=0) - target).abs().square().mean()
-            power = power * turn
-        return len(x) * total
+        sums = x.new_empty(2, len(times), x.shape[1])
+        for some in row_blocks(slice(0, x.shape[1]), len(x), _BYTES_A_NUMBER):
+            power, turn = _first_powers(x[:, some], times)
+            for k in range(len(times)):
+                mean = power.mean(dim=0)
+                sums[0, k, some], sums[1, k, some] = mean.real, mean.imag
+                power.mul_(turn)
+        # The samples of all processes count alike, as each has as many.
+        shares = total(torch.ones_like(times[0]))
+        gap = total(sums) / shares
+        gap[0] -= targets
+        ctx.save_for_backward(x, times, weights, gap, shares)
+        return len(x) * shares * (weights[:, None] * gap.square()).sum(dim=(0, 1)).mean()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:  # pyright: ignore
-        x, times, weights, targets = ctx.saved_tensors
-        turn = torch.polar(torch.ones_like(x), times[1] * x)
-        power, gradient = torch.ones_like(turn), torch.zeros_like(x)
-        for time, weight, target in zip(times, weights, targets, strict=True):
-            gap = power.mean(dim=0) - target
-            # d|gap|²/dx_i = (2 t / B) Re(conj(gap) · i exp(i t x_i)), and B cancels.
-            gradient -= (2.0 * weight * time) * (gap.conj() * power).imag
-            power = power * turn
-        return gradient * (grad_outputs[0] / x.shape[1]), None, None, None
+        x, times, weights, gap, shares = ctx.saved_tensors
+        gradient = torch.zeros_like(x)
+        for some in row_blocks(slice(0, x.shape[1]), len(x), _BYTES_A_NUMBER):
+            power, turn = _first_powers(x[:, some], times)
+            for k, (time, weight) in enumerate(zip(times, weights, strict=True)):
+                # d|gap|²/dx_i = (2 t / B) Re(conj(gap) · i exp(i t x_i)), and B cancels.
+                conjugate = torch.complex(gap[0, k, some], -gap[1, k, some])
+                gradient[:, some] -= (2.0 * weight * time) * (conjugate * power).imag
+                power.mul_(turn)
+        # Gradients are added up over processes, of which this share counts for all.
+        return gradient * (grad_outputs[0] * shares / x.shape[1]), None, None, None
+
+
+def _first_powers(x: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Return exp(i t x) at t = 0 and at the first frequency."""
+    turn = torch.polar(torch.ones_like(x), times[1] * x)
+    return torch.ones_like(turn), turn
 
 
 def _uniform_sphere(times: Tensor, dim: int, largest: float) -> Tensor:

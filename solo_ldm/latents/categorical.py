@@ -10,7 +10,8 @@ from torch import Tensor
 
 from solo_ldm.config.arguments import Bounds, NonNegative, Positive, checked
 from solo_ldm.latents.base import LatentModel
-from solo_ldm.numerics import category_table, check_pair, narrow, safe_log, widen
+from solo_ldm.numerics import check_pair, narrow, safe_log, widen
+from solo_ldm.pairs import category_table
 
 Probability = Annotated[float, Bounds(above=0, below=1)]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from solo_ldm.config import schema
-from solo_ldm.config.schema import learning_rate, mapping, number
+from solo_ldm.config.schema import choice, learning_rate, mapping, number
 from solo_ldm.config.training import BackboneConfig, PerformanceConfig, TrainingConfig
 from solo_ldm.data.config import DataConfig, parse_augmentations
 from solo_ldm.data.datasets.registry import find_dataset
@@ -66,6 +66,7 @@ class RunConfig(TrainingConfig):
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augmentations: list[Any] = MISSING
+    statistics: Optional[str] = choice("batch", "whole", default=None)
     resolution: Optional[list[float]] = number(above=0, high=1, default=None)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
@@ -94,7 +95,13 @@ def _check_parts(cfg: DictConfig) -> None:
     from solo_ldm.methods import find_method
     from solo_ldm.optim.optimizers import check_optimizer
 
-    find_method(cfg.method).describe(cfg)
+    method = find_method(cfg.method)
+    method.describe(cfg)
+    if cfg.statistics == "whole" and not getattr(method, "takes_chunks", False):
+        raise ValueError(
+            f"statistics: expected batch for method={cfg.method}, got whole, which is for methods "
+            "of the grid (gaussprob, sphereprob, ldm)"
+        )
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     for protocol in cfg.evaluation.protocols:
         find_protocol(protocol, "evaluation.protocols")

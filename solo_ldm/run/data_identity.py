@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy as np
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.memory import in_memory
 from solo_ldm.data.module import ImageDataModule
+from solo_ldm.data.sources.parts import Parts
+from solo_ldm.data.sources.survey import spread
 
 # Images up to so many bytes and files are compared by their contents, more by names and sizes.
 _MOST_BYTES, _MOST_FILES = 256 << 20, 20_000
@@ -51,19 +54,24 @@ def identity_of_images(data: ImageDataModule) -> DataIdentity:
 
     Files are known by their names, labels and sizes and, where there are few, by their contents;
     images in memory (digits, torchvision's sets) by labels and, up to the same size, pixels, those
-    that a program holds by the digest in their place.
+    that a program holds by the digest in their place. Images in shards are known by their labels,
+    sizes and contents, where there are many by the contents of 1,024, evenly spread: shards may be
+    renamed, or hold the same images in another number of files.
     """
     config, usual = data.data, DataConfig().train_path
     digest = hashlib.sha256()
     files: list[bytes] = []
+    shards: list[Parts] = []
     count = 0
     for source in (data.source("train"), data.source("val")):
         if source is None:
             continue
         count += len(source)
-        images: np.ndarray = source.images
+        images: np.ndarray | Parts = source.images
         _update(digest, source.labels, "\0".join(source.classes))
-        if images.dtype.kind == "S":
+        if isinstance(images, Parts):
+            shards.append(images)
+        elif images.dtype.kind == "S":
             paths = images.tolist()
             files += paths
             _update(digest, _below(paths))
@@ -73,22 +81,28 @@ def identity_of_images(data: ImageDataModule) -> DataIdentity:
             _update(digest, images)
     # A set in memory need not lie anywhere: digits have the usual place, too.
     given = {key: getattr(config, key) for key in ("train_path", "val_path")}
-    unset = (None,) if files else (None, usual)
+    unset = (None,) if files or shards else (None, usual)
     places = {
         key: absolute(path)
         for key, path in given.items()
         if path not in unset and not in_memory(path)
     }
-    if not files:
+    if not files and not shards:
         contents = digest.hexdigest()
         return DataIdentity(contents, contents, f"{count} images", places=places)
     sizes, newest = _stat(files)
+    sizes = np.concatenate([sizes, *(one.sizes for one in shards)])
+    newest = max([newest, *(_stat(one.files)[1] for one in shards)])
     _update(digest, sizes)
-    if len(files) <= _MOST_FILES and int(sizes.sum()) <= _MOST_BYTES:
-        for path in files:
-            _update_by_file(digest, os.fsdecode(path))
+    few = len(sizes) <= _MOST_FILES and int(sizes.sum()) <= _MOST_BYTES
+    for path in files if few else ():
+        _update_by_file(digest, os.fsdecode(path))
+    for one in shards:
+        for index in spread(range(len(one)), len(one) if few else _BLOCKS):
+            with suppress(OSError):  # which the reader reports
+                _update(digest, np.frombuffer(one.part(index).open().read(), np.uint8))
     where = " and ".join(dict.fromkeys(places.values()))
-    what = f"{len(files)} images of {sizes.sum() / 1e6:.4g} MB in {where}"
+    what = f"{len(sizes)} images of {sizes.sum() / 1e6:.4g} MB in {where}"
     place = "\0".join(f"{key}={real_path(path)}" for key, path in places.items())
     return _identity(digest, place, what, newest, places)
 

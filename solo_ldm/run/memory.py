@@ -1,11 +1,18 @@
-"""Memory that a CPU trains in: kept from one step to the next."""
+"""Memory that a training step takes, and what a CPU keeps from one step to the next."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from solo_ldm.run.hardware import Hardware
 
 # Options of mallopt, in glibc's malloc.h: up to which size freed memory is kept, and how much.
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
@@ -37,3 +44,91 @@ def freed_memory_kept() -> Iterator[None]:
     finally:
         choose(_USUAL)
         library.malloc_trim(0)
+
+
+def step_bytes(method: Any, crop_sizes: Sequence[int], batch_size: int, hardware: Hardware) -> int:
+    """Return about how many bytes a training step of images holds at its largest.
+
+    Weights with their gradients and moments, and what the backbone keeps of all crops for the
+    backward pass, which grows with the batch. Heads, loss, the library's own buffers and what a
+    graphics card reserves come on top.
+
+    Args:
+        method: a `BaseMethod`.
+        crop_sizes: of each crop, pixels.
+        batch_size: images of a step and process.
+        hardware: whose precision counts.
+    """
+    learned = sum(p.numel() * p.element_size() for p in method.parameters() if p.requires_grad)
+    fixed = sum(p.numel() * p.element_size() for p in method.parameters()) - learned
+    moments = 2 if "adam" in method.cfg.optimizer.name else 1
+    kept = {
+        size: kept_for_backward(method.backbone, (3, size, size), hardware.precision)
+        for size in {*crop_sizes}
+    }
+    return round(
+        learned * (2 + moments) + fixed + batch_size * sum(kept[size] for size in crop_sizes)
+    )
+
+
+def kept_for_backward(network: nn.Module, shape: Sequence[int], precision: str) -> float:
+    """Return the bytes that a network keeps of an image for the backward pass.
+
+    Counted in passes of two and of four images, whose difference is that of two images; weights
+    are not counted. The state of the network and of random numbers stays.
+
+    Args:
+        network: on the CPU, in training mode; called with images (B, *shape).
+        shape: of an image.
+        precision: Lightning's; activations in half precision take half as much.
+    """
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    own = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    mixed = precision.endswith("mixed")
+
+    def count(images: int) -> int:
+        seen: dict[int, int] = {}
+
+        def note(x: Tensor) -> Tensor:
+            storage = x.untyped_storage()
+            if storage.data_ptr() not in own:
+                seen[storage.data_ptr()] = storage.nbytes()
+            return x
+
+        hooks = torch.autograd.graph.saved_tensors_hooks(note, lambda x: x)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed), hooks:
+            result = network(torch.randn(images, *shape))
+        total = sum(seen.values())  # while the graph holds them: no place was used twice
+        del result
+        return total
+
+    with torch.random.fork_rng([]):
+        few, more = count(2), count(4)
+    for name, value in network.named_buffers():
+        value.copy_(before[name])
+    return (more - few) / 2
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return what is free on a device; None where that is not known."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "cpu" and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return None
+
+
+def memory_of_a_step(
+    method: Any, crop_sizes: Sequence[int], batch_size: int, hardware: Hardware
+) -> tuple[str, str | None]:
+    """Return what a step takes, in words, and a line of warning if that is more than is free."""
+    needed = step_bytes(method, crop_sizes, batch_size, hardware)
+    free = free_bytes(hardware.device)
+    words = f"about {needed / 1e9:.2g} GB a step"
+    if free is None or needed < free:
+        return words, None
+    return words, (
+        f"a step takes about {needed / 1e9:.3g} GB, {free / 1e9:.3g} GB are free on "
+        f"{hardware.device}: lower optimizer.batch_size, and raise accumulate_grad_batches with "
+        "statistics=whole for the same loss"
+    )

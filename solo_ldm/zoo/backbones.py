@@ -23,6 +23,7 @@ from solo_ldm.data.datasets.registry import find_dataset
 from solo_ldm.data.module import ImageDataModule, Split
 from solo_ldm.data.sources.decoding import as_picture
 from solo_ldm.data.sources.images import ArrayImages, FileImages
+from solo_ldm.data.sources.parts import opened
 from solo_ldm.evaluation.features import extract_features
 from solo_ldm.evaluation.protocols import PROTOCOLS
 from solo_ldm.evaluation.scores import evaluate
@@ -216,5 +217,6 @@ def _hash_of(module: ImageDataModule) -> str:
             digest.update(np.ascontiguousarray(source.images).tobytes())
         elif isinstance(source, FileImages):
             for index in range(len(source)):
-                digest.update(Path(source.path(index)).read_bytes())
+                with opened(source.place(index)) as file:
+                    digest.update(file.read())
     return digest.hexdigest()

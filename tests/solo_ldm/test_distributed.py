@@ -14,8 +14,10 @@ import torch.distributed as dist
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.flop_counter import FlopCounterMode
 
-from solo_ldm.distributed import gather, smallest
+from solo_ldm.distributed import by_rows, gather, smallest
+from solo_ldm.entropy import ENTROPIES
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.whitening import Whitening
 from tests.support.methods.cells import ON_SUPPORT
@@ -110,6 +112,14 @@ class MaskedLoss(nn.Module):
     def forward(self, images: Tensor, indexes: Tensor) -> Tensor:
         kept, targets = self.method.draw_masks(indexes, STEP)
         return self.method.match(images, kept, targets)[0].loss
+
+
+# Estimators whose cost is that of matrix products; more samples than dimensions and fewer.
+SHARED = ("kernel", "neighbour", "logdet", "coding_rate", "redundancy", "sliced", "vicreg")
+SAMPLES = {
+    shape: torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for shape in ((32, 6), (16, 24))
+}
 
 
 def losses_and_inputs() -> list[tuple[nn.Module, tuple[Any, ...]]]:
@@ -216,3 +226,40 @@ def test_gathering_stacks_the_ranks_and_its_adjoint_sums_what_all_of_them_ask_fo
         torch.testing.assert_close(whole, torch.cat([own, own + 100.0]))
         torch.testing.assert_close(gradient, asked[2 * rank : 2 * rank + 2])
         assert least == 4
+
+
+def count_operations_in_one_of_four_processes(folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    results = []
+    for z in SAMPLES.values():
+        own = z.chunk(4)[rank].clone().requires_grad_()
+        for name in SHARED:
+            with FlopCounterMode(display=False) as counter:
+                with by_rows():
+                    value = ENTROPIES[name]().marginal(gather(own))
+                (gradient,) = torch.autograd.grad(value, own)
+            results.append((counter.get_total_flops(), value.detach(), gradient))
+    torch.save(results, folder / f"rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_of_four_processes_each_does_a_quarter_of_the_products(tmp_path):
+    launch(4, count_operations_in_one_of_four_processes, tmp_path)
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(4)]
+    cells = itertools.product(SAMPLES.values(), SHARED)
+    for (z, name), *found in zip(cells, *ranks, strict=True):
+        whole = z.clone().requires_grad_()
+        with FlopCounterMode(display=False) as counter:
+            value = ENTROPIES[name]().marginal(whole)
+            (expected,) = torch.autograd.grad(value, whole)
+        operations = counter.get_total_flops()
+        # A factorisation's adjoint is a product of its own; it does not grow with the samples.
+        common = 2 * min(z.shape) ** 3 if name in ("logdet", "coding_rate") else 0
+        each = (operations - common) / 4 + common
+        assert [one[0] for one in found] == [each] * 4, (name, z.shape)
+        torch.testing.assert_close([one[1] for one in found], [value.detach()] * 4)
+        # Data-parallel training averages what the processes have, each with its own samples.
+        gradients = torch.cat([one[2] for one in found]) / 4
+        torch.testing.assert_close(gradients, expected, atol=1e-12, rtol=1e-9)

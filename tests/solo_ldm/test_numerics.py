@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from solo_ldm import numerics, pairs
 from solo_ldm.numerics import (
     at_least_single,
-    category_table,
     check_pair,
     check_samples,
     narrow,
     safe_log,
-    squared_distances,
+    split_product,
     standardise,
     widen,
 )
@@ -46,26 +46,6 @@ def test_gradients_that_a_narrow_type_cannot_hold_are_its_largest_numbers(functi
     assert gradient.tolist() == [3.0, largest, -largest, -0.5]
 
 
-def test_squared_distances_and_their_gradients_are_those_of_differences():
-    x = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
-    weights = torch.randn(6, 6, dtype=torch.float64)
-    direct = (x[:, None] - x).square().sum(dim=2)
-    ours = squared_distances(x)
-    torch.testing.assert_close(ours, direct, atol=1e-12, rtol=0)
-    assert ours.diagonal().eq(0.0).all()
-    (expected,) = torch.autograd.grad((weights * direct).sum(), x)
-    (gradient,) = torch.autograd.grad((weights * ours).sum(), x)
-    torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=0)
-
-
-def test_distances_are_never_negative_and_keep_their_digits_far_from_the_origin():
-    x = torch.randn(50, 3, dtype=torch.float64)
-    far = x + 1e6
-    torch.testing.assert_close(squared_distances(far), squared_distances(x), atol=1e-8, rtol=0)
-    duplicates = squared_distances((x + 1e3 * torch.randn(3).double()).repeat(2, 1))
-    assert duplicates.min() >= 0.0
-
-
 def test_standardised_columns_are_deviations_over_the_root_of_variance_and_ridge():
     x = torch.tensor([[1.0, 5.0], [2.0, 5.0], [6.0, 5.0]], dtype=torch.float64)
     root = (14.0 / 3.0 + 0.25) ** 0.5
@@ -79,11 +59,25 @@ def test_the_logarithm_of_nothing_is_that_of_a_small_number():
     torch.testing.assert_close(safe_log(values), expected, atol=1e-13, rtol=0)
 
 
-def test_the_table_of_categories_is_the_mean_over_pairs():
-    z1 = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
-    z2 = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    expected = torch.tensor([[0.25, 0.5], [0.25, 0.0]])
-    torch.testing.assert_close(category_table(z1, z2), expected)
+@pytest.mark.parametrize("shape", [(5, 7, 6), (3, 3000, 4), (1, 1, 1)])
+def test_a_split_product_of_single_precision_has_the_digits_of_double(shape):
+    """Of what rows and columns can reach: float32 products are wrong by 1e-7 of it and more."""
+    n, k, m = shape
+    a, b = torch.randn(n, k).double(), torch.randn(k, m).double()
+    a[:, 0] *= 1e-12  # scales are those of rows and columns
+    b[0] *= 1e12
+    largest = k * a.abs().amax(dim=1)[:, None] * b.abs().amax(dim=0)
+    assert ((split_product(a, b) - a @ b).abs() / largest).max() < 3e-9
+    assert split_product(0.0 * a, b).abs().max() == 0.0
+
+
+def test_distances_from_split_products_tell_near_duplicates_apart(monkeypatch):
+    centre = 30.0 * torch.randn(1, 512) / 512**0.5
+    z = torch.cat([centre + 1e-3 * torch.randn(8, 512), torch.randn(8, 512)])
+    monkeypatch.setattr(numerics, "fast_double", lambda device: False)
+    x = (z - z.mean(dim=0)).double()
+    exact = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
+    torch.testing.assert_close(pairs.squared_distances(x).sqrt(), exact, rtol=1e-3, atol=1e-9)
 
 
 def test_samples_are_a_floating_matrix_of_enough_rows():

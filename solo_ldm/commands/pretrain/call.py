@@ -24,6 +24,7 @@ from solo_ldm.config.suggestions import suggestion
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.memory import MEMORY, Held, hold, views_for
 from solo_ldm.data.datasets.registry import DATASETS
+from solo_ldm.data.datasets.shards import kind_of_shards
 from solo_ldm.data.sources.collected import collect, side_of
 from solo_ldm.run.configuration import RunConfig, complete
 from solo_ldm.run.console import plain_console
@@ -221,11 +222,13 @@ class _Images:
         if isinstance(self.data, str) and self.data in DATASETS:
             return {"data": self.data, **val}
         path = Path(self.data).expanduser()
+        if kind := kind_of_shards(path):
+            return {"data": kind, "data.train_path": str(path), **val}
         if not path.exists():
             near = suggestion(str(self.data), list(DATASETS))
             raise FileNotFoundError(
-                f"data: expected a folder, a list of files or one of {', '.join(DATASETS)}, got "
-                f"{self.data}{near}"
+                f"data: expected a folder, a list of files, shards or one of "
+                f"{', '.join(DATASETS)}, got {self.data}{near}"
             )
         return {"data": "custom", "data.train_path": str(path), **val}
 

@@ -15,6 +15,7 @@ from solo_ldm.evaluation.protocols import ONLINE
 from solo_ldm.evaluation.scores import evaluate, score_online
 from solo_ldm.evaluation.spectrum import covariance_spectrum
 from solo_ldm.methods.base import Description
+from solo_ldm.numerics import statistics_precision
 from solo_ldm.run.fit import Fitted
 from solo_ldm.run.record import provenance
 
@@ -106,6 +107,7 @@ def _content(run: Fitted, description: Description, scores: dict[str, Any]) -> d
         "num_processes": run.hardware.num_processes,
         "continued_from": run.origins,
         "precision": run.hardware.precision,
+        "statistics": statistics_precision(run.hardware.device),
         "seconds": round(run.clock.seconds, 3),
         "images_per_second": round(run.clock.images_per_second, 1),
         "final_terms": {name.removeprefix("train_"): last[name] for name in description.terms},

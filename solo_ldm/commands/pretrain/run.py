@@ -20,6 +20,7 @@ from solo_ldm.run.data_identity import DataIdentity, identity_of_images
 from solo_ldm.run.fit import fit
 from solo_ldm.run.folder import RunFolder, choose_run, find_finished
 from solo_ldm.run.hardware import resolve_hardware
+from solo_ldm.run.memory import memory_of_a_step
 from solo_ldm.run.record import Outcome
 from solo_ldm.run.trainer import is_helper_process
 from solo_ldm.weights.export import write_backbone
@@ -57,6 +58,12 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         classes += f"; scored on {data.num_val_images} {data.scored_on}"
     size = data.decoded.num_bytes
     kept = f", {size / 1e6:.4g} MB of pixels in memory" if size else ""
+    if not cfg.performance.compile:  # which it would start
+        crops = [view.crop_size for view in data.views for _ in range(view.num_crops)]
+        words, warning = memory_of_a_step(method, crops, cfg.optimizer.batch_size, hardware)
+        kept += f", {words}"
+        if warning:
+            console.print(warning, style="yellow", soft_wrap=True)
     watched = [WatchHealth(cfg.health.num_samples, description.on_sphere)]
     fitted = fit(
         method,

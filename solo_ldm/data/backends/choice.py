@@ -67,5 +67,5 @@ def _mostly_plain(source: ImageSource) -> bool:
     if source.num_channels != 3:
         return False
     spread = np.linspace(0, len(source) - 1, min(_PROBED, len(source))).astype(int)
-    kinds = [probe(source.path(index)).kind for index in spread.tolist()]
+    kinds = [probe(source.place(index)).kind for index in spread.tolist()]
     return kinds.count(Kind.UNUSUAL) <= _MOSTLY * len(kinds)

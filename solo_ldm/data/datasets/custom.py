@@ -9,6 +9,7 @@ from pathlib import Path
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.base import PHOTOGRAPHS, Dataset, Split, without_val_path
 from solo_ldm.data.datasets.imagenet import VIEWS
+from solo_ldm.data.datasets.shards import kind_of_shards
 from solo_ldm.data.sources.folders import (
     check_same_classes,
     class_folders,
@@ -67,6 +68,11 @@ def _places(config: DataConfig) -> tuple[Path, Path | None]:
 
 
 def _list(place: Path, key: str, no_labels: bool = False) -> Listing:
+    if kind := kind_of_shards(place):
+        raise ValueError(
+            f"{key}: expected images in files, or a list of them, got shards, {place}; data={kind} "
+            f"reads them"
+        )
     if place.is_file():
         return read_list(place, key, no_labels)
     classes = [] if no_labels else class_folders(place, key)

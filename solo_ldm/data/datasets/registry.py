@@ -15,6 +15,7 @@ from solo_ldm.data.datasets import cifar, custom, digits, imagenet, mnist, stl10
 from solo_ldm.data.datasets.base import Dataset, Split
 from solo_ldm.data.datasets.cifar_jpeg import CIFAR10_JPEG
 from solo_ldm.data.datasets.memory import MEMORY
+from solo_ldm.data.datasets.shards import HUGGING_FACE, WEBDATASET
 from solo_ldm.data.datasets.tiny_imagenet import TINY_IMAGENET
 from solo_ldm.data.sources.copies import copies_among, describe_copies, name_of
 from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, ListImages, Listing
@@ -37,6 +38,8 @@ DATASETS: dict[str, Dataset] = {
     "tiny_imagenet": TINY_IMAGENET,
     "custom": custom.CUSTOM,
     "image_folder": custom.CUSTOM,  # torchvision's name for such folders
+    "webdataset": WEBDATASET,
+    "hf": HUGGING_FACE,
     "memory": MEMORY,
 }
 
@@ -160,7 +163,7 @@ class Splits:
             key = "held_out" if config.scores_held_out else "val_fraction"
             share = getattr(config, key)
             return f"held-out training images of {config.dataset} (data.{key}={share:g})"
-        files = self._dataset.own and self._dataset is not MEMORY
+        files = self._dataset.own and self._dataset is not MEMORY and config.val_path is not None
         where = " (data.val_path)" if files else ""
         return f"test images of {config.dataset}{where}"
 
@@ -225,7 +228,7 @@ class Splits:
         if left is not None:
             self.notices.append(f"data.train_path: {left}")
         root = os.path.expanduser(self._config.train_path or ".")
-        root = os.path.dirname(root) if os.path.isfile(root) else root
+        root = root if os.path.isdir(root) else os.path.dirname(root)
         self.notices += filter(None, [describe_copies(source, groups, root)])
 
     def _without_training_images(self, val: ImageSource) -> ImageSource | None:

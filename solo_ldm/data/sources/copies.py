@@ -12,6 +12,7 @@ import numpy as np
 
 from solo_ldm.data.sources.headers import Kind, probe
 from solo_ldm.data.sources.images import FileImages, ImageSource
+from solo_ldm.data.sources.parts import Part, Place, opened
 
 # Files among which copies are looked for, and those of equal sizes that are opened for it.
 MOST_FILES, MOST_OPENED = 200_000, 50_000
@@ -27,14 +28,14 @@ def copies_among(*sources: ImageSource) -> tuple[list[list[int]], str | None]:
     """
     files = [source for source in sources if isinstance(source, FileImages)]
     if files:
-        paths = [source.path(index) for source in files for index in range(len(source))]
+        paths = [source.place(index) for source in files for index in range(len(source))]
         return find_copies(paths) if len(files) == len(sources) else ([], None)
     pixels = (image for source in sources for image in source.images)
     groups = _grouped((_digest_of(one), index) for index, one in enumerate(pixels))
     return [group for group in groups if len(group) > 1], None
 
 
-def find_copies(paths: Sequence[str]) -> tuple[list[list[int]], str | None]:
+def find_copies(paths: Sequence[Place]) -> tuple[list[list[int]], str | None]:
     """Find the files that are one (by links) or have the same content.
 
     Only files of one size are opened; of those, first the middle is compared.
@@ -50,13 +51,17 @@ def find_copies(paths: Sequence[str]) -> tuple[list[list[int]], str | None]:
     files: dict[Hashable, list[int]] = defaultdict(list)
     by_size: dict[int, list[Hashable]] = defaultdict(list)
     for index, path in enumerate(paths):
-        try:
-            stat = os.stat(path)
-        except OSError:  # it will be found unreadable
-            continue
-        files[stat.st_dev, stat.st_ino].append(index)
-        if len(files[stat.st_dev, stat.st_ino]) == 1:
-            by_size[stat.st_size].append((stat.st_dev, stat.st_ino))
+        if isinstance(path, Part):
+            file, size = path[:2], path.size
+        else:
+            try:
+                stat = os.stat(path)
+            except OSError:  # it will be found unreadable
+                continue
+            file, size = (stat.st_dev, stat.st_ino), stat.st_size
+        files[file].append(index)
+        if len(files[file]) == 1:
+            by_size[size].append(file)
     alike = [group for size, group in by_size.items() if len(group) > 1 and size]
     left, opened = None, sum(map(len, alike))
     if opened > MOST_OPENED:
@@ -85,7 +90,7 @@ def describe_copies(source: ImageSource, groups: list[list[int]], root: str) -> 
     pairs = [
         (group[0], other)
         for group in groups
-        if files is None or probe(files.path(group[0])).kind != Kind.UNREADABLE
+        if files is None or probe(files.place(group[0])).kind != Kind.UNREADABLE
         for other in group[1:]
     ]
     if not pairs:
@@ -139,12 +144,14 @@ def _digest_of(pixels: Any) -> Hashable:
     return pixels.shape, digest.digest()
 
 
-def _digest(path: str, whole: bool) -> Hashable:
+def _digest(path: Place, whole: bool) -> Hashable:
     """Return a hash of a file or of its middle; something unique where it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        if isinstance(path, Part) and not whole:
+            path = path.middle(_PART)
+        with opened(path) as file:
             if not whole:
-                file.seek(max(0, (os.fstat(file.fileno()).st_size - _PART) // 2))
+                file.seek(max(0, (file.seek(0, os.SEEK_END) - _PART) // 2))
             content = file.read() if whole else file.read(_PART)
     except OSError:
         return object()

@@ -91,9 +91,11 @@ class Decoded:
         """
         if self._wanted is False or not isinstance(source, FileImages):
             return
-        headers = [(path, probe(path)) for path in map(source.path, sample(source))]
+        headers = [(path, probe(path)) for path in map(source.place, sample(source))]
         sizes = {
-            (one.height, one.width): path for path, one in headers if one.kind != Kind.UNREADABLE
+            (one.height, one.width): str(path)
+            for path, one in headers
+            if one.kind != Kind.UNREADABLE
         }
         if len(sizes) != 1:
             if self._wanted and sizes:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from solo_ldm.data.sources.deep import TIFF_MAGIC, is_unsigned, needs_tifffile, read_png, read_tiff
+from solo_ldm.data.sources.parts import Place, opened
 from solo_ldm.data.sources.pixels import (
     BROKEN_FILE,
     Bands,
@@ -45,7 +46,7 @@ def image_suffixes() -> frozenset[str]:
 
 
 def read_image(
-    path: str | Path, pixel_range: Range | None = None, channels: int | None = None
+    path: Place, pixel_range: Range | None = None, channels: int | None = None
 ) -> Picture:
     """Decode an image file to 8 bits a channel.
 
@@ -104,7 +105,7 @@ def as_picture(
 
 
 def decode(
-    path: str | Path, pixel_range: Range | None = None, channels: int | None = None
+    path: Place, pixel_range: Range | None = None, channels: int | None = None
 ) -> tuple[Picture, bool]:
     """Return what `read_image` does, and whether pixels were clipped."""
     try:
@@ -117,14 +118,14 @@ def decode(
         ) from error
 
 
-def read_pixels(path: str | Path, channels: int | None = None) -> Pixels:
+def read_pixels(path: Place, channels: int | None = None) -> Pixels:
     """Read a file as it is; raise one of `BROKEN_FILE` where that fails.
 
     Args:
         path: of the file.
         channels: that are asked for: so many gray pages of a TIFF are its channels.
     """
-    with open(path, "rb") as file:
+    with opened(path) as file:
         tiff = file.read(4) in TIFF_MAGIC
         file.seek(0)
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from solo_ldm.data.sources.parts import Part, Place
 from solo_ldm.data.sources.pixels import Pixels, UnfitPixelsError
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -60,7 +60,7 @@ def _tag(image: Any, tag: int, default: int) -> int:
     return value[0] if isinstance(value, tuple) else value
 
 
-def read_tiff(path: str | Path, channels: int | None) -> Pixels:
+def read_tiff(path: Place, channels: int | None) -> Pixels:
     """Read a TIFF of any channels and depth; see `read_pixels`."""
     try:
         import tifffile
@@ -69,7 +69,7 @@ def read_tiff(path: str | Path, channels: int | None) -> Pixels:
             "a TIFF of several channels deeper than 8 bits; pip install 'solo-ldm[tiff]'"
         ) from None
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with tifffile.TiffFile(path.open() if isinstance(path, Part) else path) as tiff:
             series = tiff.series[0]
             values, axes = series.asarray(), series.axes
     except Exception as error:  # tifffile's own, NumPy's, the codecs'

@@ -5,12 +5,12 @@ kind without the milliseconds of a decoder. Pillow reads a header without the pi
 """
 
 from enum import IntEnum
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image
 
 from solo_ldm.data.sources.decoding import read_pixels
+from solo_ldm.data.sources.parts import Place, opened
 from solo_ldm.data.sources.pixels import BROKEN_FILE
 
 _TAIL = 64
@@ -43,7 +43,7 @@ class Header(NamedTuple):
 _UNREADABLE = Header(0, 0, Kind.UNREADABLE)
 
 
-def probe(path: str | Path) -> Header:
+def probe(path: Place) -> Header:
     """Read an image file's size and kind from its header and its last bytes.
 
     A JPEG or PNG without its usual end is decoded: it is truncated, or has a trailer.
@@ -58,7 +58,7 @@ def probe(path: str | Path) -> Header:
         The header; of a file that is missing or no image, one of kind UNREADABLE.
     """
     try:
-        with open(path, "rb") as file, Image.open(file) as image:
+        with opened(path) as file, Image.open(file) as image:
             if image.mode == "LAB":  # read_image refuses it
                 return _UNREADABLE
             plain = image.mode in ("L", "RGB") and "transparency" not in image.info

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from solo_ldm.data.sources.decoding import decode, read_image
+from solo_ldm.data.sources.parts import Parts, Place
 from solo_ldm.data.sources.pixels import Bands, Picture, Range, UnreadableImageError
 
 __all__ = [
@@ -32,15 +33,15 @@ class Listing(NamedTuple):
     """What a reader finds of a split.
 
     Args:
-        images: paths of files, none of which has been opened, uint8 pixels (N, H, W[, C]), or an
-            array (N,) of such pixels of several sizes.
+        images: paths of files, none of which has been opened, parts of files, uint8 pixels
+            (N, H, W[, C]), or an array (N,) of such pixels of several sizes.
         labels: class numbers, -1 where an image is unlabelled.
         classes: the class names; empty when nothing is labelled.
         notices: a line for each kind of thing that was left out.
         pixel_range: from which the reader has scaled pixels to 8 bits; None for no such.
     """
 
-    images: Sequence[str] | npt.NDArray[np.uint8]
+    images: Sequence[str] | Parts | npt.NDArray[np.uint8]
     labels: npt.ArrayLike
     classes: tuple[str, ...]
     notices: tuple[str, ...] = ()
@@ -164,18 +165,25 @@ def as_read(pixels: npt.NDArray[np.uint8], channels: int) -> Picture:
 
 
 class FileImages(ImageSource):
-    """Images in files, decoded when they are loaded: `images` are their paths."""
+    """Images in files, decoded when they are loaded: `images` are their paths, or `Parts`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         # One array rather than a million strings: worker processes share its memory, as reading
         # it touches no reference counts inside it.
-        self.images = np.array([os.fsencode(path) for path in self.images], dtype=np.bytes_)
+        if not isinstance(self.images, Parts):
+            self.images = np.array([os.fsencode(path) for path in self.images], dtype=np.bytes_)
+
+    def place(self, index: int) -> Place:
+        """Return where image `index` is: a path, or a part of a file."""
+        if isinstance(self.images, Parts):
+            return self.images.part(index)
+        return os.fsdecode(bytes(self.images[index]))
 
     def path(self, index: int) -> str:
-        """Return the path of image `index`."""
-        return os.fsdecode(bytes(self.images[index]))
+        """Return the path of image `index`; of a part of a file, its name below the file's."""
+        return str(self.place(index))
 
     def read(self, index: int) -> tuple[Picture, bool]:
         """Decode image `index`; see `ImageSource`."""
-        return decode(self.path(index), self.pixel_range, self.channels)
+        return decode(self.place(index), self.pixel_range, self.channels)

@@ -16,7 +16,12 @@ def of_tensor(tensor: Any) -> npt.NDArray[Any]:
 
 
 def number_labels(
-    labels: Any, count: int, names: Sequence[str] | None, key: str, like: Sequence[str] | None
+    labels: Any,
+    count: int,
+    names: Sequence[str] | None,
+    key: str,
+    like: Sequence[str] | None,
+    said: str | None = None,
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """Number the labels of images.
 
@@ -27,6 +32,7 @@ def number_labels(
         key: of the images, data or val.
         like: the classes of the training images, which validation images have; None: these are
             the training images.
+        said: what the labels are called; labels or val_labels if not given.
 
     Returns:
         (N,) numbers of classes, -1 without; and the classes, none where nothing is labelled.
@@ -35,7 +41,7 @@ def number_labels(
         ValueError: in one line: labels of another form or number, a single class, or one that the
             training images do not have.
     """
-    said = "labels" if key == "data" else f"{key}_labels"
+    said = said or ("labels" if key == "data" else f"{key}_labels")
     if labels is None and like is not None:
         raise ValueError(f"{said}: expected the labels of {key}, got none; they are scored by them")
     if labels is None:

@@ -14,6 +14,7 @@ from PIL import Image
 from solo_ldm.data.sources.decoding import convert, is_translucent, read_pixels
 from solo_ldm.data.sources.headers import Kind, probe
 from solo_ldm.data.sources.images import FileImages, ImageSource
+from solo_ldm.data.sources.parts import Place, opened
 from solo_ldm.data.sources.pixels import (
     BROKEN_FILE,
     Range,
@@ -120,14 +121,14 @@ def survey(source: FileImages, given: Range | None) -> Survey:
     """
     deep, unfit = Deep(), list[str]()
     clear, count, pages, framed = 0, 0, False, list[str]()
-    for path in map(source.path, sample(source)):
+    for path in map(source.place, sample(source)):
         count += 1
         if source.num_channels == 3 and probe(path).kind == Kind.PLAIN:
             continue
         try:
             pixels = read_pixels(path, source.channels)
             if pixels.frames > 1 or (not pixels.tiff and _is_animated(path)):
-                framed.append(f"{path} of {pixels.pages}" if pixels.tiff else path)
+                framed.append(f"{path} of {pixels.pages}" if pixels.tiff else str(path))
                 pages = pages or pixels.tiff
             if pixels.image is not None and not pixels.tiff and source.channels is None:
                 clear += is_translucent(pixels.image) and _shows_white(pixels.image)
@@ -243,8 +244,8 @@ def _shows_white(image: Any) -> bool:
     return image.convert("RGBA").getchannel("A").getextrema()[0] < 255
 
 
-def _is_animated(path: str) -> bool:
-    with Image.open(path) as image:
+def _is_animated(path: Place) -> bool:
+    with opened(path) as file, Image.open(file) as image:
         return image.format in _ANIMATED and getattr(image, "is_animated", False)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from solo_ldm.distributed import gather
+from solo_ldm.distributed import by_rows, gather
 from solo_ldm.methods.averaging import MovingAverage, progress
 from solo_ldm.methods.base import BaseMethod, Description, finish_step
+from solo_ldm.methods.ldm.chunks import Chunks
 from solo_ldm.methods.ldm.direct import DirectPredictor
 from solo_ldm.methods.ldm.heads import perceptron
 from solo_ldm.methods.ldm.method_kwargs import check_run, resolve
@@ -34,6 +36,7 @@ class LDMBody(_Host):
     """
 
     latent: ClassVar[str | None] = None  # of a method that has but one
+    takes_chunks: ClassVar[bool] = True  # statistics: whole
 
     def __init__(self, cfg: DictConfig, settings: LDMSettings | None = None) -> None:
         super().__init__(cfg)
@@ -64,6 +67,8 @@ class LDMBody(_Host):
         self.target: MovingAverage | None = None
         if settings.target == "moving_average":
             self.target = MovingAverage(self._averaged(), settings.base_tau, settings.final_tau)
+        whole = self.cfg.get("statistics") == "whole" and self.cfg.accumulate_grad_batches > 1
+        self.chunks = Chunks(self.cfg.accumulate_grad_batches) if whole else None
 
     @classmethod
     def settings(cls, cfg: DictConfig) -> LDMSettings:
@@ -109,13 +114,32 @@ class LDMBody(_Host):
         return {**out, "z": self.objective.latent.project(self.projector(out["feats"]))}
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """Return the objective over the samples of all processes; see `finish_step`."""
-        out = super().training_step(batch, batch_idx)
-        terms = self.match(out["z"], self.targets(batch[1], out["z"]))
-        schedule = self.objective.latent.schedule(out["z"][0].shape[1])
+        """Return the objective over the samples of all processes; see `finish_step`.
+
+        With statistics "whole", it is over the samples of all chunks of the optimiser's step; a
+        step before the last chunk has no terms.
+        """
+        if self.chunks is not None and not self.chunks.ends(self.trainer, batch_idx):
+            return self.chunks.keep(self, batch)
+        encode = partial(super().training_step, batch_idx=batch_idx)
+        out = encode(batch)
+        views, targets = out["z"], self.targets(batch[1], out["z"])
+        whole = None
+        if self.chunks is None:
+            terms = self.match(views, targets)
+        else:
+            terms, views, whole = self.chunks.finish(self, out, targets, encode)
+        schedule = self.objective.latent.schedule(views[0].shape[1])
         moved = {f"train_{name}": value for name, value in schedule.items()}
         logged = dict(zip(TERMS, terms, strict=True))
-        return finish_step(self, logged, out["z"], out, len(batch[0]), moved)
+        step = finish_step(self, logged, views, out, len(views[0]), moved)
+        return step if whole is None else {**step, "loss": whole}
+
+    def latents(self, crops: list[Tensor]) -> list[Tensor]:
+        """Return the latents (B, D) of each crop (B, 3, H, W), large crops first."""
+        large, small = crops[: self.num_large_crops], crops[self.num_large_crops :]
+        out = [*map(self, large), *map(self.multicrop_forward, small)]
+        return [one["z"] for one in out]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Tell the objective how far the training is."""
@@ -140,16 +164,17 @@ class LDMBody(_Host):
         if targets is not None:
             targets = list(gather(torch.stack(targets, dim=1)).unbind(dim=1))
         predictions = [self._predict(z) for z in gathered]
-        pairs = [
-            self.objective(
-                gathered[i],
-                gathered[j],
-                None if self.predictor is None else (predictions[i], predictions[j]),
-                None if targets is None else (targets[i], targets[j]),
-            )
-            for i in range(self.num_large_crops)
-            for j in range(i + 1, len(gathered))
-        ]
+        with by_rows():
+            pairs = [
+                self.objective(
+                    gathered[i],
+                    gathered[j],
+                    None if self.predictor is None else (predictions[i], predictions[j]),
+                    None if targets is None else (targets[i], targets[j]),
+                )
+                for i in range(self.num_large_crops)
+                for j in range(i + 1, len(gathered))
+            ]
         return LDMTerms(*(torch.stack(term).mean() for term in zip(*pairs, strict=True)))
 
     def targets(self, crops: Any, views: list[Tensor]) -> list[Tensor] | None:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, autocast, nn
 
 from solo_ldm.config.arguments import Bounds, Positive, checked
-from solo_ldm.distributed import gather
+from solo_ldm.distributed import by_rows, gather
 from solo_ldm.numerics import narrow, widen
+from solo_ldm.pairs import gram
 
 
 class Whitening(nn.Module):
@@ -83,7 +84,8 @@ class Whitening(nn.Module):
             )
         mean = rows.mean(dim=0)
         centred = rows - mean
-        covariance = centred.T @ centred / (len(rows) - 1)
+        with by_rows():
+            covariance = gram(centred, centred) / (len(rows) - 1)
         with torch.no_grad():
             self.mean.lerp_(mean.to(self.mean), self.momentum)
             self.covariance.lerp_(covariance.to(self.covariance), self.momentum)

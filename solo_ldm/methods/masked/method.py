@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
 
-from solo_ldm.distributed import gather, smallest
+from solo_ldm.distributed import by_rows, gather, smallest
 from solo_ldm.methods.averaging import MovingAverage, progress
 from solo_ldm.methods.base import BaseMethod, Description, finish_step
 from solo_ldm.methods.ldm.method_kwargs import check_run
@@ -191,7 +191,8 @@ class Masked(BaseMethod):
             for patches in (patches_of(self.backbone, whole), seen)
         )
         log_prob = latent.log_prob(latent.prediction(predicted), latent.project(wanted)).mean()
-        entropy = self.parts.entropy.marginal(at_least_single(gather(z)))
+        with by_rows():
+            entropy = self.parts.entropy.marginal(at_least_single(gather(z)))
         terms = LDMTerms(-log_prob - self.parts.weight * entropy, log_prob, entropy)
         return terms, whole, (z, of_context)
 

@@ -40,6 +40,8 @@ class StopAtNonFinite(Callback):
         """Look at the previous step's terms and put this step's aside."""
         self._look(trainer)
         terms = outputs["terms"]
+        if not terms:  # a chunk of a step that goes on
+            return
         stacked = torch.stack([value.float().reshape(()) for value in terms.values()])
         self.pending = (trainer.global_step, list(terms), stacked)
 

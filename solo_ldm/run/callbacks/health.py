@@ -55,6 +55,8 @@ class WatchHealth(Callback):
     ) -> None:
         """Keep the latents of the step, and drop the oldest that are not needed."""
         z = outputs["z"]
+        if not z:  # a chunk of a step that goes on
+            return
         self.kept.append((z[0], z[min(1, len(z) - 1)], outputs["feats"][0]))
         while (len(self.kept) - 1) * len(z[0]) >= self.num_samples:
             self.kept.popleft()

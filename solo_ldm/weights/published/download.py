@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
-from solo_ldm.files import sha256_of
+from solo_ldm.files import sha256_of, user_cache
 from solo_ldm.weights.published.entry import TRAINING_STATE, Entry, ZooFile
 from solo_ldm.weights.published.manifest import zoo_folder
 
 
 def cache_folder() -> Path:
     """Return where downloads are kept: $SOLO_LDM_CACHE, or the user's cache."""
-    own = os.environ.get("SOLO_LDM_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(own).expanduser() if own else Path(base).expanduser() / "solo_ldm" / "zoo"
+    return user_cache("zoo")
 
 
 def fetch(entry: Entry, name: str) -> Path:

@@ -164,7 +164,7 @@ def test_rules_choose_from_the_bins_the_cells_and_the_length(recording):
     assert unknown == {
         "input_transform": "sqrt",
         "feature_dropout": 0.2,
-        "history": 4.0,
+        "history": 1.0,
         "latent_dim": 12,
         "window": 100,
         "stride": 4,

@@ -33,7 +33,7 @@ PARAMS = {
     "window": 40,
     "stride": 10,
     "feature_dropout": 0.2,
-    "history": 4.0,
+    "history": 1.0,
     "decoder": "linear",
     "random_state": 5,
     "device": "cpu",

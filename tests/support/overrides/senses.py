@@ -136,6 +136,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"data\.(val_fraction|held_out|pair_match)", null_or(share)),
     (r"data\.(score_test|in_memory)", null_or(flag)),
     (r"resolution", null_or(each(number(1e-12, 1 + 1e-12)))),
+    (r"statistics", null_or(one_of("batch", "whole"))),
     (r"data\.num_workers", null_or(whole(0, 1e5))),
     (r"data\.dataset", null_or(one_of("digits", "mnist", "moving_dot"))),
     (r"data\.format", null_or(one_of("auto", "torchvision", "image_folder", "dali"))),
@@ -143,6 +144,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"data\.(no_labels|download)|normalise_features", null_or(flag)),
     (r"data\.augmentations\.(mean|std)", null_or(each(share, 1))),
     (r"data\.channels", null_or(whole(1, 1e4))),
+    (r"data\.(image_key|label_key)", lambda value: value is None),  # of shards alone
     (r"data\.range", lambda value: value in (None, "auto", [1, 2])),
     (r"data\.(train_path|val_path|path)", anything),  # brackets may be part of a path
     (r".*\.entity", names),

@@ -55,7 +55,7 @@ class Batches:
         paired: bool = False,
     ) -> None:
         self.feed, self._batch_size = feed, batch_size
-        self._graph, self._device = Graph(feed.files, crops, feed.raw), device
+        self._graph, self._device = Graph(feed.kind, crops, feed.raw), device
         num_threads = max(1, min(num_workers, usable_cpus()))
         self._how = ((2 if paired else 1) * batch_size, num_threads, device, _PREFETCH)
         self._idle: tuple[Any, _Queue] | None = None

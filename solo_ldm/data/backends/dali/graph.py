@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ from torch import Tensor
 fn: Any = nvidia.dali.fn
 types: Any = nvidia.dali.types
 
-Inputs = dict[str, npt.NDArray[Any]]
+Inputs = dict[str, Any]
+FedKind = Literal["paths", "encoded", "pixels"]
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,17 @@ class Graph:
     """From images to uint8 crops (B, size, size, C), one an entry of `crops`.
 
     Args:
-        files: whether paths are fed rather than pixels.
+        kind: what is fed: paths of files, their bytes (encoded) or pixels.
         crops: the views.
         raw: whether the files hold the bytes of pixels (H, W, C) alone, and the shapes are fed.
     """
 
-    def __init__(self, files: bool, crops: Sequence[Crop], raw: bool = False) -> None:
+    def __init__(self, kind: FedKind, crops: Sequence[Crop], raw: bool = False) -> None:
         self._crops = list(crops)
         # Whether only that part of each file is decoded which some crop shows.
-        self._window = files and not raw and all(one.cut_first and not one.affine for one in crops)
-        self._names = ["paths" if files else "pixels"]
+        self._window = kind != "pixels" and not raw
+        self._window = self._window and all(one.cut_first and not one.affine for one in crops)
+        self._names: list[str] = [kind]
         if raw:
             self._names.append("shapes")
         if self._window:
@@ -61,7 +63,7 @@ class Graph:
 
     def inputs(
         self,
-        images: npt.NDArray[Any],
+        images: npt.NDArray[Any] | list[npt.NDArray[Any]],
         boxes: Sequence[npt.NDArray[np.float64]],
         affines: Sequence[npt.NDArray[np.float64] | None] = (),
         shapes: npt.NDArray[np.int32] | None = None,
@@ -69,7 +71,8 @@ class Graph:
         """Return what the pipeline is fed for a batch, by name.
 
         Args:
-            images: paths as bytes, zero-padded (B, longest), or pixels (B, H, W, C).
+            images: paths as bytes, zero-padded (B, longest), the bytes of each file, or pixels
+                (B, H, W, C).
             boxes: for each crop, (B, 4) left, top, width and height in pixels of the image.
             affines: for each crop with an affine map, (B, 6) from output to source in pixels.
             shapes: (B, 3) height, width and channels, of raw files.
@@ -120,7 +123,7 @@ class Graph:
 
         def in_order() -> tuple[Any, ...]:
             fed = source()
-            return tuple(np.ascontiguousarray(fed[name]) for name in names)
+            return tuple(_contiguous(fed[name]) for name in names)
 
         with pipeline:
             nodes: Any = fn.external_source(
@@ -137,10 +140,14 @@ class Graph:
         return pipeline
 
 
+def _contiguous(values: Any) -> Any:
+    return values if isinstance(values, list) else np.ascontiguousarray(values)
+
+
 def _images(fed: dict[str, Any], gpu: bool) -> Any:
     if "pixels" in fed:
         return fed["pixels"].gpu() if gpu else fed["pixels"]
-    encoded = fn.io.file.read(fed["paths"])
+    encoded = fed["encoded"] if "encoded" in fed else fn.io.file.read(fed["paths"])
     if "shapes" in fed:
         images = fn.reshape(encoded, shape=fed["shapes"], layout="HWC")
         return images.gpu() if gpu else images

@@ -1,4 +1,4 @@
-"""What a DALI pipeline is fed: paths of files with their sizes, or pixels in memory."""
+"""What a DALI pipeline is fed: paths or bytes of files with their sizes, or pixels in memory."""
 
 from __future__ import annotations
 
@@ -7,28 +7,34 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from solo_ldm.data.backends.dali.graph import FedKind
 from solo_ldm.data.sources.decoded import DecodedImages
 from solo_ldm.data.sources.headers import Kind as FileKind
 from solo_ldm.data.sources.headers import probe
 from solo_ldm.data.sources.images import ArrayImages, FileImages, ImageSource, UnreadableImageError
+from solo_ldm.data.sources.parts import Parts, Place, opened
 from solo_ldm.data.sources.pixels import Bands
 from solo_ldm.data.sources.unreadable import Unreadable
 
 Indexes = npt.NDArray[np.int64]
 _UNKNOWN = 255
+# Parts of files that are read at a time: a file system of the network is waited for.
+_READERS = 8
 
 
 class Feed:
     """The images of a source as a pipeline takes them: pixels in memory, or paths of files.
 
-    Headers of files are read when they are first asked for. Files that DALI would decode otherwise
-    than Pillow (CMYK, 16 bits, palettes, transparency), and all of another number of channels than
-    three, are decoded by Pillow once and kept without compression in a temporary folder.
+    Of images that are parts of files, as in shards, it takes their bytes. Headers of files are read
+    when they are first asked for. Files that DALI would decode otherwise than Pillow (CMYK, 16
+    bits, palettes, transparency), and all of another number of channels than three, are decoded by
+    Pillow once and kept without compression in a temporary folder.
 
     Args:
         source: of the images.
@@ -47,13 +53,16 @@ class Feed:
         self.files = isinstance(source, FileImages) and not isinstance(source, DecodedImages)
         # Whether every file fed holds the bytes of pixels (H, W, C) alone.
         self.raw = self.files and source.num_channels != 3
+        # What the pipeline is fed.
+        in_parts = isinstance(images := source.images, Parts)
+        self.kind: FedKind = ("encoded" if in_parts else "paths") if self.files else "pixels"
         self.channels = source.num_channels
         if isinstance(source, DecodedImages):
             self._kinds[source.readable & ~source.clipped] = FileKind.PLAIN
             self._heights[:], self._widths[:] = source.shape
         elif isinstance(source, ArrayImages):
             self._kinds[:] = FileKind.PLAIN
-            self._heights[:], self._widths[:] = source.images.shape[1:3]
+            self._heights[:], self._widths[:] = images.shape[1:3]
         elif not self.files:
             raise ValueError(
                 f"{source.name}: expected images in files or in memory, got "
@@ -69,15 +78,18 @@ class Feed:
         channels = np.full(len(indexes), self.channels, np.int32)
         return np.stack([self._heights[indexes], self._widths[indexes], channels], axis=1)
 
-    def images(self, indexes: Indexes) -> npt.NDArray[np.uint8]:
-        """Return pixels (B, H, W, C), or the bytes of paths, zero-padded (B, longest)."""
+    def images(self, indexes: Indexes) -> npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]:
+        """Return pixels (B, H, W, C), the bytes of paths, zero-padded (B, longest), or of files."""
         if isinstance(self._source, (ArrayImages, DecodedImages)):
             return self._source.pixels(indexes)
         assert isinstance(self._source, FileImages), "one of the two"
-        paths = [
-            os.fsencode(self._converted.get(index) or self._source.path(index))
-            for index in indexes.tolist()
+        places = [
+            self._converted.get(index) or self._source.place(index) for index in indexes.tolist()
         ]
+        if self.kind == "encoded":
+            with ThreadPoolExecutor(_READERS) as threads:
+                return [*threads.map(_bytes_of, places)]
+        paths = [os.fsencode(str(place)) for place in places]
         return np.array(paths, dtype=np.bytes_).view(np.uint8).reshape(len(paths), -1)
 
     def readable(self, indexes: Indexes, replace: bool = True) -> Indexes:
@@ -117,7 +129,7 @@ class Feed:
             except UnreadableImageError:
                 self._kinds[index] = FileKind.UNREADABLE
         elif self._kinds[index] == _UNKNOWN and isinstance(self._source, FileImages):
-            header = probe(self._source.path(index))
+            header = probe(self._source.place(index))
             self._kinds[index] = header.kind
             self._widths[index], self._heights[index] = header.width, header.height
             if header.kind == FileKind.UNREADABLE:
@@ -143,6 +155,11 @@ class Feed:
         self._kinds[index] = FileKind.UNUSUAL
         self._widths[index], self._heights[index] = image.size
         self._converted[index] = str(path)
+
+
+def _bytes_of(place: Place) -> npt.NDArray[np.uint8]:
+    with opened(place) as file:
+        return np.frombuffer(file.read(), np.uint8)
 
 
 def _reason(error: RuntimeError) -> str:

@@ -1,0 +1,150 @@
+"""Images in tar shards (webdataset), and in data sets of Hugging Face on disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from solo_ldm.data.config import DataConfig
+from solo_ldm.data.datasets.base import PHOTOGRAPHS, Dataset, Split
+from solo_ldm.data.datasets.imagenet import VIEWS
+from solo_ldm.data.shards import tables, tars
+from solo_ldm.data.shards.index import Index
+from solo_ldm.data.shards.places import files_of, has_validation, split_of
+from solo_ldm.data.sources.folders import is_image
+from solo_ldm.data.sources.images import Listing
+from solo_ldm.data.sources.labels import number_labels
+
+Indexer = Callable[[Sequence[Path], str, str | None, str | None, bool], Index]
+
+
+def _dataset(suffixes: tuple[str, ...], indexer: Indexer, need: Callable[[], None]) -> Dataset:
+    """Return a data set of shards.
+
+    Args:
+        suffixes: of the shards.
+        indexer: finds the images of the shards, see `index_tars`.
+        need: raises a ValueError where a library is missing.
+    """
+
+    def holds_out(config: DataConfig) -> bool:
+        return config.val_path is None and not has_validation(config.train_path, suffixes)
+
+    def files(config: DataConfig, split: Split) -> list[Path]:
+        if config.train_path is None:
+            raise ValueError(
+                f"data.train_path: missing; set it to a folder of {' or '.join(suffixes[:2])} "
+                f"files, a file or a pattern such as train-{{0000..0003}}{suffixes[0]}"
+            )
+        place = config.train_path if split == "train" else config.val_path
+        key = f"data.{split}_path" if place is not None else "data.train_path"
+        return files_of(place or config.train_path, key, suffixes, split == "val")
+
+    def check(config: DataConfig) -> None:
+        need()
+        files(config, "train")
+        if not holds_out(config):
+            files(config, "val")
+
+    def index(config: DataConfig, split: Split) -> Index:
+        found = files(config, split)
+        # The training images are asked for once more for the classes of the validation images.
+        known = tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in found)
+        about = (f"data.{split}_path", config.image_key, config.label_key, not config.no_labels)
+        return _index(indexer, known, *about)
+
+    def read(config: DataConfig, split: Split) -> Listing | None:
+        train = _numbered(index(config, "train"), "data.train_path", None)
+        if split == "train":
+            return train
+        if not train.classes:
+            return None
+        val = _numbered(index(config, "val"), "data.val_path", train.classes)
+        if config.val_path is None:
+            name = split_of(config.train_path or "", suffixes)
+            told = f"data.val_path: the split {name} of {config.train_path}"
+            val = val._replace(notices=(told, *val.notices))
+        return val
+
+    return Dataset(
+        read,
+        *PHOTOGRAPHS,
+        VIEWS,
+        # Needed: a folder, a file or a pattern. Without a val_path, and another split in the
+        # folder, a share of labelled images is held out.
+        paths={"train_path": None, "val_path": None},
+        holds_out=holds_out,
+        check=check,
+        own=True,
+    )
+
+
+def kind_of_shards(path: Path) -> str | None:
+    """Return the name of the data set that reads a file, a pattern or a folder; None for no shards.
+
+    A folder with images or further folders in it is one of images, whatever lies beside them.
+    """
+    names = [path.name]
+    if path.is_dir():
+        if (path / "dataset_dict.json").is_file():
+            return "hf"
+        names = [one.name for one in path.iterdir()]
+        if any(is_image(one.name) or one.is_dir() for one in path.iterdir()):
+            return None
+    kinds = {"webdataset": tars.SUFFIXES, "hf": tables.SUFFIXES}
+    found = (kind for kind, ends in kinds.items() if any(one.endswith(ends) for one in names))
+    return next(found, None)
+
+
+@lru_cache(maxsize=2)
+def _index(indexer: Indexer, known: tuple[tuple[Path, int, int], ...], *about: object) -> Index:
+    return indexer([path for path, _, _ in known], *about)  # pyright: ignore[reportArgumentType]
+
+
+def _numbered(index: Index, key: str, like: Sequence[str] | None) -> Listing:
+    """Return images with the numbers of their classes, those of `like` where it is given."""
+    values = [_label(one, key) for one in index.labels or [None] * len(index.images)]
+    given = [one for one in values if one is not None]
+    if all(_is_number(one) for one in given):
+        labels = [-1 if one is None else int(one) for one in values]
+    else:
+        labels = ["-1" if one is None else str(one) for one in values]
+    found = {one for one in labels if one not in (-1, "-1")}
+    if like is None and len(found) == 1:
+        raise ValueError(
+            f"{key}: expected two classes or more, got the one class {found.pop()}; add a class, "
+            f"or set data.no_labels=true to train without labels"
+        )
+    if like is not None and not found:
+        raise ValueError(
+            f"{key}: expected labelled images, got none with a label, as in a test split; give "
+            f"another split, or as data.train_path one split alone, of which a share is held out"
+        )
+    names = index.names if found else None
+    said = f"labels of {key}"
+    numbers, classes = number_labels(labels, len(labels), names, "val", like, said)
+    return Listing(index.images, numbers, classes, index.notices)
+
+
+def _label(value: object, key: str) -> int | str | None:
+    """Return a label; pandas has whole numbers as fractions where some are missing."""
+    if isinstance(value, float) and (math.isnan(value) or value.is_integer()):
+        return None if math.isnan(value) else int(value)
+    if value is None or isinstance(value, (int, str)):
+        return value
+    shown = repr(value)
+    raise ValueError(
+        f"labels of {key}: expected whole numbers or names, got "
+        f"{shown if len(shown) <= 60 else f'{shown[:60]}...'}; data.label_key names other labels, "
+        f"data.no_labels=true uses none"
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and value.lstrip("-").isdecimal())
+
+
+WEBDATASET = _dataset(tars.SUFFIXES, tars.index_tars, lambda: None)
+HUGGING_FACE = _dataset(tables.SUFFIXES, tables.index_tables, tables.need_pyarrow)

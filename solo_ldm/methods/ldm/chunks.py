@@ -1,0 +1,156 @@
+"""Statistics of a batch that does not fit into memory: chunks are encoded twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from solo_ldm.methods.ldm.whitening import Whitening
+from solo_ldm.objective import LDMTerms
+
+if TYPE_CHECKING:
+    from solo_ldm.methods.ldm.body import LDMBody
+
+Targets = list[Tensor] | None
+Encode = Callable[[Any], dict[str, Any]]
+
+
+@dataclass
+class _Chunk:
+    """A chunk, its latents and targets of each crop, and the random state it was encoded in."""
+
+    batch: Any
+    z: list[Tensor]
+    targets: Targets
+    random: list[Tensor]
+
+
+class Chunks:
+    """Chunks of a batch whose loss is that of all of them together.
+
+    With z_k = f_θ(x_k) of chunk k and L(z_1, …, z_N): each chunk is encoded without a graph, L is
+    differentiated by latents, and each chunk is encoded again, in the same random state, to carry
+    its part on,
+
+    ∂L/∂θ = Σ_k (∂z_k/∂θ)ᵀ ∂L/∂z_k
+
+    which is the gradient of the large batch, with the memory of a chunk. The last chunk is encoded
+    once. Batch normalisation takes the statistics of each chunk, as it does with accumulation;
+    its averages move once a chunk.
+
+    Args:
+        number: N, of chunks between two steps of the optimiser.
+
+    Source:
+        Gao, Zhang, Han & Callan (GradCache), arXiv 2101.06983.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._kept: list[_Chunk] = []
+
+    def ends(self, trainer: Any, batch_idx: int) -> bool:
+        """Return whether the optimiser steps after this chunk."""
+        return (batch_idx + 1) % self.number == 0 or trainer.is_last_batch
+
+    def keep(self, method: LDMBody, batch: Any) -> dict[str, Any]:
+        """Encode a chunk that is not the last one, and return a step without terms."""
+        indexes, crops, labels = batch
+        crops = [crops] if isinstance(crops, Tensor) else crops
+        random = _random_state(crops[0].device)
+        with torch.no_grad(), _averages_held(method):
+            z = method.latents(crops)
+        # Images wait in the memory of the host.
+        waiting = [indexes, [crop.to("cpu") for crop in crops], labels]
+        self._kept.append(_Chunk(waiting, z, method.targets(crops, z), random))
+        nothing = 0.0 * next(method.projector.parameters()).sum()
+        return {"loss": nothing, "terms": {}, "z": [], "feats": []}
+
+    def finish(
+        self, method: LDMBody, out: dict[str, Any], targets: Targets, encode: Encode
+    ) -> tuple[LDMTerms, list[Tensor], Tensor]:
+        """Differentiate the kept chunks, with the last one.
+
+        Args:
+            method: whose chunks they are.
+            out: of the last chunk, "z" and "loss", the classifier's.
+            targets: of the last chunk.
+            encode: returns the same of a batch.
+
+        Returns:
+            The terms and the latents of all chunks, and what is left to differentiate, N times as
+            large: Lightning divides it by the number of chunks.
+        """
+        kept, self._kept = self._kept, []
+        count = len(kept) + 1
+        leaves = [
+            torch.cat(parts).requires_grad_()
+            for parts in zip(*(chunk.z for chunk in kept), strict=True)
+        ]
+        views = out["z"]
+        if kept:
+            views = [torch.cat(parts) for parts in zip(leaves, views, strict=True)]
+        every = [*(chunk.targets for chunk in kept), targets]
+        known = [one for one in every if one is not None]
+        wanted = [torch.cat(parts) for parts in zip(*known, strict=True)] if known else None
+        terms = method.match(views, wanted)
+        if kept:
+            gradients = torch.autograd.grad(terms.loss, leaves, retain_graph=True)
+            sizes = [len(chunk.z[0]) for chunk in kept]
+            shares = zip(*(gradient.split(sizes) for gradient in gradients), strict=True)
+            for chunk, share in zip(kept, shares, strict=True):
+                self._carry_on(method, chunk, share, encode, count)
+        return terms, views, self.number * (terms.loss + out["loss"] / count)
+
+    @staticmethod
+    def _carry_on(
+        method: LDMBody, chunk: _Chunk, share: tuple[Tensor, ...], encode: Encode, count: int
+    ) -> None:
+        """Differentiate a chunk, whose latents have the gradients `share`."""
+        indexes, crops, labels = chunk.batch
+        device = share[0].device
+        with _random_state_of(chunk.random, device):
+            out = encode([indexes, [crop.to(device) for crop in crops], labels])
+        pairs = zip(out["z"], share, strict=True)
+        carried = torch.stack([(z * gradient).sum() for z, gradient in pairs]).sum()
+        method.trainer.strategy.backward(carried + out["loss"] / count, None)
+
+
+@contextmanager
+def _averages_held(network: nn.Module) -> Iterator[None]:
+    """Let normalisation use the statistics of the batch without moving its running averages."""
+    normal = [one for one in network.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    white = [one for one in network.modules() if isinstance(one, Whitening)]
+    tracked = [one.track_running_stats for one in normal]
+    momenta = [one.momentum for one in white]
+    try:
+        for one in normal:
+            one.track_running_stats = False
+        for one in white:
+            one.momentum = 0.0
+        yield
+    finally:
+        for one, before in zip(normal, tracked, strict=True):
+            one.track_running_stats = before
+        for one, momentum in zip(white, momenta, strict=True):
+            one.momentum = momentum
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+@contextmanager
+def _random_state_of(states: Sequence[Tensor], device: torch.device) -> Iterator[None]:
+    """Draw as in an earlier state, and go on as if nothing had been drawn."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.set_rng_state(states[0])
+        if len(states) > 1:
+            torch.cuda.set_rng_state(states[1], device)
+        yield

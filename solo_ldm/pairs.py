@@ -1,0 +1,190 @@
+"""Statistics of pairs of samples or of features, in bounded memory and shared by processes.
+
+Matrices of B×B numbers are made a block of rows at a time and made again for the gradients, where
+they are larger than a block. Inside `solo_ldm.distributed.by_rows` each process computes the rows
+of its own samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from solo_ldm.distributed import joined, own_rows, total
+from solo_ldm.numerics import fast_double, product, split_product
+
+# Of the numbers of a block, which a processor's caches hold, and of the largest matrix of pairs
+# that is kept from the forward to the backward pass.
+BLOCK_BYTES, _KEPT_BYTES = 2**24, 2**27
+
+
+def gram(x: Tensor, y: Tensor) -> Tensor:
+    """Return XᵀY (D, E) of samples X (B, D) and Y (B, E)."""
+    rows = own_rows(len(x))
+    return total(product(x[rows].T, y[rows]))
+
+
+def outer(x: Tensor, y: Tensor) -> Tensor:
+    """Return XYᵀ (B, B) of samples X and Y, both (B, D)."""
+    return joined(product(x[own_rows(len(x))], y.T))
+
+
+def small_gram(x: Tensor) -> Tensor:
+    """Return XXᵀ or XᵀX of `x` (B, D), whichever is smaller; their non-zero spectra are equal."""
+    return outer(x, x) if x.shape[0] < x.shape[1] else gram(x, x)
+
+
+def category_table(z1: Tensor, z2: Tensor) -> Tensor:
+    """Return P = mean_i z1_i z2_iᵀ (n, n), the distribution of the categories of a pair of views.
+
+    Args:
+        z1: probabilities of the categories in the first view (B, n), wide (see `widen`).
+        z2: the same of the second view.
+    """
+    return gram(z1, z2) / len(z1)
+
+
+def row_blocks(rows: slice, numbers: int, itemsize: int = 8) -> Iterator[slice]:
+    """Yield parts of the rows that fit into a block.
+
+    Args:
+        rows: from start to stop.
+        numbers: of a row.
+        itemsize: bytes of a number.
+    """
+    size = max(1, BLOCK_BYTES // (itemsize * numbers))
+    for start in range(rows.start, rows.stop, size):
+        yield slice(start, min(start + size, rows.stop))
+
+
+def squared_distances(
+    x: Tensor,
+    rows: slice | None = None,
+    norm: Tensor | None = None,
+    into: Tensor | None = None,
+) -> Tensor:
+    """Return squared Euclidean distances of some rows from all, without a B×B×D tensor.
+
+    ‖x_i − x_j‖² = ‖x_i‖² + ‖x_j‖² − 2 x_iᵀx_j; without gradients.
+
+    Args:
+        x: samples (B, D), wide and centred: distances ignore the mean, which would cost digits.
+        rows: which; all if not given.
+        norm: ‖x_i‖² (B,), if it is known.
+        into: (rows, B), where to put them.
+
+    Returns:
+        (rows, B), non-negative, with zeros where both are the same sample.
+    """
+    rows = rows or slice(0, len(x))
+    with torch.no_grad():
+        norm = x.square().sum(dim=1) if norm is None else norm
+        result = x.new_empty(rows.stop - rows.start, len(x)) if into is None else into
+        _product_into(result, x[rows], x.T, -2.0)
+        result.add_(norm).add_(norm[rows, None]).clamp_min_(0.0)
+        result.diagonal(rows.start).zero_()
+        return result
+
+
+def mean_log_kernel_sum(
+    z: Tensor, precision: float, gaussian: bool, without_itself: bool, floor: float = 0.0
+) -> Tensor:
+    """Return (1/B) Σ_i log( Σ_j exp(e_ij) + floor ), differentiable once.
+
+    gaussian:  e_ij = −β ‖z_i − z_j‖²
+    else:      e_ij = β z_iᵀz_j
+
+    Args:
+        z: samples (B, D), wide.
+        precision: β.
+        gaussian: which.
+        without_itself: leave j = i out of the sums.
+        floor: added to sums; only of Gaussian kernels that include j = i.
+    """
+    return _MeanLogKernelSum.apply(z, precision, gaussian, without_itself, floor)  # pyright: ignore
+
+
+class _MeanLogKernelSum(torch.autograd.Function):
+    """With w_ij = exp(e_ij) / (sum of row i), the gradient weighs pairs by S = w + wᵀ.
+
+    gaussian:  ∂/∂z_i = (2β/B) (S z − (Σ_j S_ij) z_i)
+    else:      ∂/∂z_i = (β/B) S z
+
+    As e is symmetric, w_ji = exp(e_ij) / (sum of row j): rows of S need rows of e alone. Blocks are
+    calculated in the same memory: new memory would cost more than an exponential.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, z: Tensor, precision: float, gaussian: bool, without_itself: bool, floor: float
+    ) -> Tensor:
+        x = z - z.mean(dim=0) if gaussian else z
+        norm = x.square().sum(dim=1) if gaussian else None
+        ctx.how = precision, norm, without_itself
+        rows = ctx.rows = own_rows(len(x))
+        first, blocks = rows.start, list(row_blocks(rows, len(x), x.element_size()))
+        keeps = (rows.stop - first) * len(x) * x.element_size() <= _KEPT_BYTES
+        kept = x.new_empty(rows.stop - first if keeps else 0, len(x))
+        spare, work = (x.new_empty(blocks[0].stop - first, len(x)) for _ in range(2))
+        log_sums = []
+        for block in blocks:
+            inside = slice(block.start - first, block.stop - first)
+            count = block.stop - block.start
+            exponent = _exponents(x, block, ctx.how, kept[inside] if keeps else spare[:count])
+            shifted = work[:count].copy_(exponent)
+            if floor > 0.0:
+                # Each sum includes exp(0), its own kernel, and is in [1, B]: no shift is needed.
+                log_sums.append(torch.log(shifted.exp_().sum(dim=1) + floor))
+            else:
+                largest = exponent.amax(dim=1)
+                sums = shifted.sub_(largest[:, None]).exp_().sum(dim=1)
+                log_sums.append(sums.log_() + largest)
+        log_sum = joined(torch.cat(log_sums))
+        ctx.save_for_backward(x, log_sum, kept)
+        return log_sum.mean()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
+        x, log_sum, kept = ctx.saved_tensors
+        precision, norm, _ = ctx.how
+        rows, gradient = ctx.rows, torch.zeros_like(x)
+        first, blocks = rows.start, list(row_blocks(rows, len(x), x.element_size()))
+        spare, work, other = (x.new_empty(blocks[0].stop - first, len(x)) for _ in range(3))
+        for block in blocks:
+            count = block.stop - block.start
+            if len(kept):
+                exponent = kept[block.start - first : block.stop - first]
+            else:
+                exponent = _exponents(x, block, ctx.how, spare[:count])
+            weight = work[:count].copy_(exponent).sub_(log_sum[block, None]).exp_()
+            weight.add_(other[:count].copy_(exponent).sub_(log_sum).exp_())
+            _product_into(gradient[block], weight, x, 1.0)
+            if norm is not None:
+                gradient[block] -= weight.sum(dim=1, keepdim=True) * x[block]
+        # The share of this process counts for all: gradients are added up over processes.
+        scale = (1.0 if norm is None else 2.0) * precision / (rows.stop - rows.start)
+        return gradient.mul_(scale * grad_outputs[0]), None, None, None, None
+
+
+def _exponents(
+    x: Tensor, rows: slice, how: tuple[float, Tensor | None, bool], into: Tensor
+) -> Tensor:
+    """Return e (rows, B), −∞ where a sum leaves itself out; `how` has ‖x_i‖² if it is Gaussian."""
+    precision, norm, without_itself = how
+    if norm is not None:
+        exponent = squared_distances(x, rows, norm, into).mul_(-precision)
+    else:
+        exponent = _product_into(into, x[rows], x.T, precision)
+    if without_itself:
+        exponent.diagonal(rows.start).fill_(-torch.inf)
+    return exponent
+
+
+def _product_into(result: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """Put scale · AB into `result`."""
+    if a.dtype != torch.float64 or fast_double(a.device):
+        return result.addmm_(a, b, beta=0.0, alpha=scale)
+    return result.copy_(split_product(a, b)).mul_(scale)

@@ -1,0 +1,119 @@
+"""Batches in chunks whose statistics are those of the whole batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from torch import Tensor, nn
+
+from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.methods.ldm.chunks import Chunks
+from solo_ldm.run.configuration import complete_with_images
+from tests.support.toy import toy_config
+
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
+
+# No batch normalisation, whose statistics are those of a chunk.
+VIT = ("patch_size=4", "embed_dim=24", "depth=1", "num_heads=2")
+PLAIN = (
+    "backbone.name=vit_tiny",
+    "~backbone.kwargs.width",
+    *(f"+backbone.kwargs.{one}" for one in VIT),
+    "method_kwargs.proj_batch_norm=false",
+    "data.fraction=0.15",
+    "evaluation.protocols=[]",
+    "optimizer.name=sgd",
+    "scheduler.name=none",
+    "max_epochs=1",
+)
+CELLS = {
+    "kernel": ("method_kwargs.entropy=kernel",),
+    "predictor and detached target": (
+        "method_kwargs.entropy=none", "method_kwargs.target=detached",
+        "method_kwargs.predictor=mlp", "method_kwargs.pred_batch_norm=false",
+    ),
+    "moving average": ("method_kwargs.entropy=logdet", "method_kwargs.target=moving_average"),
+    "neighbour, three crops": (
+        "method_kwargs.entropy=neighbour", "augmentations.0.num_crops=3",
+    ),
+}  # fmt: skip
+
+
+def trained(folder: Path, *overrides: str) -> dict[str, Tensor]:
+    """Return the weights after a run."""
+    outcome = pretrain(toy_config(folder, *PLAIN, *overrides))
+    assert outcome is not None
+    return torch.load(outcome.folder.last, weights_only=False)["state_dict"]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_chunks_train_the_weights_of_the_whole_batch(name, tmp_path):
+    steps = "+trainer.limit_train_batches="
+    whole = trained(tmp_path / "whole", *CELLS[name], "optimizer.batch_size=64", f"{steps}3")
+    chunks = ("optimizer.batch_size=16", "accumulate_grad_batches=4", f"{steps}12")
+    chunks = (*chunks, "statistics=whole")
+    chunked = trained(tmp_path / "chunks", *CELLS[name], *chunks)
+    assert chunked.keys() == whole.keys()
+    for key, expected in whole.items():
+        torch.testing.assert_close(chunked[key], expected, atol=5e-6, rtol=0, msg=key)
+
+
+class Noisy(nn.Module):
+    """What `Chunks` needs of a method: an encoder that draws and normalises, and a loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.projector = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+        backward = SimpleNamespace(backward=lambda loss, optimizer: loss.backward())
+        self.trainer = SimpleNamespace(strategy=backward)
+        self.drawn: list[Tensor] = []
+
+    def latents(self, crops: list[Tensor]) -> list[Tensor]:
+        z = [self.projector(crop) for crop in crops]
+        self.drawn += [one.detach() for one in z]
+        return z
+
+    def targets(self, crops: list[Tensor], z: list[Tensor]) -> None:
+        return None
+
+    def match(self, views: list[Tensor], targets: Any) -> Any:
+        return SimpleNamespace(loss=torch.logdet(views[0].T @ views[0]))
+
+    def encode(self, batch: Any) -> dict[str, Any]:
+        return {"z": self.latents(batch[1]), "loss": torch.zeros(())}
+
+
+def test_a_chunk_is_encoded_again_with_the_same_draws_and_moves_averages_once():
+    torch.manual_seed(0)
+    method, chunks = Noisy(), Chunks(3)
+    crops = [torch.randn(8, 3) for _ in range(3)]
+    for crop in crops[:2]:
+        method_step: Any = chunks.keep(method, [None, [crop], None])  # pyright: ignore
+        assert method_step["terms"] == {}
+    norm: Any = method.projector[1]
+    assert norm.running_mean.eq(0.0).all()
+    after = torch.get_rng_state()
+    out = method.encode([None, crops[2:], None])
+    going_on = torch.get_rng_state()
+    _, views, whole = chunks.finish(method, out, None, method.encode)  # pyright: ignore
+    assert torch.equal(torch.get_rng_state(), going_on)
+    assert not torch.equal(after, going_on)
+    assert len(views[0]) == 24
+    first, second, _, again_first, again_second = method.drawn
+    assert torch.equal(first, again_first)
+    assert torch.equal(second, again_second)
+    assert int(norm.num_batches_tracked) == 3
+    # Lightning divides by the number of chunks.
+    torch.testing.assert_close(whole, 3.0 * torch.logdet(views[0].T @ views[0]))
+
+
+def test_statistics_of_whole_batches_are_for_methods_of_the_grid():
+    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
+        cfg = compose("supervised", overrides=["statistics=whole"])
+    with pytest.raises(ValueError, match="statistics: expected batch for method=supervised"):
+        complete_with_images(cfg)
