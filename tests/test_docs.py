@@ -111,6 +111,19 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
     assert "next:" in capsys.readouterr().out
 
 
+def test_every_command_for_clusters_composes(capsys):
+    page = (ROOT / "docs" / "clusters.md").read_text()
+    commands = re.findall(r"^.*(?:solo-ldm|solo_ldm\.cli) ((?:pretrain|compare) .+)$", page, re.M)
+    assert len(commands) >= 10
+    for command in commands:
+        words = shlex.split(command.strip("`.").replace(" -m seed=0,1,2", " seed=2"), comments=True)
+        launcher = re.search("hydra/launcher=([a-z]+)", command)
+        if launcher:
+            pytest.importorskip(f"hydra_plugins.hydra_{launcher.group(1)}_launcher")
+        main([*words, *([] if "--cfg" in words else ["--cfg", "all"])])
+        assert not launcher or launcher.group(1) in capsys.readouterr().out
+
+
 def write_images(folder: Path) -> None:
     """Write 70 flat, unlabelled images."""
     folder.mkdir()

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from solo_ldm.config.errors import check_extras, leave, one_line_errors
+from solo_ldm.config.interruption import is_first_process
 from solo_ldm.config.places import check_places
 from solo_ldm.config.schema import complete
 from solo_ldm.config.suggestions import suggestion
@@ -46,6 +47,7 @@ class HydraCommand:
         package: where the packaged configurations lie.
         positional: key that an argument without = before all others gives.
         exit_code: of what the work returns.
+        launches: whether the work is done through hydra/launcher without a sweep, too.
     """
 
     run: str
@@ -55,6 +57,7 @@ class HydraCommand:
     package: str = "solo_ldm.configs"
     positional: str | None = None
     exit_code: Callable[[Any], int] = lambda result: 0
+    launches: bool = False
 
     def __call__(self, cfg: Any, console: Any = None, **besides: Any) -> Any:
         """Complete a configuration and work as it says.
@@ -90,7 +93,7 @@ class HydraCommand:
         import hydra
 
         from solo_ldm.config.overrides import Arguments, for_hydra, with_packaged_groups
-        from solo_ldm.config.sweep import every_job
+        from solo_ldm.config.sweep import check_launcher, every_job
 
         given, codes = Arguments.read(arguments), list[int]()
         self._check_name(given)
@@ -99,14 +102,17 @@ class HydraCommand:
         @hydra.main(
             version_base="1.3", config_path=f"pkg://{self.package}", config_name=self.default
         )
-        def compose(cfg: DictConfig) -> None:
+        def compose(cfg: DictConfig) -> int:
             # Errors end here: Hydra would print a line of its own for those that reach it.
             with errors():
-                if "LOCAL_RANK" not in os.environ and "torch" not in sys.modules:
+                if not self.launches:
+                    check_launcher()
+                if is_first_process() and "torch" not in sys.modules:
                     print("loading libraries", flush=True)  # they take seconds
                 codes.append(self.exit_code(self(cfg)))
+            return codes[-1]
 
-        every = every_job(errors, codes) if given.multirun else nullcontext([])
+        every = every_job(errors) if given.multirun else nullcontext([])
         with errors(), every as failed:
             overrides = for_hydra(given, self._schema(), self.positional, self._folder())
             flags = with_packaged_groups(given.flags, self.package)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command with one line and the exit codes that shells expect."""
+"""Signals end a command with one line and the exit codes that shells expect, or requeue its job."""
 
 from __future__ import annotations
 
@@ -25,27 +25,66 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Handler:
-    """Raises `Interrupted` at the first signal and ends the process at once at the second."""
+    """Raises `Interrupted` at the first signal and ends the process at once at the second.
+
+    SIGUSR1 requeues a job of Slurm's, which goes on until Slurm ends it.
+    """
 
     def __init__(self) -> None:
-        self.received = False
+        self.received, self.process = False, os.getpid()
 
     def __call__(self, number: int, frame: Any) -> None:
+        if number == _PREEMPTION and self._requeues():
+            return
         if self.received:
             os._exit(128 + number)
         self.received = True
         raise Interrupted(number)
 
+    def _requeues(self) -> bool:
+        """Let Slurm start the job again, if this is one that it may."""
+        import subprocess
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+        job = os.environ.get("SLURM_JOB_ID")
+        if job is None or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+            return False
+        # Slurm tells every process, also those that load data.
+        if is_first_process() and os.getpid() == self.process:
+            if "SLURM_ARRAY_JOB_ID" in os.environ:
+                job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+            _say(f"SIGUSR1: scontrol requeue {job}")
+            try:
+                subprocess.run(["scontrol", "requeue", job], check=False)  # says why it does not
+            except OSError as error:
+                _say(f"the job is not requeued: {error}")
+        return True
+
+
+def _say(line: str) -> None:
+    os.write(2, f"\n{line}\n".encode())  # in a handler, a print may be in the middle of another
+
+
+# Of what is about to be ended from outside, such as a job at its time limit; not on Windows.
+_PREEMPTION = getattr(signal, "SIGUSR1", None)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([_PREEMPTION] if _PREEMPTION else []))
+# What torchrun and srun tell each process of a run, on one machine or on several.
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+
+
+def is_first_process() -> bool:
+    """Return whether no launcher says that another process of the run comes first."""
+    return all(os.environ.get(name, "0") == "0" for name in _RANKS)
+
+
 _installed: list[_Handler] = []
 
 
 @contextmanager
 def interruptible(command: str, arguments: Sequence[str]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end what is done here; say how to go on; a second one ends at once.
+    """Let signals end what is done here; say how to go on; a second one ends at once.
 
-    The exit code is 130 or 143. Of the processes of a distributed run the first one speaks.
+    They are Ctrl-C, SIGTERM and SIGUSR1; the exit code is 130, 143 or 138. Of the processes of a
+    distributed run the first one speaks.
 
     Args:
         command: name of the command.
@@ -62,7 +101,7 @@ def interruptible(command: str, arguments: Sequence[str]) -> Iterator[None]:
             yield
         except KeyboardInterrupt as error:
             code = error.exit_code if isinstance(error, Interrupted) else 128 + signal.SIGINT
-            if os.environ.get("LOCAL_RANK", "0") == "0":
+            if is_first_process():
                 by = signal.Signals(code - 128).name
                 line = shlex.join(["solo-ldm", command, *arguments])
                 print(
@@ -75,7 +114,7 @@ def interruptible(command: str, arguments: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def handlers_kept() -> Iterator[dict[signal.Signals, Any]]:
-    """Yield the handlers of Ctrl-C and SIGTERM, and install them again afterwards.
+    """Yield the handlers of these signals, and install them again afterwards.
 
     Lightning leaves Ctrl-C ignored after the first. Threads besides the main one have no handlers.
     """

@@ -114,6 +114,8 @@ class Own:
         near = suggestion(leaf, options) or suggestion(wanted, names)
         listed = f"; {group}: {', '.join(options)}" if options and len(options) <= 20 else ""
         what = f"{group}={leaf}" if options else wanted
+        if group == "hydra/launcher":
+            listed += '; those of joblib and Slurm: pip install "solo-ldm[clusters]"'
         return f"{self._place(leaf)}there is no configuration {what}{near}{listed}"
 
     def _place(self, key: str) -> str:

@@ -42,12 +42,14 @@ class Sweep:
         number: of the job.
         varied: its overrides, KEY=VALUE, that the jobs do not share; none outside of sweeps.
         given: whether its overrides name the folder, by output.
+        apart: whether jobs run in several processes, which do not know each other's folders.
         folders: of the results.
     """
 
     number: int = 0
     varied: Sequence[str] = ()
     given: bool = False
+    apart: bool = False
     folders: set[Path] = field(default_factory=set)
 
 
@@ -64,7 +66,7 @@ def results_folder(path: str | Path) -> Path:
         decides = ("output",) if SWEEP.given else _OF_DEFAULTS
         named = [one for one in SWEEP.varied if one.partition("=")[0] not in decides]
         folder /= re.sub(r"[^\w.=,-]+", "-", re.sub(r"[]['\"]", "", ",".join(named)))[:100]
-        if folder in SWEEP.folders:
+        if SWEEP.apart or folder in SWEEP.folders:
             folder /= f"job-{SWEEP.number}"
         SWEEP.folders.add(folder)
     check_place("output", folder)

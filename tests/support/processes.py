@@ -87,13 +87,16 @@ def run_child(function: Callable[..., None], *arguments: Any, **environment: str
     return run_children(function, *arguments, environments=[environment])[0]
 
 
-def launch(count: int, function: Callable[..., None], *arguments: Any) -> list[str]:
-    """Call a function in processes that find each other, as torchrun does.
+def launch(
+    count: int, function: Callable[..., None], *arguments: Any, srun: bool = False
+) -> list[str]:
+    """Call a function in processes that find each other, as torchrun does, or Slurm's srun.
 
     Returns:
         What each printed.
     """
-    ended = run_children(function, *arguments, environments=_together(count))
+    environments = (_as_srun if srun else _together)(count)
+    ended = run_children(function, *arguments, environments=environments)
     assert [one.code for one in ended] == [0] * count, ended
     return [one.printed for one in ended]
 
@@ -104,14 +107,39 @@ def launch_until_all_end(count: int, function: Callable[..., None], *arguments: 
 
 
 def _together(count: int) -> list[dict[str, str]]:
+    shared = {
+        "TORCHELASTIC_RUN_ID": "none",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "GROUP_RANK": "0",
+        "NODE_RANK": "0",
+    }
+    return [{**shared, "LOCAL_RANK": str(rank), "RANK": str(rank)} for rank in range(count)]
+
+
+def _as_srun(count: int) -> list[dict[str, str]]:
+    """As in `srun --nodes=1 --ntasks-per-node=COUNT`."""
+    shared = {
+        "SLURM_JOB_ID": "4242",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_STEP_ID": "0",
+        "SLURM_NODELIST": "localhost",
+        "SLURM_NNODES": "1",
+        "SLURM_NTASKS": str(count),
+        "SLURM_NTASKS_PER_NODE": str(count),
+        "SLURM_NODEID": "0",
+        "MASTER_PORT": str(_free_port()),  # else Lightning makes one of the job's number
+    }
+    ranks = map(str, range(count))
+    return [{**shared, "SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in ranks]
+
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
-    return [
-        {**shared, "NODE_RANK": "0", "LOCAL_RANK": str(rank), "RANK": str(rank)}
-        for rank in range(count)
-    ]
+        return probe.getsockname()[1]
 
 
 def kill_at(step: int, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
@@ -134,9 +162,10 @@ def _enter(
     with path.open("w") as stream:
         for descriptor in (1, 2):
             os.dup2(stream.fileno(), descriptor)
-    if "RANK" in environment:
+    rank = environment.get("RANK", environment.get("SLURM_PROCID"))
+    if rank is not None:
         # Lightning reads it when it is imported, which the server did without one.
-        rank_zero_only.rank = int(environment["RANK"])
+        rank_zero_only.rank = int(rank)
     function(*arguments)
 
 

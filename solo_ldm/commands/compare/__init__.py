@@ -13,5 +13,6 @@ compare = HydraCommand(
     default="compare",
     complete="solo_ldm.commands.compare.schema:complete_compare",
     exit_code=lambda comparison: 1 if comparison.failed else 0,
+    launches=True,
 )
 main = compare.main

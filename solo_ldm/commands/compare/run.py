@@ -26,7 +26,7 @@ from solo_ldm.commands.compare.report import print_comparison
 from solo_ldm.commands.compare.runs import Result, Run, find_result
 from solo_ldm.commands.compare.table import Comparison, csv_text, markdown
 from solo_ldm.commands.compare.waiting import Waiting
-from solo_ldm.commands.compare.workers import train_all
+from solo_ldm.commands.compare.workers import Submit, launch_elsewhere, train_all
 from solo_ldm.config.places import results_folder
 from solo_ldm.files import write_json, write_text
 from solo_ldm.plotting.page import save
@@ -60,8 +60,9 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
     for label, line in differences.items():
         notice = f"{label} differs from the others: {line}"
         console.print(notice, style="yellow", soft_wrap=True, highlight=False)
+    launch = launch_elsewhere(cfg.output) if cfg.train else None
     folder = results_folder(cfg.output)
-    results = _run_all(cfg, entries, folder, console)
+    results = _run_all(cfg, entries, folder, launch, console)
     if not cfg.train:
         without = [entry.label for entry in entries if not results[entry.label]]
         if without:
@@ -90,7 +91,11 @@ def run(cfg: DictConfig, console: Console | None = None, configs: Path | None = 
 
 
 def _run_all(
-    cfg: DictConfig, entries: Sequence[Entry], folder: Path, console: Console
+    cfg: DictConfig,
+    entries: Sequence[Entry],
+    folder: Path,
+    launch: Submit | None,
+    console: Console,
 ) -> dict[str, list[Result]]:
     """Return the results of every entry, and write results.json after each.
 
@@ -123,7 +128,11 @@ def _run_all(
         Text.assemble(
             (cfg.name, "bold"),
             f": {methods} × {len(cfg.seeds)} seeds, "
-            + (f"{cfg.jobs} at a time" if cfg.train else "the finished ones alone (train=false)")
+            + (
+                f"{cfg.jobs} at a time (jobs)"
+                if cfg.train
+                else "the finished ones alone (train=false)"
+            )
             + f"; {len(runs) - len(waiting)} of {len(runs)} runs are finished already; runs are in "
             f"{cfg.checkpoint.dir} (checkpoint.dir), tables in {folder} (output)"
             + (f", records in {cfg.records} (records)" if cfg.records else ""),
@@ -134,15 +143,16 @@ def _run_all(
     if not cfg.train:
         return results
     of = {(run.label, run.seed): run for run in waiting}
-    shared = Waiting(waiting, find_result, shared=True)
-    for result in _watched(shared, len(runs), cfg, console):
+    for result in _watched(Waiting(waiting), len(runs), cfg, launch, console):
         results[result.label].append(result)
         records.keep(of[result.label, result.seed], result)
         write_json(folder / RECORD, _record(cfg, entries, results))
     return results
 
 
-def _watched(waiting: Waiting, total: int, cfg: DictConfig, console: Console) -> Iterator[Result]:
+def _watched(
+    waiting: Waiting, total: int, cfg: DictConfig, launch: Submit | None, console: Console
+) -> Iterator[Result]:
     """Train runs, and show each score or error and the time left."""
     started, left = time.monotonic(), len(waiting)
     finished = total - left
@@ -154,7 +164,7 @@ def _watched(waiting: Waiting, total: int, cfg: DictConfig, console: Console) ->
                 text = f"training {escape(run.label)}, seed {run.seed}"
                 progress.update(task, description=text)
 
-            for done, result in enumerate(train_all(waiting, cfg.jobs, name), start=1):
+            for done, result in enumerate(train_all(waiting, cfg.jobs, name, launch), 1):
                 yield result
                 line, style = f"{result.label}, seed {result.seed}: ", None
                 if result.finished:
@@ -169,7 +179,8 @@ def _watched(waiting: Waiting, total: int, cfg: DictConfig, console: Console) ->
                 console.print(line, style=style, soft_wrap=True, highlight=False)
                 progress.update(task, advance=1)
     except (KeyboardInterrupt, SystemExit):
-        console.print("stopped; the same command continues")
+        going = "jobs of hydra/launcher may go on; " if launch else ""
+        console.print(f"stopped; {going}the same command continues")
         raise
 
 

@@ -19,10 +19,11 @@ class LostProcessError(ValueError):
 
 
 class EndAtSignals(Callback):
-    """Let Ctrl-C and SIGTERM end training as they end a command, in one process or in several.
+    """Let signals end training as they end a command, in one process or in several.
 
     Lightning would wait for the end of a step at SIGTERM, with a collective operation that other
-    processes may never join, and ignore a second Ctrl-C. Its handler of Slurm's SIGUSR1 stays.
+    processes may never join, ignore a second Ctrl-C, and save in the middle of an epoch at Slurm's
+    SIGUSR1, with such an operation, too.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -37,7 +38,7 @@ class EndAtSignals(Callback):
 
 
 def forget_slurms_checkpoints(folder: RunFolder) -> None:
-    """Remove what Lightning saved at Slurm's SIGUSR1, in the middle of an epoch.
+    """Remove what Lightning saves at Slurm's SIGUSR1 outside of commands, in an epoch.
 
     A run without a last.ckpt would continue from it, in the middle of an epoch whose images are
     then drawn from the beginning; all else continues at the end of an epoch.

@@ -17,26 +17,28 @@ from tests.support.predictive.toy import method_config
 from tests.support.processes import launch
 
 
-def test_two_processes_train_as_one_with_the_whole_batch(tmp_path):
+def test_two_processes_of_torchrun_or_srun_train_as_one_with_the_whole_batch(tmp_path):
     overrides = (*SMALL["figure8"], "objective.entropy=logdet", "objective.over=joint")
     overrides = (*overrides, "precision=64-true", "accelerator=cpu", "evaluation.report=false")
     one = run(tmp_path / "one", *overrides, "optimizer.batch_size=8")
-    shared = ("devices=2", "strategy=ddp", "optimizer.batch_size=4", f"checkpoint.dir={tmp_path}/2")
     # A comparison that waited for the other process would never end.
     compared = "evaluation.compare_gradients_every=3"
-    arguments = ["--config-name", "figure8", *overrides, *shared, compared]
-    printed = launch(2, run_command, "predictive", arguments)
-    assert [text.count("writing to") for text in printed] == [1, 0]
-    (path,) = (tmp_path / "2" / "kalman").iterdir()
-    two = RunFolder(path)
-    assert json.loads(two.results.read_text())["num_processes"] == 2
-    weights, expected = trained(two)["state_dict"], trained(one.folder)["state_dict"]
-    assert weights.keys() == expected.keys()
-    for key, value in expected.items():
-        torch.testing.assert_close(weights[key], value, rtol=1e-6, atol=1e-8, msg=key)
-    for row, expected_row in zip(rows(two), rows(one.folder), strict=True):
-        for key in ("train_ldm_loss", "train_entropy", "val_position_r2"):
-            assert float(row[key]) == pytest.approx(float(expected_row[key]), rel=1e-5)
+    shared = ("devices=2", "strategy=ddp", "optimizer.batch_size=4", compared)
+    for srun in (False, True):
+        place = tmp_path / f"srun={srun}"
+        arguments = ["--config-name", "figure8", *overrides, *shared, f"checkpoint.dir={place}"]
+        printed = launch(2, run_command, "predictive", arguments, srun=srun)
+        assert [text.count("writing to") for text in printed] == [1, 0]
+        (path,) = (place / "kalman").iterdir()
+        two = RunFolder(path)
+        assert json.loads(two.results.read_text())["num_processes"] == 2
+        weights, expected = trained(two)["state_dict"], trained(one.folder)["state_dict"]
+        assert weights.keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(weights[key], value, rtol=1e-6, atol=1e-8, msg=key)
+        for row, expected_row in zip(rows(two), rows(one.folder), strict=True):
+            for key in ("train_ldm_loss", "train_entropy", "val_position_r2"):
+                assert float(row[key]) == pytest.approx(float(expected_row[key]), rel=1e-5)
 
 
 @pytest.mark.parametrize(

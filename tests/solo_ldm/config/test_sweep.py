@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from solo_ldm.cli import run_command
 from solo_ldm.config.places import results_folder
 from tests.support.processes import run_child
+from tests.support.studies import toy_launcher
 
 SMALL = [
     "max_epochs=1", "scheduler.warmup_epochs=0", "data.num_workers=0", "data.fraction=0.1",
@@ -91,6 +93,21 @@ def test_jobs_that_would_share_a_folder_have_folders_in_it(tmp_path, monkeypatch
     assert results_folder("a") == Path("a")
 
 
+def test_a_launcher_without_a_sweep_is_refused(tmp_path, monkeypatch, capsys):
+    """Hydra would run here what was meant for another machine."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("solo_ldm.commands.knn.run.run", lambda *_: pytest.fail("it runs"))
+    toy_launcher.register(monkeypatch)
+    Path("a").mkdir()
+    with pytest.raises(SystemExit) as left:
+        run_command("knn", ["a", toy_launcher.THROUGH])
+    assert left.value.code == 2
+    assert "hydra/launcher: expected a sweep (-m KEY=A,B)" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_command("knn", ["a", "hydra/launcher=none_such"])
+    assert 'pip install "solo-ldm[clusters]"' in capsys.readouterr().err
+
+
 def test_a_sweep_without_failures_ends_with_code_0(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     seen = []
@@ -100,3 +117,53 @@ def test_a_sweep_without_failures_ends_with_code_0(tmp_path, monkeypatch, capsys
     run_command("pretrain", ["--config-name", "gaussprob", "seed=range(1,4)", "-m"])
     assert seen == [1, 2, 3]
     assert "failed" not in capsys.readouterr().err
+
+
+def test_a_sweep_goes_through_a_launcher_of_hydras(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    toy_launcher.register(monkeypatch)
+    made: list[Path] = []
+
+    def work(cfg, console):
+        made.append(results_folder("out"))
+        if cfg.k == [20]:
+            raise ValueError("no number")
+
+    monkeypatch.setattr("solo_ldm.commands.knn.run.run", work)
+    Path("a").mkdir()
+    swept = ["-m", "a", "k=5,20,200", toy_launcher.THROUGH]
+    with pytest.raises(SystemExit) as left:
+        run_command("knn", swept)
+    assert left.value.code == 1
+    assert made == [Path(f"out/k={k}/job-{number}") for number, k in enumerate((5, 20, 200), 1)]
+    shown = capsys.readouterr()
+    assert "job 2 of 3: k=20" in shown.out
+    assert shown.err.endswith("1 of the jobs failed:\n  job 2, k=20: no number\n")
+    with pytest.raises(SystemExit):
+        run_command("knn", [*swept, "+hydra.launcher.lost=1"])
+    assert len(made) == 3 + 2
+    lost = "hydra/launcher: JobLostError: job 1 has not produced any output"
+    assert f"  {lost}; jobs that have ended keep their runs\n" in capsys.readouterr().err
+    # All jobs are composed before the first one is started.
+    with pytest.raises(SystemExit) as left:
+        run_command("knn", [*swept, "data=digits,digitss"])
+    assert left.value.code == 2
+    assert len(made) == 5
+    assert results_folder("a") == Path("a")
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_through_joblib(tmp_path, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    monkeypatch.chdir(tmp_path)
+    swept = ["-m", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    swept.append("data.num_workers=1")
+    ended = run_child(_pretrain_by_joblib, ["--config-name", "gaussprob", *SMALL, *swept])
+    assert ended.code == 0, ended.printed
+    assert len([*Path().rglob("results.json")]) == 2
+    assert "job 2 of 2: seed=1" in ended.printed
+
+
+def _pretrain_by_joblib(arguments: list[str]) -> None:
+    run_command("pretrain", arguments)
+    get_reusable_executor().shutdown()  # a program that ends does so, this child does not

@@ -17,7 +17,7 @@ from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.run.callbacks.progress import ShowProgress
 from solo_ldm.run.folder import RunFolder
 from tests.support.predictive.runs import SMALL
-from tests.support.processes import Ended, launch_until_all_end, run_child
+from tests.support.processes import Ended, launch, launch_until_all_end, run_child
 
 DIGITS = [
     "max_epochs=3",
@@ -105,16 +105,34 @@ def lines_of(ended: Ended) -> list[str]:
     return ended.printed.strip().splitlines()
 
 
+def weights_in(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_equal(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> None:
+    assert some.keys() == others.keys()
+    assert all(torch.equal(some[key], others[key]) for key in some)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, torch.Tensor]:
+    """The weights of a training that no signal ends."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    assert run_child(run_command, "pretrain", arguments_of("pretrain", place)).code == 0
+    (folder,) = place.glob("*/*")
+    return weights_in(folder)
+
+
 @pytest.mark.parametrize(
     ("command", "number"),
     [
         ("pretrain", signal.SIGTERM),
         ("predictive", signal.SIGINT),
-        ("linear", signal.SIGTERM),
+        ("linear", signal.SIGUSR1),
     ],
 )
 def test_a_signal_ends_a_training_with_its_code_and_the_command_that_continues(
-    tmp_path, command, number
+    tmp_path, command, number, undisturbed
 ):
     arguments = arguments_of(command, tmp_path / "a run's place")
     ended = run_child(signalled, number, command, arguments)
@@ -135,6 +153,49 @@ def test_a_signal_ends_a_training_with_its_code_and_the_command_that_continues(
         assert again.code == 0
         assert "continuing" in again.printed
         assert folder.finished
+        assert_equal(weights_in(folder.path), undisturbed)
+
+
+SLURM = {
+    "SLURM_JOB_ID": "77",
+    "SLURM_ARRAY_JOB_ID": "7",
+    "SLURM_ARRAY_TASK_ID": "3",
+    "SLURM_JOB_NAME": "train",
+    "SLURM_STEP_ID": "0",
+    "SLURM_NTASKS": "1",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+}
+
+
+def scontrol_of(folder: Path, then: str) -> dict[str, str]:
+    """The environment of a job for which Slurm notes what it is asked in folder/asked."""
+    scontrol = folder / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n{then}\n')
+    scontrol.chmod(0o755)
+    return {**SLURM, "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("requeues", [True, False])
+def test_a_job_of_slurms_is_requeued_and_continued(tmp_path, undisturbed, requeues):
+    """SIGUSR1 is what `sbatch --signal=USR1@SECONDS` sends before the time is over."""
+    # Slurm ends a job that it starts again.
+    ends = "kill -TERM $PPID; sleep 60" if requeues else "echo disabled >&2; exit 1"
+    told = scontrol_of(tmp_path, ends)
+    arguments = arguments_of("pretrain", tmp_path / "runs")
+    ended = run_child(signalled, signal.SIGUSR1, "pretrain", arguments, **told)
+    assert ended.code == (143 if requeues else 0), ended.printed
+    assert "Traceback" not in ended.printed
+    assert (tmp_path / "asked").read_text() == "requeue 7_3\n"
+    (folder,) = map(RunFolder, (tmp_path / "runs").glob("*/*"))
+    assert folder.finished is not requeues
+    if requeues:
+        again = run_child(run_command, "pretrain", arguments, **told)
+        assert "continuing" in again.printed
+    assert not list(folder.path.glob("hpc_ckpt*"))
+    assert_equal(weights_in(folder.path), undisturbed)
 
 
 def print_arguments(line: str) -> None:
@@ -156,6 +217,18 @@ def test_a_second_signal_ends_at_once(tmp_path, number):
     arguments = arguments_of("predictive", tmp_path)
     ended = run_child(signalled, number, "predictive", arguments, True)
     assert ended.code == 128 + number, ended.printed
+
+
+def test_one_of_two_processes_of_srun_requeues_and_both_go_on(tmp_path, monkeypatch):
+    for name, value in scontrol_of(tmp_path, "exit 0").items():
+        if name == "PATH" or "ARRAY" in name:
+            monkeypatch.setenv(name, value)
+    shared = ["devices=2", "strategy=ddp", "optimizer.batch_size=32"]
+    arguments = [*arguments_of("pretrain", tmp_path / "runs"), *shared]
+    printed = launch(2, signalled, signal.SIGUSR1, "pretrain", arguments, srun=True)
+    assert [text.count("SIGUSR1: scontrol requeue 7_3") for text in printed] == [1, 0]
+    assert [text.count("writing to") for text in printed] == [1, 0]
+    assert (tmp_path / "asked").read_text() == "requeue 7_3\n"
 
 
 def test_the_other_process_of_one_that_is_killed_ends_with_a_line(tmp_path):

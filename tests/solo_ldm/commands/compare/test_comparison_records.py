@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from solo_ldm.commands.compare.entries import prepare_entries
 from solo_ldm.commands.compare.records import Records, on_same_data
 from solo_ldm.commands.compare.runs import OFFLINE, Result, Run, find_result
 from solo_ldm.commands.compare.schema import complete_compare
-from solo_ldm.commands.compare.waiting import Waiting
+from solo_ldm.commands.compare.waiting import Waiting, locked
 from solo_ldm.commands.compare.workers import train_all
 from solo_ldm.run.folder import RunFolder, choose_run
 from solo_ldm.run.record import Outcome
@@ -209,16 +210,16 @@ def test_what_another_comparison_trains_is_waited_for_and_taken_over(
     made, tmp_path, trained, monkeypatch
 ):
     runs = made(tmp_path)
-    theirs = Waiting(runs, shared=True)
-    assert theirs.take() is runs[0]  # another machine trains seed 0
+    theirs = ExitStack()
+    assert theirs.enter_context(locked(runs[0]))  # another machine trains seed 0
 
     def others_end(_: float) -> None:
         assert trained == [1]
         finish(runs[0].cfg)
-        theirs.done(runs[0])
+        theirs.close()
 
     monkeypatch.setattr(workers.time, "sleep", others_end)
-    ended = list(train_all(Waiting(runs, find_result, shared=True), 1))
+    ended = list(train_all(Waiting(runs), 1))
     assert trained == [1]
     assert sorted(one.seed for one in ended) == [0, 1]
     assert all(isinstance(one, Result) and one.finished for one in ended)

@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import os
+import pickle
 import re
 import signal
 import time
-from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,13 +22,13 @@ from rich.console import Console
 
 from solo_ldm.commands.compare import compare, workers
 from solo_ldm.commands.compare import runs as compare_runs
-from solo_ldm.commands.compare.runs import Result, Run
-from solo_ldm.commands.compare.waiting import Waiting
+from solo_ldm.commands.compare.runs import Run
+from solo_ldm.commands.compare.waiting import Waiting, locked, train_alone
 from solo_ldm.commands.compare.workers import train_all
 from solo_ldm.run.callbacks.finite import NonFiniteLossError, StopAtNonFinite
 from solo_ldm.run.callbacks.seed import EpochSeed
 from tests.support.processes import run_child
-from tests.support.studies.dying_worker import die_at_seed_1, die_before_the_worker
+from tests.support.studies.dying_worker import die_at_seed_1, die_before_the_worker, prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
@@ -209,52 +210,43 @@ def test_an_interrupted_comparison_goes_on_where_it_was(tmp_path, console, monke
     assert noted == [("sphere", 1), ("plane", 1)]
 
 
-class Pipe:
-    """The end of a worker's pipe: gives what is sent to it, then closes."""
-
-    def __init__(self, *requests: Any) -> None:
-        self.requests, self.sent = deque(requests), list[Result]()
-
-    def recv(self) -> Any:
-        if not self.requests:
-            raise EOFError
-        return self.requests.popleft()
-
-    def send(self, result: Result) -> None:
-        self.sent.append(result)
-
-
-def test_a_worker_trains_what_it_is_sent_as_the_comparison_would(compared):
+def test_a_worker_is_sent_what_the_comparison_would_train(compared):
     folder, _ = compared
     path = next((folder / "runs" / "ldm").glob("*-seed0-*"))
-    cfg = json.loads((path / "args.json").read_text())
-    cfg["checkpoint"]["dir"] = str(folder / "of_a_worker")
-    wrong = {**cfg, "optimizer": {**cfg["optimizer"], "name": "none_such"}}
-    pipe: Any = Pipe(("simclr", 0, cfg, None), ("wrong", 0, wrong, None))
-    workers._serve(pipe, torch.get_num_threads())
-    trained, lost = pipe.sent
-    before = json.loads((path / "results.json").read_text())
-    assert (
-        trained.results["results"]["linear-features"]["top1"]
-        == (before["results"]["linear-features"]["top1"])
-    )
-    assert not lost.finished
-    assert "none_such" in lost.error
+    run = Run("x", 0, OmegaConf.create(json.loads((path / "args.json").read_text())))
+    sent = pickle.loads(pickle.dumps(run))
+    assert (sent.label, sent.seed, sent.cfg, sent.data) == (run.label, run.seed, run.cfg, run.data)
+    found = train_alone(sent)
+    assert found is not None
+    assert found.path == str(path)  # it was finished meanwhile
+    with locked(run):
+        assert train_alone(sent) is None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
-def test_a_killed_process_takes_only_its_own_run_with_it(monkeypatch):
-    monkeypatch.setattr(workers, "_serve", die_at_seed_1)
-    runs = [Run("x", seed, OmegaConf.create({})) for seed in range(5)]
+def test_a_killed_process_takes_only_its_own_run_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "train_alone", die_at_seed_1)
+    monkeypatch.setattr(workers, "_prepare", prepare)
+    place = {"dir": str(tmp_path)}
+    runs: list[Any] = [
+        SimpleNamespace(
+            label="x", seed=seed, cfg=OmegaConf.create({"seed": seed, "checkpoint": place})
+        )
+        for seed in range(5)
+    ]
     started: list[int] = []
     before = torch.get_num_threads()
     torch.set_num_threads(several := max(2, before))
     try:
-        ended = list(train_all(Waiting(runs), 2, lambda run: started.append(run.seed)))
+        waiting = Waiting(runs, lambda run: None)
+        ended = list(train_all(waiting, 2, lambda run: started.append(run.seed)))
     finally:  # weights of other tests depend on the number, to the last bits
         torch.set_num_threads(before)
-    assert {str(run.results["threads"]) for run in ended if run.finished} == {str(several // 2)}
-    assert all(run.results["libraries"] == str(several // 2) for run in ended if run.finished)
+    made = [run.results for run in ended if run.finished]
+    assert [one["threads"] for one in made] == [[several // 2]] * 4
+    assert {one["libraries"] for one in made} == {str(several // 2)}
+    assert all(one["ignores"] for one in made)  # the comparison itself ends at Ctrl-C, and them
+    assert len({one["pid"] for one in made}) < 4
     assert "OPENBLAS_NUM_THREADS" not in os.environ
     assert sorted(run.seed for run in ended) == started == [0, 1, 2, 3, 4]
     lost = [run for run in ended if not run.finished]
