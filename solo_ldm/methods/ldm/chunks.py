@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from solo_ldm.methods.ldm.whitening import Whitening
 from solo_ldm.objective import LDMTerms
-
-if TYPE_CHECKING:
-    from solo_ldm.methods.ldm.body import LDMBody
 
 Targets = list[Tensor] | None
 Encode = Callable[[Any], dict[str, Any]]
@@ -58,8 +55,13 @@ class Chunks:
         """Return whether the optimiser steps after this chunk."""
         return (batch_idx + 1) % self.number == 0 or trainer.is_last_batch
 
-    def keep(self, method: LDMBody, batch: Any) -> dict[str, Any]:
-        """Encode a chunk that is not the last one, and return a step without terms."""
+    def keep(self, method: Any, batch: Any) -> dict[str, Any]:
+        """Encode a chunk that is not the last one, and return a step without terms.
+
+        Args:
+            method: a `solo_ldm.methods.ldm.body.LDMBody`.
+            batch: as of its `training_step`.
+        """
         indexes, crops, labels = batch
         crops = [crops] if isinstance(crops, Tensor) else crops
         random = _random_state(crops[0].device)
@@ -72,7 +74,7 @@ class Chunks:
         return {"loss": nothing, "terms": {}, "z": [], "feats": []}
 
     def finish(
-        self, method: LDMBody, out: dict[str, Any], targets: Targets, encode: Encode
+        self, method: Any, out: dict[str, Any], targets: Targets, encode: Encode
     ) -> tuple[LDMTerms, list[Tensor], Tensor]:
         """Differentiate the kept chunks, with the last one.
 
@@ -109,7 +111,7 @@ class Chunks:
 
     @staticmethod
     def _carry_on(
-        method: LDMBody, chunk: _Chunk, share: tuple[Tensor, ...], encode: Encode, count: int
+        method: Any, chunk: _Chunk, share: tuple[Tensor, ...], encode: Encode, count: int
     ) -> None:
         """Differentiate a chunk, whose latents have the gradients `share`."""
         indexes, crops, labels = chunk.batch

@@ -93,14 +93,14 @@ def test_a_chunk_is_encoded_again_with_the_same_draws_and_moves_averages_once():
     method, chunks = Noisy(), Chunks(3)
     crops = [torch.randn(8, 3) for _ in range(3)]
     for crop in crops[:2]:
-        method_step: Any = chunks.keep(method, [None, [crop], None])  # pyright: ignore
+        method_step: Any = chunks.keep(method, [None, [crop], None])
         assert method_step["terms"] == {}
     norm: Any = method.projector[1]
     assert norm.running_mean.eq(0.0).all()
     after = torch.get_rng_state()
     out = method.encode([None, crops[2:], None])
     going_on = torch.get_rng_state()
-    _, views, whole = chunks.finish(method, out, None, method.encode)  # pyright: ignore
+    _, views, whole = chunks.finish(method, out, None, method.encode)
     assert torch.equal(torch.get_rng_state(), going_on)
     assert not torch.equal(after, going_on)
     assert len(views[0]) == 24
