@@ -131,6 +131,7 @@ def function_of(name: str) -> Callable[[Tensor], Tensor]:
 def measure(name: str, batch: int, dim: int, device: str) -> dict[str, float]:
     """Return seconds, the median of some runs, and the bytes that come on top of the samples."""
     timed = function_of(name)
+    clock = time.process_time if _alone(device) else time.perf_counter
     torch.manual_seed(0)
     z = torch.nn.functional.normalize(torch.randn(batch, dim, device=device))
     z = z if "plane" not in name else z * math.sqrt(dim)
@@ -138,12 +139,12 @@ def measure(name: str, batch: int, dim: int, device: str) -> dict[str, float]:
     def once(samples: Tensor) -> float:
         leaf = samples.clone().requires_grad_()
         _wait(device)
-        start = time.perf_counter()
+        start = clock()
         value = timed(leaf)
         if value.requires_grad:
             value.backward()
         _wait(device)
-        return time.perf_counter() - start
+        return clock() - start
 
     once(z[: min(batch, 64)])
     before = _largest(device)
@@ -152,6 +153,11 @@ def measure(name: str, batch: int, dim: int, device: str) -> dict[str, float]:
     while sum(times) < 2.0 and len(times) < 20:
         times.append(once(z))
     return {"seconds": statistics.median(times), "bytes": float(taken)}
+
+
+def _alone(device: str) -> bool:
+    """Return whether one thread does all, whose time is its own whatever else runs."""
+    return device == "cpu" and torch.get_num_threads() == 1
 
 
 def _wait(device: str) -> None:
@@ -206,7 +212,8 @@ def table(found: dict[tuple[int, int, str], dict[str, float] | None], device: st
         "views of half the samples. Ours are in float64, lightly's and Inf-CL's in float32. –: "
         "matrices of all pairs do not fit, or not installed. "
         f"{hardware_name() if device == 'cpu' else torch.cuda.get_device_name()}, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}."
+        f"{'processor time of one thread' if _alone(device) else f'{torch.get_num_threads()} threads'}"
+        f", torch {torch.__version__}."
     )
     return Figures(heads, rows, about)
 
