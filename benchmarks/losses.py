@@ -204,6 +204,9 @@ def table(found: dict[tuple[int, int, str], dict[str, float] | None], device: st
         ratio = "" if bare is None else f"{one['seconds'] / found[batch, dim, bare]['seconds']:.2f}"  # pyright: ignore
         memory = f"{one['bytes'] / 1e9:.3f}"
         rows.append([batch, dim, name, f"{1e3 * one['seconds']:.4g}", ratio, memory])
+    how = f"{torch.get_num_threads()} threads"
+    if _alone(device):
+        how = "processor time of one thread"
     heads = ["samples", "dimensions", "", "ms", "times the products alone", "GB"]
     about = (
         "Milliseconds of a value with its gradients, median; GB on top of the samples, the largest "
@@ -212,8 +215,7 @@ def table(found: dict[tuple[int, int, str], dict[str, float] | None], device: st
         "views of half the samples. Ours are in float64, lightly's and Inf-CL's in float32. –: "
         "matrices of all pairs do not fit, or not installed. "
         f"{hardware_name() if device == 'cpu' else torch.cuda.get_device_name()}, "
-        f"{'processor time of one thread' if _alone(device) else f'{torch.get_num_threads()} threads'}"
-        f", torch {torch.__version__}."
+        f"{how}, torch {torch.__version__}."
     )
     return Figures(heads, rows, about)
 
