@@ -51,7 +51,8 @@ class RedundancyEntropy(EntropyEstimator):
 
     def estimate_joint(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the value of paired samples, both (B, D), as a scalar."""
-        x1, x2 = standardise(z1, self.ridge), standardise(z2, self.ridge)
+        x1 = standardise(z1, self.ridge)
+        x2 = x1 if z2 is z1 else standardise(z2, self.ridge)
         batch, dim = x1.shape
         diagonal = (x1 * x2).mean(dim=0)
         # ‖X1ᵀX2‖² = Σ (X1X1ᵀ ∘ X2X2ᵀ): the smaller matrices give the same sum.

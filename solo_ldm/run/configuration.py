@@ -100,7 +100,12 @@ def _check_parts(cfg: DictConfig) -> None:
     if cfg.statistics == "whole" and not getattr(method, "takes_chunks", False):
         raise ValueError(
             f"statistics: expected batch for method={cfg.method}, got whole, which is for methods "
-            "of the grid (gaussprob, sphereprob, ldm)"
+            "of the grid (those with a latent model; see docs/methods.md)"
+        )
+    if cfg.statistics == "whole" and cfg.accumulate_grad_batches == 1:
+        raise ValueError(
+            "statistics: expected accumulate_grad_batches of 2 or more for whole, got 1; raise it, "
+            "or leave statistics out"
         )
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     for protocol in cfg.evaluation.protocols:

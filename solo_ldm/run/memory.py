@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from solo_ldm.run.hardware import Hardware
 
@@ -62,8 +63,9 @@ def step_bytes(method: Any, crop_sizes: Sequence[int], batch_size: int, hardware
     learned = sum(p.numel() * p.element_size() for p in method.parameters() if p.requires_grad)
     fixed = sum(p.numel() * p.element_size() for p in method.parameters()) - learned
     moments = 2 if "adam" in method.cfg.optimizer.name else 1
+    channels = method.cfg.backbone.kwargs.get("in_chans", 3)
     kept = {
-        size: kept_for_backward(method.backbone, (3, size, size), hardware.precision)
+        size: kept_for_backward(method.backbone, (channels, size, size), hardware.precision)
         for size in {*crop_sizes}
     }
     return round(
@@ -74,39 +76,37 @@ def step_bytes(method: Any, crop_sizes: Sequence[int], batch_size: int, hardware
 def kept_for_backward(network: nn.Module, shape: Sequence[int], precision: str) -> float:
     """Return the bytes that a network keeps of an image for the backward pass.
 
-    Counted in passes of two and of four images, whose difference is that of two images; weights
-    are not counted. The state of the network and of random numbers stays.
+    Counted for two and for four images: the difference is that of two images, without the weights.
+    Nothing is calculated: tensors have a shape and a type alone.
 
     Args:
-        network: on the CPU, in training mode; called with images (B, *shape).
+        network: in training mode; called with images (B, *shape).
         shape: of an image.
         precision: Lightning's; activations in half precision take half as much.
     """
-    before = {name: value.clone() for name, value in network.named_buffers()}
-    own = {p.untyped_storage().data_ptr() for p in network.parameters()}
     mixed = precision.endswith("mixed")
 
     def count(images: int) -> int:
-        seen: dict[int, int] = {}
+        seen: dict[Any, Any] = {}
 
         def note(x: Tensor) -> Tensor:
             storage = x.untyped_storage()
-            if storage.data_ptr() not in own:
-                seen[storage.data_ptr()] = storage.nbytes()
+            seen[storage._cdata] = storage  # held, so that no place is used twice
             return x
 
         hooks = torch.autograd.graph.saved_tensors_hooks(note, lambda x: x)
-        with torch.autocast("cpu", torch.bfloat16, enabled=mixed), hooks:
-            result = network(torch.randn(images, *shape))
-        total = sum(seen.values())  # while the graph holds them: no place was used twice
-        del result
-        return total
+        half = torch.autocast("cpu", torch.bfloat16, enabled=mixed)
+        with FakeTensorMode(allow_non_fake_inputs=True), hooks, half:
+            network(torch.empty(images, *shape))
+        return sum(storage.nbytes() for storage in seen.values())
 
+    # Counters of batches are calculated all the same.
+    before = {name: value.clone() for name, value in network.named_buffers()}
     with torch.random.fork_rng([]):
-        few, more = count(2), count(4)
+        kept = (count(4) - count(2)) / 2
     for name, value in network.named_buffers():
         value.copy_(before[name])
-    return (more - few) / 2
+    return kept
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -121,10 +121,16 @@ def free_bytes(device: torch.device) -> int | None:
 def memory_of_a_step(
     method: Any, crop_sizes: Sequence[int], batch_size: int, hardware: Hardware
 ) -> tuple[str, str | None]:
-    """Return what a step takes, in words, and a line of warning if that is more than is free."""
-    needed = step_bytes(method, crop_sizes, batch_size, hardware)
+    """Return what a step takes, in words, and a line of warning if that is more than is free.
+
+    Nothing is said of a network that cannot be followed without numbers.
+    """
+    try:
+        needed = step_bytes(method, crop_sizes, batch_size, hardware)
+    except Exception:
+        return "", None
     free = free_bytes(hardware.device)
-    words = f"about {needed / 1e9:.2g} GB a step"
+    words = f", about {needed / 1e9:.2g} GB a step"
     if free is None or needed < free:
         return words, None
     return words, (

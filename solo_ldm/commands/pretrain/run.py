@@ -61,7 +61,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     if not cfg.performance.compile:  # which it would start
         crops = [view.crop_size for view in data.views for _ in range(view.num_crops)]
         words, warning = memory_of_a_step(method, crops, cfg.optimizer.batch_size, hardware)
-        kept += f", {words}"
+        kept += words
         if warning:
             console.print(warning, style="yellow", soft_wrap=True)
     watched = [WatchHealth(cfg.health.num_samples, description.on_sphere)]

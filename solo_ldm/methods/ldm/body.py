@@ -119,16 +119,17 @@ class LDMBody(_Host):
         With statistics "whole", it is over the samples of all chunks of the optimiser's step; a
         step before the last chunk has no terms.
         """
-        if self.chunks is not None and not self.chunks.ends(self.trainer, batch_idx):
-            return self.chunks.keep(self, batch)
         encode = partial(super().training_step, batch_idx=batch_idx)
-        out = encode(batch)
-        views, targets = out["z"], self.targets(batch[1], out["z"])
         whole = None
         if self.chunks is None:
-            terms = self.match(views, targets)
+            out = encode(batch)
+            views = out["z"]
+            terms = self.match(views, self.targets(batch[1], views))
         else:
-            terms, views, whole = self.chunks.finish(self, out, targets, encode)
+            nothing = self.chunks.keep(self, batch)
+            if not self.chunks.ends(self.trainer, batch_idx):
+                return nothing
+            terms, views, out, whole = self.chunks.finish(self, encode)
         schedule = self.objective.latent.schedule(views[0].shape[1])
         moved = {f"train_{name}": value for name, value in schedule.items()}
         logged = dict(zip(TERMS, terms, strict=True))

@@ -14,7 +14,6 @@ from solo_ldm.methods.ldm.whitening import Whitening
 from solo_ldm.objective import LDMTerms
 
 Targets = list[Tensor] | None
-Encode = Callable[[Any], dict[str, Any]]
 
 
 @dataclass
@@ -36,9 +35,8 @@ class Chunks:
 
     ∂L/∂θ = Σ_k (∂z_k/∂θ)ᵀ ∂L/∂z_k
 
-    which is the gradient of the large batch, with the memory of a chunk. The last chunk is encoded
-    once. Batch normalisation takes the statistics of each chunk, as it does with accumulation;
-    its averages move once a chunk.
+    which is the gradient of the large batch, with the memory of a chunk. Batch normalisation takes
+    the statistics of each chunk, as it does with accumulation; its averages move once a chunk.
 
     Args:
         number: N, of chunks between two steps of the optimiser.
@@ -56,7 +54,7 @@ class Chunks:
         return (batch_idx + 1) % self.number == 0 or trainer.is_last_batch
 
     def keep(self, method: Any, batch: Any) -> dict[str, Any]:
-        """Encode a chunk that is not the last one, and return a step without terms.
+        """Encode a chunk without a graph, and return a step without terms.
 
         Args:
             method: a `solo_ldm.methods.ldm.body.LDMBody`.
@@ -67,6 +65,8 @@ class Chunks:
         random = _random_state(crops[0].device)
         with torch.no_grad(), _averages_held(method):
             z = method.latents(crops)
+        # Autocast would use the weights that it has cast here, without gradients, again.
+        torch.clear_autocast_cache()
         # Images wait in the memory of the host.
         waiting = [indexes, [crop.to("cpu") for crop in crops], labels]
         self._kept.append(_Chunk(waiting, z, method.targets(crops, z), random))
@@ -74,53 +74,60 @@ class Chunks:
         return {"loss": nothing, "terms": {}, "z": [], "feats": []}
 
     def finish(
-        self, method: Any, out: dict[str, Any], targets: Targets, encode: Encode
-    ) -> tuple[LDMTerms, list[Tensor], Tensor]:
-        """Differentiate the kept chunks, with the last one.
+        self, method: Any, encode: Callable[[Any], dict[str, Any]]
+    ) -> tuple[LDMTerms, list[Tensor], dict[str, Any], Tensor]:
+        """Differentiate the kept chunks, one at a time.
 
         Args:
             method: whose chunks they are.
-            out: of the last chunk, "z" and "loss", the classifier's.
-            targets: of the last chunk.
-            encode: returns the same of a batch.
+            encode: returns "z", "loss", the classifier's, and what else there is of a batch.
 
         Returns:
-            The terms and the latents of all chunks, and what is left to differentiate, N times as
-            large: Lightning divides it by the number of chunks.
+            The terms and the latents of all chunks, what `encode` returned of the last one, and
+            what is left to differentiate, N times as large: Lightning divides it by the number of
+            chunks.
         """
         kept, self._kept = self._kept, []
-        count = len(kept) + 1
-        leaves = [
+        views = [
             torch.cat(parts).requires_grad_()
             for parts in zip(*(chunk.z for chunk in kept), strict=True)
         ]
-        views = out["z"]
-        if kept:
-            views = [torch.cat(parts) for parts in zip(leaves, views, strict=True)]
-        every = [*(chunk.targets for chunk in kept), targets]
-        known = [one for one in every if one is not None]
-        wanted = [torch.cat(parts) for parts in zip(*known, strict=True)] if known else None
-        terms = method.match(views, wanted)
-        if kept:
-            gradients = torch.autograd.grad(terms.loss, leaves, retain_graph=True)
-            sizes = [len(chunk.z[0]) for chunk in kept]
-            shares = zip(*(gradient.split(sizes) for gradient in gradients), strict=True)
-            for chunk, share in zip(kept, shares, strict=True):
-                self._carry_on(method, chunk, share, encode, count)
-        return terms, views, self.number * (terms.loss + out["loss"] / count)
+        known = [chunk.targets for chunk in kept if chunk.targets is not None]
+        targets = [torch.cat(parts) for parts in zip(*known, strict=True)] if known else None
+        terms = method.match(views, targets)
+        # A predictor sees the latents of all chunks: its gradients are whole already.
+        others = [] if method.predictor is None else list(method.predictor.parameters())
+        others = [one for one in others if one.requires_grad]
+        found = torch.autograd.grad(terms.loss, [*views, *others], allow_unused=True)
+        terms = LDMTerms(*(term.detach() for term in terms))
+        gradients = [
+            torch.zeros_like(view) if one is None else one
+            for view, one in zip(views, found, strict=False)
+        ]
+        sizes = [len(chunk.z[0]) for chunk in kept]
+        shares = list(zip(*(gradient.split(sizes) for gradient in gradients), strict=True))
+        for chunk, share in zip(kept[:-1], shares, strict=False):
+            _, carried = _carry_on(chunk, share, encode, len(kept))
+            method.trainer.strategy.backward(carried, None)
+            del carried  # and its graph
+        out, left = _carry_on(kept[-1], shares[-1], encode, len(kept))
+        for parameter, gradient in zip(others, found[len(views) :], strict=True):
+            if gradient is not None:
+                left = left + (parameter * gradient).sum()
+        return terms, views, out, self.number * left
 
-    @staticmethod
-    def _carry_on(
-        method: Any, chunk: _Chunk, share: tuple[Tensor, ...], encode: Encode, count: int
-    ) -> None:
-        """Differentiate a chunk, whose latents have the gradients `share`."""
-        indexes, crops, labels = chunk.batch
-        device = share[0].device
-        with _random_state_of(chunk.random, device):
-            out = encode([indexes, [crop.to(device) for crop in crops], labels])
-        pairs = zip(out["z"], share, strict=True)
-        carried = torch.stack([(z * gradient).sum() for z, gradient in pairs]).sum()
-        method.trainer.strategy.backward(carried + out["loss"] / count, None)
+
+def _carry_on(
+    chunk: _Chunk, share: Sequence[Tensor], encode: Callable[[Any], dict[str, Any]], count: int
+) -> tuple[dict[str, Any], Tensor]:
+    """Encode a chunk again, and return what it gave and a scalar with the gradients `share`."""
+    indexes, crops, labels = chunk.batch
+    device = share[0].device
+    with _random_state_of(chunk.random, device):
+        out = encode([indexes, [crop.to(device) for crop in crops], labels])
+    pairs = zip(out["z"], share, strict=True)
+    carried = torch.stack([(z * gradient).sum() for z, gradient in pairs]).sum()
+    return out, carried + out["loss"] / count
 
 
 @contextmanager

@@ -110,7 +110,8 @@ def check_run(cfg: DictConfig, cell: LDMSettings) -> None:
             "method_kwargs.target=moving_average, method_kwargs.base_tau and final_tau"
         )
     fewest = max(2, cell.build_objective().fewest_samples)
-    if cfg.optimizer.batch_size < fewest:
+    together = cfg.accumulate_grad_batches if cfg.get("statistics") == "whole" else 1
+    if cfg.optimizer.batch_size * together < fewest:
         raise ValueError(
             f"optimizer.batch_size: expected at least {fewest} for entropy={cell.entropy}, got "
             f"{cfg.optimizer.batch_size}; raise it"

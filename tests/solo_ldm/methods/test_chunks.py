@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.methods.ldm.chunks import Chunks
+from solo_ldm.objective import LDMTerms
 from solo_ldm.run.configuration import complete_with_images
 from tests.support.toy import toy_config
 
@@ -72,6 +73,7 @@ class Noisy(nn.Module):
         backward = SimpleNamespace(backward=lambda loss, optimizer: loss.backward())
         self.trainer = SimpleNamespace(strategy=backward)
         self.drawn: list[Tensor] = []
+        self.predictor = None
 
     def latents(self, crops: list[Tensor]) -> list[Tensor]:
         z = [self.projector(crop) for crop in crops]
@@ -82,7 +84,8 @@ class Noisy(nn.Module):
         return None
 
     def match(self, views: list[Tensor], targets: Any) -> Any:
-        return SimpleNamespace(loss=torch.logdet(views[0].T @ views[0]))
+        loss = torch.logdet(views[0].T @ views[0])
+        return LDMTerms(loss, loss, loss)
 
     def encode(self, batch: Any) -> dict[str, Any]:
         return {"z": self.latents(batch[1]), "loss": torch.zeros(())}
@@ -91,25 +94,35 @@ class Noisy(nn.Module):
 def test_a_chunk_is_encoded_again_with_the_same_draws_and_moves_averages_once():
     torch.manual_seed(0)
     method, chunks = Noisy(), Chunks(3)
-    crops = [torch.randn(8, 3) for _ in range(3)]
-    for crop in crops[:2]:
-        method_step: Any = chunks.keep(method, [None, [crop], None])
-        assert method_step["terms"] == {}
+
+    def crops_again() -> list[Tensor]:
+        return [torch.randn(8, 3) for _ in range(3)]
+
+    crops = crops_again()
+    for crop in crops:
+        step: Any = chunks.keep(method, [None, [crop], None])
+        assert step["terms"] == {}
     norm: Any = method.projector[1]
     assert norm.running_mean.eq(0.0).all()
-    after = torch.get_rng_state()
-    out = method.encode([None, crops[2:], None])
-    going_on = torch.get_rng_state()
-    _, views, whole = chunks.finish(method, out, None, method.encode)
-    assert torch.equal(torch.get_rng_state(), going_on)
-    assert not torch.equal(after, going_on)
-    assert len(views[0]) == 24
-    first, second, _, again_first, again_second = method.drawn
-    assert torch.equal(first, again_first)
-    assert torch.equal(second, again_second)
+    before = torch.get_rng_state()
+    _, views, _, left = chunks.finish(method, method.encode)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [len(view) for view in views] == [24]
+    for first, again in zip(method.drawn[:3], method.drawn[3:], strict=True):
+        assert torch.equal(first, again)
     assert int(norm.num_batches_tracked) == 3
-    # Lightning divides by the number of chunks.
-    torch.testing.assert_close(whole, 3.0 * torch.logdet(views[0].T @ views[0]))
+    # Lightning divides by the number of chunks, two of which are differentiated already.
+    (left / 3.0).backward()
+    found = method.projector[0].weight.grad
+    assert found is not None
+    found = found.clone()
+    method.zero_grad()
+    torch.manual_seed(0)
+    Noisy()  # draws as much as before
+    method.drawn.clear()
+    whole = torch.cat([method.latents([crop])[0] for crop in crops_again()])
+    method.match([whole], None).loss.backward()
+    torch.testing.assert_close(method.projector[0].weight.grad, found)
 
 
 def test_statistics_of_whole_batches_are_for_methods_of_the_grid():
