@@ -12,7 +12,7 @@ from solo_ldm.data.datasets.base import PHOTOGRAPHS, Dataset, Split
 from solo_ldm.data.datasets.imagenet import VIEWS
 from solo_ldm.data.shards import tables, tars
 from solo_ldm.data.shards.index import Index
-from solo_ldm.data.shards.places import files_of, has_validation, split_of
+from solo_ldm.data.shards.places import files_of, has_validation, readable, split_of
 from solo_ldm.data.sources.folders import is_image
 from solo_ldm.data.sources.images import Listing
 from solo_ldm.data.sources.labels import number_labels
@@ -35,8 +35,8 @@ def _dataset(suffixes: tuple[str, ...], indexer: Indexer, need: Callable[[], Non
     def files(config: DataConfig, split: Split) -> list[Path]:
         if config.train_path is None:
             raise ValueError(
-                f"data.train_path: missing; set it to a folder of {' or '.join(suffixes[:2])} "
-                f"files, a file or a pattern such as train-{{0000..0003}}{suffixes[0]}"
+                f"data.train_path: missing; set it to a folder of {readable(suffixes)} files, "
+                f"a file or a pattern such as train-{{0000..0003}}{suffixes[0]}"
             )
         place = config.train_path if split == "train" else config.val_path
         key = f"data.{split}_path" if place is not None else "data.train_path"

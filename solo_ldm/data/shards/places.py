@@ -56,7 +56,7 @@ def files_of(place: str, key: str, suffixes: Sequence[str], val: bool = False) -
         gone = f"of which {len(missing)} of {len(names)} files are missing ({some(missing)})"
         gone = gone if len(names) > 1 else "which does not exist"
         raise FileNotFoundError(
-            f"{key}: expected a folder, a file ({', '.join(suffixes)}) or a pattern of files, such "
+            f"{key}: expected a folder, a file ({readable(suffixes)}) or a pattern of files, such "
             f"as train-{{0000..0003}}{suffixes[0]}, got {place}, {gone}"
         )
     return [Path(name) for ones in found for name in sorted(ones)]
@@ -81,6 +81,11 @@ def expand(pattern: str) -> list[str]:
     return [*dict.fromkeys(names)]
 
 
+def readable(suffixes: Sequence[str]) -> str:
+    """List suffixes of files that can be read: compressed tars are found to be refused."""
+    return ", ".join(one for one in suffixes if not one.endswith("gz"))
+
+
 def has_validation(place: str | None, suffixes: Sequence[str]) -> bool:
     """Whether a place is a folder of several splits, one of which is for validation."""
     path = Path(os.path.expanduser(place or ""))
@@ -101,9 +106,7 @@ def _of_split(folder: Path, key: str, suffixes: Sequence[str], val: bool) -> lis
     splits = _splits(folder, suffixes)
     wanted = _validation(splits) if val else TRAIN
     if not any(splits.values()):
-        raise FileNotFoundError(
-            f"{key}: expected files {', '.join(suffixes)}, got none in {folder}"
-        )
+        raise FileNotFoundError(f"{key}: expected files {readable(suffixes)}, got none in {folder}")
     if len(splits) == 1:
         (files,) = splits.values()
     elif wanted not in splits or "" in splits:

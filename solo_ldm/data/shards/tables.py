@@ -74,7 +74,9 @@ def index_tables(
     empty = [name for one in tables for name in one.empty]
     if empty:
         rows = sum(one.count for one in tables)
-        notices.append(f"{key}: {counted(empty, rows, 'rows have no image and are left out')}")
+        notices.append(
+            f"{key}: {counted(empty, rows, 'rows have no image or are damaged, and are left out')}"
+        )
     if labelled and first.label is None:
         notices.append(f"{key}: unlabelled, as none of the columns {first.columns} is of labels")
     elif labelled and first.names is None and label_key is None:

@@ -28,6 +28,8 @@ _COMPRESSED = {
 # Where labels are looked for, in this order: members of these extensions, .json with these fields.
 _LABELS, _FIELDS = ("cls", "json", "txt"), ("label", "cls")
 _BLOCK = 512
+# Bytes after the end of an archive, which is filled with zeros up to a record.
+_LOOKED_AT = 2**20
 # Members with labels have no more bytes, and shards of fewer bytes are read anew each time.
 _LONGEST, _LARGE = 1 << 20, 16 << 20
 # Shards that are read at a time: it is the disk or the network that is waited for.
@@ -102,7 +104,8 @@ def index_tars(
     notices = [*_notices(files, shards, key), *told]
     others.pop(f".{kind.rpartition('.')[2]}", None)
     if held := _listed(others):
-        notices.append(f"{key}: members of the shards that are no images: {held}")
+        hint = "" if kind or label_key or not labelled else " (data.label_key=EXTENSION of labels)"
+        notices.append(f"{key}: members of the shards that are no images: {held}{hint}")
     rows = [
         (number, offset, size, name)
         for number, one in enumerate(shards)
@@ -264,6 +267,8 @@ def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, int, int]]:
         raise tarfile.ReadError(
             "a damaged header" if last else "it has no end, as if it was cut off"
         )
+    if file.read(_LOOKED_AT).strip(b"\0"):
+        raise tarfile.ReadError("something follows its end, as of tars joined by cat, not tar -A")
 
 
 def _sample(name: str) -> str:

@@ -123,7 +123,10 @@ def test_images_that_are_files_are_read_from_them(tmp_path):
     assert contents(found.train.subset(np.arange(3))) == pixels_of([0, 1, 1])
     with pytest.raises(ValueError, match=r"gone.png: cannot be read"):
         found.train.load(3)
-    assert any("2 of 6 rows have no image and are left out" in line for line in found.notices)
+    assert any(
+        "2 of 6 rows have no image or are damaged, and are left out" in line
+        for line in found.notices
+    )
     texts = pa.table({"file": ["there.png"] * 2, "label": [0, 1]})
     place = arrow_of(tmp_path / "b.arrow", texts)
     assert contents(source_of("hf", place, image_key="file")) == pixels_of([1, 1])
@@ -216,7 +219,7 @@ def test_damaged_groups_of_parquet_are_left_out_and_counted(tmp_path):
     read = contents(found.train)
     assert read[:10] == pixels_of(range(10))
     assert read[-10:] == pixels_of(range(30, 40))
-    said = f"10 of 40 rows have no image and are left out ({path}/row 10, "
+    said = f"10 of 40 rows have no image or are damaged, and are left out ({path}/row 10, "
     assert any(said in line for line in found.notices)
     path.write_bytes(content[: len(content) // 2])
     assert "expected images in 1 files, got none; " in refusal(

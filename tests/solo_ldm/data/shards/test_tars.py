@@ -121,10 +121,15 @@ SAMPLE = 2048
             3,
             "a damaged header",
         ),
+        (
+            lambda content: content + content,
+            6,
+            "something follows its end, as of tars joined by cat, not tar -A",
+        ),
         (lambda content: b"", 0, "empty file"),
         (lambda content: b"no tar at all" * 100, 0, "invalid header"),
     ],
-    ids=["in a member", "between members", "in a header", "a header", "empty", "no tar"],
+    ids=["in a member", "between members", "in a header", "a header", "joined", "empty", "no tar"],
 )
 def test_what_is_left_of_a_damaged_shard_is_used_and_the_shard_named(
     tmp_path, damage, used, reason
