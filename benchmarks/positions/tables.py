@@ -205,7 +205,7 @@ def _rows_table(
     one = results[0]
     falls = [each["losses"][0] - each["losses"][1] for each in results if "losses" in each]
     converged = (
-        f"Its loss falls by {statistics.mean(falls):.3f} nats from the ninth to the last tenth of "
+        f"CEBRA's loss falls by {statistics.mean(falls):.3f} nats from the ninth to the last tenth of "
         "its iterations. "
         if falls
         else ""
