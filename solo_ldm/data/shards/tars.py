@@ -28,8 +28,6 @@ _COMPRESSED = {
 # Where labels are looked for, in this order: members of these extensions, .json with these fields.
 _LABELS, _FIELDS = ("cls", "json", "txt"), ("label", "cls")
 _BLOCK = 512
-# Bytes after the end of an archive, which is filled with zeros up to a record.
-_LOOKED_AT = 2**20
 # Members with labels have no more bytes, and shards of fewer bytes are read anew each time.
 _LONGEST, _LARGE = 1 << 20, 16 << 20
 # Shards that are read at a time: it is the disk or the network that is waited for.
@@ -261,13 +259,12 @@ def _members(path: Path, file: BinaryIO) -> Iterator[tuple[str, int, int]]:
         elif not info.isdir():
             yield info.name, info.offset_data, -1
     file.seek(tar.offset)
-    last = file.read(_BLOCK)
-    if not last or last.strip(b"\0"):
-        # Where a header is none, or there is none, tarfile takes it for the end.
-        raise tarfile.ReadError(
-            "a damaged header" if last else "it has no end, as if it was cut off"
-        )
-    if file.read(_LOOKED_AT).strip(b"\0"):
+    # Where a header is none, or there is none, tarfile takes it for the end.
+    if not (last := file.read(_BLOCK)):
+        raise tarfile.ReadError("it has no end, as if it was cut off")
+    if last.strip(b"\0"):
+        raise tarfile.ReadError("a damaged header")
+    if file.read(2**20).strip(b"\0"):
         raise tarfile.ReadError("something follows its end, as of tars joined by cat, not tar -A")
 
 
