@@ -205,8 +205,8 @@ def _rows_table(
     one = results[0]
     falls = [each["losses"][0] - each["losses"][1] for each in results if "losses" in each]
     converged = (
-        f"CEBRA's loss falls by {statistics.mean(falls):.3f} nats from the ninth to the last tenth of "
-        "its iterations. "
+        f"CEBRA's loss falls by {statistics.mean(falls):.3f} nats from the ninth to the last tenth "
+        "of its iterations. "
         if falls
         else ""
     )
