@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -102,19 +103,23 @@ def kept_for_backward(network: nn.Module, shape: Sequence[int], precision: str) 
 
     # Counters of batches are calculated all the same.
     before = {name: value.clone() for name, value in network.named_buffers()}
-    with torch.random.fork_rng([]):
-        kept = (count(4) - count(2)) / 2
-    for name, value in network.named_buffers():
-        value.copy_(before[name])
-    return kept
+    try:
+        with torch.random.fork_rng([]):
+            return (count(4) - count(2)) / 2
+    finally:
+        for name, value in network.named_buffers():
+            value.copy_(before[name])
 
 
 def free_bytes(device: torch.device) -> int | None:
     """Return what is free on a device; None where that is not known."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    if device.type == "cpu" and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    # What files occupy is given back on demand: the system counts it as available, not as free.
+    info = Path("/proc/meminfo")
+    if device.type == "cpu" and info.is_file():
+        found = re.search(r"MemAvailable: +(\d+) kB", info.read_text())
+        return 1024 * int(found[1]) if found else None
     return None
 
 

@@ -43,3 +43,14 @@ def test_what_is_kept_for_the_backward_pass_is_counted_for_each_layer():
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])
     assert kept_for_backward(network, (3, 8, 8), "bf16-mixed") < 0.8 * 4 * (3 + 4 + 4) * 64
+
+
+def test_a_network_that_cannot_be_followed_keeps_its_state():
+    class Asks(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if float(x.sum()) > 0.0 else -x  # a value, which is not there
+
+    network = nn.Sequential(nn.BatchNorm2d(3), Asks())
+    with pytest.raises(Exception, match=r"(?i)data|item|fake"):
+        kept_for_backward(network, (3, 4, 4), "32-true")
+    assert int(network[0].num_batches_tracked) == 0
