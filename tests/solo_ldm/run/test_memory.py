@@ -8,6 +8,7 @@ import resource
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from solo_ldm.run.memory import freed_memory_kept, kept_for_backward
 
@@ -52,6 +53,6 @@ def test_a_network_that_cannot_be_followed_keeps_its_state():
 
     norm = nn.BatchNorm2d(3)
     network = nn.Sequential(norm, Asks())
-    with pytest.raises(Exception, match=r"(?i)data|item|fake"):
+    with pytest.raises(DataDependentOutputException):
         kept_for_backward(network, (3, 4, 4), "32-true")
     assert norm.state_dict()["num_batches_tracked"] == 0
