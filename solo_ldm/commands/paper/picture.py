@@ -86,6 +86,6 @@ def _caption(judgement: Judgement) -> str:
     return (
         f"{claim.claim} ({claim.figure} of Mikulasch & Zenke, arXiv 2605.03517). Dots: runs (n = "
         f"{count} seeds); bars: mean and its {CONFIDENCE:.0%} t-interval over seeds, of "
-        f"differences paired over seeds; dashed: what the rule asks for.{unit}{paper}{note} Verdict: "
-        f"{judgement.verdict}."
+        f"differences paired over seeds; dashed: what the rule asks for.{unit}{paper}{note} "
+        f"Verdict: {judgement.verdict}."
     )

@@ -64,7 +64,8 @@ def _head(records: Records, judgements: Sequence[Judgement]) -> Iterator[str]:
     yield ""
     yield (
         "Claims of Mikulasch & Zenke, [arXiv 2605.03517](https://arxiv.org/abs/2605.03517), "
-        "measured by `solo-ldm paper run` and judged by the rules of `solo_ldm/commands/paper/registry/claims.yaml`. This page is "
+        "measured by `solo-ldm paper run` and judged by the rules of "
+        "`solo_ldm/commands/paper/registry/claims.yaml`. This page is "
         "written from the records beside it; nothing in it is written by hand."
     )
     yield ""
