@@ -175,5 +175,10 @@ def _say_what_is_left(done: Done, given: Any, console: Console) -> None:
             soft_wrap=True,
             highlight=False,
         )
+    rest = done.left or done.failed
+    chosen = " ".join(["", *given.names])
+    goes_on = f"run{chosen} --budget {given.budget:g}" if rest else "list"
+    folder = "" if str(given.folder) == _FOLDER else f" --folder {given.folder}"
+    console.print(f"next: solo-ldm paper {goes_on}{folder}", soft_wrap=True, highlight=False)
     if done.failed:
         console.print(f"{len(done.failed)} runs failed: their lines are above", style="red")

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from solo_ldm.cli import main
 from solo_ldm.commands.paper.command import command
 from solo_ldm.commands.paper.entries import load_registry
 from solo_ldm.commands.paper.records import Records
 from solo_ldm.commands.paper.report import number, render
 from solo_ldm.commands.paper.verdicts import judge
+from solo_ldm.commands.paper.work import Task, Worker
 from tests.solo_ldm.commands.paper.conftest import CLAIMS, RUNS
 from tests.support import ROOT
 
@@ -125,6 +127,16 @@ def test_unknown_names(registry, tmp_path):
 )
 def test_numbers_have_two_digits_of_their_error(value, error, text):
     assert number(value, error) == text
+
+
+@pytest.mark.parametrize("run", [run for run in load_registry().runs.values() if run.command])
+def test_every_command_of_the_registry_composes(run, tmp_path, capsys):
+    registry = load_registry()
+    data = dict.fromkeys(registry.needs(run), str(tmp_path))
+    worker = Worker(registry, Records(tmp_path, registry), tmp_path, data, 1)
+    for point in run.points():
+        main([*worker.command(Task(run, point, 3)), "--cfg", "job"])
+        assert str(worker.place(run, point, 3)) in capsys.readouterr().out
 
 
 def test_the_page_is_what_the_records_give():
