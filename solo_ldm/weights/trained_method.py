@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from solo_ldm.data.choice import asks_for_test
@@ -39,6 +40,13 @@ class TrainedMethod:
     data: ImageDataModule
     hardware: Hardware
     epoch: int
+
+    def untrained(self) -> Any:
+        """Return the method as the run began, from its seed: in evaluation mode, on the device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.cfg.seed)
+            method = _build(self.cfg, self.data, self.hardware)
+        return method.to(self.hardware.device).eval()
 
     def held_out(self) -> ImageSource:
         """Return the held-out images; a ValueError in one line where there are none."""
@@ -91,8 +99,7 @@ def load_method(
         cfg.data.score_test = True
     hardware = resolve_hardware(cfg, launched=False)
     images = read_data(cfg, hardware)
-    kind = find_method(cfg.method)
-    method = kind(for_method(cfg, images, hardware), **kind.describe(cfg).built_with)
+    method = _build(cfg, images, hardware)
     try:
         method.load_state_dict(whole_state(checkpoint, folder.last))
     except RuntimeError as error:
@@ -100,3 +107,8 @@ def load_method(
         raise ValueError(f"{folder.last} is not of the method in args.json ({reason})") from None
     epochs = epochs_of(checkpoint) or 0
     return TrainedMethod(folder, cfg, method.to(hardware.device).eval(), images, hardware, epochs)
+
+
+def _build(cfg: DictConfig, images: ImageDataModule, hardware: Hardware) -> Any:
+    kind = find_method(cfg.method)
+    return kind(for_method(cfg, images, hardware), **kind.describe(cfg).built_with)

@@ -92,7 +92,7 @@ def gaussianity(features: Tensor, num_slices: int = 256) -> Gaussianity:
         raise ValueError("features: expected samples that differ, got all equal; has it collapsed?")
     norms = centred.norm(dim=1)
     y = centred[:, varies] / spread[varies].sqrt()
-    statistic = _anderson_darling(y)
+    statistic = anderson_darling(centred[:, varies])
     white = _whitened(centred)
     sliced = SlicedGaussianEntropy("plane", num_slices=num_slices)
     return Gaussianity(
@@ -132,11 +132,27 @@ def gaussian_like(features: Tensor, seed: int = 0) -> Tensor:
     return mean + product(weights, x - mean) / math.sqrt(len(x) - 1)
 
 
-def _anderson_darling(standardised: Tensor) -> Tensor:
-    """Return A² of each column of standardised samples (N, D), corrected for their number."""
-    count = len(standardised)
-    y = standardised * math.sqrt((count - 1) / count)  # of the unbiased variance
-    y = y.sort(dim=0).values
+def anderson_darling(features: Tensor) -> Tensor:
+    """Compute Anderson and Darling's statistic of normality of each coordinate.
+
+    The equation is that of `gaussianity`.
+
+    Args:
+        features: (N, D) of coordinates that vary, N at least 2, finite.
+
+    Returns:
+        A² (D,), corrected for the number of samples, not negative; above 0.752 for 5 % of Gaussian
+        samples. Not finite for a coordinate that does not vary.
+
+    Raises:
+        ValueError: in one line: another shape, or numbers that are not finite.
+
+    Source: Anderson & Darling 1954; the correction is D'Agostino & Stephens' (1986).
+    """
+    check_vectors("features", features, at_least=2)
+    check_finite("features", features)
+    x, count = widen(features.detach()), len(features)
+    y = ((x - x.mean(dim=0)) / x.std(dim=0)).sort(dim=0).values
     odd = torch.arange(1, 2 * count, 2, dtype=y.dtype, device=y.device)[:, None]
     log_shares = torch.special.log_ndtr(y) + torch.special.log_ndtr(-y.flip(0))
     statistic = -count - (odd * log_shares).mean(dim=0)

@@ -13,6 +13,10 @@ from solo_ldm.pairs import row_blocks, small_gram, squared_distances
 # Added to shares before their entropy is taken, by RankMe and LiDAR alike.
 _SHARE_OFFSET = 1e-7
 
+# Of LiDAR, as published. It is absolute: of features that vary less within an image, LiDAR is the
+# effective rank of the means of the images.
+LIDAR_RIDGE = 1e-4
+
 
 def alignment(z1: Tensor, z2: Tensor, power: float = 2.0) -> float:
     """Compute the mean distance between the directions of two views.
@@ -93,7 +97,7 @@ def rankme(features: Tensor) -> float:
     return _effective_number(squares.clamp(min=0).sqrt())
 
 
-def lidar(views: Tensor, ridge: float = 1e-4) -> float:
+def lidar(views: Tensor, ridge: float = LIDAR_RIDGE) -> float:
     """Compute LiDAR, the effective number of directions that tell images apart despite the views.
 
         Σ_b = mean_i (μ_i − μ)(μ_i − μ)ᵀ,    Σ_w = mean_iv (z_iv − μ_i)(z_iv − μ_i)ᵀ + δ I
