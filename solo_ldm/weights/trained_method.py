@@ -71,7 +71,10 @@ class TrainedMethod:
 
 
 def load_method(
-    run: str | Path, accelerator: str = "auto", data: Mapping[str, Any] | None = None
+    run: str | Path,
+    accelerator: str = "auto",
+    data: Mapping[str, Any] | None = None,
+    places: Mapping[str, Any] | None = None,
 ) -> TrainedMethod:
     """Build the method of a run and load its last checkpoint, without running code from it.
 
@@ -80,6 +83,7 @@ def load_method(
         accelerator: auto, cpu or gpu.
         data: keys of data; held_out at None or 0 takes the test images in place of those that the
             run held out.
+        places: keys of data that take the place of the run's own.
 
     Raises:
         FileNotFoundError: in one line: no such folder, or no checkpoint in it.
@@ -94,7 +98,8 @@ def load_method(
         raise FileNotFoundError(f"{run} holds no args.json: give the folder of one run")
     performance = {**args.get("performance", {}), "compile": False}
     one = {**SINGLE_DEVICE, "accelerator": accelerator, "performance": performance}
-    cfg = complete(OmegaConf.create({**args, **one}))
+    own = {"data": {**args.get("data", {}), **(places or {})}}
+    cfg = complete(OmegaConf.create({**args, **one, **own}))
     if cfg.data.held_out and asks_for_test(data or {}):
         cfg.data.score_test = True
     hardware = resolve_hardware(cfg, launched=False)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.linalg import LinAlgError  # pyright: ignore[reportPrivateImportUsage]
 
 from solo_ldm.commands.diagnostics.encoding import Encoded
 from solo_ldm.commands.shared.inputs import spread
@@ -36,6 +36,8 @@ from solo_ldm.evaluation.scores import evaluate
 from solo_ldm.evaluation.spectrum import covariance_spectrum, effective_rank
 from solo_ldm.evaluation.uncertainty import auroc
 from solo_ldm.plotting.embedding import MAX_POINTS, to_plane
+
+_LinAlgError = torch.linalg.LinAlgError  # pyright: ignore[reportPrivateImportUsage]
 
 _NEIGHBOURS = 10  # of the trustworthiness
 
@@ -73,7 +75,7 @@ class Measured:
         """Put a measure into the values: None, and a line, where the features have none."""
         try:
             self.values[name] = measure()
-        except (ValueError, LinAlgError) as error:
+        except (ValueError, _LinAlgError) as error:
             self.values[name] = None
             self.lines.append(f"{name} is not measured: {error}")
 

@@ -26,7 +26,7 @@ from solo_ldm.commands.shared.inputs import (
 )
 from solo_ldm.commands.shared.views import view_specs
 from solo_ldm.config.places import results_folder
-from solo_ldm.data.choice import choose_data
+from solo_ldm.data.choice import asks_for_test, choose_data
 from solo_ldm.data.config import ViewSpec, parse_augmentations
 from solo_ldm.files import sha256_of
 from solo_ldm.run.folder import RunFolder
@@ -129,12 +129,15 @@ def _method(cfg: DictConfig, pretrained: Pretrained) -> tuple[TrainedMethod | No
         return None, ["latents are left out: only the folder of a run holds a whole method"]
     if not (folder.last.is_file() and folder.args.is_file()):
         return None, [f"latents are left out: {source} holds no checkpoints/last.ckpt or args.json"]
-    others = [key for key, value in cfg.data.items() if key != "held_out" and value is not None]
-    if others:
+    own = (pretrained.args or {}).get("data", {})
+    given = {key: value for key, value in cfg.data.items() if value is not None}
+    if asks_for_test(given):
+        del given["held_out"]
+    if own.get("no_labels") or given.get("dataset", own.get("dataset")) != own.get("dataset"):
         return None, [
-            f"latents are left out: data.{others[0]} chooses other images than the run's own"
+            "latents are left out: the run was trained on other images, or without labels"
         ]
-    trained = load_method(source, cfg.accelerator, cfg.data)
+    trained = load_method(source, cfg.accelerator, cfg.data, given)
     size, channels = trained.data.image_size, trained.data.num_channels
     with torch.inference_mode():
         blank = torch.zeros(1, channels, size, size, device=trained.hardware.device)

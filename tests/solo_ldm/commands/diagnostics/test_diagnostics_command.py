@@ -86,7 +86,15 @@ def test_the_same_numbers_again(gaussprob_run, measured, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(7)
     np.random.seed(7)
-    main(["diagnostics", f"run={gaussprob_run.folder.path}", *QUICK, "output=again"])
+    main(
+        [
+            "diagnostics",
+            f"run={gaussprob_run.folder.path}",
+            *QUICK,
+            "data.num_workers=1",
+            "output=again",
+        ]
+    )
     assert read(tmp_path / "again")["measures"] == measured["measures"]
 
 
