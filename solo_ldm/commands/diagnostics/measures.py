@@ -106,7 +106,7 @@ def measure(
         found.take("alignment", lambda: _of_pairs(views, alignment))
         found.take("uniformity", lambda: _of_pairs(views, lambda one, _: uniformity(one)))
         found.take("lidar", lambda: lidar(views, LIDAR_RIDGE))
-        within = views.double().var(dim=1, correction=0).mean().item()
+        within = views.var(dim=1, correction=0).mean().item()
         if within < LIDAR_RIDGE:
             found.lines.append(
                 f"lidar: the variance within an image, {within:.1e}, is below its ridge, "

@@ -24,12 +24,15 @@ _COLOURS = {"features": BLUE, "latents": ORANGE}
 _LOWEST = 1e-10
 
 
-def write_diagnostics(path: str | Path, title: str, found: Found, classes: Sequence[str]) -> Path:
+def write_diagnostics(
+    path: str | Path, title: str, note: str, found: Found, classes: Sequence[str]
+) -> Path:
     """Draw the picture and write it; see `write_page`.
 
     Args:
         path: of the PNG.
         title: what was diagnosed, in a line.
+        note: on which images, in a line.
         found: by "features" and "latents", and in them by "trained" and "untrained".
         classes: names of the classes.
     """
@@ -44,7 +47,7 @@ def write_diagnostics(path: str | Path, title: str, found: Found, classes: Seque
             Panel("shares", lambda axes: _draw_shares(axes[0], found)),
         ],
     ]
-    return write_page(path, rows, title=title, **REPORT)
+    return write_page(path, rows, title=title, note=note, **REPORT)
 
 
 def _lines(found: Found) -> Iterator[tuple[str, dict[str, Any], Measured]]:
@@ -98,7 +101,11 @@ def _draw_jacobian(axes: Axes, found: Found) -> None:
     else:
         axes.set(xlabel="rank", ylabel="singular value, of the largest")
         axes.legend(loc="lower left", fontsize=9, handlelength=2.4)
-    heading(axes, "Jacobian with regard to the pixels", f"mean over {number} images")
+    heading(
+        axes,
+        "Jacobian with regard to the pixels",
+        f"mean over {number} images" if number > 1 else "of one image",
+    )
 
 
 def _draw_coordinate(axes: Axes, found: Found) -> None:

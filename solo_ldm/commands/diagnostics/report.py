@@ -22,6 +22,17 @@ _SAMPLES_A_DIMENSION = 10
 Found = Mapping[str, Mapping[str, Measured]]
 
 
+def name_of(subject: Subject) -> str:
+    """Name the weights, for a title."""
+    source = subject.work.pretrained.source
+    return source if ":" in source else Path(source).resolve().name
+
+
+def num_images(found: Found) -> int:
+    """Return the number of held-out images that were measured on."""
+    return next(iter(found["features"].values())).values["num_samples"]
+
+
 def notices_of(found: Found) -> list[str]:
     """Return a line for what these features have not, and for what too few images blur."""
     lines = []
@@ -87,13 +98,14 @@ def print_report(subject: Subject, found: Found, notices: list[str], console: Co
             table.add_row(label, *cells)
     console.print(table)
     work = subject.work
-    source = work.pretrained.source
     rows = [
-        ("images", f"{next(iter(columns.values()))['num_samples']} {work.data.scored_on}"),
+        ("images", f"{num_images(found)} {work.data.scored_on}"),
         ("files", "results.json, spectrum.csv, diagnostics.png"),
     ]
-    title = f"diagnostics of {source if len(source) < 40 else Path(source).name}"
-    print_summary(console, title, rows, work.folder.path, [f"solo-ldm linear {source}"])
+    title = f"diagnostics of {name_of(subject)}"
+    print_summary(
+        console, title, rows, work.folder.path, [f"solo-ldm linear {work.pretrained.source}"]
+    )
 
 
 def _shown(cell: Callable[[Any], str], values: Mapping[str, Any]) -> str:

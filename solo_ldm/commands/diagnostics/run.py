@@ -14,7 +14,9 @@ from solo_ldm.commands.diagnostics.measures import Measured, measure
 from solo_ldm.commands.diagnostics.picture import write_diagnostics
 from solo_ldm.commands.diagnostics.report import (
     content_of,
+    name_of,
     notices_of,
+    num_images,
     print_report,
     write_spectra,
 )
@@ -51,8 +53,8 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     about = subject.work
     write_diagnostics(
         folder.path / "diagnostics.png",
-        f"{about.pretrained.method or about.pretrained.source}: {about.pretrained.backbone_name} "
-        f"on {about.data.data.dataset}",
+        f"{name_of(subject)}: what is in the features of {about.pretrained.backbone_name}",
+        f"{num_images(found)} {about.data.scored_on}; dashed: the same network untrained",
         found,
         about.data.classes,
     )

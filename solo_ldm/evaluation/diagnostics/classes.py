@@ -8,6 +8,7 @@ from torch import Tensor
 
 from solo_ldm.evaluation.features import check_features, check_finite, check_labels, check_vectors
 from solo_ldm.evaluation.knn import MAX_SIMILARITIES
+from solo_ldm.evaluation.spectrum import CHUNK_SIZE
 from solo_ldm.numerics import widen
 
 # One neighbour in a thousand training samples: the 50 of 50,000 of Sun et al. on CIFAR-10.
@@ -47,7 +48,7 @@ def class_separation(features: Tensor, labels: Tensor) -> float:
     classes, numbers = labels.to(features.device).unique(return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"labels: expected at least 2 classes, got {len(classes)}")
-    means = _class_means(F.normalize(widen(features.detach()), dim=1), numbers, len(classes))
+    means = _class_means(features.detach(), numbers, len(classes), directions=True)
     within = 1.0 - means.square().sum(dim=1).mean()
     total = 1.0 - means.mean(dim=0).square().sum()
     return 0.0 if total < 1e-12 else (1.0 - within / total).item()
@@ -80,12 +81,13 @@ def neighbour_distances(
         raise ValueError(
             f"num_neighbours: expected 1 to {len(train_features)}, the training images, got {k}"
         )
-    train = F.normalize(widen(train_features.detach()), dim=1)
-    parts = features.detach().split(max(1, MAX_SIMILARITIES // len(train)))
-    cosines = torch.cat(
-        [(F.normalize(widen(some), dim=1) @ train.T).topk(k, dim=1).values[:, -1] for some in parts]
-    )
-    return (2.0 - 2.0 * cosines).clamp(min=0).sqrt()
+    unit = F.normalize(widen(features.detach()), dim=1)
+    nearest = unit.new_empty(len(unit), 0)
+    for some in train_features.detach().split(max(1, MAX_SIMILARITIES // max(unit.shape))):
+        cosines = unit @ F.normalize(widen(some), dim=1).T
+        nearest = torch.cat([nearest, cosines], dim=1)
+        nearest = nearest.topk(min(k, nearest.shape[1]), dim=1).values
+    return (2.0 - 2.0 * nearest[:, -1]).clamp(min=0).sqrt()
 
 
 def mahalanobis_distances(train_features: Tensor, train_labels: Tensor, features: Tensor) -> Tensor:
@@ -110,27 +112,33 @@ def mahalanobis_distances(train_features: Tensor, train_labels: Tensor, features
     """
     _check_both(train_features, features)
     check_features(train_features, train_labels, features)
-    x = widen(train_features.detach())
+    x = train_features.detach()
     classes, numbers = train_labels.to(x.device).unique(return_inverse=True)
     means = _class_means(x, numbers, len(classes))
-    inner = x - means[numbers]
-    covariance = inner.T @ inner / len(x)
+    covariance = means.new_zeros(x.shape[1], x.shape[1])
+    for some, their in zip(x.split(CHUNK_SIZE), numbers.split(CHUNK_SIZE), strict=True):
+        inner = widen(some) - means[their]
+        covariance += inner.T @ inner / len(x)
     ridge = _RIDGE_SHARE * covariance.diagonal().mean()
-    covariance.diagonal().add_(ridge.clamp(min=torch.finfo(x.dtype).tiny))
+    covariance.diagonal().add_(ridge.clamp(min=torch.finfo(means.dtype).tiny))
     factor = torch.linalg.cholesky(covariance)
 
     def whitened(vectors: Tensor) -> Tensor:
         return torch.linalg.solve_triangular(factor, vectors.T, upper=False).T
 
-    centre = x.mean(dim=0)
+    centre = means.mean(dim=0)
     white, white_means = whitened(widen(features.detach()) - centre), whitened(means - centre)
     distances = torch.cdist(white, white_means, compute_mode="donot_use_mm_for_euclid_dist")
     return distances.amin(dim=1).square()
 
 
-def _class_means(x: Tensor, numbers: Tensor, num_classes: int) -> Tensor:
-    counts = torch.bincount(numbers, minlength=num_classes).to(x)
-    return x.new_zeros(num_classes, x.shape[1]).index_add_(0, numbers, x) / counts[:, None]
+def _class_means(x: Tensor, numbers: Tensor, num_classes: int, directions: bool = False) -> Tensor:
+    """Return the mean of each class (C, D), or that of its samples at unit length, in wide type."""
+    sums = widen(x[:1]).new_zeros(num_classes, x.shape[1])
+    for some, their in zip(x.split(CHUNK_SIZE), numbers.split(CHUNK_SIZE), strict=True):
+        wide = widen(some)
+        sums.index_add_(0, their, F.normalize(wide, dim=1) if directions else wide)
+    return sums / torch.bincount(numbers, minlength=num_classes).to(sums)[:, None]
 
 
 def _check_both(train_features: Tensor, features: Tensor) -> None:

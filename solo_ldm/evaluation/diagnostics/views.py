@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from solo_ldm.evaluation.features import check_finite, check_vectors
+from solo_ldm.evaluation.spectrum import CHUNK_SIZE
 from solo_ldm.numerics import widen
 from solo_ldm.pairs import row_blocks, small_gram, squared_distances
 
@@ -124,11 +125,15 @@ def lidar(views: Tensor, ridge: float = LIDAR_RIDGE) -> float:
             f"{tuple(views.shape)}"
         )
     check_finite("views", views.flatten(1))
-    z = widen(views.detach())
-    means = z.mean(dim=1)
-    inner, outer = (z - means[:, None]).flatten(0, 1), means - means.mean(dim=0)
-    within = inner.T @ inner / len(inner)
+    num_images, num_views, num_dims = views.shape
+    means = views.detach().mean(dim=1, dtype=widen(views[:1, 0].detach()).dtype)
+    within = means.new_zeros(num_dims, num_dims)
+    size = max(1, CHUNK_SIZE // num_views)
+    for some, their in zip(views.detach().split(size), means.split(size), strict=True):
+        inner = (widen(some) - their[:, None]).flatten(0, 1)
+        within += inner.T @ inner / (num_images * num_views)
     within.diagonal().add_(ridge)
+    outer = means - means.mean(dim=0)
     factor = torch.linalg.cholesky(within)
     # Σ_w = LLᵀ: L⁻¹ Σ_b L⁻ᵀ has the eigenvalues of the definition.
     white = torch.linalg.solve_triangular(factor, outer.T, upper=False)

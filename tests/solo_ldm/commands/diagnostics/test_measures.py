@@ -37,7 +37,10 @@ def test_a_collapse_is_reported_and_drawn(tmp_path, value):
     assert values["gaussianity"] is None
     assert values["spectrum"] is None or values["spectrum"]["exponent"] is None
     assert any("gaussianity is not measured" in line for line in notices_of(found))
-    assert write_diagnostics(tmp_path / "a.png", "$", found, ["a", "b", "$c"]).stat().st_size > 9999
+    assert (
+        write_diagnostics(tmp_path / "a.png", "$", "$", found, ["a", "b", "$c"]).stat().st_size
+        > 9999
+    )
     write_spectra(tmp_path / "a.csv", found)
 
 
@@ -49,7 +52,7 @@ def test_the_picture_takes_any_number_of_classes(tmp_path, num_classes):
         space: {"trained": measured, "untrained": measured} for space in ("features", "latents")
     }
     names = [f"a long name of the class {number}" for number in range(num_classes)]
-    assert write_diagnostics(tmp_path / "a.png", "many", found, names).stat().st_size > 9999
+    assert write_diagnostics(tmp_path / "a.png", "many", "", found, names).stat().st_size > 9999
     assert measured.values["alignment"] == pytest.approx(0.0, abs=1e-9)
     assert measured.values["embedding"]["trustworthiness"] > 0.8
 

@@ -41,14 +41,15 @@ def test_the_kth_neighbour_is_that_of_the_sorted_distances(monkeypatch):
         torch.testing.assert_close(neighbour_distances(train, test, k), every[:, k - 1])
     torch.testing.assert_close(neighbour_distances(train, test), every[:, 0])
     monkeypatch.setattr("solo_ldm.evaluation.diagnostics.classes.MAX_SIMILARITIES", 60)
-    torch.testing.assert_close(neighbour_distances(train, test, 3), every[:, 2])
+    for k in (1, 3, 50):
+        torch.testing.assert_close(neighbour_distances(train, test, k), every[:, k - 1])
     many = torch.randn(2500, 3)
     torch.testing.assert_close(
         neighbour_distances(many, test[:, :3]), neighbour_distances(many, test[:, :3], 2)
     )
 
 
-def test_mahalanobis_is_the_distance_to_the_nearest_class_in_units_of_its_spread():
+def test_mahalanobis_is_the_distance_to_the_nearest_class_in_units_of_its_spread(monkeypatch):
     """Two classes at ±(10, 0, 0) whose samples are one step of known length from the mean."""
     spread = torch.tensor([1.0, 2.0, 0.5]).double()
     steps = torch.cat([torch.diag(spread), -torch.diag(spread)])
@@ -60,6 +61,11 @@ def test_mahalanobis_is_the_distance_to_the_nearest_class_in_units_of_its_spread
     expected = ((test.abs() - shift) / variance.sqrt()).square().sum(dim=1)
     found = mahalanobis_distances(train, labels, test)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr("solo_ldm.evaluation.diagnostics.classes.CHUNK_SIZE", 5)
+    torch.testing.assert_close(mahalanobis_distances(train, labels, test), found)
+    whole = class_separation(train + 1, labels)
+    monkeypatch.undo()
+    assert class_separation(train + 1, labels) == pytest.approx(whole)
 
 
 def test_a_dead_direction_makes_what_moves_along_it_strange():

@@ -65,7 +65,9 @@ def _views(between: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
     return images[:, None] + steps[None] + 3.0
 
 
-def test_lidar_is_the_entropy_of_the_ratios_of_variance():
+@pytest.mark.parametrize("chunk", [8192, 12])
+def test_lidar_is_the_entropy_of_the_ratios_of_variance(chunk, monkeypatch):
+    monkeypatch.setattr("solo_ldm.evaluation.diagnostics.views.CHUNK_SIZE", chunk)
     between = torch.tensor([3.0, 2.0, 1.0, 1.0]).double()
     within = torch.tensor([1.0, 0.5, 1.0, 2.0]).double()
     ratios = between.square() / 4 / (within.square() + 1e-4)
