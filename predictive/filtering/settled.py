@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from predictive.filtering.covariances import Recursion, complement, fold, left
+from predictive.filtering.loops import calls
 from predictive.filtering.recursions import cholesky
 
 # Steps of a block, which becomes one product. A block does this many times the arithmetic of a
@@ -91,9 +92,10 @@ def constant_affine(f: Tensor, x: Tensor, reverse: bool = False) -> None:
     """
     (steps, n, columns) = len(x) - 1, *x.shape[1:]
     if steps <= 8 * _BLOCK or n * n * columns > _SMALL_STEP:
-        each = x.unbind()[::-1] if reverse else x.unbind()
-        for before, value in pairwise(each):
-            value.addmm_(f, before)
+        do = calls(f[None, None], x[:, None])
+        (step,), each = do.steps(f[None, None]), do.steps(x[:, None])
+        for before, value in pairwise(each[::-1] if reverse else each):
+            do.add_product(value, step, before, out=value)
         return
     powers = _powers(f)
     blocks = -(-steps // _BLOCK)

@@ -1,0 +1,76 @@
+"""What a loop over time calls at each step: functions of torch, or of numpy for small matrices.
+
+On a CPU a call of torch on small matrices is nearly all overhead, several times that of numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.linalg.lapack import dposv
+from torch import Tensor
+
+# Numbers in a matrix. Products of larger ones gain nothing from numpy, whose BLAS would also take
+# threads of its own for them.
+_SMALL = 4096
+
+
+class Calls(NamedTuple):
+    """Functions of matrices, which are tensors (G, …) or, in numpy, the arrays of one group."""
+
+    steps: Callable[[Tensor], Sequence[Any]]  # of a tensor (T, G, …), in the same memory
+    transpose: Callable[[Any], Any]
+    product: Callable[[Any, Any], Any]
+    add: Callable[..., Any]  # x + y into `out`
+    add_product: Callable[..., Any]  # x + A B into `out`
+    less_product: Callable[[Any, Any, Any], Any]  # x − A B
+    where: Callable[[Any, Any, Any], Any]
+    solve: Callable[[Any, Any], Any]  # S⁻¹ X of a covariance S; NaN where it is not definite
+    mean: Callable[..., Any]  # (x + y) / 2 into `out`
+
+
+def calls(*sequences: Tensor) -> Calls:
+    """Return the functions for a loop over tensors (T, G, …)."""
+    small = all(
+        x.device.type == "cpu" and x.shape[1] == 1 and x[0].numel() <= _SMALL for x in sequences
+    )
+    return _NUMPY if small else _TORCH
+
+
+def _solve(covariance: np.ndarray, x: np.ndarray) -> np.ndarray:
+    _, solution, info = dposv(covariance, x)
+    return np.full_like(x, np.nan) if info else solution
+
+
+def _mean(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
+    np.add(x, y, out=out)
+    out *= 0.5
+    return out
+
+
+_NUMPY = Calls(
+    steps=lambda x: x.detach().view(len(x), *x.shape[-2:]).numpy(),
+    transpose=attrgetter("T"),
+    product=np.dot,
+    add=np.add,
+    add_product=lambda x, a, b, out: np.add(x, a.dot(b), out=out),
+    less_product=lambda x, a, b: x - a.dot(b),
+    where=np.where,
+    solve=_solve,
+    mean=_mean,
+)
+_TORCH = Calls(
+    steps=lambda x: x.unbind(),
+    transpose=attrgetter("mT"),
+    product=torch.matmul,
+    add=torch.add,
+    add_product=torch.baddbmm,
+    less_product=lambda x, a, b: torch.baddbmm(x, a, b, alpha=-1.0),
+    where=torch.where,
+    solve=lambda s, x: torch.cholesky_solve(x, torch.linalg.cholesky_ex(s).L),
+    mean=lambda x, y, out: torch.lerp(x, y, 0.5, out=out),
+)
