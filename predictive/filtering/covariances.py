@@ -68,7 +68,7 @@ def fold(matrix: Tensor) -> Tensor:
 
     A product with it is then one large product rather than many small ones.
     """
-    return matrix[0, 0] if matrix.shape[:2] == (1, 1) else matrix
+    return matrix.flatten(0, 2) if matrix.shape[:2] == (1, 1) else matrix
 
 
 def left(matrix: Tensor, x: Tensor) -> Tensor:
@@ -244,8 +244,8 @@ def _still_to_change(last: Tensor) -> float:
     """
     p = last.numpy()
     deviation = np.sqrt(p[-1].diagonal(axis1=-2, axis2=-1))
-    changes = np.diff(p, axis=0) / (deviation[..., :, None] * deviation[..., None, :])
-    before, change = np.abs(changes).reshape(2, -1).max(axis=1).tolist()
+    changes = np.abs((p[1:] - p[:-1]) / (deviation[..., :, None] * deviation[..., None, :]))
+    before, change = changes.reshape(2, -1).max(axis=1).tolist()
     if change == 0.0:
         return 0.0
     return change**2 / (before - change) if change < before else math.inf

@@ -30,8 +30,8 @@ def rounding_share(covariance: Tensor) -> float:
 
 def ridge(covariance: Tensor) -> Tensor:
     """Return the entrywise factor of covariances (…, d, d) before a factorisation."""
-    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    return 1.0 + rounding_share(covariance) * identity
+    ones = covariance.new_ones(covariance.shape[-1], covariance.shape[-1])
+    return ones.fill_diagonal_(1.0 + rounding_share(covariance))
 
 
 def cholesky(covariance: Tensor) -> Tensor:
@@ -51,7 +51,10 @@ def to_columns(x: Tensor, groups: int) -> Tensor:
 
 def from_columns(columns: Tensor, samples: int) -> Tensor:
     """Return columns (T, G, d, K) as samples (B, T, d)."""
-    x = columns[..., 0].transpose(0, 1) if columns.shape[1] > 1 else columns[:, 0].permute(2, 0, 1)
+    if columns.shape[1] > 1:
+        x = columns.squeeze(-1).transpose(0, 1)
+    else:
+        x = columns.squeeze(1).permute(2, 0, 1)
     return x.expand(samples, -1, -1)
 
 

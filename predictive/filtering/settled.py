@@ -49,11 +49,13 @@ def settled_means(
         last: the mean before these steps, (1, n, K).
         predicts: whether predicted means are wanted; those returned are empty else.
     """
-    a, d, g = fold(recursion.transition), fold(recursion.matrix), drift[0, 0]
-    gain = torch.cholesky_solve(d @ predicted_covariance[0], cholesky(innovation[0])).mT
+    a, d, g = fold(recursion.transition), fold(recursion.matrix), fold(drift)
+    gain = torch.cholesky_solve(
+        d @ predicted_covariance.squeeze(0), cholesky(innovation.squeeze(0))
+    ).mT
     step = complement(gain, d) @ a
-    shift = left(gain, target[:, 0]) + (g - gain @ (d @ g))
-    means = _Constant.apply(step, shift, last[0])[:, None]  # pyright: ignore
+    shift = left(gain, target.squeeze(1)) + (g - gain @ (d @ g))
+    means = _Constant.apply(step, shift, last.squeeze(0)).unsqueeze(1)  # pyright: ignore
     predicted = left(a, means[:-1]) + drift if predicts else means[:0]
     return means[1:], predicted, left(d @ a, means[:-1]) + d @ g
 
