@@ -204,8 +204,9 @@ def looped_covariances(p: Recursion, steps: int, accuracy: float | None = None) 
     def each(x: Tensor) -> Sequence[Any]:
         return [do.steps(x)[0]] * steps if len(x) == 1 else do.steps(x)
 
-    jitter, identity = ridge(found.innovation), torch.eye(m).to(found.innovation)
-    jitter, identity, covariance = (do.steps(x[None])[0] for x in (jitter, identity, p.initial))
+    identity = torch.eye(m, dtype=p.initial.dtype, device=p.initial.device)
+    single = (ridge(found.innovation), identity, p.initial)
+    jitter, identity, covariance = (do.steps(x[None])[0] for x in single)
     seen = [None] * steps
     if p.known is not None:
         rows, columns = p.known[..., :, None], p.known[..., None, :]
@@ -231,8 +232,9 @@ def looped_covariances(p: Recursion, steps: int, accuracy: float | None = None) 
         rounding = do.less_product(do.product(kept, dt), gain, r)
         updated = do.less_product(kept, rounding, do.transpose(gain))
         covariance = do.mean(updated, do.transpose(updated), out=filtered)
-        look = accuracy is not None and step % _LOOK_EVERY == 0
-        if look and _still_to_change(found.filtered[step - 3 : step]) < accuracy:
+        if accuracy is None or step % _LOOK_EVERY:
+            continue
+        if _still_to_change(found.filtered[step - 3 : step]) < accuracy:
             return Covariances(*(x[:step] for x in found))
     return found
 

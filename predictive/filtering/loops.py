@@ -5,24 +5,25 @@ On a CPU a call of torch on small matrices is nearly all overhead, several times
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.linalg.lapack import dposv
+from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
 # Numbers in a matrix. Products of larger ones gain nothing from numpy, whose BLAS would also take
 # threads of its own for them.
 _SMALL = 4096
+(_posv,) = get_lapack_funcs(("posv",), dtype=np.float64)
 
 
 class Calls(NamedTuple):
     """Functions of matrices, which are tensors (G, …) or, in numpy, the arrays of one group."""
 
-    steps: Callable[[Tensor], Sequence[Any]]  # of a tensor (T, G, …), in the same memory
+    steps: Callable[[Tensor], Any]  # of a tensor (T, G, …), in the same memory
     transpose: Callable[[Any], Any]
     product: Callable[[Any, Any], Any]
     add: Callable[..., Any]  # x + y into `out`
@@ -42,7 +43,7 @@ def calls(*sequences: Tensor) -> Calls:
 
 
 def _solve(covariance: np.ndarray, x: np.ndarray) -> np.ndarray:
-    _, solution, info = dposv(covariance, x)
+    _, solution, info = _posv(covariance, x)
     return np.full_like(x, np.nan) if info else solution
 
 
