@@ -217,21 +217,22 @@ def looped_covariances(p: Recursion, steps: int, accuracy: float | None = None) 
     )
     parameters = [each(x) for x in (*parameters, p.noise.expand(-1, groups, -1, -1))]
     every = zip(*parameters, seen, *map(do.steps, found), strict=True)
+    turn, product, less_product = do.transpose, do.product, do.less_product
     for step, (at, q, dt, r, here, filtered, predicted, innovation, gain) in enumerate(every, 1):
-        do.add(do.product(do.transpose(do.product(covariance, at)), at), q, out=predicted)
-        projected = do.product(predicted, dt)
-        do.add(do.product(do.transpose(projected), dt), r, out=innovation)
+        do.add(product(turn(product(covariance, at)), at), q, out=predicted)
+        projected = product(predicted, dt)
+        do.add(product(turn(projected), dt), r, out=innovation)
         visible, certain = projected, innovation
         if here is not None:
             visible = do.where(here[0], projected, 0.0)
             certain = do.where(here[1], innovation, identity)
-        gain[...] = do.transpose(do.solve(certain * jitter, do.transpose(visible)))
+        gain[...] = turn(do.solve(certain * jitter, turn(visible)))
         # Joseph's form from P⁻ (I − K D)ᵀ, whose transpose is P⁻ − K D P⁻:
         # (I − K D) P⁻ − [(I − K D) P⁻ Dᵀ − K R] Kᵀ, where the bracket is rounding alone.
-        kept = do.less_product(predicted, gain, do.transpose(projected))
-        rounding = do.less_product(do.product(kept, dt), gain, r)
-        updated = do.less_product(kept, rounding, do.transpose(gain))
-        covariance = do.mean(updated, do.transpose(updated), out=filtered)
+        kept = less_product(predicted, gain, turn(projected))
+        rounding = less_product(product(kept, dt), gain, r)
+        updated = less_product(kept, rounding, turn(gain))
+        covariance = do.mean(updated, turn(updated), out=filtered)
         if accuracy is None or step % _LOOK_EVERY:
             continue
         if _still_to_change(found.filtered[step - 3 : step]) < accuracy:

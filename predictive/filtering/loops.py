@@ -23,7 +23,7 @@ _SMALL = 4096
 class Calls(NamedTuple):
     """Functions of matrices, which are tensors (G, …) or, in numpy, the arrays of one group."""
 
-    steps: Callable[[Tensor], Any]  # of a tensor (T, G, …), in the same memory
+    steps: Callable[[Tensor], Any]  # of a tensor (T, G or none, …), in the same memory
     transpose: Callable[[Any], Any]
     product: Callable[[Any, Any], Any]
     add: Callable[..., Any]  # x + y into `out`
@@ -42,6 +42,11 @@ def calls(*sequences: Tensor) -> Calls:
     return _NUMPY if small else _TORCH
 
 
+def _steps(x: Tensor) -> np.ndarray:
+    array = x.detach().numpy()
+    return array[:, 0] if array.ndim == 4 else array
+
+
 def _solve(covariance: np.ndarray, x: np.ndarray) -> np.ndarray:
     _, solution, info = _posv(covariance, x)
     return np.full_like(x, np.nan) if info else solution
@@ -54,9 +59,9 @@ def _mean(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 _NUMPY = Calls(
-    steps=lambda x: x.detach().view(len(x), *x.shape[-2:]).numpy(),
+    steps=_steps,
     transpose=attrgetter("T"),
-    product=np.dot,
+    product=np.ndarray.dot,
     add=np.add,
     add_product=lambda x, a, b, out: np.add(x, a.dot(b), out=out),
     less_product=lambda x, a, b: x - a.dot(b),
