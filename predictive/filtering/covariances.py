@@ -226,7 +226,7 @@ def looped_covariances(p: Recursion, steps: int, accuracy: float | None = None) 
         if here is not None:
             visible = do.where(here[0], projected, 0.0)
             certain = do.where(here[1], innovation, identity)
-        gain[...] = turn(do.solve(certain * jitter, turn(visible)))
+        do.divide(visible, certain * jitter, out=gain)
         # Joseph's form from P⁻ (I − K D)ᵀ, whose transpose is P⁻ − K D P⁻:
         # (I − K D) P⁻ − [(I − K D) P⁻ Dᵀ − K R] Kᵀ, where the bracket is rounding alone.
         kept = less_product(predicted, gain, turn(projected))

@@ -170,7 +170,7 @@ def run_forward(
     method: Method,
     predicts: bool = True,
 ) -> Forward:
-    """Check and filter in statistics precision; `predicts` whether predicted means are wanted."""
+    """Check and filter in statistics precision; `predicts` whether means of states are wanted."""
     p, data = prepare_data(model, observations, mask)
     groups, states, _ = p.initial_mean.shape
     parallel = is_parallel(method, groups, states, observations.device)

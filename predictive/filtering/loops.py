@@ -30,7 +30,7 @@ class Calls(NamedTuple):
     add_product: Callable[..., Any]  # x + A B into `out`
     less_product: Callable[[Any, Any, Any], Any]  # x − A B
     where: Callable[[Any, Any, Any], Any]
-    solve: Callable[[Any, Any], Any]  # S⁻¹ X of a covariance S; NaN where it is not definite
+    divide: Callable[..., Any]  # X S⁻¹ into `out`; NaN where a covariance S is not definite
     mean: Callable[..., Any]  # (x + y) / 2 into `out`
 
 
@@ -47,15 +47,20 @@ def _steps(x: Tensor) -> np.ndarray:
     return array[:, 0] if array.ndim == 4 else array
 
 
-def _solve(covariance: np.ndarray, x: np.ndarray) -> np.ndarray:
-    _, solution, info = _posv(covariance, x)
-    return np.full_like(x, np.nan) if info else solution
+def _divide(x: np.ndarray, covariance: np.ndarray, out: np.ndarray) -> None:
+    _, solution, info = _posv(covariance, x.T)
+    out[...] = np.nan if info else solution.T
 
 
 def _mean(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
     np.add(x, y, out=out)
     out *= 0.5
     return out
+
+
+def _product(x: Tensor, y: Tensor) -> Tensor:
+    """Return X Y; torch.matmul finds out slowly that it is to call torch.bmm."""
+    return torch.bmm(x, y) if x.ndim == y.ndim == 3 else torch.matmul(x, y)
 
 
 _NUMPY = Calls(
@@ -66,17 +71,19 @@ _NUMPY = Calls(
     add_product=lambda x, a, b, out: np.add(x, a.dot(b), out=out),
     less_product=lambda x, a, b: x - a.dot(b),
     where=np.where,
-    solve=_solve,
+    divide=_divide,
     mean=_mean,
 )
 _TORCH = Calls(
     steps=lambda x: x.unbind(),
     transpose=attrgetter("mT"),
-    product=torch.matmul,
+    product=_product,
     add=torch.add,
     add_product=torch.baddbmm,
     less_product=lambda x, a, b: torch.baddbmm(x, a, b, alpha=-1.0),
     where=torch.where,
-    solve=lambda s, x: torch.cholesky_solve(x, torch.linalg.cholesky_ex(s).L),
+    divide=lambda x, s, out: out.copy_(
+        torch.cholesky_solve(x.mT, torch.linalg.cholesky_ex(s).L).mT
+    ),
     mean=lambda x, y, out: torch.lerp(x, y, 0.5, out=out),
 )

@@ -65,7 +65,7 @@ def filter_pass(
         parallel: by associative scans, forward and backward, rather than by loops.
         accuracy: where the parameters are constant and nothing is missing, covariances that are
             within this share of their limit are taken for it.
-        predicts: whether all predicted means are wanted.
+        predicts: whether means of the states are wanted after covariances have converged.
 
     Returns:
         See `Filtered`.

@@ -136,10 +136,10 @@ def test_what_varies_or_is_missing_has_no_limit():
 @pytest.mark.parametrize("steps", [1, 129, 2100])
 def test_a_constant_recursion_is_its_loop(columns, reverse, steps):
     f = model_of(0.97, torch.float64).transition
-    given = torch.randn(steps + 1, 4, columns, dtype=torch.float64)
+    given = torch.randn(steps + 1, columns, 4, dtype=torch.float64)
     order = given.flip(0) if reverse else given
     expected = [order[0]]
     for shift in order[1:]:
-        expected.append(f @ expected[-1] + shift)
+        expected.append(expected[-1] @ f.T + shift)
     constant_affine(f, given, reverse)
     close(given.flip(0) if reverse else given, torch.stack(expected))

@@ -109,13 +109,13 @@ def test_loops_by_numpy_and_by_torch_are_the_same(masked, monkeypatch):
         known = torch.rand(STEPS, 1, 2) < 0.5 if masked else None
         p = Recursion(a, q, d, r, torch.eye(3).double()[None], known)
         f, g, e, x = wide(STEPS, 1, 3, 3), wide(STEPS, 1, 3, 4), wide(STEPS, 1, 3, 3), wide(1, 3, 4)
-        settled = wide(STEPS, 3, 4)
+        settled = wide(STEPS, 4, 3)
         constant_affine(f[0, 0], settled, reverse=masked)
         values = (affine_values(f, g, x, False), lyapunov_values(f, e, e[0], False, reverse=masked))
         return *looped_covariances(p, STEPS), *values, settled
 
     by_numpy = outcome()
     monkeypatch.setattr("predictive.filtering.loops._SMALL", 0)
-    assert calls(wide(1, 1, 2)).product is torch.matmul
+    assert calls(wide(1, 1, 2)).add is torch.add
     for value, expected in zip(by_numpy, outcome(), strict=True):
         close(value, expected, atol=1e-12)
