@@ -45,7 +45,7 @@ def settled_means(
         predicted_covariance: P⁻ at its fixed point, (1, n, n).
         innovation: S there, (1, m, m).
         drift: g, (1, 1, n, K or 1).
-        target: z − c, (T, 1, m, K).
+        target: z − c, (T, 1, m, K), or without the last one where only projections are wanted.
         last: the mean before these steps, (1, n, K).
         predicts: whether means of the states are wanted; those returned are empty else.
     """
@@ -56,9 +56,9 @@ def settled_means(
     # Means are rows here, so that a product for all steps needs no copy of them.
     shift = target.squeeze(1).mT @ gain.mT + (g - gain @ (d @ g)).mT
     means = _Constant.apply(step, shift, last.squeeze(0).mT)  # pyright: ignore
-    before, after = means[:-1], means[1:]
+    before = means[:-1] if predicts else means
     projected = before @ (d @ a).mT + (d @ g).mT
-    found = (after, before @ a.mT + g.mT) if predicts else (after[:0], after[:0])
+    found = (means[1:], before @ a.mT + g.mT) if predicts else (means[:0], means[:0])
     mean, predicted, projected = (x.mT.unsqueeze(1) for x in (*found, projected))
     return mean, predicted, projected
 
