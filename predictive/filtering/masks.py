@@ -16,11 +16,10 @@ from predictive.filtering.types import Full, Method, StateSpaceModel
 # many samples, in units of n⁻². Measured on one core, with gradients, at 60 steps.
 _WORTH_A_CALL = 256
 
-Result = TypeVar("Result")
-Filter = Callable[[StateSpaceModel, Tensor, Tensor | None, Method], Result]
+Filter = TypeVar("Filter", bound=Callable[..., Any])
 
 
-def by_mask(function: Filter[Result]) -> Callable[..., Result]:
+def by_mask(function: Filter) -> Filter:
     """Return a filter that takes samples of equal masks together, where that is less work.
 
     They need one recursion of covariances; otherwise each sample has its own. Only on a CPU, where
@@ -37,7 +36,7 @@ def by_mask(function: Filter[Result]) -> Callable[..., Result]:
         observations: Tensor,
         mask: Tensor | None = None,
         method: Method = "auto",
-    ) -> Result:
+    ) -> Any:
         common = None if mask is None else _commonest(model, observations, mask)
         if mask is None or common is None:
             return function(model, observations, mask, method)
@@ -50,13 +49,13 @@ def by_mask(function: Filter[Result]) -> Callable[..., Result]:
         order = torch.cat([alike, others]).argsort()
         return _joined((first, second), (len(alike), len(others)), order)
 
-    return split
+    return split  # pyright: ignore[reportReturnType]
 
 
 def _commonest(model: StateSpaceModel, observations: Tensor, mask: Tensor) -> Tensor | None:
     """Return which samples have the commonest mask, (B,), or None where they are too few."""
-    splits = observations.device.type == "cpu" and mask.dtype == torch.bool and len(mask) > 1
-    if not splits or mask.shape not in (observations.shape[:2], observations.shape):
+    fits = mask.dtype == torch.bool and mask.shape in (observations.shape[:2], observations.shape)
+    if observations.device.type != "cpu" or observations.ndim != 3 or not fits or len(mask) < 2:
         return None
     axes = {"initial_mean": 1, "initial_covariance": 2, "transition": 3, "observation_matrix": 3}
     axes |= {"offset": 2, "observation_offset": 2, "process_noise": 2, "observation_noise": 2}

@@ -107,3 +107,10 @@ def test_few_samples_of_few_states_are_not_worth_a_filter_of_their_own(groups, m
     monkeypatch.setattr("predictive.filtering.masks._WORTH_A_CALL", 0)
     kalman_filter(replace(model, observation_noise=noise), z, mixed_mask())
     assert groups == [SAMPLES, SAMPLES]
+
+
+@pytest.mark.parametrize("shape", [(), (SAMPLES,), (SAMPLES, STEPS + 1), (SAMPLES, STEPS, 5)])
+def test_a_mask_of_another_shape_is_refused_for_all_samples(shape):
+    model, z = random_model(steps=STEPS), torch.zeros(SAMPLES, STEPS, LATENTS).double()
+    with pytest.raises(ValueError, match=rf"mask: expected booleans \({SAMPLES}, {STEPS}\)"):
+        kalman_filter(model, z, torch.ones(shape, dtype=torch.bool))
