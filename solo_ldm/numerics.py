@@ -43,7 +43,9 @@ def widen(x: Tensor) -> Tensor:
         The same values; gradients flow back in the type of `x`, saturated to its finite range.
     """
     dtype = torch.float32 if x.device.type == "mps" else torch.float64
-    return x if x.dtype == dtype else _Widen.apply(x, dtype)  # pyright: ignore[reportReturnType]
+    if x.dtype == dtype or not x.requires_grad:
+        return x.to(dtype)
+    return _Widen.apply(x, dtype)  # pyright: ignore[reportReturnType]
 
 
 def at_least_single(x: Tensor) -> Tensor:

@@ -10,11 +10,14 @@ second order in P', which keeps its digits where P⁻ − K S Kᵀ loses them.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from predictive.filtering.loops import calls
 from predictive.filtering.recursions import (
     Elements,
     associative_scan,
@@ -65,7 +68,7 @@ def fold(matrix: Tensor) -> Tensor:
 
     A product with it is then one large product rather than many small ones.
     """
-    return matrix[0, 0] if matrix.shape[:2] == (1, 1) else matrix
+    return matrix.flatten(0, 2) if matrix.shape[:2] == (1, 1) else matrix
 
 
 def left(matrix: Tensor, x: Tensor) -> Tensor:
@@ -181,6 +184,7 @@ def covariances(
     return compute(p, steps), parallel
 
 
+@np.errstate(all="ignore")  # states that grow without end become infinite in silence, as in torch
 def looped_covariances(p: Recursion, steps: int, accuracy: float | None = None) -> Covariances:
     """Run the recursion step by step, in as few calls as possible; see `Covariances`.
 
@@ -189,45 +193,50 @@ def looped_covariances(p: Recursion, steps: int, accuracy: float | None = None) 
         steps: T.
         accuracy: end where all that is still to change of each covariance is less than this share
             of √(P_aa P_bb); the results are then those of fewer steps, and the last one holds for
-            the rest. Only for parameters that all steps share.
+            the rest. Only for parameters that all steps share, on a CPU.
     """
-    if accuracy is None:
-        return _loop(p, p.initial, steps)
-    parts, last = [], p.initial
-    while sum(len(x.filtered) for x in parts) < steps:
-        left_over = steps - sum(len(x.filtered) for x in parts)
-        parts.append(_loop(p, last, min(_LOOK_EVERY, left_over)))
-        last = parts[-1].filtered[-1]
-        if len(parts[-1].filtered) > 2 and _still_to_change(parts[-1].filtered[-3:]) < accuracy:
-            break
-    return Covariances(*(torch.cat(x) for x in zip(*parts, strict=True)))
-
-
-def _loop(p: Recursion, covariance: Tensor, steps: int) -> Covariances:
     (groups, n, _), m = p.initial.shape, p.matrix.shape[-2]
     found = Covariances(
         *(p.initial.new_empty(steps, groups, *x) for x in ((n, n), (n, n), (m, m), (n, m)))
     )
-    jitter = ridge(found.innovation)
-    parameters = [_per_step(x, steps) for x in (p.transition.mT, p.process, p.matrix.mT)]
-    noise = p.noise.expand(-1, groups, -1, -1)
-    noises = [noise[0]] * steps if len(noise) == 1 else noise.unbind()
-    known = [None] * steps if p.known is None else p.known.unbind()
-    for at, q, dt, r, seen, filtered, predicted, innovation, gain in zip(
-        *parameters, noises, known, *(x.unbind() for x in found), strict=True
-    ):
-        torch.add((covariance @ at).mT @ at, q, out=predicted)
-        projected = predicted @ dt
-        torch.add(projected.mT @ dt, r, out=innovation)
-        visible = projected if seen is None else torch.where(seen[..., None, :], projected, 0.0)
-        factor = torch.linalg.cholesky_ex(hide(innovation, seen) * jitter).L
-        gain.copy_(torch.cholesky_solve(visible.mT, factor).mT)
+    do = calls(*found)
+
+    def each(x: Tensor) -> Sequence[Any]:
+        return [do.steps(x)[0]] * steps if len(x) == 1 else do.steps(x)
+
+    identity = torch.eye(m, dtype=p.initial.dtype, device=p.initial.device)
+    single = (ridge(found.innovation), identity, p.initial)
+    jitter, identity, covariance = (do.steps(x[None])[0] for x in single)
+    seen = [None] * steps
+    if p.known is not None:
+        rows, columns = p.known[..., :, None], p.known[..., None, :]
+        seen = list(zip(each(columns), each(rows & columns), strict=True))
+    # A parameter that all groups share is a plain matrix.
+    parameters = (
+        x[:, 0] if x.shape[1] == 1 else x for x in (p.transition.mT, p.process, p.matrix.mT)
+    )
+    parameters = [each(x) for x in (*parameters, p.noise.expand(-1, groups, -1, -1))]
+    every = zip(*parameters, seen, *map(do.steps, found), strict=True)
+    turn, product, less_product = do.transpose, do.product, do.less_product
+    for step, (at, q, dt, r, here, filtered, predicted, innovation, gain) in enumerate(every, 1):
+        do.add(product(turn(product(covariance, at)), at), q, out=predicted)
+        projected = product(predicted, dt)
+        do.add(product(turn(projected), dt), r, out=innovation)
+        visible, certain = projected, innovation
+        if here is not None:
+            visible = do.where(here[0], projected, 0.0)
+            certain = do.where(here[1], innovation, identity)
+        do.divide(visible, certain * jitter, out=gain)
         # Joseph's form from P⁻ (I − K D)ᵀ, whose transpose is P⁻ − K D P⁻:
         # (I − K D) P⁻ − [(I − K D) P⁻ Dᵀ − K R] Kᵀ, where the bracket is rounding alone.
-        kept = torch.baddbmm(predicted, gain, projected.mT, alpha=-1.0)
-        rounding = torch.baddbmm(kept @ dt, gain, r, alpha=-1.0)
-        covariance = torch.baddbmm(kept, rounding, gain.mT, alpha=-1.0)
-        covariance = torch.lerp(covariance, covariance.mT, 0.5, out=filtered)
+        kept = less_product(predicted, gain, turn(projected))
+        rounding = less_product(product(kept, dt), gain, r)
+        updated = less_product(kept, rounding, turn(gain))
+        covariance = do.mean(updated, turn(updated), out=filtered)
+        if accuracy is None or step % _LOOK_EVERY:
+            continue
+        if _still_to_change(found.filtered[step - 3 : step]) < accuracy:
+            return Covariances(*(x[:step] for x in found))
     return found
 
 
@@ -236,15 +245,10 @@ def _still_to_change(last: Tensor) -> float:
 
     Changes δ that shrink by a factor ρ a step add up to δ ρ / (1 − ρ); in units of √(P_aa P_bb).
     """
-    deviation = last[-1].diagonal(dim1=-2, dim2=-1).sqrt()
-    changes = last.diff(dim=0) / (deviation[..., :, None] * deviation[..., None, :])
-    before, change = changes.abs().flatten(1).amax(dim=1).tolist()
+    p = last.numpy()
+    deviation = np.sqrt(p[-1].diagonal(axis1=-2, axis2=-1))
+    changes = np.abs((p[1:] - p[:-1]) / (deviation[..., :, None] * deviation[..., None, :]))
+    before, change = changes.reshape(2, -1).max(axis=1).tolist()
     if change == 0.0:
         return 0.0
     return change**2 / (before - change) if change < before else math.inf
-
-
-def _per_step(x: Tensor, steps: int) -> list[Tensor]:
-    """Return a parameter at each step, as a plain matrix where all groups share it."""
-    shared = x[:, 0] if x.shape[1] == 1 else x
-    return [shared[0]] * steps if len(x) == 1 else list(shared.unbind())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from predictive.filtering.covariances import Recursion, complement, hide
+from predictive.filtering.masks import by_mask
 from predictive.filtering.passes import Filtered, filter_pass
 from predictive.filtering.preparation import Data, Prepared, is_parallel, prepare_data
 from predictive.filtering.recursions import (
@@ -54,6 +55,7 @@ class Backward(NamedTuple):
     covariance: Tensor  # E, (T − 1, G, n, n)
 
 
+@by_mask
 def kalman_filter(
     model: StateSpaceModel,
     observations: Tensor,
@@ -68,7 +70,8 @@ def kalman_filter(
     Args:
         model: see `StateSpaceModel`.
         observations: z, (B, T, m). Missing values may be anything, including NaN.
-        mask: true where observed, (B, T) or (B, T, m); a B of 1 is common to all samples.
+        mask: true where observed, (B, T) or (B, T, m); a B of 1 is common to all samples. On a CPU
+            samples of equal masks share one recursion of covariances where that is less work.
         method: "sequential" loops over time, "parallel" scans in 2 log₂ T steps, and "auto"
             takes the faster one on the device and, where the parameters are constant and nothing
             is missing, covariances that have converged for their limit. They agree to rounding.
@@ -89,6 +92,7 @@ def kalman_filter(
         return _filter_posterior(run_forward(model, observations, mask, method), observations)
 
 
+@by_mask
 def kalman_smoother(
     model: StateSpaceModel,
     observations: Tensor,
@@ -133,6 +137,7 @@ def kalman_smoother(
         return SmootherPosterior(states, _filter_posterior(forward, observations))
 
 
+@by_mask
 def predict_observations(
     model: StateSpaceModel,
     observations: Tensor,
@@ -145,6 +150,7 @@ def predict_observations(
         return _predictions(forward, observations)
 
 
+@by_mask
 def log_likelihood(
     model: StateSpaceModel,
     observations: Tensor,
@@ -164,7 +170,7 @@ def run_forward(
     method: Method,
     predicts: bool = True,
 ) -> Forward:
-    """Check and filter in statistics precision; `predicts` whether predicted means are wanted."""
+    """Check and filter in statistics precision; `predicts` whether means of states are wanted."""
     p, data = prepare_data(model, observations, mask)
     groups, states, _ = p.initial_mean.shape
     parallel = is_parallel(method, groups, states, observations.device)

@@ -65,7 +65,7 @@ def filter_pass(
         parallel: by associative scans, forward and backward, rather than by loops.
         accuracy: where the parameters are constant and nothing is missing, covariances that are
             within this share of their limit are taken for it.
-        predicts: whether all predicted means are wanted.
+        predicts: whether means of the states are wanted after covariances have converged.
 
     Returns:
         See `Filtered`.
@@ -76,18 +76,18 @@ def filter_pass(
     """
     settles = accuracy is not None and is_constant(recursion) and len(drift) == 1
     with torch.no_grad():
-        found, parallel = covariances(
-            recursion, len(target), parallel, accuracy if settles else None
-        )
-    steps = len(found.filtered)
-    arguments = (drift, target[:steps], initial, parallel, *found)
-    first = Filtered(*_Filter.apply(*recursion, *arguments))  # pyright: ignore
-    if steps == len(target):
+        wanted = accuracy if settles else None
+        found, parallel = covariances(recursion, len(target), parallel, wanted)
+    steps, total = len(found.filtered), len(target)
+    unused = 0 if predicts or steps == total else 1  # a projection knows no target of its own step
+    now, later, _ = target.split([steps, total - steps - unused, unused])
+    first = Filtered(*_Filter.apply(*recursion, drift, now, initial, parallel, *found))  # pyright: ignore
+    if steps == total:
         return first
     limit = first.predicted_covariance[-1], first.innovation[-1]
-    means = settled_means(recursion, *limit, drift, target[steps:], first.mean[-1], predicts)
-    of_first = (first.mean, first.predicted_mean, first.projected_mean)
-    mean, predicted, projected = (torch.cat(x) for x in zip(of_first, means, strict=True))
+    means = settled_means(recursion, *limit, drift, later, first.mean[-1], predicts)
+    pairs = zip((first.mean, first.predicted_mean, first.projected_mean), means, strict=True)
+    mean, predicted, projected = (torch.cat(x) if len(x[1]) else x[0] for x in pairs)
     return first._replace(mean=mean, predicted_mean=predicted, projected_mean=projected)
 
 

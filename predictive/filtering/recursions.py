@@ -8,9 +8,13 @@ the loops write to memory in order. Samples that share a recursion are the K col
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from predictive.filtering.loops import Calls, calls
 
 Elements = tuple[Tensor, ...]
 
@@ -26,8 +30,8 @@ def rounding_share(covariance: Tensor) -> float:
 
 def ridge(covariance: Tensor) -> Tensor:
     """Return the entrywise factor of covariances (…, d, d) before a factorisation."""
-    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    return 1.0 + rounding_share(covariance) * identity
+    ones = covariance.new_ones(covariance.shape[-1], covariance.shape[-1])
+    return ones.fill_diagonal_(1.0 + rounding_share(covariance))
 
 
 def cholesky(covariance: Tensor) -> Tensor:
@@ -47,7 +51,10 @@ def to_columns(x: Tensor, groups: int) -> Tensor:
 
 def from_columns(columns: Tensor, samples: int) -> Tensor:
     """Return columns (T, G, d, K) as samples (B, T, d)."""
-    x = columns[..., 0].transpose(0, 1) if columns.shape[1] > 1 else columns[:, 0].permute(2, 0, 1)
+    if columns.shape[1] > 1:
+        x = columns.squeeze(-1).transpose(0, 1)
+    else:
+        x = columns.squeeze(1).permute(2, 0, 1)
     return x.expand(samples, -1, -1)
 
 
@@ -96,6 +103,7 @@ def spread(sequence: Tensor, steps: int) -> Tensor:
     )
 
 
+@np.errstate(all="ignore")
 def affine_values(f: Tensor, g: Tensor, x: Tensor, parallel: bool, reverse: bool = False) -> Tensor:
     """Return x_t = F_t x_{t−1} + g_t without a graph; see `affine`.
 
@@ -107,11 +115,14 @@ def affine_values(f: Tensor, g: Tensor, x: Tensor, parallel: bool, reverse: bool
         g = torch.cat([g[:1] + f[:1] @ x, g[1:]])
         return associative_scan(lambda a, b: (b[0] @ a[0], b[0] @ a[1] + b[1]), (f, g))[1]
     values = torch.empty_like(g, memory_format=torch.contiguous_format)
-    for step, add, value in _in_order(reverse, f, g, values):
-        x = torch.baddbmm(add, step, x, out=value)
+    do = calls(f, values)
+    x = do.steps(x[None])[0]
+    for step, add, value in _in_order(do, reverse, f, g, values):
+        x = do.add_product(add, step, x, out=value)
     return values
 
 
+@np.errstate(all="ignore")
 def lyapunov_values(
     f: Tensor, e: Tensor, x: Tensor, parallel: bool, reverse: bool = False
 ) -> Tensor:
@@ -125,13 +136,15 @@ def lyapunov_values(
         e = torch.cat([e[:1] + f[:1] @ x @ f[:1].mT, e[1:]])
         return associative_scan(lambda a, b: (b[0] @ a[0], b[0] @ a[1] @ b[0].mT + b[1]), (f, e))[1]
     values = torch.empty_like(e, memory_format=torch.contiguous_format)
-    for step, add, value in _in_order(reverse, f, e, values):
-        x = torch.baddbmm(add, torch.bmm(step, x), step.mT, out=value)
+    do = calls(f, values)
+    x = do.steps(x[None])[0]
+    for step, add, value in _in_order(do, reverse, f, e, values):
+        x = do.add_product(add, do.product(step, x), do.transpose(step), out=value)
     return values
 
 
-def _in_order(reverse: bool, *sequences: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    steps = zip(*(x.unbind() for x in sequences), strict=True)
+def _in_order(do: Calls, reverse: bool, *sequences: Tensor) -> Iterator[tuple[Any, ...]]:
+    steps = zip(*map(do.steps, sequences), strict=True)
     return reversed(list(steps)) if reverse else steps
 
 

@@ -12,7 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from predictive.filtering.covariances import Recursion, complement, fold, left
+from predictive.filtering.covariances import Recursion, complement, fold
+from predictive.filtering.loops import calls
 from predictive.filtering.recursions import cholesky
 
 # Steps of a block, which becomes one product. A block does this many times the arithmetic of a
@@ -44,21 +45,26 @@ def settled_means(
         predicted_covariance: P⁻ at its fixed point, (1, n, n).
         innovation: S there, (1, m, m).
         drift: g, (1, 1, n, K or 1).
-        target: z − c, (T, 1, m, K).
+        target: z − c, (T, 1, m, K), or without the last one where only projections are wanted.
         last: the mean before these steps, (1, n, K).
-        predicts: whether predicted means are wanted; those returned are empty else.
+        predicts: whether means of the states are wanted; those returned are empty else.
     """
-    a, d, g = fold(recursion.transition), fold(recursion.matrix), drift[0, 0]
-    gain = torch.cholesky_solve(d @ predicted_covariance[0], cholesky(innovation[0])).mT
+    a, d, g = fold(recursion.transition), fold(recursion.matrix), fold(drift)
+    factor = cholesky(innovation.squeeze(0))
+    gain = torch.cholesky_solve(d @ predicted_covariance.squeeze(0), factor).mT
     step = complement(gain, d) @ a
-    shift = left(gain, target[:, 0]) + (g - gain @ (d @ g))
-    means = _Constant.apply(step, shift, last[0])[:, None]  # pyright: ignore
-    predicted = left(a, means[:-1]) + drift if predicts else means[:0]
-    return means[1:], predicted, left(d @ a, means[:-1]) + d @ g
+    # Means are rows here, so that a product for all steps needs no copy of them.
+    shift = target.squeeze(1).mT @ gain.mT + (g - gain @ (d @ g)).mT
+    means = _Constant.apply(step, shift, last.squeeze(0).mT)  # pyright: ignore
+    before = means[:-1] if predicts else means
+    projected = before @ (d @ a).mT + (d @ g).mT
+    found = (means[1:], before @ a.mT + g.mT) if predicts else (means[:0], means[:0])
+    mean, predicted, projected = (x.mT.unsqueeze(1) for x in (*found, projected))
+    return mean, predicted, projected
 
 
 class _Constant(torch.autograd.Function):
-    """x_0 and x_t = F x_{t−1} + s_t of columns, s (T, n, K); the adjoint is the same in reverse."""
+    """x_0 and x_t = F x_{t−1} + s_t of rows, s (T, K, n); the adjoint is the same in reverse."""
 
     @staticmethod
     def forward(ctx, f: Tensor, s: Tensor, initial: Tensor) -> Tensor:
@@ -73,8 +79,7 @@ class _Constant(torch.autograd.Function):
         f, x = ctx.saved_tensors
         adjoint = grad_outputs[0].clone(memory_format=torch.contiguous_format)
         constant_affine(f.mT, adjoint, reverse=True)
-        rows, before = (y.mT.reshape(-1, len(f)) for y in (adjoint[1:], x[:-1]))
-        return rows.mT @ before, adjoint[1:], adjoint[0]
+        return adjoint[1:].flatten(0, 1).mT @ x[:-1].flatten(0, 1), adjoint[1:], adjoint[0]
 
 
 def constant_affine(f: Tensor, x: Tensor, reverse: bool = False) -> None:
@@ -86,26 +91,28 @@ def constant_affine(f: Tensor, x: Tensor, reverse: bool = False) -> None:
 
     Args:
         f: (n, n), with eigenvalues inside the unit circle.
-        x: x_0, s_1, …, s_T, (T + 1, n, K); in reverse s_1, …, s_T, x_0.
+        x: rows x_0, s_1, …, s_T, (T + 1, K, n); in reverse s_1, …, s_T, x_0.
         reverse: from the last step to the first: x_t = F x_{t+1} + s_t.
     """
-    (steps, n, columns) = len(x) - 1, *x.shape[1:]
-    if steps <= 8 * _BLOCK or n * n * columns > _SMALL_STEP:
-        each = x.unbind()[::-1] if reverse else x.unbind()
-        for before, value in pairwise(each):
-            value.addmm_(f, before)
+    (steps, samples, n) = len(x) - 1, *x.shape[1:]
+    if steps <= 8 * _BLOCK or n * n * samples > _SMALL_STEP:
+        do = calls(f[None, None], x[:, None])
+        (step,), each = do.steps(f.mT[None, None]), do.steps(x[:, None])
+        for before, value in pairwise(each[::-1] if reverse else each):
+            do.add_product(value, before, step, out=value)
         return
     powers = _powers(f)
     blocks = -(-steps // _BLOCK)
     order = x.flip(0) if reverse else x
-    padded = torch.cat([order[1:], x.new_zeros(blocks * _BLOCK - steps, n, columns)])
-    # A row for each block and column: one product for all.
-    rows = padded.view(blocks, _BLOCK * n, columns).mT.reshape(-1, _BLOCK * n)
-    within = (rows @ _toeplitz(powers).mT).view(blocks, columns, _BLOCK * n).mT
-    ends = torch.cat([order[:1], within[:, -n:]])
+    padded = torch.cat([order[1:], x.new_zeros(blocks * _BLOCK - steps, samples, n)])
+    # A row for each block and sample: one product for all.
+    rows = padded.view(blocks, _BLOCK, samples, n).transpose(1, 2).reshape(-1, _BLOCK * n)
+    within = (rows @ _toeplitz(powers).mT).view(blocks, samples, _BLOCK * n)
+    ends = torch.cat([order[:1], within[..., -n:]])
     constant_affine(powers[_BLOCK], ends)
-    carried = left(powers[1:].reshape(-1, n), ends[:-1])
-    values = (within + carried).reshape(-1, n, columns)[:steps]
+    carried = ends[:-1] @ powers[1:].reshape(-1, n).mT
+    values = (within + carried).view(blocks, samples, _BLOCK, n).transpose(1, 2)
+    values = values.reshape(-1, samples, n)[:steps]
     (x[:-1] if reverse else x[1:]).copy_(values.flip(0) if reverse else values)
 
 

@@ -34,8 +34,8 @@ def test_scans_are_chosen_off_the_cpu_and_for_one_small_recursion():
     asked = [is_parallel(method, 8, 4, CPU) for method in ("sequential", "parallel", "auto")]
     assert asked == [False, True, False]
     assert not is_parallel("sequential", 1, 4, GPU)
-    assert is_parallel("auto", 1, 24, CPU)
-    assert not is_parallel("auto", 1, 48, CPU)
+    assert is_parallel("auto", 1, 2, CPU)
+    assert not is_parallel("auto", 1, 16, CPU)
     assert is_parallel("auto", 8, 48, GPU)
 
 

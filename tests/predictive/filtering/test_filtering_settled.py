@@ -82,6 +82,22 @@ def test_results_and_gradients_are_those_of_a_loop(dtype, share):
         assert (value - reference).abs().max() <= share * reference.abs().max(), name
 
 
+@pytest.mark.parametrize("after", [1, 2, 200])  # steps after covariances have converged
+def test_predictions_without_means_of_states_are_those_of_a_loop(after):
+    model = model_of(0.5, torch.float64)
+    converged = looped_covariances(recursion_of(model), STEPS, 1e-13).filtered
+    z = torch.randn(2, len(converged) + after, 3, dtype=torch.float64)
+    found = {}
+    for method in ("auto", "sequential"):
+        leaves = model.transition.clone().requires_grad_(), z.clone().requires_grad_()
+        given = replace(model, transition=leaves[0])
+        predicted = predict_observations(given, leaves[1], method=method)
+        value = log_likelihood(given, leaves[1], method=method).sum() + predicted.mean.sin().sum()
+        found[method] = (value, predicted.mean, *torch.autograd.grad(value, leaves))
+    for auto, expected in zip(*found.values(), strict=True):
+        close(auto, expected)
+
+
 def test_fewer_steps_are_computed_where_covariances_converge_and_all_where_they_do_not():
     steps = {}
     for growth in (0.5, 0.99):
@@ -136,10 +152,10 @@ def test_what_varies_or_is_missing_has_no_limit():
 @pytest.mark.parametrize("steps", [1, 129, 2100])
 def test_a_constant_recursion_is_its_loop(columns, reverse, steps):
     f = model_of(0.97, torch.float64).transition
-    given = torch.randn(steps + 1, 4, columns, dtype=torch.float64)
+    given = torch.randn(steps + 1, columns, 4, dtype=torch.float64)
     order = given.flip(0) if reverse else given
     expected = [order[0]]
     for shift in order[1:]:
-        expected.append(f @ expected[-1] + shift)
+        expected.append(expected[-1] @ f.T + shift)
     constant_affine(f, given, reverse)
     close(given.flip(0) if reverse else given, torch.stack(expected))

@@ -7,6 +7,8 @@ from functools import reduce
 import pytest
 import torch
 
+from predictive.filtering.covariances import Recursion, looped_covariances
+from predictive.filtering.loops import calls
 from predictive.filtering.recursions import (
     affine,
     affine_values,
@@ -20,6 +22,7 @@ from predictive.filtering.recursions import (
     symmetric,
     to_columns,
 )
+from predictive.filtering.settled import constant_affine
 from tests.support.predictive.filtering_models import close
 
 STEPS, GROUPS, SIZE, COLUMNS = 5, 2, 3, 4
@@ -95,3 +98,24 @@ def test_the_ridge_is_a_few_roundings_of_each_variance():
         assert torch.equal(ridge(covariance), expected)
     x = wide(2, 3, 3)
     close(symmetric(x), (x + x.mT) / 2, atol=1e-15)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_loops_by_numpy_and_by_torch_are_the_same(masked, monkeypatch):
+    def outcome():
+        torch.manual_seed(0)
+        a, q, d, r = wide(1, 1, 3, 3), torch.eye(3), wide(STEPS, 1, 2, 3), torch.eye(2)
+        q, r = (x.double()[None, None] for x in (q, r))
+        known = torch.rand(STEPS, 1, 2) < 0.5 if masked else None
+        p = Recursion(a, q, d, r, torch.eye(3).double()[None], known)
+        f, g, e, x = wide(STEPS, 1, 3, 3), wide(STEPS, 1, 3, 4), wide(STEPS, 1, 3, 3), wide(1, 3, 4)
+        settled = wide(STEPS, 4, 3)
+        constant_affine(f[0, 0], settled, reverse=masked)
+        values = (affine_values(f, g, x, False), lyapunov_values(f, e, e[0], False, reverse=masked))
+        return *looped_covariances(p, STEPS), *values, settled
+
+    by_numpy = outcome()
+    monkeypatch.setattr("predictive.filtering.loops._SMALL", 0)
+    assert calls(wide(1, 1, 2)).add is torch.add
+    for value, expected in zip(by_numpy, outcome(), strict=True):
+        close(value, expected, atol=1e-12)
