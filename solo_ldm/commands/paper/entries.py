@@ -89,13 +89,14 @@ class Measure:
 
 @dataclass(frozen=True)
 class Test:
-    """What decides: a measure, or the difference of two, and where its 95 % interval has to lie.
+    """What decides: a measure, the difference or correlation of two, and where it has to lie.
 
     Args:
         of: name of a measure.
         minus: of the one to subtract, at the same seed.
+        correlates: of the one to correlate it with, in place of a difference.
         across: axes of the grid whose levels are pairs of their own, beside the seeds.
-        above: the interval has to lie above this,
+        above: its 95 % interval has to lie above this,
         below: or below this,
         within: or nearer to zero than this,
         beyond: or farther from zero than this.
@@ -103,11 +104,24 @@ class Test:
 
     of: str
     minus: str = ""
+    correlates: str = ""
     across: tuple[str, ...] = ()
     above: float | None = None
     below: float | None = None
     within: float | None = None
     beyond: float | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is of a measure by itself."""
+        return not self.minus and not self.correlates
+
+    @property
+    def name(self) -> str:
+        """What is looked at."""
+        if self.correlates:
+            return f"correlation of {self.of} and {self.correlates}"
+        return f"{self.of} − {self.minus}" if self.minus else self.of
 
     @property
     def rule(self) -> tuple[str, float]:
@@ -208,7 +222,7 @@ def _claim(name: str, entry: Mapping[str, Any]) -> Claim:
         test = _made(Test, f"{name}.tests", {**one, "across": tuple(one.get("across", ()))})
         if sum(getattr(test, rule) is not None for rule in RULES) != 1:
             raise ValueError(f"{name}.tests: expected one of {', '.join(RULES)}, got {one}")
-        for measure in filter(None, (test.of, test.minus)):
+        for measure in filter(None, (test.of, test.minus, test.correlates)):
             _known(f"{name}.tests", measure, measures)
         tests.append(test)
     return _made(Claim, name, {**entry, "name": name, "measures": measures, "tests": tuple(tests)})

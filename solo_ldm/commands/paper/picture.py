@@ -24,9 +24,9 @@ def write_figure(stem: Path, judgement: Judgement) -> None:
     claim = judgement.claim
     measured = [(name, one) for name, one in judgement.measures.items() if one is not None]
     differences = [
-        (f"{one.test.of} − {one.test.minus}", one.estimate, one.test.rule)
+        (one.test.name, one.estimate, one.test.rule)
         for one in judgement.decisions
-        if one.test.minus and one.estimate is not None
+        if not one.test.alone and one.estimate is not None
     ]
     rows = len(measured), len(differences)
     height = _AROUND + _ROW * sum(rows) + (0.7 if differences else 0.0)
@@ -37,7 +37,7 @@ def write_figure(stem: Path, judgement: Judgement) -> None:
     panels = figure.subplots(parts, 1, squeeze=False, height_ratios=shares)[:, 0]
     _draw(panels[0], measured, BLUE)
     for one in judgement.decisions:
-        if not one.test.minus:
+        if one.test.alone:
             panels[0].axvline(one.test.rule[1], color=RED, linewidth=1, linestyle="--")
     panels[-1].set_xlabel(claim.unit)
     if differences:
@@ -62,11 +62,12 @@ def _draw(axes, rows: list[tuple[str, Estimate]], colour: str) -> None:
             alpha=0.45,
             markersize=4,
         )
-        half = estimate.half_width
+        ends = estimate.interval
+        reach = None if ends is None else [[estimate.mean - ends[0]], [ends[1] - estimate.mean]]
         axes.errorbar(
             estimate.mean,
             row,
-            xerr=half,
+            xerr=reach,
             fmt="|",
             color=INK,
             markersize=9,

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from solo_ldm.commands.paper.entries import Claim, Registry, Test
+from solo_ldm.commands.paper.entries import Claim, Registry
 from solo_ldm.commands.paper.picture import write_figure
 from solo_ldm.commands.paper.records import Records
 from solo_ldm.commands.paper.verdicts import CONFIDENCE, Decision, Estimate, Judgement
@@ -145,9 +145,9 @@ def _measured(found: Estimate | None) -> list[str]:
 def _found(claim: Claim, decision: Decision) -> str:
     """Return what a test found, for the table."""
     if decision.estimate is None:
-        return f"{_what(decision.test)} not measured"
-    unit = f" {claim.unit}" if claim.unit else ""
-    return f"{_what(decision.test)} {with_interval(decision.estimate)}{unit} ({_count(decision)})"
+        return f"{decision.test.name} not measured"
+    unit = f" {claim.unit}" if claim.unit and not decision.test.correlates else ""
+    return f"{decision.test.name} {with_interval(decision.estimate)}{unit} ({_count(decision)})"
 
 
 def _count(decision: Decision) -> str:
@@ -165,16 +165,15 @@ def _sentence(claim: Claim, decision: Decision) -> str:
     return f"{_found(claim, decision)}{besides}; asked: {asked}. {decision.outcome.capitalize()}."
 
 
-def _what(test: Test) -> str:
-    return f"{test.of} − {test.minus}" if test.minus else test.of
-
-
 def with_interval(estimate: Estimate) -> str:
-    """Return a mean and half the width of its interval, "0.991 ± 0.002"."""
-    half = estimate.half_width
-    if half is None:
+    """Return a number with its interval: "0.991 ± 0.002", or with the ends of one that is skew."""
+    if estimate.interval is None:
         return number(estimate.mean, abs(estimate.mean) / 10)
-    return f"{number(estimate.mean, half)} ± {number(half, half)}"
+    low, high = estimate.interval
+    half = (high - low) / 2
+    if abs(low + high - 2 * estimate.mean) < 0.1 * half or not half:
+        return f"{number(estimate.mean, half)} ± {number(half, half)}"
+    return f"{number(estimate.mean, half)} ({number(low, half)} to {number(high, half)})"
 
 
 def number(value: float, error: float) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from scipy.stats import pearsonr
 from scipy.stats import t as student
 
 from solo_ldm.commands.paper.entries import Claim, Measure, Test
@@ -24,33 +25,44 @@ HOLDS, IN_PART, FAILS, OPEN, MISSING = (
 
 @dataclass(frozen=True)
 class Estimate:
-    """Values of independent runs, and the 95 % t-interval of their mean.
+    """A number with its 95 % interval.
 
     Args:
-        values: one for each seed, or for each seed and pair of cells.
+        values: those it is of: one for each seed, or for each seed and pair of cells.
         seeds: how many seeds they are of.
+        mean: of the values, or a correlation.
+        interval: its ends; None of a single value.
     """
 
     values: tuple[float, ...]
     seeds: int
-
-    @property
-    def mean(self) -> float:
-        """The mean of the values."""
-        return statistics.fmean(self.values)
+    mean: float
+    interval: tuple[float, float] | None
 
     @property
     def deviation(self) -> float | None:
-        """The sample standard deviation; None of a single value."""
+        """The sample standard deviation of the values; None of a single one."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
-    @property
-    def half_width(self) -> float | None:
-        """Half the width of the interval, t_{n−1} · s / √n; None of a single value."""
-        if self.deviation is None:
-            return None
-        n = len(self.values)
-        return float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * self.deviation / math.sqrt(n)
+
+def mean_of(values: Iterable[float], seeds: int) -> Estimate:
+    """Return the mean of independent values with Student's interval, ± t_{n−1} · s / √n."""
+    values = tuple(values)
+    mean, n = statistics.fmean(values), len(values)
+    if n == 1:
+        return Estimate(values, seeds, mean, None)
+    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * statistics.stdev(values) / math.sqrt(n)
+    return Estimate(values, seeds, mean, (mean - half, mean + half))
+
+
+def correlation_of(pairs: Sequence[tuple[float, float]], seeds: int) -> Estimate | None:
+    """Return Pearson's correlation with Fisher's interval; None of fewer than four pairs."""
+    if len(pairs) < 4:
+        return None
+    found: Any = pearsonr(*zip(*pairs, strict=True))
+    interval = found.confidence_interval(CONFIDENCE)
+    values = tuple(first for first, _ in pairs)
+    return Estimate(values, seeds, float(found.statistic), (interval.low, interval.high))
 
 
 @dataclass(frozen=True)
@@ -99,9 +111,12 @@ def judge(claim: Claim, records: Records) -> Judgement:
 
 def estimate(measure: Measure, records: Records) -> Estimate | None:
     """Return a measure at every seed at which all of its runs are recorded, None without one."""
-    found = [one for one in _by_seed(measure, records, ()).values() if one]
-    values = tuple(value for one in found for value in one.values())
-    return Estimate(values, len(found)) if values else None
+    found = _by_seed(measure, records, ())
+    return (
+        mean_of((value for one in found.values() for value in one.values()), len(found))
+        if found
+        else None
+    )
 
 
 def decide(test: Test, estimate: Estimate | None) -> Outcome:
@@ -109,32 +124,34 @@ def decide(test: Test, estimate: Estimate | None) -> Outcome:
 
     Without an interval, or with one that reaches over the rule's number, it is open.
     """
-    if estimate is None or estimate.half_width is None:
+    if estimate is None or estimate.interval is None:
         return "open"
     rule, number = test.rule
-    mean, half = estimate.mean, estimate.half_width
+    low, high = estimate.interval
     if rule in ("within", "beyond"):
-        inner, outer = max(abs(mean) - half, 0.0), abs(mean) + half
-        near, far = outer < number, inner > number
+        nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+        near, far = max(abs(low), abs(high)) < number, nearest > number
         held, refuted = (near, far) if rule == "within" else (far, near)
     else:
-        above, below = mean - half > number, mean + half < number
-        held, refuted = (above, below) if rule == "above" else (below, above)
+        held, refuted = (low > number, high < number)
+        if rule == "below":
+            held, refuted = refuted, held
     return "held" if held else "refuted" if refuted else "open"
 
 
 def _of_test(claim: Claim, test: Test, records: Records) -> Estimate | None:
     of = _by_seed(claim.measures[test.of], records, test.across)
-    if test.minus:
-        other = _by_seed(claim.measures[test.minus], records, test.across)
-        of = {
-            seed: {level: value - other[seed][level] for level, value in of[seed].items()}
-            for seed in of.keys() & other.keys()
-            if of[seed].keys() == other[seed].keys()
-        }
-    found = [one for one in of.values() if one]
-    values = tuple(value for one in found for value in one.values())
-    return Estimate(values, len(found)) if values else None
+    if test.alone:
+        values = [value for one in of.values() for value in one.values()]
+        return mean_of(values, len(of)) if values else None
+    other = _by_seed(claim.measures[test.minus or test.correlates], records, test.across)
+    seeds = [seed for seed in of if seed in other and of[seed].keys() == other[seed].keys()]
+    pairs = [(of[seed][level], other[seed][level]) for seed in seeds for level in of[seed]]
+    if not pairs:
+        return None
+    if test.correlates:
+        return correlation_of(pairs, len(seeds))
+    return mean_of((first - second for first, second in pairs), len(seeds))
 
 
 def _by_seed(

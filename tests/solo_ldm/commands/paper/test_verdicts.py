@@ -9,15 +9,26 @@ from scipy import stats
 
 from solo_ldm.commands.paper.entries import Test as Rule
 from solo_ldm.commands.paper.records import Records
-from solo_ldm.commands.paper.verdicts import Estimate, decide, judge
+from solo_ldm.commands.paper.verdicts import correlation_of, decide, judge, mean_of
 
 
 def test_interval_is_students():
-    found = Estimate((1.0, 2.0, 4.0), 3)
-    low, high = stats.t.interval(0.95, 2, loc=7 / 3, scale=stats.sem([1.0, 2.0, 4.0]))
+    found = mean_of((1.0, 2.0, 4.0), 3)
+    ends = stats.t.interval(0.95, 2, loc=7 / 3, scale=stats.sem([1.0, 2.0, 4.0]))
     assert found.mean == pytest.approx(7 / 3)
-    assert found.half_width == pytest.approx((high - low) / 2)
-    assert Estimate((1.0,), 1).half_width is None
+    assert found.interval == pytest.approx(ends)
+    assert mean_of((1.0,), 1).interval is None
+
+
+def test_interval_of_a_correlation_is_fishers():
+    x, y = (1.0, 2.0, 3.0, 4.0, 5.0), (1.0, 3.0, 2.0, 5.0, 4.0)
+    found = correlation_of(list(zip(x, y, strict=True)), 1)
+    assert found is not None
+    assert found.mean == pytest.approx(0.8)
+    half = 1.959964 / math.sqrt(5 - 3)
+    ends = [math.tanh(math.atanh(0.8) + sign * half) for sign in (-1, 1)]
+    assert found.interval == pytest.approx(ends, abs=1e-6)
+    assert correlation_of([(1.0, 2.0)] * 3, 1) is None
 
 
 # The interval of (0.9, 1.0, 1.1) is 1 ± 0.248.
@@ -44,11 +55,11 @@ def test_rules(rule, outcome, sign):
     if sign < 0 and kind in ("above", "below"):
         rule = {"below" if kind == "above" else "above": -rule[kind]}
     values = tuple(sign * value for value in (0.9, 1.0, 1.1))
-    assert decide(Rule("x", **rule), Estimate(values, 3)) == outcome
+    assert decide(Rule("x", **rule), mean_of(values, 3)) == outcome
 
 
 def test_one_run_decides_nothing():
-    assert decide(Rule("x", above=0.0), Estimate((1.0,), 1)) == "open"
+    assert decide(Rule("x", above=0.0), mean_of((1.0,), 1)) == "open"
     assert decide(Rule("x", above=0.0), None) == "open"
 
 
@@ -112,5 +123,5 @@ def test_mean_over_the_grid_or_pair_by_pair(registry, tmp_path, values):
     for kind, number in (("a", 1.0), ("b", 3.0)):
         values(records.path(run, (("kind", kind),), 0), {value: number})
     found = judge(registry.claims["follows"], records)
-    assert found.measures["both"] == Estimate((2.0,), 1)
+    assert found.measures["both"] == mean_of((2.0,), 1)
     assert math.isclose(found.decisions[0].estimate.mean, 2.0)  # pyright: ignore
