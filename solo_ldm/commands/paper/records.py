@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -44,36 +45,41 @@ class Records:
 
     def keep(
         self, run: Run, point: Point, seed: int, results: Mapping[str, Any], minutes: float
-    ) -> None:
-        """Write the record of a finished run: every number that a claim asks of it."""
-        asked = {
-            measure.value
-            for claim in self.registry.claims.values()
-            for measure in claim.measures.values()
-            if measure.run == run.name
-        }
+    ) -> list[str]:
+        """Write the record of a finished run: every number that a claim asks of it.
+
+        Returns:
+            Where results have no number; nothing is written then.
+        """
+        values = {value: jmespath.search(value, results) for value in sorted(self._asked(run))}
+        lacking = [value for value, found in values.items() if not _is_number(found)]
+        if lacking:
+            return lacking
         record = {
             "run": run.name,
             "command": run.command,
             "levels": dict(point),
             "seed": seed,
             "minutes": round(minutes, 3),
-            "values": {value: jmespath.search(value, results) for value in sorted(asked)},
+            "values": values,
             **{key: results.get(key) for key in _PROVENANCE},
         }
         write_text(self.path(run, point, seed), json.dumps(record, indent=1) + "\n")
+        return []
+
+    def _asked(self, run: Run) -> set[str]:
+        """Return where claims want numbers of a run."""
+        measures = [
+            one for claim in self.registry.claims.values() for one in claim.measures.values()
+        ]
+        return {one.value for one in measures if one.run == run.name}
 
     def complete(self, run: Run, point: Point, seed: int) -> bool:
         """Return whether a run is recorded with every number that is asked of it."""
         record = self.find(run, point, seed)
         if record is None or run.records:
             return record is not None
-        return all(
-            measure.value in record["values"]
-            for claim in self.registry.claims.values()
-            for measure in claim.measures.values()
-            if measure.run == run.name
-        )
+        return self._asked(run) <= record["values"].keys()
 
     def value(self, measure: Measure, point: Point, seed: int) -> float | None:
         """Return a number of a run, or None where there is no record of it.
@@ -91,7 +97,7 @@ class Records:
             return None
         else:
             found = record["values"][measure.value]
-        if isinstance(found, bool) or not isinstance(found, int | float):
+        if not _is_number(found):
             raise ValueError(
                 f"{self.path(run, point, seed).name}: expected a number at {measure.value}, "
                 f"got {found!r}; the command's results.json has other names"
@@ -131,3 +137,7 @@ class Records:
     @cached_property
     def _all_compared(self) -> dict[str, list[Mapping[str, Any]]]:
         return {}
+
+
+def _is_number(found: Any) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)

@@ -113,7 +113,10 @@ class Worker:
     def results(self, run: Run, point: Point, seed: int) -> Path | None:
         """Return the folder with a run's results on this machine, or None."""
         place = self.place(run, point, seed)
-        found = sorted(place.rglob(_RESULTS), key=lambda path: len(path.parts))
+        # Of a command that makes several runs, its own results are the last.
+        found = sorted(
+            place.rglob(_RESULTS), key=lambda path: (len(path.parts), -path.stat().st_mtime)
+        )
         return found[0].parent if found else None
 
     def command(self, task: Task) -> list[str]:
@@ -240,8 +243,9 @@ class Worker:
         if code or results is None:
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             return f"exit code {code}: {lines[-1] if lines else 'no output'} ({log})", spent
-        self.records.keep(task.run, task.point, task.seed, results_in(results), spent)
-        return None, spent
+        lacking = self.records.keep(task.run, task.point, task.seed, results_in(results), spent)
+        what = f"{results / _RESULTS} has no number at {', '.join(lacking)}" if lacking else None
+        return what, spent
 
 
 def results_in(folder: Path) -> dict[str, Any]:

@@ -74,6 +74,14 @@ def test_a_run_that_fails(work, tmp_path, capsys):
     assert len(records) == 4  # seeds 0 and 1 are there
 
 
+def test_results_without_the_number(tmp_path, commands, capsys):
+    other = load_registry(RUNS, CLAIMS.replace("value: score,", "value: score.mean,"))
+    folders = ["--folder", str(tmp_path / "p"), "--runs", str(tmp_path / "r"), "--seeds", "1"]
+    assert command(["run", "differs", *folders], registry=other) == 1
+    assert "has no number at score.mean" in capsys.readouterr().out
+    assert not list((tmp_path / "p").glob("records/*"))
+
+
 def test_another_argument_is_another_record(registry):
     run = registry.runs["first"]
     changed = load_registry(RUNS.replace("ica seed", "ica steps=5 seed"), CLAIMS)
