@@ -193,7 +193,7 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _read(self, X: Any) -> Given:
         check_is_fitted(self)
-        return read_inputs(self, X, self.bin_seconds_)
+        return read_inputs(self, X, self.bin_seconds_, every=False)
 
     def _filtered(self, sequences: Sequences) -> Filtered:
         sequences, lost = with_lost_features(self.method_, sequences)

@@ -20,6 +20,8 @@ from predictive.estimator.reading.names import (
     kept_names,
     names_of_bin,
     order_of,
+    said_of,
+    some_of,
 )
 from predictive.estimator.reading.session import Session, check_same_times
 from predictive.estimator.reading.sessions import session_of, sessions_of
@@ -97,6 +99,7 @@ def read_inputs(
     *,
     reset: bool = False,
     fewest: int = 1,
+    every: bool = True,
 ) -> Given:
     """Check X and return it as sequences.
 
@@ -106,21 +109,24 @@ def read_inputs(
         bin_seconds: as the estimator knows it.
         reset: whether X decides on the features.
         fewest: bins that a session must have.
+        every: whether features that the model knows by name must all be there, and no others.
 
     Raises:
         ValueError: in one line: what cannot be used.
     """
     sessions, many = sessions_of(given, bin_seconds)
-    arrays, stretches = [], []
+    arrays, stretches, lines = [], [], []
     step_seconds = bin_seconds
     for number, session in enumerate(sessions):
-        values = _checked(
+        values, line = _checked(
             estimator,
             session,
             f"X[{number}]" if many else "X",
             reset=reset and number == 0,
             fewest=1 if many else fewest,
+            every=every,
         )
+        lines += [line, session.said]
         arrays.append(np.ascontiguousarray(values))
         bins, step = session.stretches(len(values))
         stretches += [(number, one) for one in bins]
@@ -131,7 +137,7 @@ def read_inputs(
                     "training data, or change bin_seconds before fit"
                 )
             step_seconds = step_seconds or step
-    for said in sorted({session.said for session in sessions if session.said}):
+    for said in sorted({*lines} - {""}):
         warn(said)
     if hasattr(estimator, "feature_names_in_") and any(one.names is None for one in sessions):
         warn("X: has no names of features, unlike that of fit: columns are taken in its order")
@@ -140,13 +146,18 @@ def read_inputs(
 
 
 def _checked(
-    estimator: BaseEstimator, session: Session, where: str, *, reset: bool, fewest: int
-) -> NDArray[np.float32]:
-    """Return the values of a session, float32, with its features in the order of fit."""
+    estimator: BaseEstimator, session: Session, where: str, *, reset: bool, fewest: int, every: bool
+) -> tuple[NDArray[np.float32], str]:
+    """Return the values of a session, float32, with its features in the order of fit, and a line.
+
+    A feature that is absent is NaN.
+    """
+    names = session.names
+    wanted = None if reset else kept_names(estimator)
     try:
         _check_shape(session.values, fewest)
-        check_different(session.names, where)
-        order = None if reset else order_of(session.names, kept_names(estimator), where)
+        check_different(names, where)
+        order = order_of(names, wanted, where, every=every)
         settings: Any = {"dtype": np.float32, "ensure_all_finite": "allow-nan"}
         values: Any = check_array(
             session.values,
@@ -155,15 +166,19 @@ def _checked(
             ensure_min_samples=fewest,
             **settings,
         )
+        if order is not None:
+            values = np.where(np.array(order) < 0, np.float32(np.nan), values[:, order])
         _check_n_features(estimator, values, reset=reset)
     except ValueError as error:
         line = (str(error).splitlines() or ["no numbers"])[0]
+        if wanted is not None and "is expecting" in line:
+            line = f"{line.rstrip('.')}: those of fit are {some_of(wanted)}"
         if not line.startswith(where):
             line = f"{where}{line[1:]}" if line.startswith("X") else f"{where}: {line}"
         raise ValueError(line) from error
     if reset:
-        keep_names(estimator, session.names)
-    return values if order is None else values[:, order]
+        keep_names(estimator, names)
+    return values, said_of(order, names, wanted)
 
 
 def _check_shape(values: Any, fewest: int) -> None:
