@@ -113,7 +113,7 @@ def scores(choice: Choice, name: str, overrides: list[str], seed: int) -> tuple[
         (x, y), (x_aside, y_aside) = (
             [torch.cat(one) for one in zip(*part, strict=True)] for part in pairs
         )
-        decoder = fit_linear(x, y, groups=torch.cat(groups))
+        decoder = fit_linear(x, y, groups=torch.cat(groups), together=True)
         residual, total = sums_of_squares(y_aside, decoder.predict(x_aside))
         return float(1.0 - residual.sum() / total.sum())
 

@@ -50,7 +50,8 @@ def fit_interval(
     fewest = fewest_calibration_bins(LEVEL)
     if int(known[calibration].sum()) < fewest or int(known[~calibration].sum()) < FEWEST_BINS:
         return None
-    fit = fit_linear if kind == "linear" else partial(fit_mlp, seed=seed)
+    linear = partial(fit_linear, together=target.together)
+    fit = linear if kind == "linear" else partial(fit_mlp, seed=seed)
     kept = ~calibration
     fitted = fit(states[kept], targets[kept], groups=groups[kept])
     factor = None if train.state_factor is None else train.rows(train.state_factor)

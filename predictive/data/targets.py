@@ -36,6 +36,11 @@ class TargetKind:
     period: float = 0.0
     categories: tuple[str, ...] = ()
 
+    @property
+    def together(self) -> bool:
+        """Whether all columns are of one value, an angle or a category."""
+        return self.name != "continuous"
+
     def encoded(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return the columns (n, c) of values (n, k); NaN where a value is unknown.
 

@@ -33,14 +33,14 @@ class LinearDecoder:
         scale: standard deviation of the features, at least a thousandth of the largest, (F,).
         weight: W, (F, k).
         offset: (k,).
-        penalty: λ of the ridge, see `fit_linear`.
+        penalty: λ of the ridge of each column, see `fit_linear`, (k,).
     """
 
     mean: Tensor
     scale: Tensor
     weight: Tensor
     offset: Tensor
-    penalty: float
+    penalty: Tensor
 
     def predict(self, features: Tensor) -> Tensor:
         """Decode features (…, M, F) into targets (…, M, k), float64."""
@@ -90,13 +90,15 @@ def fit_linear(
     targets: Tensor,
     penalty: float | None = None,
     groups: Tensor | None = None,
+    *,
+    together: bool = False,
 ) -> LinearDecoder:
     """Fit a ridge regression on standardised features; the offset is not penalised.
 
-    W = argmin (1/M) Σ_t ‖y_t − x_t W − offset‖² + λ ‖W‖²,
+    W = argmin (1/M) Σ_t ‖y_t − x_t W − offset‖² + λ ‖W‖²
 
-    which is scikit-learn's `Ridge(alpha=λ M)` while no feature exceeds ±10 standard deviations,
-    where features are clipped. With Cov(x) = U diag(e) Uᵀ it is
+    of each column of y, which is scikit-learn's `Ridge(alpha=λ M)` while no feature exceeds ±10
+    standard deviations, where features are clipped. With Cov(x) = U diag(e) Uᵀ it is
     W = U diag(1 / (e + λ)) Uᵀ Cov(x, y), so that one eigendecomposition serves all λ and all
     shifts of a null.
 
@@ -107,6 +109,8 @@ def fit_linear(
             each of five contiguous chunks of the bins is predicted from the other four.
         groups: number of the sequence each bin belongs to, (M,): chunks then end at borders of
             sequences where that leaves at least two chunks.
+        together: whether the columns are of one quantity (an angle, a category) and get the λ of
+            their summed error, in place of one each: then decoded categories add up to 1.
 
     Raises:
         ValueError: fewer than 20 bins with a target, shapes that do not fit, NaN in features, a
@@ -117,12 +121,16 @@ def fit_linear(
         Learning" (2009), section 3.4.1.
     """
     x, y, groups = known_bins(features, targets, groups)
-    return fit_ridges(x, y[:, None], penalty, groups)[0]
+    return fit_ridges(x, y[:, None], penalty, groups, together)[0]
 
 
 @checked
 def fit_ridges(
-    features: Tensor, targets: Tensor, penalty: NonNegative | None, groups: Tensor | None
+    features: Tensor,
+    targets: Tensor,
+    penalty: NonNegative | None,
+    groups: Tensor | None,
+    together: bool = False,
 ) -> list[LinearDecoder]:
     """Fit the same features to several versions of the targets at once; see `fit_linear`.
 
@@ -131,6 +139,7 @@ def fit_ridges(
         targets: S versions, (M, S, k), float64.
         penalty: as in `fit_linear`; None takes the best for each version.
         groups: as in `fit_linear`.
+        together: as in `fit_linear`.
 
     Returns:
         A decoder for each of the S versions.
@@ -150,22 +159,24 @@ def fit_ridges(
     products = torch.stack([x[part].mT @ y[part] for part in parts])
 
     if penalty is None:
-        errors = torch.zeros(len(_PENALTIES), num_sets, dtype=torch.float64)
+        errors = torch.zeros(len(_PENALTIES), num_sets, num_dims, dtype=torch.float64)
         for part, gram, product in zip(parts, grams, products, strict=True):
             path = _RidgePath(grams.sum(dim=0) - gram, products.sum(dim=0) - product)
             for row, value in zip(errors, _PENALTIES, strict=True):
                 weight, offset = path.solve(value)
                 error = (y[part] - x[part, 1:] @ weight - offset).square().sum(dim=0)
-                row += error.reshape(num_sets, num_dims).sum(dim=1)
+                row += error.reshape(num_sets, num_dims)
+        if together:
+            errors = errors.sum(dim=2, keepdim=True).expand_as(errors)
         chosen = _PENALTIES[errors.argmin(dim=0)]
     else:
-        chosen = torch.full((num_sets,), float(penalty), dtype=torch.float64)
+        chosen = torch.full((num_sets, num_dims), float(penalty), dtype=torch.float64)
 
     path = _RidgePath(grams.sum(dim=0), products.sum(dim=0))
-    weight, offset = path.solve(chosen.repeat_interleave(num_dims))
+    weight, offset = path.solve(chosen.flatten())
     offset = offset + target_mean
     return [
-        LinearDecoder(mean, scale, weight[:, dims], offset[dims], float(value))
+        LinearDecoder(mean, scale, weight[:, dims], offset[dims], value)
         for dims, value in zip(
             torch.arange(num_sets * num_dims).reshape(num_sets, num_dims), chosen, strict=True
         )

@@ -141,7 +141,7 @@ def score(
     versions = [y, *(y.roll(shift, dims=0) for shift in shifts)]
     decoders: Sequence[Decoder]
     if kind == "linear":
-        decoders = fit_ridges(x, torch.stack(versions, dim=1), None, groups)
+        decoders = fit_ridges(x, torch.stack(versions, dim=1), None, groups, target.together)
     else:
         decoders = [fit_mlp(x, version, seed=seed, groups=groups) for version in versions]
     predictions, *shifted = (decoder.predict(test_features) for decoder in decoders)

@@ -9,11 +9,9 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from omegaconf import OmegaConf
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from predictive.data.sequences import Sequences, TimeSeriesData
@@ -25,13 +23,8 @@ from predictive.estimator.fitting import (
     train_in_memory,
     weights_to_begin_with,
 )
-from predictive.estimator.reading.inputs import (
-    Given,
-    check_missing,
-    for_training,
-    read_inputs,
-    warn,
-)
+from predictive.estimator.reading.checks import check_meant, check_missing, for_training
+from predictive.estimator.reading.inputs import Given, read_inputs, warn
 from predictive.estimator.settings import (
     as_parameters,
     check_parameters,
@@ -39,6 +32,7 @@ from predictive.estimator.settings import (
     choose,
     configuration,
     keys_of,
+    seed_of,
     spikes_a_bin,
     used,
 )
@@ -136,10 +130,8 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             sizes = {key: init.chosen_[key] for key in ("latent_dim", "input_transform", "history")}
             given |= {key: value for key, value in sizes.items() if given[key] is None}
         chosen = choose({"time_constant": None, **given}, sequences, inputs.step_seconds)
-        seed = given["random_state"]
-        if not isinstance(seed, int | np.integer):
-            seed = check_random_state(seed).randint(2**31 - 1)
-        values = {**given, **chosen, "random_state": int(seed)}
+        seed = seed_of(given["random_state"])
+        values = {**given, **chosen, "random_state": seed}
         keys = {key: values[name] for name, key in keys_of(self._method).items() if name in values}
         predictor = self._predictor(chosen, inputs.step_seconds)
         with as_parameters(self._method, further):
@@ -147,6 +139,8 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             chosen = used(cfg, chosen, inputs.step_seconds)
             train = for_training(sequences, chosen["window"] or 0)
             check_enough(cfg, train)
+            if init is None:
+                check_meant(inputs, train, given["bin_seconds"])
             weights = None
             if init is not None:
                 check_sizes(keys_of(self._method), cfg, init.config_)
@@ -171,7 +165,7 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             warn(
                 "y: not given, so that the decoder of the fit before is dropped; give y to keep one"
             )
-        self.decoder_ = None if targets is None else self._decoder(sequences, int(seed), targets)
+        self.decoder_ = None if targets is None else self._decoder(sequences, seed, targets)
         self._online = None
 
     def _decoder(self, sequences: Sequences, seed: int, y: Targets) -> TargetDecoder | None:
@@ -193,7 +187,7 @@ class TrainedSSL(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _read(self, X: Any) -> Given:
         check_is_fitted(self)
-        return read_inputs(self, X, self.bin_seconds_)
+        return read_inputs(self, X, self.bin_seconds_, every=False)
 
     def _filtered(self, sequences: Sequences) -> Filtered:
         sequences, lost = with_lost_features(self.method_, sequences)

@@ -58,7 +58,8 @@ class TargetDecoder:
     @classmethod
     def fit(cls, kind: str, train: Filtered, seed: int, y: Targets) -> TargetDecoder:
         """Fit to the target "y" of filtered training sequences."""
-        fit = fit_linear if kind == "linear" else partial(fit_mlp, seed=seed)
+        linear = partial(fit_linear, together=y.kind.together)
+        fit = linear if kind == "linear" else partial(fit_mlp, seed=seed)
         targets = train.rows(train.sequences.targets["y"])
         decoder = fit(train.rows(train.states), targets, groups=train.groups())
         interval = None
@@ -200,6 +201,8 @@ def _read(name: str, kind: str, own: Mapping[str, Tensor], about: Mapping[str, A
             arguments["layers"] = tuple(
                 (own[f"{name}.weight{i}"], own[f"{name}.bias{i}"]) for i in range(count)
             )
+        elif one.name == "penalty" and key not in own:  # of an older version: one for all columns
+            arguments["penalty"] = torch.full_like(arguments["offset"], about[key])
         else:
             arguments[one.name] = own[key] if key in own else about[key]
     return KINDS[kind](**arguments)

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from predictive.data.sequences import Segment, pad
 from predictive.estimator.results import States
-from predictive.estimator.settings import initial_states
+from predictive.estimator.settings import initial_states, seed_of
 from predictive.estimator.states import LatentSSL
 from predictive.filtered import smooth_sequences
 from predictive.filtering import sample_model
 from predictive.predictors import KalmanPredictor
+from solo_ldm.config.arguments import Count, check_value
 
 
 class KalmanSSL(LatentSSL):
@@ -155,7 +156,7 @@ class KalmanSSL(LatentSSL):
         return self._states(inputs, found, means, factors)
 
     def sample(
-        self, steps: int = 100, n_samples: int = 1, random_state: int = 0
+        self, steps: int = 100, n_samples: int = 1, random_state: Any = 0
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Draw sequences from the model of the latents.
 
@@ -171,12 +172,14 @@ class KalmanSSL(LatentSSL):
             ValueError: in one line: noise that depends on inputs, states or past errors.
         """
         predictor = self._kalman()
+        check_value("steps", steps, Count)
+        check_value("n_samples", n_samples, Count)
         if predictor.observation_noise.startswith("input"):
             raise ValueError(
                 "observation_noise: expected constant to sample, as there are no inputs, got "
                 f"{predictor.observation_noise}"
             )
-        generator = torch.Generator().manual_seed(random_state)
+        generator = torch.Generator().manual_seed(seed_of(random_state))
         with torch.no_grad():
             model = predictor.model(torch.zeros(1, 1, self.n_features_in_))
             states, latents = sample_model(model, n_samples, steps, generator)

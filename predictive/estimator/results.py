@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._set_output import (
+    _get_output_config,  # pyright: ignore[reportPrivateUsage]
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,3 +66,15 @@ class OnlineStep(NamedTuple):
 
 def _deviation(covariance: NDArray) -> NDArray:
     return np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+
+
+def for_container(estimator: Any, found: Any) -> Any:
+    """Refuse states of which scikit-learn cannot make the table that `set_output` asks for."""
+    asked = _get_output_config("transform", estimator)["dense"]
+    kind = type(found).__module__.partition(".")[0]
+    if asked != "default" and kind not in ("numpy", "pandas", "torch"):
+        raise ValueError(
+            f"X: expected one array or table, of which transform_output={asked!r} makes a table, "
+            f"got a {type(found).__name__}; set_output(transform='default') returns X's own kind"
+        )
+    return found

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from sklearn.utils import check_random_state
 
 from predictive.configuration import complete_predictive
 from predictive.data.sequences import Sequences
@@ -87,6 +88,22 @@ def check_parameters(given: Mapping[str, Any]) -> None:
             check_value(name, given[name], hint)
     if isinstance(given["random_state"], int | np.integer):
         check_value("random_state", given["random_state"], Seed)
+
+
+def seed_of(random_state: Any) -> int:
+    """Return the seed that a `random_state` is: a number, None, or a generator of NumPy's."""
+    if isinstance(random_state, int | np.integer):
+        check_value("random_state", random_state, Seed)
+        return int(random_state)
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    try:
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    except ValueError:
+        raise ValueError(
+            "random_state: expected a whole number, None or a generator of NumPy, got "
+            f"{shortened(random_state)}"
+        ) from None
 
 
 def check_settings(
@@ -188,9 +205,10 @@ def choose(
     found = {key: rules[key] if given[key] is None else given[key] for key in rules}
     rules["stride"] = max(1, int(found["window"]) // _STRIDES)
     found["stride"] = rules["stride"] if given["stride"] is None else given["stride"]
-    starts = (sequences.lengths - found["window"]).clamp_min(0)
+    # Sequences of one bin are left out of the training.
+    starts = (sequences.lengths[sequences.lengths > 1] - found["window"]).clamp_min(0)
     windows = int((1 + -(-starts // found["stride"])).sum())
-    batch = min(_BATCH, windows) if given["batch_size"] is None else given["batch_size"]
+    batch = min(_BATCH, max(1, windows)) if given["batch_size"] is None else given["batch_size"]
     epochs = given["max_epochs"]
     if epochs is None:
         steps = max(1, windows // max(1, batch))
@@ -237,7 +255,11 @@ def configuration(
     OmegaConf.set_struct(cfg, False)
     cfg.method, cfg.predictor = method, dict(predictor)
     for key, value in {**keys, **further}.items():
-        OmegaConf.update(cfg, key, _of_python(value), merge=True, force_add=True)
+        try:
+            OmegaConf.update(cfg, key, _of_python(value), merge=True, force_add=True)
+        except OmegaConfBaseException:
+            got = shortened(value)
+            raise ValueError(f"{key}: expected a number, text or list, got {got}") from None
     return complete_predictive(cfg)
 
 

@@ -21,7 +21,7 @@ from predictive.estimator.decoding import TargetDecoder
 from predictive.estimator.fitting import ONE_AT_A_TIME
 from predictive.estimator.plotting import plot
 from predictive.estimator.reading.inputs import Given
-from predictive.estimator.results import OnlineStep, States
+from predictive.estimator.results import OnlineStep, States, for_container
 from predictive.estimator.stepping import reset, step
 from predictive.estimator.storage import read_estimator, write_estimator
 from predictive.estimator.targets import read_targets
@@ -50,12 +50,12 @@ class LatentSSL(TrainedSSL):
         """
         check_is_fitted(self)
         if self._param("output") == "smoothed":
-            return self._smoothed(X)
+            return for_container(self, self._smoothed(X))
         inputs = self._read(X)
         found = self._filtered(inputs.sequences())
         values = found.latents if self._param("output") == "latents" else found.states
         rows = [one.numpy() for one in _of_sequences(found, values)]
-        return inputs.back(inputs.joined(rows), self._names(values.shape[2]))
+        return for_container(self, inputs.back(inputs.joined(rows), self._names(values.shape[2])))
 
     def filter(self, X: Any) -> States:
         """Return the states of bins given the bins up to each, with covariances.

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from predictive.configuration import complete_predictive
 from predictive.estimator.decoding import TargetDecoder
-from predictive.estimator.reading.names import keep_names, kept_names
+from predictive.estimator.reading.names import keep_names, kept_names, numbers_of
 from predictive.method import PredictiveMethod
 from predictive.runs import read_run, read_trained
 from predictive.training import for_method
@@ -121,6 +121,7 @@ def _of_run(kind: Any, folder: Path) -> Any:
     known = read_trained(folder)
     estimator.bin_seconds_ = data.get("bin_seconds") if known is None else known.step_seconds
     estimator.n_features_in_ = method.encoder.input_dim
+    keep_names(estimator, None if known is None else numbers_of(known.features))
     estimator.decoder_ = estimator._online = estimator._undecoded = None
     return estimator
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from predictive.data.recordings.series import wraps
+from predictive.data.recordings.values import first_line
 from predictive.data.targets import TargetKind, categories_of, kind_of
-from predictive.estimator.reading.inputs import Given, warn
-from predictive.estimator.reading.sessions import session_of
+from predictive.estimator.reading.inputs import Given, refuse_dates, warn
+from predictive.estimator.reading.sessions import listed, session_of
 
 # Of a y that may be an angle: different values, and its usual step as a share of the range.
 _FEWEST_LEVELS, _SMALL = 10, 0.05
@@ -60,11 +61,13 @@ def read_targets(
     Raises:
         ValueError: in one line: values of another kind, or another number of bins than X.
     """
-    each = list(given) if inputs.many else [given]
+    each = list(listed(given)) if inputs.many else [given]
     if len(each) != len(inputs.sessions):
         raise ValueError(
             f"y: expected one array for each of the {len(inputs.sessions)} of X, got {len(each)}"
         )
+    if any(one is None for one in each):
+        raise ValueError("y: expected a value for each bin, got None; give NaN where unknown")
     inputs.check_times(each)
     arrays: list[NDArray[Any]] = []
     dtypes: set[np.dtype[Any]] = set()
@@ -76,14 +79,14 @@ def read_targets(
             values = _labels(values)
         else:
             settings: Any = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
+            refuse_dates(values, "y")
             try:
                 values = check_array(values, ensure_2d=False, input_name="y", **settings)
-            except ValueError:
-                if np.asarray(values).dtype.kind not in "OSU":
-                    raise
-                raise ValueError(
-                    "y: expected numbers, got texts or others; labels need target='categorical'"
-                ) from None
+            except (TypeError, ValueError) as error:
+                line = f"got: {first_line(error)}"
+                if np.asarray(values).dtype.kind in "OSU":
+                    line = "got texts or others; labels need target='categorical'"
+                raise ValueError(f"y: expected numbers, NaN where unknown, {line}") from None
         flat = values.ndim == 1
         if values.ndim > 2 or len(values) != len(like):
             raise ValueError(

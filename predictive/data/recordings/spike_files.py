@@ -123,7 +123,7 @@ def from_fields(
         ValueError: fields that are missing or do not fit each other.
     """
     spikes: dict[str, Any] = {}
-    names = tuple(str(one) for one in np.atleast_1d(fields.get("cell_names", ())))
+    names = tuple(_text(one) for one in np.atleast_1d(fields.get("cell_names", ())))
     tick, position_tick = seconds_of(time_unit)
     every = [one for one in ("counts", "signals", "spike_times") if one in fields]
     binned = every[0] if every and every[0] != "spike_times" else None
@@ -179,6 +179,10 @@ def from_fields(
         position_kind=targets.get("position"),
         **spikes,
     )
+
+
+def _text(name: Any) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def _series(

@@ -20,9 +20,12 @@ from predictive.estimator.reading.names import (
     kept_names,
     names_of_bin,
     order_of,
+    said_of,
+    some_of,
 )
 from predictive.estimator.reading.session import Session, check_same_times
 from predictive.estimator.reading.sessions import session_of, sessions_of
+from solo_ldm.config.arguments import shortened
 
 # Share by which the bins of new data may be longer or shorter than those of the training.
 _TOLERANCE = 0.1
@@ -97,6 +100,7 @@ def read_inputs(
     *,
     reset: bool = False,
     fewest: int = 1,
+    every: bool = True,
 ) -> Given:
     """Check X and return it as sequences.
 
@@ -106,21 +110,24 @@ def read_inputs(
         bin_seconds: as the estimator knows it.
         reset: whether X decides on the features.
         fewest: bins that a session must have.
+        every: whether features that the model knows by name must all be there, and no others.
 
     Raises:
         ValueError: in one line: what cannot be used.
     """
     sessions, many = sessions_of(given, bin_seconds)
-    arrays, stretches = [], []
+    arrays, stretches, lines = [], [], []
     step_seconds = bin_seconds
     for number, session in enumerate(sessions):
-        values = _checked(
+        values, line = _checked(
             estimator,
             session,
             f"X[{number}]" if many else "X",
             reset=reset and number == 0,
             fewest=1 if many else fewest,
+            every=every,
         )
+        lines += [line, session.said]
         arrays.append(np.ascontiguousarray(values))
         bins, step = session.stretches(len(values))
         stretches += [(number, one) for one in bins]
@@ -131,7 +138,7 @@ def read_inputs(
                     "training data, or change bin_seconds before fit"
                 )
             step_seconds = step_seconds or step
-    for said in sorted({session.said for session in sessions if session.said}):
+    for said in sorted({*lines} - {""}):
         warn(said)
     if hasattr(estimator, "feature_names_in_") and any(one.names is None for one in sessions):
         warn("X: has no names of features, unlike that of fit: columns are taken in its order")
@@ -140,13 +147,19 @@ def read_inputs(
 
 
 def _checked(
-    estimator: BaseEstimator, session: Session, where: str, *, reset: bool, fewest: int
-) -> NDArray[np.float32]:
-    """Return the values of a session, float32, with its features in the order of fit."""
+    estimator: BaseEstimator, session: Session, where: str, *, reset: bool, fewest: int, every: bool
+) -> tuple[NDArray[np.float32], str]:
+    """Return the values of a session, float32, with its features in the order of fit, and a line.
+
+    A feature that is absent is NaN.
+    """
+    names = session.names
+    wanted = None if reset else kept_names(estimator)
     try:
         _check_shape(session.values, fewest)
-        check_different(session.names, where)
-        order = None if reset else order_of(session.names, kept_names(estimator), where)
+        refuse_dates(session.values, where)
+        check_different(names, where)
+        order = order_of(names, wanted, where, every=every)
         settings: Any = {"dtype": np.float32, "ensure_all_finite": "allow-nan"}
         values: Any = check_array(
             session.values,
@@ -155,19 +168,30 @@ def _checked(
             ensure_min_samples=fewest,
             **settings,
         )
+        if order is not None:
+            values = np.where(np.array(order) < 0, np.float32(np.nan), values[:, order])
         _check_n_features(estimator, values, reset=reset)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         line = (str(error).splitlines() or ["no numbers"])[0]
+        if wanted is not None and "is expecting" in line:
+            line = f"{line.rstrip('.')}: those of fit are {some_of(wanted)}"
         if not line.startswith(where):
             line = f"{where}{line[1:]}" if line.startswith("X") else f"{where}: {line}"
-        raise ValueError(line) from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(line) from error
     if reset:
-        keep_names(estimator, session.names)
-    return values if order is None else values[:, order]
+        keep_names(estimator, names)
+    return values, said_of(order, names, wanted)
 
 
 def _check_shape(values: Any, fewest: int) -> None:
-    shape = values.shape if hasattr(values, "shape") else np.asarray(values).shape
+    try:
+        shape = values.shape if hasattr(values, "shape") else np.asarray(values).shape
+    except ValueError:
+        raise ValueError(
+            f"X: expected (T, F), bins and features, got {len(values)} rows of different lengths; "
+            "spike times are counted in bins first, as those of a pynapple TsGroup are"
+        ) from None
     if len(shape) == 1 and shape[0]:
         raise ValueError(
             f"X: expected (T, F), bins and features, got {shape}. Reshape your data: X[:, None] is "
@@ -179,6 +203,15 @@ def _check_shape(values: Any, fewest: int) -> None:
         raise ValueError(f"X: expected (T, F), bins and features, got {got}")
     if len(shape) == 2 and shape[0] == 0 < shape[1] and fewest == 1:
         raise ValueError("X: expected at least 1 sample (bin), got 0; leave it out")
+
+
+def refuse_dates(values: Any, where: str) -> None:
+    """Refuse dates and durations, which NumPy takes for numbers of their unit."""
+    table = hasattr(values, "columns")
+    kinds = values.dtypes if table else [getattr(values, "dtype", None)]
+    dates = [one for one in kinds if getattr(one, "kind", "") in ("m", "M")]
+    if dates:
+        raise ValueError(f"{where}: expected numbers, got dates or durations ({dates[0]})")
 
 
 def _warn_of_negative(estimator: Any, arrays: Sequence[NDArray], reset: bool) -> None:
@@ -199,59 +232,16 @@ def read_bin(estimator: BaseEstimator, given: Any) -> NDArray[np.float32]:
     """Return one bin, (F,), its features in the order of fit where it has names; masked is NaN.
 
     Raises:
-        ValueError: in one line: names of other features.
+        ValueError: in one line: names of other features, or no numbers.
     """
     names = names_of_bin(given)
     check_different(names, "x")
     order = order_of(names, kept_names(estimator), "x")
-    if isinstance(given, np.ma.MaskedArray):
-        given = session_of(given).values
-    values = np.array(given, dtype=np.float32)
+    try:
+        values = np.array(session_of(given).values, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise ValueError(f"x: expected (F,) numbers, got {shortened(given)}") from None
     return values if order is None else values[order]
-
-
-def for_training(sequences: Sequences, window: int) -> Sequences:
-    """Return what can be trained on: sequences of two bins and more.
-
-    Raises:
-        ValueError: in one line: no sequence has two bins, or none has as many as a window.
-    """
-    enough = sequences.lengths >= 2
-    if not bool(enough.any()):
-        raise ValueError(
-            f"X: expected sequences of at least 2 bins, got {len(sequences)} of 1 bin, which "
-            "have nothing to predict"
-        )
-    if (longest := int(sequences.lengths.max())) < window:
-        raise ValueError(
-            f"window: expected at most the {longest} bins of the longest sequence, got {window}"
-        )
-    if not bool(enough.all()):
-        warn(f"X: {int((~enough).sum())} sequences of 1 bin have nothing to predict: left out")
-        sequences = sequences.select(enough)
-    return sequences
-
-
-def check_missing(sequences: Sequences) -> None:
-    """Warn of bins with some values missing, which count as missing whole.
-
-    Raises:
-        ValueError: in one line: there is no other bin.
-    """
-    finite = torch.isfinite(sequences.inputs)
-    if not bool(finite.all(dim=2)[sequences.mask].any()):
-        never = (~finite[sequences.mask].any(dim=0)).nonzero().flatten().tolist()
-        which = ", as each lacks some"
-        if len(never) == finite.shape[2]:
-            which = ", as all values are missing"
-        elif never:
-            first = ", ".join(map(str, never[:10])) + (", …" if never[10:] else "")
-            which = f"; leave out the {len(never)} features that have no value: {first}"
-        raise ValueError(f"X: expected bins with all their values, got none{which}")
-    partly = sequences.mask & finite.any(dim=2) & ~finite.all(dim=2)
-    if bool(partly.any()):
-        count, total = int(partly.sum()), int(sequences.lengths.sum())
-        warn(f"X: {count} of {total} bins lack some values and count as missing bins")
 
 
 def warn(line: str) -> None:

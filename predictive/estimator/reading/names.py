@@ -18,6 +18,12 @@ def names_of(columns: Iterable[Any]) -> Names:
     return tuple(int(one) if _is_whole(one) else str(one) for one in columns)
 
 
+def numbers_of(texts: Sequence[str]) -> Names:
+    """Return the names that a file of texts keeps, as numbers where all are whole numbers."""
+    whole = all(one.isdecimal() and str(int(one)) == one for one in texts)
+    return tuple(map(int, texts)) if whole else tuple(texts)
+
+
 def _is_whole(one: Any) -> bool:
     if isinstance(one, Integral):
         return not isinstance(one, bool)
@@ -44,50 +50,81 @@ def keep_names(estimator: Any, names: Sequence[int | str] | None) -> None:
 
 def check_different(names: Names | None, where: str) -> None:
     """Refuse a name that two columns have."""
-    if names is not None and len(set(names)) < len(names):
-        twice = next(one for one in names if names.count(one) > 1)
+    texts = [] if names is None else [*map(str, names)]
+    if len(set(texts)) < len(texts):
+        twice = next(one for one in texts if texts.count(one) > 1)
         raise ValueError(
-            f"{where}: expected features of different names, got {twice} {names.count(twice)} times"
+            f"{where}: expected features of different names, got {twice} {texts.count(twice)} times"
         )
 
 
-def order_of(names: Names | None, wanted: Names | None, where: str = "X") -> list[int] | None:
+def order_of(
+    names: Names | None, wanted: Names | None, where: str = "X", *, every: bool = True
+) -> list[int] | None:
     """Return where the columns that were fitted to are among others; None for as they are.
 
     Columns without names, or with the numbers from 0 that tables have by default, are taken as
-    they are where the others are named by texts.
+    they are where the others are named by texts. Such numbers name no cells: columns that are
+    numbered otherwise, or fewer or more, are refused.
 
     Args:
         names: of the columns.
         wanted: names at fit.
         where: they are, for errors.
+        every: whether the columns have to be those of the fit, no fewer and no more. If not, −1
+            stands for one that is absent.
 
     Raises:
         ValueError: in one line: names that are missing, or that the fit had not.
     """
     if names is None or wanted is None or names == wanted:
         return None
-    if len(names) == len(wanted) and set(names) == set(wanted):
-        return [names.index(one) for one in wanted]
+    own, fitted = ([*map(str, one)] for one in (names, wanted))
+    missing, others = _without(fitted, own), _without(own, fitted)
+    order = [own.index(one) if one not in missing else -1 for one in fitted]
+    if not missing and not others:
+        return order
     unnamed = [one == tuple(range(len(one))) for one in (names, wanted)]
     numbers = [all(isinstance(name, int) for name in one) for one in (names, wanted)]
     if any(unnamed) and not all(numbers):
         return None
-    missing, others = (
-        [str(one) for one in a if one not in b] for a, b in ((wanted, names), (names, wanted))
-    )
+    doubtful = unnamed[1] or (unnamed[0] and missing)
+    if not every and not doubtful and len(missing) < len(fitted):
+        return order
     differ = [
-        f"{how} {', '.join(some[:5])}{', …' if some[5:] else ''}"
-        for how, some in (("without", missing), ("with", others))
-        if some
+        f"{how} {some_of(some)}" for how, some in (("without", missing), ("with", others)) if some
     ]
-    first = ", ".join(map(str, wanted[:3])) + (", …" if wanted[3:] else "")
     raise ValueError(
-        f"{where}: expected the {len(wanted)} features of fit ({first}), got {len(names)} "
-        f"{' and '.join(differ)}; "
+        f"{where}: expected the {len(wanted)} features of fit ({some_of(wanted, 3)}), got "
+        f"{len(names)} {' and '.join(differ)}; "
         + ("rename them, " if missing else "take X[names] with the names of fit, ")
         + "or give an array to go by position"
     )
+
+
+def said_of(order: Sequence[int] | None, names: Names | None, wanted: Names | None) -> str:
+    """Return what is to be said of features that are absent or not the model's, "" if nothing."""
+    if order is None or names is None or wanted is None:
+        return ""
+    own, fitted = ([*map(str, one)] for one in (names, wanted))
+    missing, others = _without(fitted, own), _without(own, fitted)
+    parts = []
+    if missing:
+        which = some_of(missing)
+        parts.append(f"{len(missing)} of the {len(fitted)} features of fit are missing ({which})")
+    if others:
+        parts.append(f"{len(others)} others are ignored ({some_of(others)})")
+    return "X: " + ", ".join(parts) if parts else ""
+
+
+def some_of(names: Sequence[Any], most: int = 5) -> str:
+    """Return the first names of some, and that there are more."""
+    return ", ".join(map(str, names[:most])) + (", …" if names[most:] else "")
+
+
+def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    known = {*others}
+    return [one for one in names if one not in known]
 
 
 def names_of_bin(given: Any) -> Names | None:

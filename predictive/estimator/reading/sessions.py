@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from predictive.estimator.reading.names import names_of
 from predictive.estimator.reading.session import Session, seconds_of
 
-# Names of a dimension of times, in small letters.
-_TIME = ("time", "times", "t")
-
 
 def sessions_of(given: Any, bin_seconds: float | None) -> tuple[list[Session], bool]:
     """Return the recordings that an argument X holds, and whether they are a list.
@@ -29,9 +26,19 @@ def sessions_of(given: Any, bin_seconds: float | None) -> tuple[list[Session], b
     own = _is_sparse(given) or _is_labelled(given) or _is_of_pynapple(given)
     if getattr(given, "ndim", 2) == 3 and not own:
         return [_recording_of(given[i], bin_seconds) for i in range(len(given))], True
+    given = listed(given)
     if isinstance(given, list | tuple) and given and _is_recording(given[0]):
         return [_recording_of(one, bin_seconds) for one in given], True
     return [_recording_of(given, bin_seconds)], False
+
+
+def listed(given: Any) -> Any:
+    """Return an array of arrays, as a MATLAB cell array is read, as a list; others as they are."""
+    if isinstance(given, np.ndarray) and given.dtype.kind == "O" and given.size:
+        one = given.flat[0]
+        if isinstance(one, list | tuple) or getattr(one, "ndim", 0):
+            return [*given.flat]
+    return given
 
 
 def _recording_of(given: Any, bin_seconds: float | None) -> Session:
@@ -48,9 +55,17 @@ def _recording_of(given: Any, bin_seconds: float | None) -> Session:
         if isinstance(given, pynapple.Ts):
             raise ValueError("X: expected a TsGroup, got a Ts; take nap.TsGroup({0: X})")
     if _is_labelled(given) and getattr(given, "ndim", 0) != 2:
+        how = "give a list of DataArrays, one for each trial"
+        if hasattr(given, "data_vars"):
+            how = f"take one of its variables ({', '.join(map(str, given.data_vars))})"
         raise ValueError(
             f"X: expected a DataArray of time and features, got a {kind} of the dimensions "
-            f"{', '.join(map(str, given.dims))}; give a list of DataArrays, one for each trial"
+            f"{', '.join(map(str, given.dims))}; {how}"
+        )
+    if fields := getattr(getattr(given, "dtype", None), "names", None):
+        raise ValueError(
+            f"X: expected (T, F), bins and features, got records of {', '.join(fields)}; give "
+            "pandas.DataFrame(X)"
         )
     return session_of(given, bin_seconds)
 
@@ -106,7 +121,8 @@ def _is_labelled(given: Any) -> bool:
 def _of_torch(given: Any, torch: Any) -> Session | None:
     if not isinstance(given, torch.Tensor):
         return None
-    values = given.detach().cpu().numpy()
+    given = given.detach().cpu().to_dense()
+    values = (given.float() if given.dtype == torch.bfloat16 else given).numpy()
 
     def wrap(found: NDArray, names: Sequence[str], first: int) -> Any:
         return torch.from_numpy(found.copy()) if found.dtype.kind in "biuf" else found
@@ -184,16 +200,22 @@ def _time_of(given: Any) -> Any:
     """Return the dimension of a table that is time: by its name, else by its coordinates."""
     kinds = {one: given.coords[one].dtype.kind for one in given.dims if one in given.coords}
     increase = [one for one in kinds if kinds[one] in "fmM" and _increases(given.coords[one])]
-    named = [one for one in given.dims if str(one).lower() in _TIME]
+    named = [one for one in given.dims if _is_time(one)]
     numbers = [one for one in given.dims if kinds.get(one, "f") not in "OSTU"]
     for found in (named, increase, numbers):
         if len(found) == 1:
             return found[0]
     first, second = given.dims
+    longer = str(max(given.dims, key=lambda one: given.sizes[one]))
     raise ValueError(
-        f"X: expected a DataArray with a dimension named time, got {first} and {second}; name it: "
-        f"X.rename({{{str(first)!r}: 'time'}})"
+        f"X: expected a DataArray with a dimension named time, got {first} and {second}; name it, "
+        f"as X.rename({{{longer!r}: 'time'}}) does"
     )
+
+
+def _is_time(name: Any) -> bool:
+    text = str(name).lower()
+    return text == "t" or text.startswith("time")
 
 
 def _increases(coordinate: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from rich.console import Console
@@ -65,6 +66,40 @@ def test_a_new_session_needs_no_recording_of_the_training(two):
     with np.load(path / "latents.npz") as found:
         expected = states_of(two, np.delete(counts, 4, axis=1))
         np.testing.assert_allclose(found["states"], expected, atol=1e-6)
+
+
+def test_a_run_that_is_loaded_as_an_estimator_knows_its_cells_by_name(two, tmp_path):
+    model = KalmanSSL.load(two / "run")
+    kept = [name for name in NAMES if name != "c4"]
+    assert model.feature_names_in_.tolist() == kept
+    assert model.bin_seconds_ == pytest.approx(0.025)
+    counts, besides = session(3)
+    counts[:, 7] = 0  # c7 is silent, c2 is not there, x is not the model's
+    order = [8, 7, 0, 1, 4, 3, 5, 6]
+    named = [*(NAMES[i] for i in order), "x"]
+    given = np.column_stack([counts[:, order], counts[:, 1]])
+    np.savez(tmp_path / "new.npz", counts=given, cell_names=named, **besides)
+    path, _, _ = latents_of(two, f"data.path={tmp_path / 'new.npz'}")
+    table = pd.DataFrame(given, columns=named, index=besides["times"])
+    said = r"1 of the 8 features of fit are missing \(c2\), 2 others are ignored \(c4, x\)"
+    again = KalmanSSL.load(model.save(tmp_path / "model.safetensors"))
+    for one in (model, again):
+        with pytest.warns(UserWarning, match=said), pytest.warns(UserWarning, match="their means"):
+            states = one.transform(table)
+        with np.load(path / "latents.npz") as found:
+            np.testing.assert_allclose(states, found["states"], atol=1e-6)
+
+
+def test_cells_of_a_run_without_names_are_told_by_their_numbers(tmp_path):
+    counts, besides = session(0)  # the fifth is silent, and left out
+    np.savez(tmp_path / "a.npz", counts=counts, **besides)
+    trained_on(tmp_path, tmp_path / "a.npz")
+    model = KalmanSSL.load(tmp_path / "run")
+    expected = model.transform(np.delete(counts, 4, axis=1))
+    with pytest.warns(UserWarning, match=r"X: 1 others are ignored \(4\)"):
+        np.testing.assert_array_equal(model.transform(pd.DataFrame(counts)), expected)
+    with pytest.raises(ValueError, match=r"9 features, .*: those of fit are 0, 1, 2, 3, 5, …"):
+        model.transform(counts)
 
 
 def test_sequences_are_told_by_session_also_where_two_have_one_name(two, tmp_path):

@@ -9,8 +9,10 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
+from predictive.data.targets import TargetKind
 from predictive.decoding.bins import sums_of_squares
 from predictive.decoding.fit import fit_linear
+from predictive.decoding.score import decode
 from tests.support.predictive.series import close, normal, r2
 
 
@@ -45,7 +47,29 @@ def test_the_penalty_is_the_one_with_the_least_error_on_left_out_chunks():
             ridge = Ridge(alpha=80 * penalty).fit(scaled[rest], y[rest])
             error = ridge.predict(scaled[chunk]).ravel() - y[chunk].numpy().ravel()
             errors[penalty] += float((error**2).sum())
-    assert fit_linear(x, y).penalty == pytest.approx(min(errors, key=errors.__getitem__))
+    assert float(fit_linear(x, y).penalty) == pytest.approx(min(errors, key=errors.__getitem__))
+
+
+def test_each_column_has_a_penalty_of_its_own_and_its_unit_changes_no_other():
+    x, noise = normal(100, 20), 30.0 * normal(100, 1)  # nothing of the noise can be decoded
+    y = torch.cat([x[:, :1] + 0.01 * normal(100, 1), noise], dim=1)
+    alone = [fit_linear(x, y[:, [i]]) for i in range(2)]
+    both = fit_linear(x, y)
+    assert alone[0].penalty < 1e-3 < alone[1].penalty
+    assert torch.equal(both.penalty, torch.cat([one.penalty for one in alone]))
+    close(both.predict(x), torch.cat([one.predict(x) for one in alone], dim=1))
+    one = fit_linear(x, y, together=True)
+    assert one.penalty[0] == one.penalty[1] == alone[1].penalty
+
+
+def test_decoded_categories_add_up_to_one():
+    x = normal(90, 12)
+    y = torch.nn.functional.one_hot((x[:, 0] + 0.5 * normal(90)).argsort().argsort() // 30).double()
+    for kind in (TargetKind("categorical", categories=("a", "b", "c")), TargetKind()):
+        (found,) = decode({"x": (x, x)}, (y, y), ["linear"], target=kind)
+        assert (len({*found.decoder.penalty.tolist()}) == 1) == bool(kind.categories)
+        error = (found.decoder.predict(normal(50, 12)).sum(dim=1) - 1.0).abs().max()
+        assert (error < 1e-9) == bool(kind.categories)
 
 
 def test_chunks_end_where_sequences_end():

@@ -73,7 +73,7 @@ def test_arguments_of_fit_are_refused_with_what_to_do(recording, kalman):
         KalmanSSL(**TINY).fit(counts, np.where(place > 0, "left", "right"))
 
 
-@pytest.mark.filterwarnings("ignore:y. expected at least 20")
+@pytest.mark.filterwarnings("ignore:y. expected at least 20", "ignore:X. .* are constant")
 def test_a_y_that_cannot_be_decoded_is_told_when_it_is_asked_for(recording, kalman, tmp_path):
     counts, place = recording
     two = np.stack([place, np.full(600, np.nan)], axis=1)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from predictive import KalmanSSL
-from predictive.estimator.reading.inputs import for_training, read_inputs
+from predictive.estimator.reading.checks import for_training
+from predictive.estimator.reading.inputs import read_inputs
 from predictive.estimator.settings import choose
 from tests.predictive.estimator.conftest import SMALL
 

@@ -46,29 +46,44 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_cells_in_another_order_are_the_same_cells_and_other_ones_are_refused(
-    recording, named, kind
-):
+def test_cells_in_another_order_are_the_same_cells(recording, named, kind):
     make, counts = KINDS[kind], recording[0][:50]
     expected = named.transform(make(counts, CELLS))
     assert named.feature_names_in_.tolist() == CELLS
     order = [3, 1, 2, 0, *range(11, 3, -1)]
     found = named.transform(make(counts[:, order], [CELLS[i] for i in order]))
     np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
-    for names, said in (
-        (["d0", *CELLS[1:]], "got 12 without c0 and with d0; rename"),
-        (CELLS[:11], "got 11 without c11"),
-    ):
-        with pytest.raises(ValueError, match=rf"12 features of fit \(c0, c1, c2, …\), {said}"):
-            named.transform(make(counts[:, : len(names)], names))
-    with pytest.raises(ValueError, match=r"got 13 with z; take X\[names\]"):
-        named.transform(make(counts[:, [0, *range(12)]], ["z", *CELLS]))
     with pytest.raises(ValueError, match="different names, got c1 2 times"):
         named.transform(make(counts, ["c1", *CELLS[1:]]))
     unnamed = make(counts, range(12))  # the numbers that tables have by default
     np.testing.assert_array_equal(np.asarray(named.transform(unnamed)), np.asarray(expected))
     with pytest.warns(UserWarning, match="X: has no names of features"):
         named.transform(counts)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_absent_cell_is_missing_a_silent_one_is_silent_and_others_are_ignored(
+    recording, named, kind
+):
+    make, counts = KINDS[kind], recording[0][:50].copy()
+    counts[:, 2] = 0.0
+    silent = np.asarray(named.transform(make(counts, CELLS)))
+    lost = counts.copy()
+    lost[:, 4] = named.method_.encoder.neutral[4]
+    expected = np.asarray(named.transform(make(lost, CELLS)))
+    assert np.abs(expected - silent).max() > 1e-3
+    order = [11, *range(4), *range(5, 11)]
+    more = np.column_stack([counts[:, order], counts[:, :2]])
+    said = r"X: 1 of the 12 features of fit are missing \(c4\), 2 others are ignored \(x, y\)"
+    with pytest.warns(UserWarning, match=said), pytest.warns(UserWarning, match="their means"):
+        found = named.transform(make(more, [*(CELLS[i] for i in order), "x", "y"]))
+    np.testing.assert_array_equal(np.asarray(found), expected)
+    with pytest.raises(ValueError, match=r"fit \(c0, c1, c2, …\), got 12 without c0, .* rename"):
+        named.transform(make(counts, [f"d{i}" for i in range(12)]))
+    with pytest.raises(ValueError, match=r"fit \(c0, c1, c2, …\), got 11 without c11"):
+        named.partial_fit(make(counts[:, :11], CELLS[:11]))
+    with pytest.raises(ValueError, match=r"expecting 12 .*: those of fit are c0, c1, .*, …$"):
+        named.transform(counts[:, :5])
 
 
 def test_cells_of_other_numbers_are_refused_and_files_keep_names(recording, tmp_path):
@@ -79,11 +94,19 @@ def test_cells_of_other_numbers_are_refused_and_files_keep_names(recording, tmp_
     kept = KalmanSSL.load(model.save(tmp_path / "model.safetensors"))
     for one in (model, kept):
         np.testing.assert_array_equal(one.transform(swapped), one.transform(counts))
-        with pytest.raises(ValueError, match=r"fit \(3, 5, 8\), got 3 without 8 and with 9"):
-            one.transform(pd.DataFrame(counts, columns=[3, 5, 9]))
+        np.testing.assert_array_equal(
+            one.transform(swapped.set_axis(["8", "3", "5"], axis=1)), one.transform(counts)
+        )
+        with pytest.raises(ValueError, match=r"fit \(3, 5, 8\), got 3 without 3, 5, 8 and with 4"):
+            one.transform(pd.DataFrame(counts, columns=[4, 6, 7]))
+        # Numbers from 0 are no names: which of them is missing cannot be told.
+        with pytest.raises(ValueError, match="got 6 without 8 and with 0, 1, 2, 4"):
+            one.transform(pd.DataFrame(np.zeros((9, 6)), columns=range(6)))
+        with pytest.warns(UserWarning, match=r"X: 6 others are ignored \(0, 1, 2, 4, 6, …\)"):
+            one.transform(pd.DataFrame(np.zeros((9, 9)), columns=range(9)))
         one.transform(pd.DataFrame(counts, columns=list("abc")).set_axis(range(3), axis=1).values)
     with pytest.raises(ValueError, match=r"X\[1\]: expected the 3 features of fit"):
-        one.transform([swapped, pd.DataFrame(counts, columns=[1, 2, 3])])
+        one.transform([swapped, pd.DataFrame(counts, columns=[1, 2, 4])])
 
 
 def test_units_of_a_group_are_known_by_their_keys(recording):

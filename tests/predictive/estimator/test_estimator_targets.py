@@ -10,6 +10,7 @@ import torch
 from predictive import KalmanSSL, RecurrentSSL
 from predictive.data.targets import categories_of
 from predictive.decoding.score import decode
+from predictive.estimator.decoding import TargetDecoder
 from predictive.estimator.targets import read_targets, target_kind
 from tests.predictive.estimator.conftest import SMALL
 
@@ -63,7 +64,8 @@ def test_an_angle_is_decoded_along_its_circle_in_its_unit(compass, turning):
     found = compass._filtered(compass._read(counts).sequences())
     columns = torch.tensor(np.stack([np.cos(angle), np.sin(angle)], axis=1))
     states = found.rows(found.states)
-    expected = decode({"s": (states, states)}, (columns, columns), ("linear",), found.groups(), 1)
+    pair, kind = (columns, columns), compass.decoder_.target
+    expected = decode({"s": (states, states)}, pair, ("linear",), found.groups(), 1, target=kind)
     assert compass.score(counts, angle) == pytest.approx(expected[0].r2, abs=1e-6)
     assert compass.score(counts, angle + 2 * np.pi) == pytest.approx(compass.score(counts, angle))
     for unit, period in (("degrees", 360.0), (24, 24.0)):
@@ -182,3 +184,20 @@ def test_an_angle_that_is_taken_for_a_number_is_warned_of(turning):
         KalmanSSL(**{**SMALL, "max_epochs": 1}).fit(counts, y)
     assert not hasattr(KalmanSSL(), "predict_proba")
     assert not hasattr(KalmanSSL(), "classes_")
+
+
+def test_a_column_is_decoded_as_if_it_were_alone(turning):
+    counts, angle = turning
+    place = np.cos(angle)
+    noise = 1e4 * np.random.default_rng(0).normal(size=800)
+    alone = KalmanSSL(**SMALL).fit(counts, place)
+    both = KalmanSSL(**SMALL).fit(counts, np.stack([place, noise], axis=1))
+    for one, pair in zip(alone.predict(counts, True), both.predict(counts, True), strict=True):
+        np.testing.assert_allclose(pair[:, 0], one, rtol=1e-6, atol=1e-9)
+    tensors, about = both.decoder_.written()
+    for name in ("decoder", "interval"):  # a file of a version with one penalty for all
+        about[f"{name}.penalty"] = float(tensors.pop(f"y.{name}.penalty")[0])
+    again = TargetDecoder.read(tensors, about)
+    assert again.decoder.penalty.shape == (2,)
+    states = torch.from_numpy(both.transform(counts))
+    assert torch.equal(again.predict(states), both.decoder_.predict(states))

@@ -97,6 +97,12 @@ def test_spike_times_out_of_order_are_put_in_order_and_it_is_said(tmp_path):
     assert recording(tmp_path / "rat.npz").description.endswith(said)
 
 
+def test_names_of_cells_may_be_bytes():
+    for names in (np.array(["a", "b", "é"]), np.array([one.encode() for one in "abé"])):
+        read = from_fields(timed([1.0, 2.0], np.array([0, 1]), cell_names=names), "s")
+        assert read.cell_names == ("a", "b", "é")
+
+
 # --- clocks ---
 
 
