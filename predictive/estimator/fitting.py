@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +59,8 @@ def train_in_memory(
     ):
         cfg.checkpoint.dir = place
         hardware = resolve_hardware(cfg, launched=False)
+        for line in hardware.notices:
+            warnings.warn(line.replace("accelerator=", "device="), UserWarning, stacklevel=4)
         folder = RunFolder(Path(place) / "run")
         run = train(cfg, data, hardware, folder, console, init, says_where=False)
     if run is None:
