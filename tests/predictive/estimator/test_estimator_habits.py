@@ -158,4 +158,4 @@ def test_a_table_is_made_of_one_array_or_said_not_to_be(recording, kalman):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there_is_said(recording):
     with pytest.warns(UserWarning, match="device=cuda: no GPU here, training on the CPU"):
-        KalmanSSL(**TINY, device="cuda").fit(*recording)
+        KalmanSSL(**{**TINY, "device": "cuda"}).fit(*recording)
