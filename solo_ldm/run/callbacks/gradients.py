@@ -145,7 +145,10 @@ def cells_beside(cfg: DictConfig) -> dict[str, LDMObjective]:
 
 
 def first_crops(data: ImageDataModule) -> list[Tensor]:
-    """Return two views of the first batch of a run in one process, (B, C, H, W) each."""
+    """Return two views of the first batch of a run in one process, (B, C, H, W) each.
+
+    They are read by torchvision, in this process, whatever backend the run has.
+    """
     sampler = EpochSampler(data.num_train_images, data.batch_size, data.seed)
     _, crops, _ = MultiViewImages(data.train_views()).__getitems__([*sampler][: data.batch_size])
     return crops[:2]
