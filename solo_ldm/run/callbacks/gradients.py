@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -70,9 +71,15 @@ class CompareGradients(Callback):
     def _compare(self, trainer: pl.Trainer, module: pl.LightningModule, epoch: int) -> None:
         assert isinstance(module, LDMBody)
         crops = [crop.to(module.device) for crop in self.crops]
-        with left_as_it_was(module, module.device), torch.enable_grad():
+        # The backward pass of a compiled network cannot be taken more than once.
+        compiled = module.cfg.performance.compile
+        eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+        with left_as_it_was(module, module.device), torch.enable_grad(), eager:
             torch.manual_seed(0)  # of dropout, the same each time
-            found = gradients_of_cells(module, crops, self.cells)
+            try:
+                found = gradients_of_cells(module, crops, self.cells)
+            except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
+                return  # of latents that are not finite, which end the run at the next step
         if trainer.is_global_zero:
             self.rows.add(epoch, {respect: one.rows() for respect, one in found.items()})
 
@@ -91,7 +98,8 @@ def gradients_of_cells(
     """
     z1, z2 = views = method.latents(crops)
     own = method.match(views, method.targets(crops, views), gathered=False)
-    log_prob = own.log_prob / method.objective.latent.prediction_precision
+    precision: Any = method.objective.latent.prediction_precision
+    log_prob = own.log_prob / precision
     encoder = [*method.backbone.parameters(), *method.projector.parameters()]
     return {
         "latents": compare_objectives(z1, z2, cells, log_prob=log_prob),
@@ -113,7 +121,7 @@ def cells_beside(cfg: DictConfig) -> dict[str, LDMObjective]:
 
     Raises:
         ValueError: in one line: another method, latents that are neither on the plane nor on the
-            sphere, or processes that share out the parameters.
+            sphere, processes that share out the parameters, or a batch too small for a cell.
     """
     from solo_ldm.methods import find_method
 
@@ -141,6 +149,12 @@ def cells_beside(cfg: DictConfig) -> dict[str, LDMObjective]:
                 cell = resolve({**given, "entropy": entropy, "over": over}, own.latent)
                 cell = replace(cell, entropy_weight=own.entropy_weight)
             cells[f"{entropy} {over}"] = cell.build_cell()
+    fewest = max(one.fewest_samples for one in cells.values())
+    if cfg.optimizer.batch_size < fewest:
+        raise ValueError(
+            f"{key}: expected 0 for optimizer.batch_size={cfg.optimizer.batch_size}, got {every}: "
+            f"its cells need {fewest} images; raise the batch, or leave it out"
+        )
     return cells
 
 

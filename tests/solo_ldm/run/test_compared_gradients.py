@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -119,13 +120,23 @@ def test_a_run_that_was_interrupted_ends_with_the_same_table(compared, tmp_path)
 def test_epochs_are_compared_at_their_turn_and_after_the_last(tmp_path, every, expected):
     callback, seen = CompareGradients({}, [], every, tmp_path / "gradients.csv"), []
     callback._compare = lambda trainer, module, epoch: seen.append(epoch)  # type: ignore
-    trainer: Any = type("Trainer", (), {"max_epochs": 5, "is_global_zero": True})
+    trainer: Any = SimpleNamespace(max_epochs=5, is_global_zero=True)
     module: Any = None
     for epoch in range(5):
         trainer.current_epoch = epoch
         callback.on_train_epoch_start(trainer, module)
         callback.on_train_epoch_end(trainer, module)
     assert seen == expected
+
+
+def test_weights_that_are_not_finite_are_left_to_the_guard_of_the_run(tmp_path):
+    cfg, data, method = built(tmp_path)
+    torch.nn.init.constant_(method.projector[0].weight, float("nan"))
+    table = tmp_path / "gradients.csv"
+    callback = CompareGradients(cells_beside(cfg), first_crops(data), 1, table)
+    trainer: Any = SimpleNamespace(current_epoch=0, is_global_zero=True)
+    callback.on_train_epoch_start(trainer, method)
+    assert not table.exists()
 
 
 def test_views_are_those_of_the_first_step(tmp_path):
@@ -195,6 +206,7 @@ def test_names_of_the_reference_give_the_same_cells(tmp_path):
             "expected 0 for method=ldm with latent=categorical, got 1",
         ),
         ("gaussprob", (f"{EVERY}=1", "strategy=fsdp"), "expected 0 for strategy=fsdp"),
+        ("gaussprob", (f"{EVERY}=1", "optimizer.batch_size=3"), "expected 0 for optimizer.batch"),
         ("gaussprob", (f"{EVERY}=-1",), "expected a number from 0, got -1"),
     ],
 )
