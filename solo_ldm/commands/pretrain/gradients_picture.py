@@ -58,7 +58,7 @@ class _Line(NamedTuple):
 
 
 def write_gradients(
-    path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], title: str
+    path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], title: str, batch: str
 ) -> Path:
     """Draw the cosines between the gradients of cells over training and write them as a PNG.
 
@@ -69,6 +69,7 @@ def write_gradients(
         path: of the PNG.
         rows: of `solo_ldm.run.gradient_rows.read_gradients`, of an image run.
         title: what was trained, in a line.
+        batch: what it was compared on, in words.
 
     Raises:
         ValueError: in one line: there is nothing to draw.
@@ -122,7 +123,7 @@ def write_gradients(
         [matrix(_ENTROPY, epoch) for epoch in (found.epochs[0], found.epochs[-1])]
         + [matrix(_LOSS, found.epochs[-1])],
     ]
-    note = "cosines between gradients with respect to the encoder's parameters, on one batch"
+    note = f"cosines between gradients with respect to the encoder's parameters, on {batch}"
     return write_page(
         path, panels, title=title, note=note, width=16.0, height=11.0, dots_per_inch=100
     )

@@ -140,7 +140,9 @@ def write_picture(
     )
     if run.cfg.evaluation.compare_gradients_every:
         rows = read_gradients(run.folder.gradients)
-        write_gradients(run.folder.gradients_picture, rows, title)
+        size = f"{run.cfg.optimizer.batch_size} images, latents of "
+        size += f"{results['settings']['proj_output_dim']} dimensions"
+        write_gradients(run.folder.gradients_picture, rows, title, size)
     write_report(
         run.folder.report,
         title=title,

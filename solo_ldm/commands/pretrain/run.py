@@ -12,7 +12,12 @@ from solo_ldm.commands.pretrain.results import assess, write_picture
 from solo_ldm.evaluation.protocols import check_num_training
 from solo_ldm.files import weights_written
 from solo_ldm.methods import find_method
-from solo_ldm.run.callbacks.gradients import CompareGradients, cells_beside, first_crops
+from solo_ldm.run.callbacks.gradients import (
+    CompareGradients,
+    cells_beside,
+    first_crops,
+    resting_on_ridge,
+)
 from solo_ldm.run.callbacks.health import WatchHealth
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
 from solo_ldm.run.changes import unfinished_elsewhere
@@ -70,6 +75,9 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     if cfg.health.enabled:
         watched.append(WatchHealth(cfg.health.num_samples, description.on_sphere))
     if every := cfg.evaluation.compare_gradients_every:
+        line = resting_on_ridge(cfg.optimizer.batch_size, description.settings["proj_output_dim"])
+        if line:
+            console.print(line, style="yellow", soft_wrap=True)
         compared = cells_beside(cfg), first_crops(data)
         watched.append(CompareGradients(*compared, every, folder.gradients))
     fitted = fit(

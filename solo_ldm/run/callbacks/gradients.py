@@ -158,6 +158,23 @@ def cells_beside(cfg: DictConfig) -> dict[str, LDMObjective]:
     return cells
 
 
+def resting_on_ridge(batch_size: int, dim: int) -> str:
+    """Return a line on log-determinants of more dimensions than samples; empty if there are none.
+
+    Args:
+        batch_size: samples that cells are compared on.
+        dim: dimensions of the latents.
+    """
+    few = {over: n for over, n in zip(OVERS, (2 * dim, dim), strict=True) if n >= batch_size}
+    if not few:
+        return ""
+    cells = " and ".join(f"logdet {over} ({n} dimensions)" for over, n in few.items())
+    return (
+        f"evaluation.compare_gradients_every: on {batch_size} images the gradients of {cells} are "
+        "those of the ridge; raise optimizer.batch_size or lower method_kwargs.proj_output_dim"
+    )
+
+
 def first_crops(data: ImageDataModule) -> list[Tensor]:
     """Return two views of the first batch of a run in one process, (B, C, H, W) each.
 

@@ -18,6 +18,7 @@ from solo_ldm.run.callbacks.gradients import (
     cells_beside,
     first_crops,
     gradients_of_cells,
+    resting_on_ridge,
 )
 from solo_ldm.run.configuration import complete, complete_with_images, for_method, read_data
 from solo_ldm.run.folder import RunFolder, identity
@@ -184,6 +185,16 @@ def test_cells_have_the_settings_that_overriding_the_entropy_alone_would_give(tm
             "logdet": ("ridge", 0.1),
         }[entropy]
         assert getattr(one.entropy, key) == value
+
+
+@pytest.mark.parametrize(
+    ("batch", "dim", "cells"),
+    [(129, 64, ""), (128, 64, "joint (128 dimensions) are"), (64, 64, "marginal (64 dimensions)")],
+)
+def test_log_determinants_of_few_images_are_said_to_rest_on_the_ridge(batch, dim, cells):
+    line = resting_on_ridge(batch, dim)
+    assert bool(line) == bool(cells)
+    assert cells in line
 
 
 def test_names_of_the_reference_give_the_same_cells(tmp_path):

@@ -49,7 +49,7 @@ def test_lines_and_matrices_show_the_numbers_over_the_encoder(drawn, tmp_path):
     rows = made(0, 5, 2)
     for row in rows:
         row["value"] += 9.0 * (row["with_respect_to"] == "latents")
-    path = write_gradients(tmp_path / "gradients.png", rows, "a run")
+    path = write_gradients(tmp_path / "gradients.png", rows, "a run", "8 images")
     with Image.open(path) as image:
         assert image.size == (1600, 1100)
     lines = [[line for line in axes.lines if len(line.get_xdata()) == 3] for axes in drawn[:3]]
@@ -68,12 +68,12 @@ def test_lines_and_matrices_show_the_numbers_over_the_encoder(drawn, tmp_path):
 def test_a_pair_that_has_no_cosine_is_left_white(drawn, tmp_path):
     rows = [row for row in made(0, 1) if row["first"] != "kernel joint"]
     rows += [{**made(1)[0], "with_respect_to": "encoder", "value": float("nan")}]
-    write_gradients(tmp_path / "gradients.png", rows, "a run")
+    write_gradients(tmp_path / "gradients.png", rows, "a run", "8 images")
     assert np.isnan(np.asarray(drawn[3].images[0].get_array())).any()
 
 
 def test_a_table_without_cosines_is_refused(tmp_path):
     rows = [row for row in made(0) if row["with_respect_to"] == "latents"]
     with pytest.raises(ValueError, match="expected cosines with respect to the encoder, got none"):
-        write_gradients(tmp_path / "gradients.png", rows, "a run")
+        write_gradients(tmp_path / "gradients.png", rows, "a run", "8 images")
     assert not list(tmp_path.iterdir())
