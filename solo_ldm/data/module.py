@@ -214,8 +214,7 @@ class ImageDataModule:
 
     def _decode(self, split: Split) -> None:
         """Read the files of a split once and keep their pixels, where data.in_memory has it so."""
-        source = self.source(split)
-        if (decoded := self.decoded(split, source)) is not source:
+        if (decoded := self.decoded(split, self.source(split))) is not self._sources[split]:
             self._use(split, decoded)
 
     def keep(self, split: Split, indexes: Ints) -> None:
@@ -237,7 +236,8 @@ class ImageDataModule:
         its = self.trainer
         sampler = self._sampler(*((its.world_size, its.global_rank) if its else (1, 0)))
         sampler.set_epoch(self.first_epoch)
-        return self._backend.train_loader(self.train_views(), sampler, self.data.num_workers)
+        views = self.train_views()
+        return self._backend.train_loader(views, sampler, self.data.num_workers)
 
     def train_views(self) -> TrainViews:
         """Return the training images, and how their views are drawn."""

@@ -18,6 +18,7 @@ from solo_ldm.data.backends.torchvision import MultiViewImages
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sampler import EpochSampler
 from solo_ldm.evaluation.gradients import GradientSimilarity, compare_objectives
+from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.body import LDMBody
 from solo_ldm.methods.ldm.method_kwargs import resolve
 from solo_ldm.methods.ldm.settings import LDMSettings
@@ -123,8 +124,6 @@ def cells_beside(cfg: DictConfig) -> dict[str, LDMObjective]:
         ValueError: in one line: another method, latents that are neither on the plane nor on the
             sphere, processes that share out the parameters, or a batch too small for a cell.
     """
-    from solo_ldm.methods import find_method
-
     key, every = "evaluation.compare_gradients_every", cfg.evaluation.compare_gradients_every
     own = find_method(cfg.method).describe(cfg).built_with.get("settings")
     if not isinstance(own, LDMSettings) or own.latent not in ("plane", "sphere"):
@@ -189,6 +188,7 @@ def first_crops(data: ImageDataModule) -> list[Tensor]:
 def left_as_it_was(module: nn.Module, device: torch.device) -> Iterator[None]:
     """Restore random numbers and buffers (running statistics) afterwards."""
     buffers = [(one, one.clone()) for one in module.buffers()]
+    of_mps = torch.mps.get_rng_state() if device.type == "mps" else None  # which no fork knows
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             yield
@@ -196,3 +196,5 @@ def left_as_it_was(module: nn.Module, device: torch.device) -> Iterator[None]:
             with torch.no_grad():
                 for one, before in buffers:
                     one.copy_(before)
+            if of_mps is not None:
+                torch.mps.set_rng_state(of_mps)
