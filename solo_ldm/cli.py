@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "solo_ldm.commands.compare",
     "ica": "solo_ldm.commands.ica",
     "theorem": "solo_ldm.commands.theorem",
+    "paper": "solo_ldm.commands.paper",
     "export": "solo_ldm.commands.export",
     "zoo": "solo_ldm.commands.zoo",
     "predictive": "predictive.commands.predictive",

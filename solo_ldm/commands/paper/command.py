@@ -1,0 +1,184 @@
+"""`solo-ldm paper list | run | report`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from solo_ldm.commands.paper.entries import Claim, Registry, load_registry
+from solo_ldm.commands.paper.records import Records
+from solo_ldm.commands.paper.report import write_report
+from solo_ldm.commands.paper.verdicts import Judgement, judge
+from solo_ldm.commands.paper.work import Done, Worker
+from solo_ldm.config.errors import Parser, printing
+from solo_ldm.config.suggestions import suggestion
+from solo_ldm.run.console import plain_console
+
+_FOLDER, _RUNS = "docs/paper", "trained_models/paper"
+
+
+def command(
+    argv: Sequence[str], console: Console | None = None, registry: Registry | None = None
+) -> int:
+    """Do what the command line after `solo-ldm paper` says; 1 where a run failed."""
+    given = _parser().parse_args(argv)
+    with printing():
+        return given.work(given, registry or load_registry(), plain_console(console))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("solo-ldm paper", description="The paper's claims, each with a verdict.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, help: str, work: Any) -> Any:
+        one = commands.add_parser(name, help=help, description=help)
+        one.set_defaults(work=work)
+        one.add_argument("names", nargs="*", metavar="NAME", help="of claims; all if none")
+        one.add_argument(
+            "--folder",
+            type=Path,
+            default=Path(_FOLDER),
+            help=f"of records and figures; the page is beside it (default: {_FOLDER}). Another "
+            "one measures everything again",
+        )
+        return one.add_argument
+
+    add("list", "the claims, what is recorded and how long the rest takes", _list)
+    add("report", "write the page from the records", _report)
+    argument = add("run", "measure what is not recorded, and write the page", _run)
+    argument("--budget", type=_minutes, default=60.0, metavar="MINUTES", help="default: 60")
+    argument("--jobs", type=_jobs, default=os.cpu_count() or 1, help="processes at a time")
+    argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="data that claims ask for: cifar10-jpeg=FOLDER, linear_track=FILE",
+    )
+    argument("--runs", type=Path, default=Path(_RUNS), help=f"for the runs (default: {_RUNS})")
+    argument("--seeds", type=_jobs, default=None, help="at most so many of each run")
+    return parser
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not minutes > 0:
+        raise argparse.ArgumentTypeError(f"expected minutes above zero, got {text}")
+    return minutes
+
+
+def _jobs(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return number
+
+
+def _claims(given: Any, registry: Registry) -> list[Claim]:
+    for name in given.names:
+        if name not in registry.claims:
+            nearest = suggestion(name, list(registry.claims))
+            raise ValueError(
+                f"unknown claim {name}: expected one of {', '.join(registry.claims)}{nearest}"
+            )
+    return [registry.claims[name] for name in given.names or registry.claims]
+
+
+def _data(given: Any, registry: Registry) -> dict[str, str]:
+    wanted = sorted({name for run in registry.runs.values() for name in run.needs})
+    found = {}
+    for text in given.data:
+        name, _, path = text.partition("=")
+        if name not in wanted or not path:
+            raise ValueError(f"--data: expected NAME=PATH of {', '.join(wanted)}, got {text}")
+        if not Path(path).expanduser().exists():
+            raise FileNotFoundError(f"--data: {path} is not there; expected {name}")
+        found[name] = str(Path(path).expanduser().resolve())
+    return found
+
+
+def _list(given: Any, registry: Registry, console: Console) -> int:
+    records = Records(given.folder / "records", registry)
+    worker = Worker(registry, records, Path(_RUNS), {}, 1)
+    table = Table("claim", "figure", "verdict", "to measure", box=None, pad_edge=False)
+    for claim in _claims(given, registry):
+        left = worker.tasks([claim])
+        minutes = sum(task.run.minutes for task in left)
+        lacking = sorted({name for task in left for name in registry.needs(task.run)})
+        wants = f", --data {' '.join(f'{name}=…' for name in lacking)}" if lacking else ""
+        rest = f"{len(left)} runs, {minutes:.0f} core minutes{wants}" if left else "nothing"
+        table.add_row(claim.name, claim.figure, judge(claim, records).verdict, rest)
+    console.print(table)
+    return 0
+
+
+def _report(given: Any, registry: Registry, console: Console) -> int:
+    records = Records(given.folder / "records", registry)
+    _written(given, registry, records, None, console)
+    return 0
+
+
+def _run(given: Any, registry: Registry, console: Console) -> int:
+    records = Records(given.folder / "records", registry)
+    worker = Worker(registry, records, given.runs, _data(given, registry), given.jobs)
+    tasks = worker.tasks(_claims(given, registry))
+    if given.seeds is not None:
+        tasks = [task for task in tasks if task.seed < given.seeds]
+    minutes = sum(task.run.minutes for task in tasks) / given.jobs
+    console.print(
+        f"{len(tasks)} runs to do, about {minutes:.0f} minutes by {given.jobs} at a time; the "
+        f"budget is {given.budget:g}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    done = worker.work(tasks, given.budget, console)
+    _written(given, registry, records, worker, console)
+    _say_what_is_left(done, given, console)
+    return 1 if done.failed else 0
+
+
+def _written(
+    given: Any, registry: Registry, records: Records, worker: Worker | None, console: Console
+) -> None:
+    judgements = [judge(claim, records) for claim in registry.claims.values()]
+    page = write_report(given.folder, registry, records, judgements, worker)
+    chosen = {claim.name for claim in _claims(given, registry)}
+    console.print(_table([one for one in judgements if one.claim.name in chosen]))
+    console.print(f"in {page} and {given.folder}", soft_wrap=True, highlight=False)
+
+
+def _table(judgements: Sequence[Judgement]) -> Table:
+    table = Table("figure", "claim", "verdict", box=None, pad_edge=False)
+    for one in judgements:
+        table.add_row(one.claim.figure, Text(one.claim.claim), one.verdict)
+    return table
+
+
+def _say_what_is_left(done: Done, given: Any, console: Console) -> None:
+    for name, tasks in done.lacking.items():
+        runs = ", ".join(sorted({task.run.name for task in tasks}))
+        line = f"{len(tasks)} runs of {runs} want --data {name}=PATH"
+        console.print(line, style="yellow", soft_wrap=True, highlight=False)
+    if done.left:
+        minutes = sum(task.run.minutes for task in done.left) / given.jobs
+        console.print(
+            f"{len(done.left)} runs did not fit into the budget; the same command goes on with "
+            f"them, about {minutes:.0f} minutes more",
+            style="yellow",
+            soft_wrap=True,
+            highlight=False,
+        )
+    rest = done.left or done.failed
+    chosen = " ".join(["", *given.names])
+    goes_on = f"run{chosen} --budget {given.budget:g}" if rest else "list"
+    folder = "" if str(given.folder) == _FOLDER else f" --folder {given.folder}"
+    console.print(f"next: solo-ldm paper {goes_on}{folder}", soft_wrap=True, highlight=False)
+    if done.failed:
+        console.print(f"{len(done.failed)} runs failed: their lines are above", style="red")

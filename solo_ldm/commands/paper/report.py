@@ -1,0 +1,196 @@
+"""docs/paper.md: a row for every claim, and what stands behind it; from records alone."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from solo_ldm.commands.paper.entries import Claim, Registry, Test
+from solo_ldm.commands.paper.picture import write_figure
+from solo_ldm.commands.paper.records import Records
+from solo_ldm.commands.paper.verdicts import CONFIDENCE, Decision, Estimate, Judgement
+from solo_ldm.commands.paper.work import Worker
+from solo_ldm.files import write_atomically, write_text
+
+_RULES = {
+    "above": "above {}",
+    "below": "below {}",
+    "within": "within ±{}",
+    "beyond": "beyond ±{}",
+}
+
+
+def write_report(
+    folder: Path,
+    registry: Registry,
+    records: Records,
+    judgements: Sequence[Judgement],
+    worker: Worker | None = None,
+) -> Path:
+    """Write the page and a figure for every claim.
+
+    Args:
+        folder: of the figures; the page is beside it, with its name.
+        registry: of the runs.
+        records: of what was measured.
+        judgements: of all claims.
+        worker: which knows where runs lie on this machine, to copy pictures of theirs.
+
+    Returns:
+        The page.
+    """
+    for one in judgements:
+        if any(one.measures.values()):
+            write_figure(folder / one.claim.name, one)
+        if worker is not None and one.claim.picture:
+            _copy_picture(folder, one.claim, registry, worker)
+    page = folder.with_suffix(".md")
+    write_text(page, render(folder, registry, records, judgements))
+    return page
+
+
+def render(
+    folder: Path, registry: Registry, records: Records, judgements: Sequence[Judgement]
+) -> str:
+    """Return the text of the page."""
+    return "\n".join([*_head(records, judgements), *_sections(folder, registry, judgements)]) + "\n"
+
+
+def _head(records: Records, judgements: Sequence[Judgement]) -> Iterator[str]:
+    yield "# The paper, claim by claim"
+    yield ""
+    yield (
+        "Claims of Mikulasch & Zenke, [arXiv 2605.03517](https://arxiv.org/abs/2605.03517), "
+        "measured by `solo-ldm paper run` and judged by the rules of "
+        "`solo_ldm/commands/paper/registry/claims.yaml`. This page is "
+        "written from the records beside it; nothing in it is written by hand."
+    )
+    yield ""
+    yield "| figure | claim | the paper | here | verdict |"
+    yield "| --- | --- | --- | --- | --- |"
+    for one in judgements:
+        claim = one.claim
+        here = "; ".join(_found(claim, decision) for decision in one.decisions)
+        cells = [claim.figure, f"[{claim.claim}](#{claim.name})", claim.paper or "–", here]
+        yield f"| {' | '.join([*cells, f'**{one.verdict}**'])} |"
+    yield ""
+    yield (
+        f"Values are means with their {CONFIDENCE:.0%} t-interval over seeds; of a difference, "
+        "paired over seeds. A test is held where the whole interval lies where its rule asks, "
+        "refuted where all of it lies on the other side, else open, as with one seed. A claim "
+        "holds where all of its tests are held, holds in part where some are, does not hold where "
+        "some are refuted and none is held, else it is open."
+    )
+    yield ""
+    yield from _provenance(records)
+
+
+def _provenance(records: Records) -> Iterator[str]:
+    found = records.provenance()
+    if not found:
+        return
+    hardware = sorted({str(one["hardware"]) for one in found})
+    torch = sorted({str((one["versions"] or {}).get("torch")) for one in found})
+    days = sorted(str(one["finished"])[:10] for one in found)
+    minutes = sum(one["minutes"] for one in found)
+    first, last = days[0], days[-1]
+    yield (
+        f"{len(found)} runs, {minutes:.0f} minutes of processes together; {', '.join(hardware)}, "
+        f"torch {', '.join(torch)}, {first if first == last else f'{first} to {last}'}."
+    )
+    yield ""
+
+
+def _sections(folder: Path, registry: Registry, judgements: Sequence[Judgement]) -> Iterator[str]:
+    for one in judgements:
+        claim = one.claim
+        yield f'## <a id="{claim.name}"></a>{claim.claim}'
+        yield ""
+        paper = f" In the paper: {claim.paper}." if claim.paper else ""
+        yield f"Figure or table: {claim.figure}.{paper} Verdict: **{one.verdict}**."
+        yield ""
+        if claim.note:
+            yield claim.note
+            yield ""
+        if any(one.measures.values()):
+            yield f"| measure | mean{f', {claim.unit}' if claim.unit else ''} | runs' sd | seeds |"
+            yield "| --- | --- | --- | --- |"
+            for name, found in one.measures.items():
+                yield f"| {name} | {' | '.join(_measured(found))} |"
+            yield ""
+        yield from (f"- {_sentence(claim, decision)}" for decision in one.decisions)
+        yield ""
+        for run in registry.runs_of(claim):
+            if run.records:
+                yield f"Records of `solo-ldm compare`: `{run.records}`."
+            else:
+                yield f"`solo-ldm {run.command}`"
+            yield ""
+        for name, alt in ((claim.name, claim.claim), (f"{claim.name}-run", "A run of it")):
+            if (folder / f"{name}.png").is_file():
+                yield f"![{alt}]({folder.name}/{name}.png)"
+                yield ""
+
+
+def _measured(found: Estimate | None) -> list[str]:
+    if found is None:
+        return ["not measured", "–", "0"]
+    spread = "–" if found.deviation is None else number(found.deviation, found.deviation)
+    return [with_interval(found), spread, str(found.seeds)]
+
+
+def _found(claim: Claim, decision: Decision) -> str:
+    """Return what a test found, for the table."""
+    if decision.estimate is None:
+        return f"{_what(decision.test)} not measured"
+    unit = f" {claim.unit}" if claim.unit else ""
+    return f"{_what(decision.test)} {with_interval(decision.estimate)}{unit} ({_count(decision)})"
+
+
+def _count(decision: Decision) -> str:
+    assert decision.estimate is not None
+    seeds, values = decision.estimate.seeds, len(decision.estimate.values)
+    counted = f"{seeds} seed{'s' if seeds > 1 else ''}"
+    return f"{values} pairs, {counted}" if decision.test.across else counted
+
+
+def _sentence(claim: Claim, decision: Decision) -> str:
+    rule, value = decision.test.rule
+    asked = _RULES[rule].format(f"{value:g}")
+    pairs = decision.test.across
+    besides = f", a pair for each {' and '.join(pairs)}" if pairs else ""
+    return f"{_found(claim, decision)}{besides}; asked: {asked}. {decision.outcome.capitalize()}."
+
+
+def _what(test: Test) -> str:
+    return f"{test.of} − {test.minus}" if test.minus else test.of
+
+
+def with_interval(estimate: Estimate) -> str:
+    """Return a mean and half the width of its interval, "0.991 ± 0.002"."""
+    half = estimate.half_width
+    if half is None:
+        return number(estimate.mean, abs(estimate.mean) / 10)
+    return f"{number(estimate.mean, half)} ± {number(half, half)}"
+
+
+def number(value: float, error: float) -> str:
+    """Return a number to two digits of its error, at most four places behind the point."""
+    places = 3 if not error else min(4, max(0, 1 - math.floor(math.log10(error))))
+    return f"{value:.{places}f}".replace("-", "−")
+
+
+def _copy_picture(folder: Path, claim: Claim, registry: Registry, worker: Worker) -> None:
+    """Copy a picture of the first run that is on this machine."""
+    name, _, file = claim.picture.partition(":")
+    run = registry.runs[name]
+    for point in run.points():
+        results = worker.results(run, point, 0)
+        if results is not None and (results / file).is_file():
+            target = folder / f"{claim.name}-run.png"
+            write_atomically(target, lambda to, at=results / file: shutil.copyfile(at, to))
+            os.utime(target)
+            return

@@ -1,0 +1,86 @@
+"""A registry of two claims, and commands that end at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from solo_ldm.commands.paper.entries import Registry, load_registry
+
+RUNS = """
+first:
+  command: ica seed={seed} kind={kind} output={folder}
+  minutes: 2
+  seeds: 3
+  grid: {kind: [a, b]}
+second:
+  command: knn {run[first]} path={data[images]} output={folder}
+  minutes: 1
+  seeds: 2
+  grid: {kind: [a, b]}
+"""
+CLAIMS = """
+differs:
+  figure: "1"
+  claim: A and b differ.
+  unit: points
+  measures:
+    a: {run: first, where: {kind: a}, value: score, scale: 100}
+    b: {run: first, where: {kind: b}, value: score, scale: 100}
+  tests:
+    - {of: a, minus: b, above: 5}
+    - {of: b, below: 50}
+follows:
+  figure: "2"
+  claim: The second run follows.
+  measures:
+    both: {run: second, value: "scores[?name=='x'] | [0].value"}
+  tests: [{of: both, within: 1}]
+"""
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """Two claims, of which the second reads the runs of the first and data."""
+    return load_registry(RUNS, CLAIMS)
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Commands end at once, with results by their arguments; the list has all arguments."""
+    given: list[list[str]] = []
+
+    def run(words: list[str], **rest: Any) -> subprocess.CompletedProcess[str]:
+        words = words[3:]
+        given.append(words)
+        keys = dict(word.split("=", 1) for word in words if "=" in word)
+        if keys.get("seed") == "2":
+            rest["stdout"].write("something\nlearning rate too high\n")
+            return subprocess.CompletedProcess(words, 2)
+        folder = Path(keys["output"])
+        score = {"a": 0.6, "b": 0.4}.get(keys.get("kind", ""), 0.0) + 0.01 * int(
+            keys.get("seed", 0)
+        )
+        results = {"score": score, "scores": [{"name": "x", "value": 0.5}], "commit": "abc"}
+        (folder / "results.json").write_text(json.dumps(results))
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return given
+
+
+@pytest.fixture
+def values() -> Callable[[Path, Mapping[str, Any]], None]:
+    """Write a record's values by hand."""
+
+    def write(path: Path, found: Mapping[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        record = {"values": found, "hardware": "h", "versions": {"torch": "2"}, "minutes": 1.0}
+        path.write_text(json.dumps({**record, "finished": "2026-01-01T00:00:00"}))
+
+    return write

@@ -1,0 +1,162 @@
+"""`solo-ldm paper`: runs what is not recorded, within a budget, and writes the page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from solo_ldm.cli import main
+from solo_ldm.commands.paper.command import command
+from solo_ldm.commands.paper.entries import load_registry
+from solo_ldm.commands.paper.records import Records
+from solo_ldm.commands.paper.report import number, render
+from solo_ldm.commands.paper.verdicts import judge
+from solo_ldm.commands.paper.work import Task, Worker
+from tests.solo_ldm.commands.paper.conftest import CLAIMS, RUNS
+from tests.support import ROOT
+
+
+@pytest.fixture
+def work(tmp_path, registry, commands):
+    def do(*arguments, budget="60"):
+        folders = ["--folder", str(tmp_path / "docs/paper"), "--runs", str(tmp_path / "runs")]
+        words = ["run", *arguments, "--budget", budget, "--jobs", "1", *folders]
+        code = command(words, registry=registry)
+        return code, [words for words in commands]
+
+    return do
+
+
+def test_a_seed_of_every_claim_before_the_next(work, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    code, given = work("--data", f"images={images}", "--seeds", "2")
+    assert code == 0
+    assert [words[0] for words in given] == ["ica", "ica", "knn", "knn"] * 2
+    assert [words[1] for words in given if words[0] == "ica"] == ["seed=0"] * 2 + ["seed=1"] * 2
+    page = (tmp_path / "docs/paper.md").read_text()
+    assert "A and b differ" in page
+    assert "a − b 20.00" in page
+    # The second command reads the folder of the first at the same seed and level.
+    assert given[2][1] == given[0][3].removeprefix("output=")
+
+
+def test_what_is_recorded_is_not_run_again(work, tmp_path):
+    work("differs", "--seeds", "1")
+    _, given = work("differs", "--seeds", "2")
+    assert [words[1] for words in given] == ["seed=0", "seed=0", "seed=1", "seed=1"]
+
+
+def test_budget(work, tmp_path, capsys):
+    code, given = work("differs", "--seeds", "1", budget="1.5")
+    assert code == 0
+    assert not given
+    assert "2 runs did not fit into the budget" in capsys.readouterr().out
+
+
+def test_data_that_are_not_given(work, tmp_path, capsys):
+    code, given = work("--seeds", "1")
+    assert code == 0
+    assert {words[0] for words in given} == {"ica"}
+    assert "2 runs of second want --data images=PATH" in capsys.readouterr().out
+    assert "not measured" in (tmp_path / "docs/paper.md").read_text()
+
+
+def test_a_run_that_fails(work, tmp_path, capsys):
+    code, _ = work("differs")
+    assert code == 1
+    shown = capsys.readouterr().out
+    assert "first b seed 2: exit code 2: learning rate too high" in shown
+    records = list((tmp_path / "docs/paper/records").iterdir())
+    assert len(records) == 4  # seeds 0 and 1 are there
+
+
+def test_another_argument_is_another_record(registry):
+    run = registry.runs["first"]
+    changed = load_registry(RUNS.replace("ica seed", "ica steps=5 seed"), CLAIMS)
+    records = Records(Path("x"), registry), Records(Path("x"), changed)
+    point = (("kind", "a"),)
+    paths = [one.path(one.registry.runs[run.name], point, 0) for one in records]
+    assert paths[0] != paths[1]
+    # … and one of the runs that read it.
+    later = [one.path(one.registry.runs["second"], point, 0) for one in records]
+    assert later[0] != later[1]
+
+
+@pytest.mark.parametrize(
+    ("runs", "claims", "says"),
+    [
+        (RUNS.replace("minutes: 2", "minuts: 2"), CLAIMS, "minuts: did you mean minutes"),
+        (RUNS.replace("run[first]", "run[frist]"), CLAIMS, "got frist: did you mean first"),
+        (RUNS, CLAIMS.replace("above: 5", "aboev: 5"), "got aboev: did you mean above"),
+        (RUNS, CLAIMS.replace(", above: 5", ""), "expected one of above, below"),
+        (RUNS, CLAIMS.replace("value: score,", "value: '[',"), r"differs.a: \["),
+        (RUNS, CLAIMS.replace("kind: b", "kind: c"), "no run has the levels"),
+        (RUNS, CLAIMS.replace("run: second", "run: secnd"), "got secnd: did you mean second"),
+    ],
+)
+def test_a_registry_that_is_not_whole(runs, claims, says):
+    with pytest.raises(ValueError, match=says):
+        load_registry(runs, claims)
+
+
+def test_a_number_that_is_not_there(registry, tmp_path, values):
+    records = Records(tmp_path, registry)
+    path = records.path(registry.runs["first"], (("kind", "a"),), 0)
+    values(path, {"score": None})
+    with pytest.raises(ValueError, match=r"expected a number at score, got None"):
+        judge(registry.claims["differs"], records)
+
+
+def test_unknown_names(registry, tmp_path):
+    for words, says in (
+        (["run", "difers"], "did you mean differs"),
+        (["run", "--data", "image=x"], "expected NAME=PATH of images, got image=x"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            command([*words, "--folder", str(tmp_path / "p")], registry=registry)
+    assert not (tmp_path / "p.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [(0.99123, 0.0021, "0.9912"), (-1.355, 1.02, "−1.4"), (71.4, 12.0, "71"), (2.0, 0.0, "2.000")],
+)
+def test_numbers_have_two_digits_of_their_error(value, error, text):
+    assert number(value, error) == text
+
+
+@pytest.mark.parametrize("run", [run for run in load_registry().runs.values() if run.command])
+def test_every_command_of_the_registry_composes(run, tmp_path, capsys):
+    registry = load_registry()
+    data = dict.fromkeys(registry.needs(run), str(tmp_path))
+    worker = Worker(registry, Records(tmp_path, registry), tmp_path, data, 1)
+    for point in run.points():
+        main([*worker.command(Task(run, point, 3)), "--cfg", "job"])
+        assert str(worker.place(run, point, 3)) in capsys.readouterr().out
+
+
+def test_the_page_is_what_the_records_give():
+    registry = load_registry()
+    folder = ROOT / "docs/paper"
+    records = Records(folder / "records", registry, ROOT)
+    judgements = [judge(claim, records) for claim in registry.claims.values()]
+    page = (ROOT / "docs/paper.md").read_text()
+    assert page == render(folder, registry, records, judgements)
+    for one in judgements:
+        assert one.verdict in page
+
+
+def test_every_path_into_results_exists_in_the_records():
+    """A record has a number for everything that claims ask of its run."""
+    registry = load_registry()
+    for path in (ROOT / "docs/paper/records").glob("*.json"):
+        record = json.loads(path.read_text())
+        for value, found in record["values"].items():
+            assert isinstance(found, int | float), f"{path.name}: {value}"
+        key = re.search(r"-(\w{8})\.json$", path.name)
+        assert key is not None
+        assert record["run"] in registry.runs
