@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,20 @@ def read_gradients(path: Path) -> list[dict[str, Any]]:
         raise ValueError(
             f"{path}: expected the gradients of a run, got {error}; remove the file"
         ) from None
+
+
+def cosines_of(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the cosines with respect to the encoder, for results.json.
+
+    Returns:
+        An entry an epoch: "epoch"; "entropy" and "loss": by the name of the first and of the second
+        objective of a pair, null where a gradient is zero.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        if row["with_respect_to"] == "encoder" and row["second"]:
+            here = found.setdefault(row["epoch"], {"epoch": row["epoch"]})
+            of = here.setdefault(row["quantity"].removesuffix(" cosine"), {})
+            value = row["value"] if math.isfinite(row["value"]) else None
+            of.setdefault(row["first"], {})[row["second"]] = value
+    return list(found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,6 +84,17 @@ def test_a_run_leaves_the_numbers_of_each_comparison_and_their_picture(compared)
             assert here == [*cosines, *(("entropy share", name, "") for name in SIX)]
     assert all(abs(row["value"]) <= 1.0 for row in rows if "cosine" in row["quantity"])
     assert compared.gradients_picture.stat().st_size > 20_000
+    recorded = json.loads(compared.results.read_text())["gradient_cosine"]
+    assert [one["epoch"] for one in recorded] == [0, 1, 2, 3]
+    wanted = {"with_respect_to": "encoder", "quantity": "loss cosine", "first": SIX[1]}
+    for one in recorded:
+        pairs = {
+            row["second"]: row["value"]
+            for row in rows
+            if (wanted | {"epoch": one["epoch"]}).items() <= row.items()
+        }
+        assert one["loss"][SIX[1]] == pairs
+        assert [*pairs] == SIX[2:]
 
 
 def test_the_last_numbers_are_those_of_the_trained_weights(compared, tmp_path):
@@ -113,6 +125,7 @@ def test_a_run_that_was_interrupted_ends_with_the_same_table(compared, tmp_path)
     assert again.path == left.path
     assert again.gradients.read_bytes() == compared.gradients.read_bytes()
     assert not again.gradients_picture.exists()
+    assert json.loads(again.results.read_text())["gradient_cosine"]
 
 
 @pytest.mark.parametrize(
