@@ -89,6 +89,8 @@ def test_every_command_of_the_readme_runs(command, tmp_path, monkeypatch, capsys
         small = ["steps=5", "seeds=[0]"]
     if words[1] == "linear" and "protocol=linear-features" not in words:
         small = ["max_epochs=1"]
+    if words[1] == "diagnostics":
+        small = ["num_images=60", "num_views=2", "num_jacobian_images=1"]
     if words[1] == "pretrain":
         small = SECONDS
         for folder in ("scripts", "zoo"):

@@ -34,6 +34,7 @@ NO_METHODS = {
     "ica",
     "theorem",
     "clusters",
+    "diagnostics",
 }
 
 

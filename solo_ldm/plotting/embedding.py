@@ -1,15 +1,26 @@
-"""Maps of features: principal components, with or without colours."""
+"""Maps of features: principal components, t-SNE or UMAP, with or without colours."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 
 from solo_ldm.plotting.arrays import Floats
-from solo_ldm.plotting.style import above
+from solo_ldm.plotting.style import BLUE, COLOURS, MARKERS, above, box, one_line
+
+# t-SNE of more takes minutes on a laptop and shows no more.
+MAX_POINTS = 1000
+# Fewer have no neighbourhoods for t-SNE to keep.
+MIN_POINTS_TSNE = 50
+# Distances need no more directions, and the cost grows with them.
+MAX_DIMS_TSNE = 50
+MAX_NAMED_CLASSES = 12
 
 
 def principal_components(features: Floats, count: int) -> tuple[Floats, Floats]:
@@ -27,6 +38,72 @@ def principal_components(features: Floats, count: int) -> tuple[Floats, Floats]:
     shares = singular**2 / max((singular**2).sum(), 1e-300)
     components = np.pad(left * singular, ((0, 0), missing))[:, :count]
     return components, np.pad(shares, missing)[:count]
+
+
+def to_plane(features: Floats, umap: bool = False) -> tuple[Floats, str]:
+    """Map features to the plane, the same for the same features.
+
+    Args:
+        features: (M, D), finite.
+        umap: by UMAP where it is installed (extra umap), else by t-SNE.
+
+    Returns:
+        (M, 2), and the name of the method: principal components for few or collapsed features.
+    """
+    principal, _ = principal_components(features, max(2, min(MAX_DIMS_TSNE, features.shape[1])))
+    # t-SNE divides by the spread of the first direction.
+    spread = principal[:, 0].std()
+    collapsed = spread * len(features) ** 0.5 <= 1e-6 * (np.abs(features).max() + 1e-30)
+    if len(features) < MIN_POINTS_TSNE or collapsed:
+        return principal[:, :2], "principal components"
+    if umap and find_spec("umap"):
+        from umap import UMAP  # pyright: ignore[reportMissingImports]
+
+        return UMAP(random_state=0, n_jobs=1).fit_transform(principal / spread), "UMAP"
+    # Imported here: scikit-learn takes seconds, and few programs draw a map.
+    from sklearn.manifold import TSNE
+
+    tsne = TSNE(init="pca", perplexity=30, random_state=0)
+    return tsne.fit_transform(principal / spread), "t-SNE"
+
+
+def draw_classes(
+    axes: Axes,
+    points: Floats,
+    labels: np.ndarray | None,
+    num_classes: int,
+    classes: Sequence[str],
+) -> None:
+    """Draw points without axes, up to 12 classes in colours with their names on the right.
+
+    Args:
+        axes: to draw on.
+        points: (M, 2).
+        labels: (M,) integers from 0; None where nothing is labelled.
+        num_classes: more than any label.
+        classes: their names; numbers where there are none.
+    """
+    axes.set(xticks=[], yticks=[])
+    box(axes)
+    axes.margins(0.03)
+    dots: dict[str, Any] = {"s": 22, "linewidths": 0.3, "edgecolors": "white"}
+    if labels is None:
+        axes.scatter(*points.T, color=BLUE, **dots)
+        return
+    if num_classes > MAX_NAMED_CLASSES:
+        axes.scatter(*points.T, c=labels, cmap="turbo", vmin=0, vmax=num_classes - 1, **dots)
+        return
+    for number in range(num_classes):
+        look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number], **dots}
+        axes.scatter(*points[labels == number].T, **look)
+    # Names are set afterwards: matplotlib leaves out entries that start with an underscore.
+    names = [str(number) for number in range(num_classes)]
+    legend = axes.legend(
+        axes.collections, names, markerscale=1.4, loc="upper left", bbox_to_anchor=(1.0, 1.02),
+        handletextpad=0.2, labelspacing=0.7,
+    )  # fmt: skip
+    for text, name in zip(legend.get_texts(), classes, strict=False):
+        text.set_text(one_line(name, 17))
 
 
 def colour_bar_above(axes: Axes, drawn: ScalarMappable) -> None:

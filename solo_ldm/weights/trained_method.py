@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from solo_ldm.data.choice import asks_for_test
@@ -40,6 +41,13 @@ class TrainedMethod:
     hardware: Hardware
     epoch: int
 
+    def untrained(self) -> Any:
+        """Return the method as the run began, from its seed: in evaluation mode, on the device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.cfg.seed)
+            method = _build(self.cfg, self.data, self.hardware)
+        return method.to(self.hardware.device).eval()
+
     def held_out(self) -> ImageSource:
         """Return the held-out images; a ValueError in one line where there are none."""
         source = self.data.source("val")
@@ -63,7 +71,10 @@ class TrainedMethod:
 
 
 def load_method(
-    run: str | Path, accelerator: str = "auto", data: Mapping[str, Any] | None = None
+    run: str | Path,
+    accelerator: str = "auto",
+    data: Mapping[str, Any] | None = None,
+    places: Mapping[str, Any] | None = None,
 ) -> TrainedMethod:
     """Build the method of a run and load its last checkpoint, without running code from it.
 
@@ -72,6 +83,7 @@ def load_method(
         accelerator: auto, cpu or gpu.
         data: keys of data; held_out at None or 0 takes the test images in place of those that the
             run held out.
+        places: keys of data that take the place of the run's own.
 
     Raises:
         FileNotFoundError: in one line: no such folder, or no checkpoint in it.
@@ -86,13 +98,13 @@ def load_method(
         raise FileNotFoundError(f"{run} holds no args.json: give the folder of one run")
     performance = {**args.get("performance", {}), "compile": False}
     one = {**SINGLE_DEVICE, "accelerator": accelerator, "performance": performance}
-    cfg = complete(OmegaConf.create({**args, **one}))
+    own = {"data": {**args.get("data", {}), **(places or {})}}
+    cfg = complete(OmegaConf.create({**args, **one, **own}))
     if cfg.data.held_out and asks_for_test(data or {}):
         cfg.data.score_test = True
     hardware = resolve_hardware(cfg, launched=False)
     images = read_data(cfg, hardware)
-    kind = find_method(cfg.method)
-    method = kind(for_method(cfg, images, hardware), **kind.describe(cfg).built_with)
+    method = _build(cfg, images, hardware)
     try:
         method.load_state_dict(whole_state(checkpoint, folder.last))
     except RuntimeError as error:
@@ -100,3 +112,8 @@ def load_method(
         raise ValueError(f"{folder.last} is not of the method in args.json ({reason})") from None
     epochs = epochs_of(checkpoint) or 0
     return TrainedMethod(folder, cfg, method.to(hardware.device).eval(), images, hardware, epochs)
+
+
+def _build(cfg: DictConfig, images: ImageDataModule, hardware: Hardware) -> Any:
+    kind = find_method(cfg.method)
+    return kind(for_method(cfg, images, hardware), **kind.describe(cfg).built_with)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
@@ -22,6 +21,7 @@ from solo_ldm.commands.shared.inputs import (
     SPLITS,
     Evaluation,
     check_labelled,
+    evaluation_folder,
     load_images,
     load_weights,
     other_images,
@@ -39,7 +39,6 @@ from solo_ldm.run.console import plain_console
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import single_device
 from solo_ldm.run.record import Outcome
-from solo_ldm.weights.pretrained import Pretrained
 
 
 def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
@@ -95,7 +94,7 @@ def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
         ),
         soft_wrap=True,
     )
-    folder = results_folder(cfg.output or _folder(pretrained, config.dataset))
+    folder = results_folder(cfg.output or evaluation_folder(pretrained, config.dataset, "knn"))
     sha256 = None if pretrained.weights is None else sha256_of(pretrained.weights)
     return Evaluation(cfg, pretrained, data, hardware, RunFolder(folder), sha256)
 
@@ -130,17 +129,3 @@ def _scores(work: Evaluation, train: Features, test: Features) -> list[Score]:
         scores.append(score)
         since = time.perf_counter()
     return sorted(scores, key=lambda score: -score.top1)
-
-
-def _folder(pretrained: Pretrained, dataset: str) -> Path:
-    """Return the folder beside the run of the weights, or else one in evaluations/."""
-    weights = pretrained.weights
-    if weights is None or pretrained.kind not in ("run", "checkpoint") or not pretrained.args:
-        name = pretrained.source.rpartition(":")[2].replace("/", "-")
-        if pretrained.kind not in ("zoo", "hf-hub", "timm", "untrained") and weights is not None:
-            name = weights.stem if weights.stem != "backbone" else weights.resolve().parent.name
-        return Path("evaluations") / name / dataset / "knn"
-    folder = weights.parent.parent if weights.parent.name == "checkpoints" else weights.parent
-    name = "knn" if pretrained.kind == "run" else f"knn-{weights.stem}"
-    own = dataset == pretrained.args.get("data", {}).get("dataset")
-    return folder / "evaluation" / (name if own else f"{name}-{dataset}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shlex
 import statistics
@@ -239,5 +240,22 @@ class Worker:
         if code or results is None:
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             return f"exit code {code}: {lines[-1] if lines else 'no output'} ({log})", spent
-        self.records.keep(task.run, task.point, task.seed, read_json(results / _RESULTS), spent)
+        self.records.keep(task.run, task.point, task.seed, results_in(results), spent)
         return None, spent
+
+
+def results_in(folder: Path) -> dict[str, Any]:
+    """Return results.json of a folder, with the rows of its CSV files as `tables`."""
+    tables = {}
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = csv.DictReader(stream)
+            tables[path.stem] = [{key: _value(text) for key, text in row.items()} for row in rows]
+    return {**read_json(folder / _RESULTS), "tables": tables}
+
+
+def _value(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from solo_ldm.plotting.arrays import Floats
-from solo_ldm.plotting.embedding import principal_components
+from solo_ldm.plotting.embedding import MAX_NAMED_CLASSES, MAX_POINTS, draw_classes, to_plane
 from solo_ldm.plotting.page import REPORT, Panel, write_page
 from solo_ldm.plotting.scores import Bar, draw_scores
 from solo_ldm.plotting.series import draw_losses, draw_series
@@ -21,22 +21,12 @@ from solo_ldm.plotting.style import (
     BLUE,
     COLOURS,
     INK,
-    MARKERS,
     MUTED,
     above,
-    box,
     heading,
     one_line,
     write_instead,
 )
-
-# t-SNE of more takes minutes on a laptop and shows no more.
-MAX_POINTS = 1000
-# Fewer have no neighbourhoods for t-SNE to keep.
-MIN_POINTS_TSNE = 50
-# t-SNE's distances need no more directions, and its cost grows with them.
-MAX_DIMS_TSNE = 50
-MAX_NAMED_CLASSES = 12
 
 _HEALTH = {
     "effective_rank": "effective rank",
@@ -173,49 +163,14 @@ def _draw_map(
     if num_all > MAX_POINTS:
         chosen = np.random.default_rng(0).choice(num_all, MAX_POINTS, replace=False)
         features, labels = features[chosen], labels if labels is None else labels[chosen]
-    points, method = _project(features)
+    points, method = to_plane(features)
     count = f"{len(points)} of {num_all}" if num_all > len(points) else f"all {num_all}"
     note = f"{method} of {count} {'training' if labels is None else 'validation'} images"
     num_classes = 0 if labels is None else len(classes or ()) or int(labels.max()) + 1
     if num_classes > MAX_NAMED_CLASSES:
         note += f"; {num_classes} classes"
     heading(axes, "Features", note)
-    axes.set(xticks=[], yticks=[])
-    box(axes)
-    axes.margins(0.03)
-    dots: dict[str, Any] = {"s": 22, "linewidths": 0.3, "edgecolors": "white"}
-    if labels is None:
-        axes.scatter(*points.T, color=BLUE, **dots)
-        return
-    if num_classes > MAX_NAMED_CLASSES:
-        axes.scatter(*points.T, c=labels, cmap="turbo", vmin=0, vmax=num_classes - 1, **dots)
-        return
-    for number in range(num_classes):
-        look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number], **dots}
-        axes.scatter(*points[labels == number].T, **look)
-    # Names are set afterwards: matplotlib leaves out entries that start with an underscore.
-    names = [str(number) for number in range(num_classes)]
-    legend = axes.legend(
-        axes.collections, names, markerscale=1.4, loc="upper left", bbox_to_anchor=(1.0, 1.02),
-        handletextpad=0.2, labelspacing=0.7,
-    )  # fmt: skip
-    for text, name in zip(legend.get_texts(), classes or (), strict=False):
-        text.set_text(one_line(name, 17))
-
-
-def _project(features: Floats) -> tuple[Floats, str]:
-    """Map features (M, D) to the plane (M, 2); return the name of the method as well."""
-    principal, _ = principal_components(features, max(2, min(MAX_DIMS_TSNE, features.shape[1])))
-    # t-SNE divides by the spread of the first direction.
-    spread = principal[:, 0].std()
-    collapsed = spread * len(features) ** 0.5 <= 1e-6 * (np.abs(features).max() + 1e-30)
-    if len(features) < MIN_POINTS_TSNE or collapsed:
-        return principal[:, :2], "principal components"
-    # Imported here: scikit-learn takes seconds, and few programs draw a report.
-    from sklearn.manifold import TSNE
-
-    tsne = TSNE(init="pca", perplexity=30, random_state=0)
-    return tsne.fit_transform(principal / spread), "t-SNE"
+    draw_classes(axes, points, labels, num_classes, classes or ())
 
 
 def _draw_scores(

@@ -157,6 +157,20 @@ def check_labelled(data: ImageDataModule) -> int:
     return labelled["train"]
 
 
+def evaluation_folder(pretrained: Pretrained, dataset: str, name: str) -> Path:
+    """Return where an evaluation lies: beside the run of the weights, or else in evaluations/."""
+    weights = pretrained.weights
+    if weights is None or pretrained.kind not in ("run", "checkpoint") or not pretrained.args:
+        of = pretrained.source.rpartition(":")[2].replace("/", "-")
+        if pretrained.kind not in ("zoo", "hf-hub", "timm", "untrained") and weights is not None:
+            of = weights.stem if weights.stem != "backbone" else weights.resolve().parent.name
+        return Path("evaluations") / of / dataset / name
+    folder = weights.parent.parent if weights.parent.name == "checkpoints" else weights.parent
+    name = name if pretrained.kind == "run" else f"{name}-{weights.stem}"
+    own = dataset == pretrained.args.get("data", {}).get("dataset")
+    return folder / "evaluation" / (name if own else f"{name}-{dataset}")
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """A backbone and the images that it is evaluated on.

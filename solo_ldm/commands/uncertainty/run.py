@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from solo_ldm.commands.shared.inputs import images_since, pictured
-from solo_ldm.commands.uncertainty.images import Images, image_sets, view_specs
+from solo_ldm.commands.shared.views import Images, view_specs
+from solo_ldm.commands.uncertainty.images import image_sets
 from solo_ldm.commands.uncertainty.picture import NUM_PICTURED, write_uncertainty
 from solo_ldm.config.places import results_folder
 from solo_ldm.data.augment.strength import at_strength
@@ -54,13 +55,14 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     tables, pairs = {}, {}
     with console.status("predicting"), torch.inference_mode():
         for images in (inside, *outside):
-            tables[images.name], pairs[images.name] = _plain(images), _pairs(images)
+            tables[images.name] = _plain(trained, images)
+            pairs[images.name] = _pairs(trained, images, cfg.num_draws)
             # Of each image, the mean over its draws, a dimension.
             log_prob = pairs[images.name].log_prob.view(cfg.num_draws, -1).mean(dim=0)
             dim = pairs[images.name].error.shape[1]
             tables[images.name]["negative_log_likelihood"] = -log_prob / dim
         by_strength = {
-            float(strength): _at_strength(inside, float(strength))
+            float(strength): _at_strength(trained, inside, float(strength), cfg.num_draws)
             for strength in sorted(set(cfg.strengths))
         }
     own = tables[inside.name]
@@ -148,34 +150,34 @@ def _latent(trained: TrainedMethod) -> ConditionalGaussian:
     return latent
 
 
-def _plain(images: Images) -> dict[str, Tensor]:
+def _plain(trained: TrainedMethod, images: Images) -> dict[str, Tensor]:
     """Return variance and entropy of each image as it is."""
     made = []
     for views in images.plain():
-        gaussian = _predict(images, views)
+        gaussian = _predict(trained, views)
         made.append(torch.stack([mean_variance(gaussian), gaussian.entropy()]).cpu())
     variance, entropy = torch.cat(made, dim=1)
     return {"variance": variance, "entropy": entropy}
 
 
-def _pairs(images: Images) -> PairScores:
+def _pairs(trained: TrainedMethod, images: Images, num_draws: int) -> PairScores:
     """Score pairs of views drawn as in training: all images once, then again."""
-    method, made = images.trained.method, []
-    for draw in range(images.cfg.num_draws):
-        for first, second in images.drawn(view_specs(images.trained), draw):
+    method, made = trained.method, []
+    for draw in range(num_draws):
+        for first, second in images.drawn(view_specs(trained.data), draw):
             latents = method(second)["z"]
             targets = method.targets([second], [latents])
             target = latents if targets is None else targets[0]
-            made.append(score_pairs(_predict(images, first), target))
+            made.append(score_pairs(_predict(trained, first), target))
     return PairScores(*(torch.cat(parts).cpu() for parts in zip(*made, strict=True)))
 
 
-def _at_strength(images: Images, strength: float) -> Tensor:
+def _at_strength(trained: TrainedMethod, images: Images, strength: float, num_draws: int) -> Tensor:
     """Return the predicted variance at a strength of each image (N,), the mean over its draws."""
-    spec = at_strength(view_specs(images.trained)[0], strength)
+    spec = at_strength(view_specs(trained.data)[0], strength)
     draws = [
-        torch.cat([mean_variance(_predict(images, views)) for (views,) in images.drawn([spec], n)])
-        for n in range(images.cfg.num_draws)
+        torch.cat([mean_variance(_predict(trained, views)) for (views,) in images.drawn([spec], n)])
+        for n in range(num_draws)
     ]
     return torch.stack(draws).cpu().double().mean(dim=0)
 
@@ -198,8 +200,8 @@ def _strength(by_strength: dict[float, Tensor]) -> dict[str, Any]:
     }
 
 
-def _predict(images: Images, views: Tensor) -> Distribution:
-    method = images.trained.method
+def _predict(trained: TrainedMethod, views: Tensor) -> Distribution:
+    method = trained.method
     latents = method(views)["z"]
     return method.objective.latent.gaussian(method.predictor(latents), latents.shape[1])
 

@@ -190,6 +190,7 @@ PLACES = {
     "knn zoo:gaussprob-digits": "output",
     "uncertainty .": "output",
     "clusters .": "output",
+    "diagnostics .": "output",
     "compare": "copy_to",
     "ica": "output",
     "theorem": "output",

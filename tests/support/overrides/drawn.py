@@ -77,6 +77,7 @@ BASES = (
     Base("knn", "knn", (_HERE,), ("augmentations", "data", "run")),
     Base("uncertainty", "uncertainty", (_HERE,), ("augmentations", "data")),
     Base("clusters", "clusters", (_HERE,), ("run",)),
+    Base("diagnostics", "diagnostics", (_HERE,), ("augmentations", "data", "run")),
     Base("latents", "latents", ("run=.",)),
     Base("compare", "compare", (), ("folder",)),
     Base("ica", "ica", ("entropy=neighbour",), _STUDY),

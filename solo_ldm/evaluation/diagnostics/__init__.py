@@ -1,0 +1,1 @@
+"""What is in features or latents: their shape, their ranks, and what they tell apart."""
