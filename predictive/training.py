@@ -171,7 +171,7 @@ def train(
         about = asdict(Trained.of(data))
         folder = replace(folder, trained_on=replace(folder.trained_on, about=about))
     every = cfg.evaluation.compare_gradients_every
-    cosines = CompareEntropyGradients(every) if every else None
+    cosines = CompareEntropyGradients(every, folder.gradients) if every else None
     windows = module.windows
     headline = (
         f"{cfg.method}: {cfg.objective.entropy} entropy; {data.description}; "

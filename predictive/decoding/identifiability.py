@@ -7,8 +7,7 @@ true latents are identifiable up to an affine map (Mikulasch & Zenke, arXiv 2605
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from predictive.decoding.bins import sums_of_squares, wide
+from solo_ldm.evaluation.gradients import cosines, gradients_of, inner_products
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,23 +153,7 @@ def cosine_similarity_of_gradients(
     Source:
         The comparison of two objectives by their gradients in Mikulasch & Zenke, arXiv 2605.03517.
     """
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    if not trained:
-        raise ValueError("parameters: expected at least one that requires a gradient, got none")
-    gradients = []
-    for value in (first, second):
-        if value.numel() != 1:
-            raise ValueError(f"gradients: expected scalars, got a shape {tuple(value.shape)}")
-        parts: Sequence[Tensor | None] = [None] * len(trained)
-        if value.requires_grad:
-            parts = torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True)
-        pairs = zip(parts, trained, strict=True)
-        flat = [wide(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs]
-        gradients.append(torch.cat(flat))
-    norms = [float(gradient.norm()) for gradient in gradients]
-    if 0.0 in norms:
-        return math.nan
-    return max(-1.0, min(1.0, float(gradients[0] @ gradients[1]) / (norms[0] * norms[1])))
+    return float(cosines(inner_products(gradients_of([first, second], parameters)))[0, 1])
 
 
 def _parts(

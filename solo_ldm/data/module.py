@@ -58,8 +58,7 @@ class ImageDataModule:
             raise ValueError(f"optimizer.batch_size: expected at least 1, got {batch_size}")
         self.data = data
         self.views = parse_augmentations(augmentations)
-        self.batch_size = batch_size
-        self.seed = seed
+        self.batch_size, self.seed = batch_size, seed
         # Lightning's, while it trains; see `solo_ldm.data.lightning`.
         self.trainer: Any = None
         # Where a resumed run goes on. Lightning lets workers fetch before it names the epoch.
@@ -215,14 +214,12 @@ class ImageDataModule:
 
     def _decode(self, split: Split) -> None:
         """Read the files of a split once and keep their pixels, where data.in_memory has it so."""
-        source = self.source(split)
-        if (decoded := self.decoded(split, source)) is not source:
+        if (decoded := self.decoded(split, self.source(split))) is not self._sources[split]:
             self._use(split, decoded)
 
     def keep(self, split: Split, indexes: Ints) -> None:
         """Use the images of a split at `indexes` alone, in that order, from now on."""
-        source = self.source(split)
-        if source is not None:
+        if (source := self.source(split)) is not None:
             self._use(split, source.subset(indexes))
 
     def prepare_data(self) -> None:
@@ -236,13 +233,17 @@ class ImageDataModule:
         Raises:
             ValueError: fewer training images than one batch.
         """
-        self._decode("train")
         its = self.trainer
         sampler = self._sampler(*((its.world_size, its.global_rank) if its else (1, 0)))
         sampler.set_epoch(self.first_epoch)
-        drawn = (self.views, self.seed, self._unreadable["train"], self._partners())
-        views = TrainViews(self._train, *drawn, self.resolution)
+        views = self.train_views()
         return self._backend.train_loader(views, sampler, self.data.num_workers)
+
+    def train_views(self) -> TrainViews:
+        """Return the training images, and how their views are drawn."""
+        self._decode("train")
+        drawn = (self.views, self.seed, self._unreadable["train"], self._partners())
+        return TrainViews(self._train, *drawn, self.resolution)
 
     def check_batches(self, num_processes: int) -> None:
         """Check that batches can be made, before anything is.
@@ -255,8 +256,7 @@ class ImageDataModule:
         self._partners()
 
     def _partners(self) -> Partners | None:
-        match = self.data.pair_match
-        train = self._train
+        match, train = self.data.pair_match, self._train
         return None if match is None else Partners(train.labels, match, self.seed, train.name)
 
     def _sampler(self, num_processes: int, rank: int) -> EpochSampler:

@@ -47,6 +47,7 @@ class EvaluationConfig:
     """evaluation.*."""
 
     protocols: list[str] = MISSING
+    compare_gradients_every: int = number(0)
     report: bool = MISSING
 
 
@@ -110,6 +111,10 @@ def _check_parts(cfg: DictConfig) -> None:
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     for protocol in cfg.evaluation.protocols:
         find_protocol(protocol, "evaluation.protocols")
+    if cfg.evaluation.compare_gradients_every:
+        from solo_ldm.run.callbacks.gradients import cells_beside
+
+        cells_beside(cfg)
 
 
 def read_data(cfg: DictConfig, hardware: Hardware) -> ImageDataModule:

@@ -61,6 +61,8 @@ class RunFolder:
     backbone = _file("backbone.safetensors", "The trained backbone with timm's keys.")
     classifier = _file("classifier.safetensors", "The trained classifier of a linear run.")
     confusion = _file("confusion.png", "Which classes a linear run takes for which.")
+    gradients = _file("gradients.csv", "How alike the gradients of objectives are.")
+    gradients_picture = _file("gradients.png", "The picture of it.")
     metrics = _file("metrics.csv", "One row an epoch.")
     results = _file("results.json", "Scores and provenance; it marks the run as finished.")
     report = _file("report.png", "The picture of the run.")

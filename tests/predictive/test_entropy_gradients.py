@@ -14,12 +14,15 @@ from predictive.data.module import Batch, SequenceLoader, as_batch
 from predictive.data.sequences import Segment, pad
 from predictive.filtering import Gaussian
 from predictive.gradients import (
+    ENTROPIES,
     CompareEntropyGradients,
+    compare_entropies,
     entropy_gradient_cosines,
     plug_in_entropy,
 )
 from predictive.objective import PredictiveObjective
 from predictive.predictors import Forecast
+from solo_ldm.run.gradient_rows import read_gradients
 from solo_ldm.run.trainer import without_lightnings_advice
 from tests.support.predictive.filtering_models import close
 from tests.support.predictive.toy import random_data, tiny_method
@@ -54,10 +57,39 @@ def exact_model_and_batch(samples=60, steps=30):
 
 
 def test_with_the_exact_model_both_entropies_want_the_same_step():
-    """Both gradients tend to W⁻ᵀ, that of log |det W|."""
+    """All gradients tend to W⁻ᵀ, that of log |det W|."""
     cosines = entropy_gradient_cosines(*exact_model_and_batch())
-    assert set(cosines) == {"marginal", "joint"}
+    others = [f"{name}_{over}" for name in ("kernel", "logdet") for over in ("marginal", "joint")]
+    assert [*cosines] == ["marginal", "joint", *others]
     assert all(cosine > 0.8 for cosine in cosines.values())
+
+
+def test_all_pairs_are_compared_over_latents_and_encoder():
+    found = compare_entropies(*exact_model_and_batch())
+    assert found.keys() == {"latents", "encoder"}
+    for values in found.values():
+        assert values.shape == (len(ENTROPIES), len(ENTROPIES))
+        torch.testing.assert_close(values, values.T)
+        torch.testing.assert_close(values.diagonal(), torch.ones(len(ENTROPIES)).double())
+    # A linear encoder averages over samples what the estimators do not agree about.
+    assert found["encoder"].min() > 0.8 > found["latents"].min()
+
+
+def test_all_estimators_see_the_same_samples(monkeypatch):
+    method, batch, drawn = tiny_method(), as_batch(random_data([40] * 20)), []
+    look = PredictiveObjective._rows
+
+    def remember(self, *given):
+        drawn.append(look(self, *given))
+        return drawn[-1]
+
+    monkeypatch.setattr(PredictiveObjective, "_rows", remember)
+    compare_entropies(method, batch)
+    assert len(drawn) == 6
+    for estimator in range(3):
+        for over in range(2):
+            assert torch.equal(drawn[2 * estimator + over], drawn[over])
+    assert not torch.equal(drawn[0], drawn[1])
 
 
 def test_the_gradient_of_the_plug_in_entropy_of_the_exact_model_is_that_of_log_det():
@@ -114,13 +146,18 @@ def trained(callback, **settings):
     return method.state_dict()
 
 
-def test_a_run_is_the_same_with_and_without_comparisons():
-    callback = CompareEntropyGradients(4)
+def test_a_run_is_the_same_with_and_without_comparisons(tmp_path):
+    callback = CompareEntropyGradients(4, tmp_path / "gradients.csv")
     with_it, without = trained(callback), trained(None)
     for name, value in without.items():
         close(with_it[name], value, atol=0)
     assert [row["step"] for row in callback.rows] == [0.0, 4.0, 8.0]
     assert all(-1.0 <= row[over] <= 1.0 for row in callback.rows for over in ("marginal", "joint"))
+    table = read_gradients(tmp_path / "gradients.csv")
+    assert len(table) == 3 * 2 * 21  # steps, latents and encoder, pairs of seven
+    pair = {"with_respect_to": "encoder", "first": "stop_gradient", "second": "neighbour joint"}
+    found = [row["value"] for row in table if pair.items() <= row.items()]
+    assert found == pytest.approx([row["joint"] for row in callback.rows], abs=1e-5)
 
 
 def test_a_comparison_leaves_random_numbers_gradients_and_parameters_alone():

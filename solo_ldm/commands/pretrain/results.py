@@ -9,6 +9,7 @@ from rich.console import Console
 from torch import Tensor
 
 from solo_ldm.backbones import create_backbone
+from solo_ldm.commands.pretrain.gradients_picture import write_gradients
 from solo_ldm.commands.pretrain.picture import write_report
 from solo_ldm.evaluation.features import Features, extract_features
 from solo_ldm.evaluation.protocols import ONLINE
@@ -17,6 +18,7 @@ from solo_ldm.evaluation.spectrum import covariance_spectrum
 from solo_ldm.methods.base import Description
 from solo_ldm.numerics import statistics_precision
 from solo_ldm.run.fit import Fitted
+from solo_ldm.run.gradient_rows import cosines_of, read_gradients
 from solo_ldm.run.record import provenance
 
 # Samples of the spectrum and of the picture where there are no labels to score.
@@ -112,14 +114,21 @@ def _content(run: Fitted, description: Description, scores: dict[str, Any]) -> d
         "images_per_second": round(run.clock.images_per_second, 1),
         "final_terms": {name.removeprefix("train_"): last[name] for name in description.terms},
         "health": {name: last[name] for name in _HEALTH if last[name] == last[name]},
+        "gradient_cosine": cosines_of(_gradients(run)) or None,
         "results": scores,
     }
+
+
+def _gradients(run: Fitted) -> list[dict[str, Any]]:
+    """Return what was measured of gradients, if the run was to."""
+    compared = run.cfg.evaluation.compare_gradients_every and run.folder.gradients.exists()
+    return read_gradients(run.folder.gradients) if compared else []
 
 
 def write_picture(
     run: Fitted, loss: str, results: dict[str, Any], features: dict[str, Features]
 ) -> None:
-    """Write report.png; `loss` is the name of the logged loss, the rest is of `assess`."""
+    """Write the pictures of a run; `loss` is the name of the logged loss, others of `assess`."""
     columns = {
         "loss": loss,
         "log_prob": "train_log_prob",
@@ -136,6 +145,10 @@ def write_picture(
         f"{results['name']}: {results['headline']}; {results['backbone']} on "
         f"{results['dataset']}, {results['epochs']} epoch{'s' * (results['epochs'] > 1)}"
     )
+    if rows := _gradients(run):
+        size = f"{run.cfg.optimizer.batch_size} images, latents of "
+        size += f"{results['settings']['proj_output_dim']} dimensions"
+        write_gradients(run.folder.gradients_picture, rows, title, size)
     write_report(
         run.folder.report,
         title=title,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -11,6 +12,12 @@ from solo_ldm.commands.pretrain.results import assess, write_picture
 from solo_ldm.evaluation.protocols import check_num_training
 from solo_ldm.files import weights_written
 from solo_ldm.methods import find_method
+from solo_ldm.run.callbacks.gradients import (
+    CompareGradients,
+    cells_beside,
+    first_crops,
+    resting_on_ridge,
+)
 from solo_ldm.run.callbacks.health import WatchHealth
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
 from solo_ldm.run.changes import unfinished_elsewhere
@@ -64,7 +71,15 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         kept += words
         if warning:
             console.print(warning, style="yellow", soft_wrap=True)
-    watched = [WatchHealth(cfg.health.num_samples, description.on_sphere)]
+    watched: list[Callback] = []
+    if cfg.health.enabled:
+        watched.append(WatchHealth(cfg.health.num_samples, description.on_sphere))
+    if every := cfg.evaluation.compare_gradients_every:
+        line = resting_on_ridge(cfg.optimizer.batch_size, description.settings["proj_output_dim"])
+        if line:
+            console.print(line, style="yellow", soft_wrap=True)
+        compared = cells_beside(cfg), first_crops(data)
+        watched.append(CompareGradients(*compared, every, folder.gradients))
     fitted = fit(
         method,
         data,
@@ -79,7 +94,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
         f"on {hardware.accelerator}, data by {data.backend}{kept}",
         resume_from=resolve_checkpoint(cfg.resume_from_checkpoint),
         validates=data.num_val_images > 0,
-        callbacks=[NoteUnreadable(data, console), *(watched if cfg.health.enabled else ())],
+        callbacks=[NoteUnreadable(data, console), *watched],
     )
     if fitted is None:
         return None

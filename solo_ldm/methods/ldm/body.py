@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -153,28 +154,32 @@ class LDMBody(_Host):
         if self.target is not None:
             self.target.update(self._averaged(), progress(self.trainer, steps_more=1))
 
-    def match(self, views: list[Tensor], targets: list[Tensor] | None = None) -> LDMTerms:
+    def match(
+        self, views: list[Tensor], targets: list[Tensor] | None = None, gathered: bool = True
+    ) -> LDMTerms:
         """Gather the latents of all processes once and average the objective over pairs of views.
 
         Args:
             views: latents of each crop (B, D), large crops first. Each pair has at least one large
                 crop; with two crops there is one pair.
             targets: what is predicted of each crop (B, D); the views themselves if not given.
+            gathered: whether the samples of all processes are used; all must then take part.
         """
-        gathered = gather(torch.stack(views, dim=1)).unbind(dim=1)
-        if targets is not None:
-            targets = list(gather(torch.stack(targets, dim=1)).unbind(dim=1))
-        predictions = [self._predict(z) for z in gathered]
-        with by_rows():
+        if gathered:
+            views = list(gather(torch.stack(views, dim=1)).unbind(dim=1))
+            if targets is not None:
+                targets = list(gather(torch.stack(targets, dim=1)).unbind(dim=1))
+        predictions = [self._predict(z) for z in views]
+        with by_rows() if gathered else nullcontext():
             pairs = [
                 self.objective(
-                    gathered[i],
-                    gathered[j],
+                    views[i],
+                    views[j],
                     None if self.predictor is None else (predictions[i], predictions[j]),
                     None if targets is None else (targets[i], targets[j]),
                 )
                 for i in range(self.num_large_crops)
-                for j in range(i + 1, len(gathered))
+                for j in range(i + 1, len(views))
             ]
         return LDMTerms(*(torch.stack(term).mean() for term in zip(*pairs, strict=True)))
 

@@ -39,6 +39,8 @@ def test_the_same_seed_gives_the_same_numbers_and_so_does_a_run_stopped_and_cont
         assert same.folder.metrics.read_text() == whole.folder.metrics.read_text()
         assert_same(trained(same.folder), trained(whole.folder))
         assert same.results["results"] == whole.results["results"]
+        if whole.folder.gradients.exists():
+            assert same.folder.gradients.read_text() == whole.folder.gradients.read_text()
     assert other.folder.metrics.read_text() != whole.folder.metrics.read_text()
 
 

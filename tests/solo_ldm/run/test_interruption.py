@@ -224,11 +224,15 @@ def test_one_of_two_processes_of_srun_requeues_and_both_go_on(tmp_path, monkeypa
         if name == "PATH" or "ARRAY" in name:
             monkeypatch.setenv(name, value)
     shared = ["devices=2", "strategy=ddp", "optimizer.batch_size=32"]
-    arguments = [*arguments_of("pretrain", tmp_path / "runs"), *shared]
+    # A comparison of gradients that waited for the other process would never end.
+    compared = ["evaluation.compare_gradients_every=1", "method_kwargs.proj_output_whitening=true"]
+    arguments = [*arguments_of("pretrain", tmp_path / "runs"), *shared, *compared]
     printed = launch(2, signalled, signal.SIGUSR1, "pretrain", arguments, srun=True)
     assert [text.count("SIGUSR1: scontrol requeue 7_3") for text in printed] == [1, 0]
     assert [text.count("writing to") for text in printed] == [1, 0]
     assert (tmp_path / "asked").read_text() == "requeue 7_3\n"
+    (folder,) = (tmp_path / "runs").glob("*/*")
+    assert (folder / "gradients.csv").exists()
 
 
 def test_the_other_process_of_one_that_is_killed_ends_with_a_line(tmp_path):
