@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from solo_ldm import pairs
-from solo_ldm.entropy import EntropyEstimator, KernelEntropy, NeighbourEntropy
+from solo_ldm.entropy import ENTROPIES, EntropyEstimator, KernelEntropy, NeighbourEntropy
 from solo_ldm.entropy import SlicedGaussianEntropy as Sliced
-from solo_ldm.pairs import category_table, mean_log_kernel_sum, squared_distances
+from solo_ldm.pairs import category_table, mean_log_kernel_sum, small_gram, squared_distances
 
 ESTIMATORS = {
     "kernel, plane": KernelEntropy("plane"),
@@ -76,3 +77,23 @@ def test_the_table_of_categories_is_the_mean_over_pairs():
     z2 = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     expected = torch.tensor([[0.25, 0.5], [0.25, 0.0]])
     torch.testing.assert_close(category_table(z1, z2), expected)
+
+
+@pytest.mark.parametrize(("batch", "dim"), [(7, 4), (4, 7)])
+def test_the_smaller_gram_matrix_has_the_gradients_of_its_definition(batch, dim):
+    x = torch.randn(batch, dim, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 4, dtype=torch.float64)
+    weight = weight + weight.T
+    direct = x.T @ x if batch > dim else x @ x.T
+    assert torch.equal(small_gram(x), direct)
+    found = [torch.autograd.grad((one * weight).sum(), x)[0] for one in (small_gram(x), direct)]
+    torch.testing.assert_close(*found, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["logdet", "coding_rate", "redundancy", "vicreg"])
+@pytest.mark.parametrize(("batch", "dim"), [(24, 5), (5, 24)])
+def test_a_value_and_its_gradient_take_the_two_products_that_they_need(name, batch, dim):
+    z = torch.randn(batch, dim, dtype=torch.float64, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        ENTROPIES[name]().marginal(z).backward()
+    assert counter.get_total_flops() == 2 * 2 * batch * dim * min(batch, dim)
