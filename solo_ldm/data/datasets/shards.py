@@ -123,6 +123,11 @@ def pattern_of_shards(images: Any, key: str) -> Any:
         return images
     shards = [one for one in map(str, images) if one.endswith(ends)]
     if not shards:
+        if images and Path(images[0]).expanduser().is_dir():
+            raise ValueError(
+                f"{key}: expected paths of images or of shards in a list, got the folder "
+                f"{images[0]}; give the path of one folder by itself"
+            )
         return images
     names = [str(Path(one).expanduser()) for one in images]
     if others := [one for one in names if Path(one).suffix != Path(shards[0]).suffix]:

@@ -8,6 +8,7 @@ from solo_ldm.data import DataConfig
 from solo_ldm.data.datasets.registry import Splits
 from solo_ldm.data.datasets.shards import kind_of_shards, pattern_of_shards
 from solo_ldm.data.shards.places import expand, files_of, pattern_of
+from solo_ldm.data.sources.collected import collect
 from tests.support.data.images import names_of, refusal, save
 from tests.support.data.shards import (
     parquet_of,
@@ -84,6 +85,13 @@ def test_lists_of_shards_that_are_no_pattern_are_refused(names, told):
         pattern_of_shards(names, "data")
 
 
+def test_lists_of_folders_and_what_is_no_list_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^data: .* got the folder .*; give the path of one"):
+        pattern_of_shards([tmp_path], "data")
+    with pytest.raises(ValueError, match="got generator; give a list of it"):
+        collect(tmp_path.glob("*.tar"))
+
+
 def test_other_lists_are_no_shards():
     for images in (["a.png", "b.png"], [], "a.tar", [b"a.tar"]):
         assert pattern_of_shards(images, "data") is images
@@ -115,6 +123,19 @@ def test_a_snapshot_of_the_hub_is_read_by_the_names_of_its_files(train, val, tmp
     assert (len(found.train), len(found.val)) == (16, 4)
     message = refusal(ValueError, dataset="custom", train_path=str(folder))
     assert message.endswith("data=hf reads them")
+
+
+def test_shards_beside_images_are_said(tmp_path):
+    tars_of(tmp_path / "data", 1, 4)
+    save(tmp_path / "assets" / "banner.png")
+    message = refusal(ValueError, dataset="custom", train_path=str(tmp_path))
+    assert message.endswith(f"shards in {tmp_path}/data; give the folder of one of them")
+    for number in range(2):
+        save(tmp_path / f"{number}.png")
+    found = Splits(DataConfig(dataset="custom", train_path=str(tmp_path)))
+    assert len(found.train) == 3
+    said = "data.train_path: shards beside the images are left out: data; give their folder"
+    assert any(said in line for line in found.notices)
 
 
 def test_every_file_that_a_pattern_names_must_be_there(tmp_path):
