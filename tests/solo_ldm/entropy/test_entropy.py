@@ -141,6 +141,7 @@ def test_redundancy_is_the_squared_correlation_of_different_dimensions(batch, di
     estimator = RedundancyEntropy(redundancy_weight=0.3, ridge=1e-12)
     torch.testing.assert_close(estimator.joint(z1, z2), -0.3 * expected)
     # Of one set of samples, which takes another way.
+    estimator = RedundancyEntropy(redundancy_weight=0.3, ridge=2.0)
     torch.testing.assert_close(estimator.marginal(z1), estimator.joint(z1, z1.clone()))
     z1.requires_grad_()
     (gradient,) = torch.autograd.grad(estimator.marginal(z1), z1)
