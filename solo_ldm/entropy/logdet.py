@@ -15,6 +15,8 @@ from solo_ldm.pairs import small_gram
 # Added to the ridge as a share of the trace, so that Cholesky succeeds in float64 on singular
 # covariances of any size; far below the ridge for latents of ordinary scale.
 _RELATIVE_RIDGE = 1e-12
+# Devices that lack torch.cholesky_inverse in some of the versions of torch that we allow.
+_WITHOUT_INVERSE = ("mps",)
 
 
 class LogDetEntropy(EntropyEstimator):
@@ -146,4 +148,8 @@ class _LogDet(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, *grad_outputs: Tensor) -> Tensor:  # pyright: ignore
         (factor,) = ctx.saved_tensors
+        if factor.device.type in _WITHOUT_INVERSE:
+            identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+            root = torch.linalg.solve_triangular(factor, identity, upper=False)
+            return (root.T @ root).mul_(grad_outputs[0])
         return torch.cholesky_inverse(factor).mul_(grad_outputs[0])
