@@ -1,10 +1,12 @@
 """Time and memory of every entropy with its gradients, for batches from small to very large.
 
-    python benchmarks/losses.py [--batch 256 4096 16384] [--dim 256 2048] [--device cpu] [--write]
+    python benchmarks/losses.py [--batch 256 4096 65536] [--dim 256 2048] [--limit SECONDS]
+                                [--device cpu] [--write]
 
 Beside ours: the matrix products alone that a value and its gradients need, the definition in plain
 torch, lightly's NT-Xent and the tiles of Inf-CL. Each row is a process of its own, whose largest
-memory is that of the row; what would not fit is left out. --write updates docs/losses.md.
+memory is that of the row; what would not fit, or does not end within --limit, is left out. --write
+updates docs/losses.md.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import math
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -45,6 +48,7 @@ PRODUCTS = {
 }
 PEERS = ("kernel, definition", "NT-Xent, lightly", "NT-Xent, tiles of Inf-CL")
 ROWS = (*PRODUCTS, *OURS, *PEERS)
+SIZES = (256, 1024, 4096, 16384, 65536)
 _TILE = 1024
 _TEMPERATURE = 0.2
 
@@ -179,29 +183,46 @@ def fits(name: str, batch: int, device: str) -> bool:
     return held < 0.7 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def in_process(name: str, batch: int, dim: int, device: str) -> dict[str, float] | None:
-    """Return what `measure` returns, in a new process; None where it cannot be."""
+def in_process(
+    name: str, batch: int, dim: int, device: str, limit: float
+) -> dict[str, float] | None:
+    """Return what `measure` returns, in a new process; None where it cannot be.
+
+    Args:
+        name: of the row.
+        batch: samples.
+        dim: their dimensions.
+        device: cpu or cuda.
+        limit: seconds after which the process is ended.
+    """
     if not fits(name, batch, device):
         return None
     one = ["--one", name, "--batch", str(batch), "--dim", str(dim), "--device", device]
     command = [sys.executable, str(Path(__file__)), *one]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return None
     if done.returncode:
-        if "ModuleNotFoundError" in done.stderr:
+        # The system kills a process that takes more memory than there is.
+        if "ModuleNotFoundError" in done.stderr or done.returncode == -signal.SIGKILL:
             return None
         raise RuntimeError(f"{name}, {batch}, {dim}: {done.stderr.splitlines()[-1]}")
     return json.loads(done.stdout)
 
 
-def table(found: dict[tuple[int, int, str], dict[str, float] | None], device: str) -> Figures:
+def table(
+    found: dict[tuple[int, int, str], dict[str, float] | None], device: str, limit: float
+) -> Figures:
     """Return the table of all sizes."""
     rows = []
     for (batch, dim, name), one in found.items():
         if one is None:
             rows.append([batch, dim, name, "–", "–", "–"])
             continue
-        bare = next((key for key, of in PRODUCTS.items() if name in of), None)
-        ratio = "" if bare is None else f"{one['seconds'] / found[batch, dim, bare]['seconds']:.2f}"  # pyright: ignore
+        bare = (found.get((batch, dim, key)) for key, of in PRODUCTS.items() if name in of)
+        alone = next(bare, None)
+        ratio = "" if alone is None else f"{one['seconds'] / alone['seconds']:.2f}"
         memory = f"{one['bytes'] / 1e9:.3f}"
         rows.append([batch, dim, name, f"{1e3 * one['seconds']:.4g}", ratio, memory])
     how = f"{torch.get_num_threads()} threads"
@@ -213,7 +234,7 @@ def table(found: dict[tuple[int, int, str], dict[str, float] | None], device: st
         "of a process. Products alone: the two that value and gradient need at least, in float64, "
         "of pairs (2 · 2 B² D operations) or of features (2 · 2 B D min(B, D)). NT-Xent is of two "
         "views of half the samples. Ours are in float64, lightly's and Inf-CL's in float32. –: "
-        "matrices of all pairs do not fit, or not installed. "
+        f"matrices of all pairs do not fit, not installed, or not ended within {limit:g} seconds. "
         f"{hardware_name() if device == 'cpu' else torch.cuda.get_device_name()}, "
         f"{how}, torch {torch.__version__}."
     )
@@ -223,10 +244,11 @@ def table(found: dict[tuple[int, int, str], dict[str, float] | None], device: st
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all rows, print their table and, with --write, update the page."""
     options = parser(__doc__)
-    options.add_argument("--batch", type=int, nargs="+", default=[256, 1024, 4096, 16384])
+    options.add_argument("--batch", type=int, nargs="+", default=SIZES)
     options.add_argument("--dim", type=int, nargs="+", default=[256, 2048])
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS)
+    options.add_argument("--limit", type=float, default=240.0, help="seconds of a row")
     options.add_argument("--one", help="measure this row alone and print JSON")
     options.add_argument("--write", action="store_true", help="update docs/losses.md")
     args = options.parse_args(arguments)
@@ -236,11 +258,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = wide_console()
     cells = [(batch, dim, name) for batch in args.batch for dim in args.dim for name in args.rows]
     found = {
-        (batch, dim, name): in_process(name, batch, dim, args.device)
+        (batch, dim, name): in_process(name, batch, dim, args.device, args.limit)
         for batch, dim, name in track(cells, "rows", console=console, transient=True)
     }
     page = ROOT / "docs" / "losses.md"
-    publish([table(found, args.device)], page, "losses", "losses.py", args, console)
+    publish([table(found, args.device, args.limit)], page, "losses", "losses.py", args, console)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class _Widen(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor, None]:
         largest = torch.finfo(ctx.source_dtype).max
-        return grad_outputs[0].clamp(-largest, largest).to(ctx.source_dtype), None
+        return grad_outputs[0].to(ctx.source_dtype).clamp_(-largest, largest), None
 
 
 def widen(x: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 def product_into(result: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
     """Put scale · AB into `result` and return it, without gradients; see `product`."""
     if a.dtype != torch.float64 or fast_double(a.device):
-        return result.addmm_(a, b, beta=0.0, alpha=scale)
+        return torch.addmm(result, a, b, beta=0.0, alpha=scale, out=result)
     return result.copy_(split_product(a, b)).mul_(scale)
 
 

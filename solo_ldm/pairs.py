@@ -26,14 +26,35 @@ def gram(x: Tensor, y: Tensor) -> Tensor:
     return total(product(x[rows].T, y[rows]))
 
 
-def outer(x: Tensor, y: Tensor) -> Tensor:
-    """Return XYᵀ (B, B) of samples X and Y, both (B, D)."""
-    return joined(product(x[own_rows(len(x))], y.T))
-
-
 def small_gram(x: Tensor) -> Tensor:
-    """Return XXᵀ or XᵀX of `x` (B, D), whichever is smaller; their non-zero spectra are equal."""
-    return outer(x, x) if x.shape[0] < x.shape[1] else gram(x, x)
+    """Return XXᵀ or XᵀX of `x` (B, D), whichever is smaller; their non-zero spectra are equal.
+
+    Differentiable once, for functions with symmetric gradients G, as all of its spectrum have:
+    2 GX or 2 XG is one product, where G and Gᵀ would be two.
+    """
+    rows, across = own_rows(len(x)), x.shape[0] < x.shape[1]
+    part: Tensor = _SmallGram.apply(x, rows, across)  # pyright: ignore[reportAssignmentType]
+    return joined(part) if across else total(part)
+
+
+class _SmallGram(torch.autograd.Function):
+    """The share of some rows: their products with all rows, or the sum of their squares."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, rows: slice, across: bool) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.how = rows, across
+        return product(x[rows], x.T) if across else product(x[rows].T, x[rows])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
+        (x,), (rows, across) = ctx.saved_tensors, ctx.how
+        pair = (grad_outputs[0], x) if across else (x[rows], grad_outputs[0])
+        gradient = torch.empty_like(x)
+        gradient[: rows.start] = gradient[rows.stop :] = 0.0
+        product_into(gradient[rows], *pair, 2.0)
+        return gradient, None, None
 
 
 def category_table(z1: Tensor, z2: Tensor) -> Tensor:

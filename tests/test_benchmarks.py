@@ -167,6 +167,26 @@ def test_a_benchmark_prints_all_that_it_writes(name, benchmarks, tmp_path, monke
         assert cell in printed
 
 
+def test_entropies_of_large_batches_that_do_not_end_in_time_are_left_out(
+    benchmarks, monkeypatch, capsys
+):
+    losses = benchmarks("losses")
+    assert losses.SIZES[-1] == 65536
+    measured = losses.in_process
+
+    def with_slow_products(name: str, *of: Any) -> Any:
+        limit = 0.01 if name in losses.PRODUCTS else 60.0
+        return measured(name, *of[:-1], limit)
+
+    monkeypatch.setattr(losses, "in_process", with_slow_products)
+    size = ["--batch", "16", "--dim", "4", "--device", "cpu", "--limit", "0.5"]
+    losses.main([*size, "--rows", "products of features", "logdet"])
+    printed = capsys.readouterr().out
+    assert "| 16 | 4 | products of features | – | – | – |" in printed
+    assert re.search(r"^\| 16 \| 4 \| logdet \| [\d.]+ \|  \| [\d.]+ \|$", printed, re.M)
+    assert "or not ended within 0.5 seconds" in printed
+
+
 def test_filters_are_timed_once_where_slow_and_the_page_takes_their_table(
     benchmarks, tmp_path, monkeypatch
 ):

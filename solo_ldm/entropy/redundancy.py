@@ -8,7 +8,7 @@ from solo_ldm.config.arguments import NonNegative, Positive, checked
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.latents.base import Support
 from solo_ldm.numerics import standardise
-from solo_ldm.pairs import gram, outer
+from solo_ldm.pairs import gram, small_gram
 
 
 class RedundancyEntropy(EntropyEstimator):
@@ -51,13 +51,27 @@ class RedundancyEntropy(EntropyEstimator):
 
     def estimate_joint(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the value of paired samples, both (B, D), as a scalar."""
-        x1 = standardise(z1, self.ridge)
-        x2 = x1 if z2 is z1 else standardise(z2, self.ridge)
-        batch, dim = x1.shape
-        diagonal = (x1 * x2).mean(dim=0)
-        # ‖X1ᵀX2‖² = Σ (X1X1ᵀ ∘ X2X2ᵀ): the smaller matrices give the same sum.
+        batch, dim = z1.shape
         if batch < dim:
-            total = (outer(x1, x1) * outer(x2, x2)).sum() / batch**2
+            # ‖X1ᵀX2‖² = Σ (X1X1ᵀ ∘ X2X2ᵀ): the smaller matrices give the same sum.
+            x1 = standardise(z1, self.ridge)
+            x2 = x1 if z2 is z1 else standardise(z2, self.ridge)
+            similar = small_gram(x1)
+            total = (similar * (similar if z2 is z1 else small_gram(x2))).sum() / batch**2
+            diagonal = (x1 * x2).mean(dim=0)
         else:
-            total = (gram(x1, x2) / batch).square().sum()
+            correlations = self._correlations(z1, z2)
+            total, diagonal = correlations.square().sum(), correlations.diagonal()
         return -self.redundancy_weight * (total - diagonal.square().sum())
+
+    def _correlations(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return C (D, D) from the covariances: samples need not be scaled as well as centred."""
+        x1 = z1 - z1.mean(dim=0)
+        if z2 is z1:
+            covariance = small_gram(x1) / len(x1)
+            scales = [(covariance.diagonal() + self.ridge).rsqrt()] * 2
+        else:
+            x2 = z2 - z2.mean(dim=0)
+            covariance = gram(x1, x2) / len(x1)
+            scales = [(x.square().mean(dim=0) + self.ridge).rsqrt() for x in (x1, x2)]
+        return covariance * scales[0][:, None] * scales[1]

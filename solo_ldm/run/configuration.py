@@ -152,6 +152,30 @@ def for_method(cfg: DictConfig, data: ImageDataModule, hardware: Hardware) -> Di
     return cfg
 
 
+def check_groups(cfg: DictConfig, data: ImageDataModule, method: Any, hardware: Hardware) -> None:
+    """Check that the last group of batches of an epoch is large enough for statistics=whole.
+
+    The optimiser steps on it, too, however few batches there are in it.
+
+    Raises:
+        ValueError: in one line: it has fewer samples than the estimator is defined for.
+    """
+    if cfg.statistics != "whole":
+        return
+    size = cfg.optimizer.batch_size * hardware.num_processes
+    count, limit = data.num_train_images // size, cfg.trainer.get("limit_train_batches")
+    count = int(count * limit) if isinstance(limit, float) else min(count, limit or count)
+    fewest, last = method.objective.fewest_samples, count % cfg.accumulate_grad_batches
+    if last and last * size < fewest:
+        left_out = f", or leave them out by trainer.limit_train_batches={count - last}"
+        raise ValueError(
+            f"accumulate_grad_batches: expected at least {fewest} images in the last group of "
+            f"batches of an epoch, as the entropy needs them (statistics=whole), got {last * size} "
+            f"({count} batches of {size}, {cfg.accumulate_grad_batches} a group); raise "
+            f"optimizer.batch_size{left_out if count > last else ''}"
+        )
+
+
 def settled(cfg: DictConfig, data: ImageDataModule) -> DictConfig:
     """Return the configuration with what its images decide, for whoever reads it later.
 

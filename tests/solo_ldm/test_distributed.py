@@ -255,10 +255,8 @@ def test_of_four_processes_each_does_a_quarter_of_the_products(tmp_path):
             value = ENTROPIES[name]().marginal(whole)
             (expected,) = torch.autograd.grad(value, whole)
         operations = counter.get_total_flops()
-        # A factorisation's adjoint is a product of its own; it does not grow with the samples.
-        common = 2 * min(z.shape) ** 3 if name in ("logdet", "coding_rate") else 0
-        each = (operations - common) / 4 + common
-        assert [one[0] for one in found] == [each] * 4, (name, z.shape)
+        assert operations > 0
+        assert [one[0] for one in found] == [operations / 4] * 4, (name, z.shape)
         torch.testing.assert_close([one[1] for one in found], [value.detach()] * 4)
         # Data-parallel training averages what the processes have, each with its own samples.
         gradients = torch.cat([one[2] for one in found]) / 4

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from solo_ldm import pairs
-from solo_ldm.entropy import EntropyEstimator, KernelEntropy, NeighbourEntropy
+from solo_ldm.entropy import ENTROPIES, EntropyEstimator, KernelEntropy, NeighbourEntropy
 from solo_ldm.entropy import SlicedGaussianEntropy as Sliced
-from solo_ldm.pairs import category_table, mean_log_kernel_sum, squared_distances
+from solo_ldm.pairs import category_table, mean_log_kernel_sum, small_gram, squared_distances
 
 ESTIMATORS = {
     "kernel, plane": KernelEntropy("plane"),
@@ -61,6 +62,37 @@ def test_log_sums_of_kernels_and_their_gradients_are_those_of_the_definition(
     torch.testing.assert_close(*gradients, atol=1e-12, rtol=1e-12)
 
 
+def test_log_sums_of_kernels_keep_their_digits_far_from_the_origin_and_do_not_overflow():
+    z = torch.randn(9, 4, dtype=torch.float64)
+    near = mean_log_kernel_sum(z, 0.7, True, False)
+    far = mean_log_kernel_sum(z + 2.0**20, 0.7, True, False)
+    torch.testing.assert_close(far, near, atol=1e-8, rtol=0)
+    alone = mean_log_kernel_sum(z, 1e4, True, True)
+    assert alone < -1e3
+    large = mean_log_kernel_sum(z, 1e4, False, False)
+    torch.testing.assert_close(large, torch.logsumexp(1e4 * z @ z.T, dim=1).mean())
+
+
+@pytest.mark.parametrize("kept", [0, 2**20])
+def test_blocks_of_the_rows_of_one_process_are_those_of_the_whole(kept, monkeypatch):
+    z = torch.randn(12, 3, dtype=torch.float64, requires_grad=True)
+    (whole,) = torch.autograd.grad(mean_log_kernel_sum(z, 0.7, True, False), z)
+    log_sums = torch.logsumexp(-0.7 * squared_distances(z.detach()), dim=1)
+
+    def joined(part: Tensor) -> Tensor:
+        torch.testing.assert_close(part, log_sums[4:])
+        return log_sums
+
+    monkeypatch.setattr(pairs, "own_rows", lambda count: slice(4, count))
+    monkeypatch.setattr(pairs, "joined", joined)
+    monkeypatch.setattr(pairs, "BLOCK_BYTES", 3 * 8 * 12)
+    monkeypatch.setattr(pairs, "_KEPT_BYTES", kept)
+    (share,) = torch.autograd.grad(mean_log_kernel_sum(z, 0.7, True, False), z)
+    assert share[:4].eq(0.0).all()
+    # Data-parallel training averages over processes, of which each has a share of the rows.
+    torch.testing.assert_close(share[4:], whole[4:] * 12 / 8)
+
+
 def test_squared_distances_are_those_of_differences():
     x = torch.randn(6, 3, dtype=torch.float64)
     direct = (x[:, None] - x).square().sum(dim=2)
@@ -76,3 +108,23 @@ def test_the_table_of_categories_is_the_mean_over_pairs():
     z2 = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     expected = torch.tensor([[0.25, 0.5], [0.25, 0.0]])
     torch.testing.assert_close(category_table(z1, z2), expected)
+
+
+@pytest.mark.parametrize(("batch", "dim"), [(7, 4), (4, 7)])
+def test_the_smaller_gram_matrix_has_the_gradients_of_its_definition(batch, dim):
+    x = torch.randn(batch, dim, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 4, dtype=torch.float64)
+    weight = weight + weight.T
+    direct = x.T @ x if batch > dim else x @ x.T
+    assert torch.equal(small_gram(x), direct)
+    found = [torch.autograd.grad((one * weight).sum(), x)[0] for one in (small_gram(x), direct)]
+    torch.testing.assert_close(*found, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["logdet", "coding_rate", "redundancy", "vicreg"])
+@pytest.mark.parametrize(("batch", "dim"), [(24, 5), (5, 24)])
+def test_a_value_and_its_gradient_take_the_two_products_that_they_need(name, batch, dim):
+    z = torch.randn(batch, dim, dtype=torch.float64, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        ENTROPIES[name]().marginal(z).backward()
+    assert counter.get_total_flops() == 2 * 2 * batch * dim * min(batch, dim)

@@ -23,7 +23,7 @@ from solo_ldm.evaluation.protocols import find_protocol
 from solo_ldm.methods import find_method
 from solo_ldm.methods.base import Description
 from solo_ldm.optim.optimizers import check_optimizer
-from solo_ldm.run.configuration import RunConfig, complete, for_method, read_data
+from solo_ldm.run.configuration import RunConfig, check_groups, complete, for_method, read_data
 from solo_ldm.run.data_identity import DataIdentity, identity_of_images
 from solo_ldm.run.folder import identity
 from solo_ldm.run.hardware import resolve_hardware
@@ -185,7 +185,8 @@ def _check(cfg: DictConfig, read: dict[str, tuple[ImageDataModule, DataIdentity]
         read[key] = data, identity_of_images(data)
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     data, identified = read[key]
-    find_method(cfg.method)(for_method(cfg, data, hardware))
+    method = find_method(cfg.method)(for_method(cfg, data, hardware))
+    check_groups(cfg, data, method, hardware)
     return identified
 
 

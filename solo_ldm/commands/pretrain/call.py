@@ -24,7 +24,7 @@ from solo_ldm.config.suggestions import suggestion
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.memory import MEMORY, Held, hold, views_for
 from solo_ldm.data.datasets.registry import DATASETS
-from solo_ldm.data.datasets.shards import kind_of_shards
+from solo_ldm.data.datasets.shards import kind_of_shards, pattern_of_shards
 from solo_ldm.data.sources.collected import collect, side_of
 from solo_ldm.run.configuration import RunConfig, complete
 from solo_ldm.run.console import plain_console
@@ -59,8 +59,9 @@ def pretrain(
         data: the training images: an array (N, H, W, C) or (N, H, W); a tensor (N, C, H, W); a
             sequence, or a data set of torch, of images (Pillow's, arrays (H, W[, C]), tensors
             (C, H, W), paths) or of pairs (image, label); a data set of Hugging Face; the path of a
-            folder of images or of a list of them; or the name of a data set (digits, cifar10, ...).
-            None takes what the configuration says.
+            folder of images or of a list of them; a path, pattern or list of shards, or a folder
+            of them; or the name of a data set (digits, cifar10, ...). None takes what the
+            configuration says.
         labels: (N,) whole numbers or names, -1 where an image has none; None takes those that the
             data have. Without any, the features are not scored.
         val: the images to score on, of the same kinds; None holds out data.val_fraction (0.2) of
@@ -188,6 +189,7 @@ class _Images:
         val_labels: Any,
         console: Console,
     ) -> None:
+        data, val = pattern_of_shards(data, "data"), pattern_of_shards(val, "val")
         self.data, self.labels, self.val, self.val_labels = data, labels, val, val_labels
         self.console = console
         self.placed = data is None or isinstance(data, (str, Path))

@@ -21,7 +21,7 @@ from solo_ldm.run.callbacks.gradients import (
 from solo_ldm.run.callbacks.health import WatchHealth
 from solo_ldm.run.callbacks.unreadable import NoteUnreadable
 from solo_ldm.run.changes import unfinished_elsewhere
-from solo_ldm.run.configuration import for_method, read_data, settled
+from solo_ldm.run.configuration import check_groups, for_method, read_data, settled
 from solo_ldm.run.console import plain_console
 from solo_ldm.run.data_identity import DataIdentity, identity_of_images
 from solo_ldm.run.fit import fit
@@ -51,6 +51,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     method = kind(for_method(cfg, data, hardware), **description.built_with)
     # Last what is too small: what is wrong in itself is wrong with more images, too.
     data.check_batches(hardware.num_processes)
+    check_groups(cfg, data, method, hardware)
     if data.num_val_images:
         check_num_training(cfg.evaluation.protocols, data.num_train_images)
     identity = identity_of_images(data)

@@ -13,7 +13,9 @@ from solo_ldm.data.datasets.shards import kind_of_shards
 from solo_ldm.data.sources.folders import (
     check_same_classes,
     class_folders,
+    contents,
     labelled,
+    some,
     unlabelled,
 )
 from solo_ldm.data.sources.images import Listing
@@ -75,10 +77,20 @@ def _list(place: Path, key: str, no_labels: bool = False) -> Listing:
         )
     if place.is_file():
         return read_list(place, key, no_labels)
+    folders, loose = contents(place)
+    aside = [name for name in folders if kind_of_shards(place / name)]
+    if aside and not loose and not no_labels:
+        raise ValueError(
+            f"{key}: expected images in files or in shards, got images in {place} and shards in "
+            f"{place / aside[0]}; give the folder of one of them"
+        )
     classes = [] if no_labels else class_folders(place, key)
     if classes:
         return labelled(place, classes, key)
     found = unlabelled(place, key)
+    if aside:
+        told = f"{key}: shards beside the images are left out: {some(aside)}; give their folder"
+        found = found._replace(notices=(*found.notices, f"{told} to read them"))
     if not len(found.images):
         others = "; ".join(found.notices)
         raise ValueError(

@@ -6,14 +6,22 @@ import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.base import PHOTOGRAPHS, Dataset, Split
 from solo_ldm.data.datasets.imagenet import VIEWS
 from solo_ldm.data.shards import tables, tars
 from solo_ldm.data.shards.index import Index
-from solo_ldm.data.shards.places import files_of, has_validation, readable, split_of
-from solo_ldm.data.sources.folders import is_image
+from solo_ldm.data.shards.places import (
+    files_below,
+    files_of,
+    has_validation,
+    pattern_of,
+    readable,
+    split_of,
+)
+from solo_ldm.data.sources.folders import holds_image, some
 from solo_ldm.data.sources.images import Listing
 from solo_ldm.data.sources.labels import number_labels
 
@@ -81,21 +89,53 @@ def _dataset(suffixes: tuple[str, ...], indexer: Indexer, need: Callable[[], Non
     )
 
 
+_KINDS = {"webdataset": tars.SUFFIXES, "hf": tables.SUFFIXES}
+
+
 def kind_of_shards(path: Path) -> str | None:
     """Return the name of the data set that reads a file, a pattern or a folder; None for no shards.
 
-    A folder with images or further folders in it is one of images, whatever lies beside them.
+    A folder with images in it, or below, is one of images, whatever lies beside them.
     """
     names = [path.name]
     if path.is_dir():
         if (path / "dataset_dict.json").is_file():
             return "hf"
-        names = [one.name for one in path.iterdir()]
-        if any(is_image(one.name) or one.is_dir() for one in path.iterdir()):
+        if holds_image(path):
             return None
-    kinds = {"webdataset": tars.SUFFIXES, "hf": tables.SUFFIXES}
-    found = (kind for kind, ends in kinds.items() if any(one.endswith(ends) for one in names))
+        names = [name for _, name in files_below(path)]
+    found = (kind for kind, ends in _KINDS.items() if any(one.endswith(ends) for one in names))
     return next(found, None)
+
+
+def pattern_of_shards(images: Any, key: str) -> Any:
+    """Return the pattern of a list of shards; anything else as it is.
+
+    Args:
+        images: what a Python program gives.
+        key: of the argument, for messages.
+
+    Raises:
+        ValueError: in one line: shards of several kinds, one twice, or names no pattern can have.
+    """
+    ends = tuple(end for kind in _KINDS.values() for end in kind)
+    if not isinstance(images, (list, tuple)) or not all(isinstance(x, (str, Path)) for x in images):
+        return images
+    shards = [one for one in map(str, images) if one.endswith(ends)]
+    if not shards:
+        if images and Path(images[0]).expanduser().is_dir():
+            raise ValueError(
+                f"{key}: expected paths of images or of shards in a list, got the folder "
+                f"{images[0]}; give the path of one folder by itself"
+            )
+        return images
+    names = [str(Path(one).expanduser()) for one in images]
+    if others := [one for one in names if Path(one).suffix != Path(shards[0]).suffix]:
+        raise ValueError(
+            f"{key}: expected shards of one kind, got {shards[0]} and {others[0]}; give those of "
+            f"one data set"
+        )
+    return pattern_of(names, key)
 
 
 @lru_cache(maxsize=2)
@@ -125,7 +165,11 @@ def _numbered(index: Index, key: str, like: Sequence[str] | None) -> Listing:
     names = index.names if found else None
     said = f"labels of {key}"
     numbers, classes = number_labels(labels, len(labels), names, "val", like, said)
-    return Listing(index.images, numbers, classes, index.notices)
+    notices = index.notices
+    if index.guessed and classes:
+        told = f"{key}: labels are those of {index.guessed}, {len(classes)} classes"
+        notices = (*notices, f"{told} ({some(classes)}); data.label_key names others")
+    return Listing(index.images, numbers, classes, notices)
 
 
 def _label(value: object, key: str) -> int | str | None:

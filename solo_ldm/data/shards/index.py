@@ -27,12 +27,14 @@ class Index(NamedTuple):
         labels: of each, whole numbers or names, None where it has none; None without labels.
         names: of the classes, in the order of their numbers, where the shards say them.
         notices: a line for each thing that was left out or guessed.
+        guessed: where the labels are, if nothing says so; "" for labels that are told.
     """
 
     images: Parts
     labels: list[Any] | None
     names: Sequence[str] | None
     notices: tuple[str, ...]
+    guessed: str = ""
 
 
 def kept(path: Path, about: Sequence[Any], suffix: str, write: Callable[[Path], Any]) -> Path:

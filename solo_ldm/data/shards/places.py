@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from solo_ldm.data.sources.folders import some
@@ -48,7 +48,9 @@ def files_of(place: str, key: str, suffixes: Sequence[str], val: bool = False) -
     if _REMOTE.match(place):
         raise ValueError(f"{key}: expected files of this machine, got {place}; fetch them first")
     names = expand(str(path))
-    found = [glob.glob(name) if glob.has_magic(name) else [name] for name in names]
+    found = [
+        glob.glob(name) if glob.has_magic(name) and not _is_file(name) else [name] for name in names
+    ]
     missing = [
         name for name, ones in zip(names, found, strict=True) if not any(map(_is_file, ones))
     ]
@@ -79,6 +81,32 @@ def expand(pattern: str) -> list[str]:
     before, after = pattern[: braces.start()], pattern[braces.end() :]
     names = (name for one in options for name in expand(f"{before}{one}{after}"))
     return [*dict.fromkeys(names)]
+
+
+def pattern_of(places: Sequence[str], key: str) -> str:
+    """Return one pattern of files, or of patterns, in their order: a-{0000..0146} or {a,b}.
+
+    Raises:
+        ValueError: in one line: a file twice, or a name with a comma or a brace.
+    """
+    names = [name for place in places for name in expand(place)]
+    if len(names) == 1:
+        return names[0]
+    start = os.path.commonprefix(names)  # noqa: RUF071
+    rests = [name[len(start) :] for name in names]
+    end = os.path.commonprefix([rest[::-1] for rest in rests])[::-1]  # noqa: RUF071
+    middles = [rest[: len(rest) - len(end)] for rest in rests]
+    inside = ",".join(middles)
+    if all(middle.isdecimal() for middle in middles):
+        run = f"{middles[0]}..{middles[-1]}"
+        inside = run if expand(f"{{{run}}}") == middles else inside
+    pattern = f"{start}{{{inside}}}{end}"
+    if expand(pattern) != names:
+        raise ValueError(
+            f"{key}: expected each shard once, with no comma or brace in its name, got "
+            f"{some(names)}; leave one out or rename it"
+        )
+    return pattern
 
 
 def readable(suffixes: Sequence[str]) -> str:
@@ -135,14 +163,19 @@ def _splits(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
     if ".arrow" in suffixes and (folder / "state.json").is_file():
         return {"": _saved(folder)}
     found = defaultdict(list)
+    for place, name in files_below(folder):
+        if name.endswith(tuple(suffixes)):
+            path = Path(place, name)
+            words = _WORD.findall(str(path.relative_to(folder)).lower())
+            found[_SPLITS[words[-1]] if words else ""].append(path)
+    return dict(found)
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield folder and name of the files in a folder and below, in order; hidden ones left out."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name.endswith(tuple(suffixes)) and not name.startswith("."):
-                path = Path(place, name)
-                words = _WORD.findall(str(path.relative_to(folder)).lower())
-                found[_SPLITS[words[-1]] if words else ""].append(path)
-    return dict(found)
+        yield from ((place, name) for name in sorted(files) if not name.startswith("."))
 
 
 def _saved(folder: Path) -> list[Path]:

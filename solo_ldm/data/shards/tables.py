@@ -79,15 +79,14 @@ def index_tables(
         )
     if labelled and first.label is None:
         notices.append(f"{key}: unlabelled, as none of the columns {first.columns} is of labels")
-    elif labelled and first.names is None and label_key is None:
-        notices.append(f"{key}: labels are those of the column {first.label} (data.label_key)")
     if unpacked := [one.unpacked for one in tables if one.unpacked]:
         notices.append(
             f"{key}: {len(unpacked)} files are unpacked in {user_cache('shards')}, "
             f"{sum(unpacked) / 1e9:.3g} GB"
         )
     labels = None if first.label is None else [one for table in tables for one in table.labels]
-    return Index(_joined(tables), labels, first.names, tuple(notices))
+    guessed = f"the column {first.label}" if first.names is None and label_key is None else ""
+    return Index(_joined(tables), labels, first.names, tuple(notices), guessed)
 
 
 def _joined(tables: Sequence[_Table]) -> Parts:

@@ -109,7 +109,8 @@ def index_tars(
         for number, one in enumerate(shards)
         for name, offset, size in one.images
     ]
-    return Index(Parts.of([*map(str, files)], rows), labels, None, tuple(notices))
+    guessed = f".{kind} members" if label_key is None and kind != "cls" else ""
+    return Index(Parts.of([*map(str, files)], rows), labels, None, tuple(notices), guessed)
 
 
 def _listed(others: Counter[str]) -> str:
@@ -156,8 +157,6 @@ def _labels(
         if kind not in found:
             continue
         values = found[kind]
-        if kind != "cls" and label_key is None:
-            told.append(f"{key}: labels are those of .{kind} members (data.label_key)")
         if lacking := values.count(None):
             told.append(f"{key}: {lacking} of {len(values)} images have no label in .{kind}")
         return values, kind, told

@@ -95,6 +95,7 @@ def _check_kind(images: Any, key: str) -> None:
         )
     if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
         inner = "; give its data set (.dataset)" if hasattr(images, "dataset") else ""
+        inner = "; give a list of it" if hasattr(images, "__next__") else inner
         raise ValueError(f"{key}: expected {_KINDS}, got {type(images).__name__}{inner}")
     if not len(images):
         raise ValueError(f"{key}: expected images, got none ({type(images).__name__})")

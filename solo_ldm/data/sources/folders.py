@@ -70,7 +70,7 @@ def class_folders(folder: Path, key: str) -> list[str]:
         ValueError: a class has no images, or images lie beside two or more class folders.
     """
     names, loose = contents(folder)
-    filled = [name for name in names if _holds_image(folder / name)]
+    filled = [name for name in names if holds_image(folder / name)]
     if len(filled) < 2 and loose:
         return []
     if filled:
@@ -265,7 +265,8 @@ def is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in image_suffixes()
 
 
-def _holds_image(folder: Path) -> bool:
+def holds_image(folder: Path) -> bool:
+    """Whether an image is in a folder or below."""
     entered = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)

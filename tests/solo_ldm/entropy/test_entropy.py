@@ -15,6 +15,7 @@ from solo_ldm.entropy import (
     LogDetExpansionEntropy,
     NeighbourEntropy,
     RedundancyEntropy,
+    logdet,
 )
 from solo_ldm.entropy.kernel import von_mises_fisher_log_normaliser
 from solo_ldm.numerics import widen
@@ -83,6 +84,19 @@ def test_logdet_equals_slogdet_of_the_covariance_on_both_sides_of_the_gram_trick
     torch.testing.assert_close(LogDetEntropy(ridge=ridge).marginal(z), expected)
 
 
+@pytest.mark.parametrize("without_inverse", [(), ("cpu",)])
+@pytest.mark.parametrize(("batch", "dim"), [(64, 16), (16, 64)])
+def test_the_gradient_of_logdet_is_that_of_slogdet(batch, dim, without_inverse, monkeypatch):
+    monkeypatch.setattr(logdet, "_WITHOUT_INVERSE", without_inverse)
+    z = torch.randn(batch, dim, dtype=torch.float64, requires_grad=True)
+    covariance = torch.cov(z.T) + 0.1 * torch.eye(dim, dtype=torch.float64)
+    expected = 5.0 * torch.linalg.slogdet(covariance).logabsdet / (2 * dim)
+    ours = 5.0 * LogDetEntropy(ridge=0.1).marginal(z)
+    found = [torch.autograd.grad(value, z)[0] for value in (ours, expected)]
+    # To the 1e-12th of the trace that is added to the ridge.
+    torch.testing.assert_close(*found, atol=1e-10, rtol=0)
+
+
 def test_logdet_expansion_is_second_order_accurate_in_the_correlations():
     mixing = torch.randn(6, 6, dtype=torch.float64)
     z = torch.linalg.qr(torch.randn(200, 6, dtype=torch.float64) - 0.0).Q
@@ -129,6 +143,14 @@ def test_redundancy_is_the_squared_correlation_of_different_dimensions(batch, di
     expected = correlation.square().sum() - correlation.diagonal().square().sum()
     estimator = RedundancyEntropy(redundancy_weight=0.3, ridge=1e-12)
     torch.testing.assert_close(estimator.joint(z1, z2), -0.3 * expected)
+    # Of one set of samples, which takes another way.
+    estimator = RedundancyEntropy(redundancy_weight=0.3, ridge=2.0)
+    torch.testing.assert_close(estimator.marginal(z1), estimator.joint(z1, z1.clone()))
+    z1.requires_grad_()
+    (gradient,) = torch.autograd.grad(estimator.marginal(z1), z1)
+    twin = z1.detach().clone().requires_grad_()
+    pair = torch.autograd.grad(estimator.joint(z1, twin), (z1, twin))
+    torch.testing.assert_close(gradient, pair[0] + pair[1], atol=1e-12, rtol=1e-10)
 
 
 @pytest.mark.parametrize("scale", [1e-2, 1e-3])

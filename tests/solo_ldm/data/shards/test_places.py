@@ -6,10 +6,19 @@ from rich.console import Console
 from solo_ldm.commands.pretrain.call import _Images
 from solo_ldm.data import DataConfig
 from solo_ldm.data.datasets.registry import Splits
-from solo_ldm.data.datasets.shards import kind_of_shards
-from solo_ldm.data.shards.places import expand, files_of
+from solo_ldm.data.datasets.shards import kind_of_shards, pattern_of_shards
+from solo_ldm.data.shards.places import expand, files_of, pattern_of
+from solo_ldm.data.sources.collected import collect
 from tests.support.data.images import names_of, refusal, save
-from tests.support.data.shards import png, samples, source_of, tar_of, tars_of
+from tests.support.data.shards import (
+    parquet_of,
+    png,
+    samples,
+    source_of,
+    table_of,
+    tar_of,
+    tars_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +35,107 @@ from tests.support.data.shards import png, samples, source_of, tar_of, tars_of
 )
 def test_braces_are_those_of_a_shell(pattern, names):
     assert expand(pattern) == names
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (["a/t-0.tar"], "a/t-0.tar"),
+        (["a/t-008.tar", "a/t-009.tar", "a/t-010.tar"], "a/t-0{08..10}.tar"),
+        (["a/t-8.tar", "a/t-9.tar", "a/t-10.tar"], "a/t-{8..10}.tar"),
+        (["t-2.tar", "t-0.tar", "t-7.tar"], "t-{2,0,7}.tar"),
+        (["a.tar", "aa.tar", "a/b.tar"], "a{,a,/b}.tar"),
+        (["t-{00..03}.tar", "t-{05..06}.tar"], "t-0{0,1,2,3,5,6}.tar"),
+        (["x.tar", "t-{0..1}.tar"], "{x,t-0,t-1}.tar"),
+    ],
+)
+def test_a_list_of_shards_is_the_pattern_of_them(names, pattern):
+    assert pattern_of(names, "data") == pattern
+    assert expand(pattern) == [one for name in names for one in expand(name)]
+
+
+def test_a_list_of_shards_in_python_is_read_in_its_order(tmp_path):
+    tars_of(tmp_path / "[a]", 3, 2)
+    paths = [tmp_path / "[a]" / f"train-000{number}.tar" for number in (2, 0)]
+    images = _Images(paths, None, [str(paths[0])], None, Console())
+    keys = images.keys()
+    assert keys["data"] == "webdataset"
+    assert keys["data.val_path"] == str(paths[0])
+    names = ["0004.png", "0005.png", "0000.png", "0001.png"]
+    assert names_of(source_of("webdataset", keys["data.train_path"])) == names
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["a.tar", "b.parquet"], "expected shards of one kind, got a.tar and b.parquet"),
+        (["a.png", "b.tar"], "expected shards of one kind, got b.tar and a.png"),
+        (
+            ["a.tar", "b.tar", "a.tar"],
+            "expected each shard once, with no comma or brace in",
+        ),
+        (
+            ["a,b.tar", "c.tar"],
+            "expected each shard once, .* in its name, got a,b.tar",
+        ),
+    ],
+)
+def test_lists_of_shards_that_are_no_pattern_are_refused(names, told):
+    with pytest.raises(ValueError, match=f"^data: {told}"):
+        pattern_of_shards(names, "data")
+
+
+def test_lists_of_folders_and_what_is_no_list_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^data: .* got the folder .*; give the path of one"):
+        pattern_of_shards([tmp_path], "data")
+    with pytest.raises(ValueError, match="got generator; give a list of it"):
+        collect(tmp_path.glob("*.tar"))
+
+
+def test_other_lists_are_no_shards():
+    for images in (["a.png", "b.png"], [], "a.tar", [b"a.tar"]):
+        assert pattern_of_shards(images, "data") is images
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("data/train-0000{0..1}-of-00002.parquet", "data/validation-00000-of-00001.parquet"),
+        ("default/train/000{0..1}.parquet", "default/test/0000.parquet"),
+        ("plain_text/train-0000{0..1}-of-00002.parquet", "plain_text/test-0.parquet"),
+    ],
+)
+def test_a_snapshot_of_the_hub_is_read_by_the_names_of_its_files(train, val, tmp_path):
+    folder = tmp_path / "datasets--a--digits" / "snapshots" / "0123"
+    for number, name in enumerate(expand(train)):
+        rows = range(8 * number, 8 * number + 8)
+        blob = parquet_of(tmp_path / "blobs" / name, table_of([*map(png, rows)], [0, 1] * 4, "ab"))
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(blob)
+    parquet_of(folder / val, table_of([*map(png, range(50, 54))], [0, 1] * 2, "ab"))
+    (folder / "README.md").write_text("a card")
+    (folder / ".gitattributes").write_text("")
+    assert kind_of_shards(folder) == "hf"
+    images = _Images(folder, None, None, None, Console())
+    assert images.keys() == {"data": "hf", "data.train_path": str(folder)}
+    found = Splits(DataConfig(dataset="hf", train_path=str(folder)))
+    assert found.val is not None
+    assert (len(found.train), len(found.val)) == (16, 4)
+    message = refusal(ValueError, dataset="custom", train_path=str(folder))
+    assert message.endswith("data=hf reads them")
+
+
+def test_shards_beside_images_are_said(tmp_path):
+    tars_of(tmp_path / "data", 1, 4)
+    save(tmp_path / "assets" / "banner.png")
+    message = refusal(ValueError, dataset="custom", train_path=str(tmp_path))
+    assert message.endswith(f"shards in {tmp_path}/data; give the folder of one of them")
+    for number in range(2):
+        save(tmp_path / f"{number}.png")
+    found = Splits(DataConfig(dataset="custom", train_path=str(tmp_path)))
+    assert len(found.train) == 3
+    said = "data.train_path: shards beside the images are left out: data; give their folder"
+    assert any(said in line for line in found.notices)
 
 
 def test_every_file_that_a_pattern_names_must_be_there(tmp_path):

@@ -107,7 +107,8 @@ def test_other_layouts_of_arrow_and_of_images(tmp_path):
     found = splits(path, val_fraction=0.0)
     assert contents(found.train) == pixels_of(range(2, 12))
     assert found.train.classes == ("a", "b", "c")
-    assert any("those of the column label (data.label_key)" in line for line in found.notices)
+    said = "labels are those of the column label, 3 classes (a, b, c); data.label_key"
+    assert any(said in line for line in found.notices)
 
 
 def test_images_that_are_files_are_read_from_them(tmp_path):

@@ -75,7 +75,10 @@ def test_labels_of_json_and_of_short_texts_are_found_and_said(tmp_path):
     assert any("4 texts of .txt members are taken for captions" in line for line in found.notices)
     assert len(of(tmp_path, captions, label_key="txt").train.classes) == 4
     short = {**captions, **{f"{number}.txt": b"cat" for number in range(3)}, "3.txt": b"dog"}
-    assert of(tmp_path, short).train.classes == ("cat", "dog")
+    found = of(tmp_path, short)
+    assert found.train.classes == ("cat", "dog")
+    said = "data.train_path: labels are those of .txt members, 2 classes (cat, dog); data.label_key"
+    assert any(said in line for line in found.notices)
     assert "which data.train_path does not have" in refused(tmp_path, members, label_key="kin")
 
 
