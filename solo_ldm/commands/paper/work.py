@@ -211,7 +211,7 @@ class Worker:
 
     def _expected(self, run: Run, took: Mapping[str, list[float]]) -> float:
         if run.name in took:
-            return max(took[run.name])
+            return statistics.median(took[run.name])
         ratios = [
             statistics.fmean(spent) / self.registry.runs[name].minutes
             for name, spent in took.items()
