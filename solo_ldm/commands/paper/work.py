@@ -10,10 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -22,7 +21,8 @@ from solo_ldm.commands.paper.entries import Claim, Point, Registry, Run
 from solo_ldm.commands.paper.records import Records
 from solo_ldm.files import read_json
 
-_RESULTS = "results.json"
+_RESULTS, _LOG = "results.json", "log.txt"
+_LOOK = 0.1  # seconds between two looks at what runs
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ class Done:
     lacking: dict[str, list[Task]]
 
 
+class _Started(NamedTuple):
+    task: Task
+    process: subprocess.Popen[bytes]
+    since: float
+
+
 class Worker:
     """Runs tasks.
 
@@ -78,6 +84,7 @@ class Worker:
     ) -> None:
         self.registry, self.records, self.folder = registry, records, folder
         self.data, self.jobs = data, jobs
+        self._took: dict[str, list[float]] = {}  # minutes of what ended, by run
 
     def tasks(self, claims: Sequence[Claim]) -> list[Task]:
         """Return what is not recorded: the first seed of all claims, then the second of all, …
@@ -134,7 +141,7 @@ class Worker:
         ]
 
     def work(self, tasks: Sequence[Task], minutes: float, console: Console) -> Done:
-        """Run tasks, none that would end after the budget.
+        """Run tasks, none that would end after the budget; end what runs when interrupted.
 
         Args:
             tasks: in the order in which they are begun.
@@ -142,64 +149,94 @@ class Worker:
                 or by the registry's minutes and how much faster or slower others were than theirs.
             console: where progress is shown.
         """
-        lacking: dict[str, list[Task]] = {}
+        done = Done([], {}, [], self._lacking(tasks))
+        without = {task for wanting in done.lacking.values() for task in wanting}
+        waiting = [task for task in tasks if task not in without]
+        ends = time.monotonic() + 60 * minutes
+        running: list[_Started] = []
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[runs]}"))
+        shown = console.is_terminal
+        with Progress(*columns, TimeElapsedColumn(), console=console, disable=not shown) as bar:
+            line = bar.add_task("runs", total=len(waiting), runs="")
+            try:
+                while waiting or running:
+                    self._begin(waiting, running, done, ends)
+                    names = ", ".join(one.task.label for one in running)
+                    left = len(waiting) + len(running)
+                    bar.update(line, runs=names, completed=len(tasks) - len(without) - left)
+                    time.sleep(_LOOK)
+                    for one in [one for one in running if one.process.poll() is not None]:
+                        running.remove(one)
+                        self._end(one, done, console)
+            finally:
+                for one in running:
+                    one.process.terminate()
+                for one in running:
+                    one.process.wait()
+        return done
+
+    def _lacking(self, tasks: Sequence[Task]) -> dict[str, list[Task]]:
+        """Return the tasks that want data which were not given, by the name of the data."""
+        found: dict[str, list[Task]] = {}
         for task in tasks:
             for name in self.registry.needs(task.run):
                 if name not in self.data:
-                    lacking.setdefault(name, []).append(task)
-        without = {task for wanting in lacking.values() for task in wanting}
-        waiting = [task for task in tasks if task not in without]
-        done = Done([], {}, [], lacking)
-        ends = time.monotonic() + 60 * minutes
-        took: dict[str, list[float]] = {}
-        running: dict[Future[tuple[str | None, float]], Task] = {}
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[runs]}"))
-        shown = console.is_terminal
-        with (
-            ThreadPoolExecutor(self.jobs) as pool,
-            Progress(*columns, TimeElapsedColumn(), console=console, disable=not shown) as bar,
-        ):
-            line = bar.add_task("runs", total=len(waiting), runs="")
-            while waiting or running:
-                while waiting and len(running) < self.jobs:
-                    task = self._next(waiting, running)
-                    if task is None:
-                        break
-                    waiting.remove(task)
-                    before = self._before(task)
-                    late = time.monotonic() + 60 * self._expected(task.run, took) > ends
-                    if late or before & {*done.left}:
-                        done.left.append(task)
-                        bar.advance(line)
-                        continue
-                    if before & {*done.failed}:
-                        done.failed[task] = "a run that it reads failed"
-                        bar.advance(line)
-                        continue
-                    running[pool.submit(self._one, task)] = task
-                bar.update(line, runs=", ".join(task.label for task in running.values()))
-                if not running:
-                    continue
-                ended, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    task = running.pop(future)
-                    error, spent = future.result()
-                    if error is None:
-                        done.finished.append(task)
-                        took.setdefault(task.run.name, []).append(spent)
-                    else:
-                        done.failed[task] = error
-                    bar.advance(line)
-                    text = f"{task.label}: {error or f'{spent:.1f} min'}"
-                    console.print(
-                        text, style="red" if error else "", highlight=False, soft_wrap=True
-                    )
-        return done
+                    found.setdefault(name, []).append(task)
+        return found
 
-    def _next(self, waiting: list[Task], running: Mapping[Any, Task]) -> Task | None:
-        """Return the first task that waits for no other; None where all do."""
-        unfinished = {*waiting, *running.values()}
-        return next((task for task in waiting if not self._before(task) & unfinished), None)
+    def _begin(self, waiting: list[Task], running: list[_Started], done: Done, ends: float) -> None:
+        """Start tasks that wait for no other, as many as may run."""
+        while len(running) < self.jobs:
+            unfinished = {*waiting, *(one.task for one in running)}
+            ready = (task for task in waiting if not self._before(task) & unfinished)
+            task = next(ready, None)
+            if task is None:
+                return
+            waiting.remove(task)
+            before = self._before(task)
+            if before & {*done.failed}:
+                done.failed[task] = "a run that it reads failed"
+            elif before & {*done.left} or time.monotonic() + self._seconds(task.run) > ends:
+                done.left.append(task)
+            else:
+                running.append(self._started(task))
+
+    def _started(self, task: Task) -> _Started:
+        place = self.place(task.run, task.point, task.seed)
+        place.mkdir(parents=True, exist_ok=True)
+        threads = {"OMP_NUM_THREADS": "1"} if self.jobs > 1 else {}
+        with (place / _LOG).open("w", encoding="utf-8") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "solo_ldm.cli", *self.command(task)],
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **threads},
+            )
+        return _Started(task, process, time.monotonic())
+
+    def _end(self, one: _Started, done: Done, console: Console) -> None:
+        """Record what a process left, or say what went wrong."""
+        task, minutes = one.task, (time.monotonic() - one.since) / 60
+        results = self.results(task.run, task.point, task.seed)
+        error = None
+        if one.process.returncode or results is None:
+            log = self.place(task.run, task.point, task.seed) / _LOG
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            last = lines[-1] if lines else "no output"
+            error = f"exit code {one.process.returncode}: {last} ({log})"
+        else:
+            found = results_in(results)
+            lacking = self.records.keep(task.run, task.point, task.seed, found, minutes)
+            if lacking:
+                error = f"{results / _RESULTS} has no number at {', '.join(lacking)}"
+        if error is None:
+            done.finished.append(task)
+            self._took.setdefault(task.run.name, []).append(minutes)
+        else:
+            done.failed[task] = error
+        text, style = f"{task.label}: {error or f'{minutes:.1f} min'}", "red" if error else ""
+        console.print(text, style=style, highlight=False, soft_wrap=True)
 
     def _before(self, task: Task) -> set[Task]:
         found = set()
@@ -209,43 +246,15 @@ class Worker:
             found.add(Task(run, levels, task.seed))
         return found
 
-    def _expected(self, run: Run, took: Mapping[str, list[float]]) -> float:
-        if run.name in took:
-            return statistics.median(took[run.name])
+    def _seconds(self, run: Run) -> float:
+        """Return how long a run is expected to take."""
+        if run.name in self._took:
+            return 60 * statistics.median(self._took[run.name])
         ratios = [
-            statistics.fmean(spent) / self.registry.runs[name].minutes
-            for name, spent in took.items()
+            statistics.median(minutes) / self.registry.runs[name].minutes
+            for name, minutes in self._took.items()
         ]
-        return run.minutes * (statistics.median(ratios) if ratios else 1.0)
-
-    def _one(self, task: Task) -> tuple[str | None, float]:
-        """Run a task in a process; return what went wrong, if anything, and the minutes."""
-        started = time.monotonic()
-        place = self.place(task.run, task.point, task.seed)
-        place.mkdir(parents=True, exist_ok=True)
-        log = place / "log.txt"
-        threads = {"OMP_NUM_THREADS": "1"} if self.jobs > 1 else {}
-        try:
-            words = self.command(task)
-        except (KeyError, IndexError) as error:
-            return f"{task.run.command}: no {error} is known", 0.0
-        with log.open("w", encoding="utf-8") as stream:
-            code = subprocess.run(
-                [sys.executable, "-m", "solo_ldm.cli", *words],
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **threads},
-                check=False,
-            ).returncode
-        spent = (time.monotonic() - started) / 60
-        results = self.results(task.run, task.point, task.seed)
-        if code or results is None:
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            return f"exit code {code}: {lines[-1] if lines else 'no output'} ({log})", spent
-        lacking = self.records.keep(task.run, task.point, task.seed, results_in(results), spent)
-        what = f"{results / _RESULTS} has no number at {', '.join(lacking)}" if lacking else None
-        return what, spent
+        return 60 * run.minutes * (statistics.median(ratios) if ratios else 1.0)
 
 
 def results_in(folder: Path) -> dict[str, Any]:

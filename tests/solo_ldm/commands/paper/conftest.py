@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from solo_ldm.commands.paper import work
 from solo_ldm.commands.paper.entries import Registry, load_registry
 
 RUNS = """
@@ -55,22 +56,27 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Commands end at once, with results by their arguments; the list has all arguments."""
     given: list[list[str]] = []
 
-    def run(words: list[str], **rest: Any) -> subprocess.CompletedProcess[str]:
-        words = words[3:]
-        given.append(words)
-        keys = dict(word.split("=", 1) for word in words if "=" in word)
-        if keys.get("seed") == "2":
-            rest["stdout"].write("something\nlearning rate too high\n")
-            return subprocess.CompletedProcess(words, 2)
-        folder = Path(keys["output"])
-        score = {"a": 0.6, "b": 0.4}.get(keys.get("kind", ""), 0.0) + 0.01 * int(
-            keys.get("seed", 0)
-        )
-        results = {"score": score, "scores": [{"name": "x", "value": 0.5}], "commit": "abc"}
-        (folder / "results.json").write_text(json.dumps(results))
-        return subprocess.CompletedProcess(words, 0)
+    class Ended:
+        """A process that has ended."""
 
-    monkeypatch.setattr(subprocess, "run", run)
+        def __init__(self, words: list[str], stdout: Any, **rest: Any) -> None:
+            words = words[3:]
+            given.append(words)
+            keys = dict(word.split("=", 1) for word in words if "=" in word)
+            seed = int(keys.get("seed", 0))
+            self.returncode = 2 if seed == 2 else 0
+            if self.returncode:
+                stdout.write("something\nlearning rate too high\n")
+                return
+            score = {"a": 0.6, "b": 0.4}.get(keys.get("kind", ""), 0.0) + 0.01 * seed
+            found = {"score": score, "scores": [{"name": "x", "value": 0.5}], "commit": "abc"}
+            (Path(keys["output"]) / "results.json").write_text(json.dumps(found))
+
+        def poll(self) -> int:
+            return self.returncode
+
+    monkeypatch.setattr(subprocess, "Popen", Ended)
+    monkeypatch.setattr(work, "_LOOK", 0.0)
     return given
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from solo_ldm.cli import main
+from solo_ldm.commands.paper import work as work_module
 from solo_ldm.commands.paper.command import command
 from solo_ldm.commands.paper.entries import load_registry
 from solo_ldm.commands.paper.records import Records
 from solo_ldm.commands.paper.report import number, render
 from solo_ldm.commands.paper.verdicts import judge
 from solo_ldm.commands.paper.work import Task, Worker
+from solo_ldm.run.console import plain_console
 from tests.solo_ldm.commands.paper.conftest import CLAIMS, RUNS
 from tests.support import ROOT
 
@@ -72,6 +77,27 @@ def test_a_run_that_fails(work, tmp_path, capsys):
     assert "first b seed 2: exit code 2: learning rate too high" in shown
     records = list((tmp_path / "docs/paper/records").iterdir())
     assert len(records) == 4  # seeds 0 and 1 are there
+
+
+def test_an_interruption_ends_what_runs(tmp_path, registry, monkeypatch):
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    started = []
+
+    def popen(words, **rest):
+        started.append(real(sleeping, **rest))
+        return started[-1]
+
+    def interrupted(seconds):
+        raise KeyboardInterrupt
+
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setattr(work_module.time, "sleep", interrupted)
+    worker = Worker(registry, Records(tmp_path, registry), tmp_path, {}, 2)
+    tasks = worker.tasks([registry.claims["differs"]])
+    with pytest.raises(KeyboardInterrupt):
+        worker.work(tasks, 60, plain_console(quiet=True))
+    assert [one.returncode for one in started] == [-signal.SIGTERM] * 2
 
 
 def test_results_without_the_number(tmp_path, commands, capsys):
