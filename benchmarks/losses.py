@@ -21,7 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ PRODUCTS = {
     "products of features": ("logdet", "coding_rate", "redundancy"),
 }
 PEERS = ("kernel, definition", "NT-Xent, lightly", "NT-Xent, tiles of Inf-CL")
+# Their time grows with the square of the batch.
+OF_PAIRS = ("products of pairs", "kernel, plane", "kernel, sphere", "neighbour", *PEERS)
 ROWS = (*PRODUCTS, *OURS, *PEERS)
 SIZES = (256, 1024, 4096, 16384, 65536)
 _TILE = 1024
@@ -211,6 +213,22 @@ def in_process(
     return json.loads(done.stdout)
 
 
+def foreseen(
+    found: Mapping[tuple[int, int, str], dict[str, float] | None], batch: int, dim: int, name: str
+) -> float:
+    """Return the seconds that a row takes by the largest smaller batch of it; 0 without one."""
+    smaller = {
+        size: one for (size, *of), one in found.items() if of == [dim, name] and size < batch
+    }
+    if not smaller:
+        return 0.0
+    size = max(smaller)
+    one = smaller[size]
+    if one is None:
+        return math.inf
+    return one["seconds"] * (batch / size) ** (2 if name in OF_PAIRS else 1)
+
+
 def table(
     found: dict[tuple[int, int, str], dict[str, float] | None], device: str, limit: float
 ) -> Figures:
@@ -234,7 +252,8 @@ def table(
         "of a process. Products alone: the two that value and gradient need at least, in float64, "
         "of pairs (2 · 2 B² D operations) or of features (2 · 2 B D min(B, D)). NT-Xent is of two "
         "views of half the samples. Ours are in float64, lightly's and Inf-CL's in float32. –: "
-        f"matrices of all pairs do not fit, not installed, or not ended within {limit:g} seconds. "
+        f"matrices of all pairs do not fit, not installed, or not ended within {limit:g} seconds, "
+        "or not to end by the time of the batch before. "
         f"{hardware_name() if device == 'cpu' else torch.cuda.get_device_name()}, "
         f"{how}, torch {torch.__version__}."
     )
@@ -257,10 +276,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     console = wide_console()
     cells = [(batch, dim, name) for batch in args.batch for dim in args.dim for name in args.rows]
-    found = {
-        (batch, dim, name): in_process(name, batch, dim, args.device, args.limit)
-        for batch, dim, name in track(cells, "rows", console=console, transient=True)
-    }
+    found: dict[tuple[int, int, str], dict[str, float] | None] = {}
+    for batch, dim, name in track(cells, "rows", console=console, transient=True):
+        one = None
+        if foreseen(found, batch, dim, name) < args.limit:
+            one = in_process(name, batch, dim, args.device, args.limit)
+        found[batch, dim, name] = one
     page = ROOT / "docs" / "losses.md"
     publish([table(found, args.device, args.limit)], page, "losses", "losses.py", args, console)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from argparse import Namespace
 from pathlib import Path
@@ -185,6 +186,14 @@ def test_entropies_of_large_batches_that_do_not_end_in_time_are_left_out(
     assert "| 16 | 4 | products of features | – | – | – |" in printed
     assert re.search(r"^\| 16 \| 4 \| logdet \| [\d.]+ \|  \| [\d.]+ \|$", printed, re.M)
     assert "or not ended within 0.5 seconds" in printed
+
+
+def test_how_long_a_row_of_a_larger_batch_takes_is_foreseen(benchmarks):
+    losses = benchmarks("losses")
+    found = {(16, 4, name): {"seconds": 2.0, "bytes": 1.0} for name in ("neighbour", "logdet")}
+    found[16, 4, "sliced"] = None
+    names = ("neighbour", "logdet", "sliced", "redundancy")
+    assert [losses.foreseen(found, 64, 4, name) for name in names] == [32.0, 8.0, math.inf, 0.0]
 
 
 def test_filters_are_timed_once_where_slow_and_the_page_takes_their_table(
