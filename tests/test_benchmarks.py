@@ -190,8 +190,8 @@ def test_entropies_of_large_batches_that_do_not_end_in_time_are_left_out(
 
 def test_how_long_a_row_of_a_larger_batch_takes_is_foreseen(benchmarks):
     losses = benchmarks("losses")
-    found = {(16, 4, name): {"seconds": 2.0, "bytes": 1.0} for name in ("neighbour", "logdet")}
-    found[16, 4, "sliced"] = None
+    one = {"seconds": 2.0, "bytes": 1.0}
+    found = {(16, 4, "neighbour"): one, (16, 4, "logdet"): one, (16, 4, "sliced"): None}
     names = ("neighbour", "logdet", "sliced", "redundancy")
     assert [losses.foreseen(found, 64, 4, name) for name in names] == [32.0, 8.0, math.inf, 0.0]
 
