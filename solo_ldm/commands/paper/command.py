@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from solo_ldm.commands.paper.entries import Claim, Registry, load_registry
 from solo_ldm.commands.paper.records import Records
-from solo_ldm.commands.paper.report import write_report
+from solo_ldm.commands.paper.report import check_page, page_of, write_report
 from solo_ldm.commands.paper.verdicts import Judgement, judge
 from solo_ldm.commands.paper.work import Done, Worker
 from solo_ldm.config.errors import Parser, printing
+from solo_ldm.config.places import check_place
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.run.console import plain_console
 
@@ -29,6 +32,9 @@ def command(
 ) -> int:
     """Do what the command line after `solo-ldm paper` says; 1 where a run failed."""
     given = _parser().parse_args(argv)
+    given.again = shlex.join(["solo-ldm", "paper", *argv])
+    check_place("--folder", given.folder)
+    check_page(page_of(given.folder))
     with printing():
         return given.work(given, registry or load_registry(), plain_console(console))
 
@@ -48,13 +54,16 @@ def _parser() -> argparse.ArgumentParser:
             help=f"of records and figures; the page is beside it (default: {_FOLDER}). Another "
             "one measures everything again",
         )
+        one.add_argument(
+            "--runs", type=Path, default=Path(_RUNS), help=f"of the runs (default: {_RUNS})"
+        )
         return one.add_argument
 
     add("list", "the claims, what is recorded and how long the rest takes", _list)
     add("report", "write the page from the records", _report)
     argument = add("run", "measure what is not recorded, and write the page", _run)
-    argument("--budget", type=_minutes, default=60.0, metavar="MINUTES", help="default: 60")
-    argument("--jobs", type=_jobs, default=os.cpu_count() or 1, help="processes at a time")
+    argument("--budget", type=minutes, default=60.0, metavar="MINUTES", help="default: 60")
+    argument("--jobs", type=number, default=os.cpu_count() or 1, help="processes at a time")
     argument(
         "--data",
         action="append",
@@ -62,23 +71,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=PATH",
         help="data that claims ask for: cifar10-jpeg=FOLDER, linear_track=FILE",
     )
-    argument("--runs", type=Path, default=Path(_RUNS), help=f"for the runs (default: {_RUNS})")
-    argument("--seeds", type=_jobs, default=None, help="at most so many of each run")
+    argument("--seeds", type=number, default=None, help="at most so many of each run")
     return parser
 
 
-def _minutes(text: str) -> float:
-    minutes = float(text)
-    if not minutes > 0:
+def minutes(text: str) -> float:
+    """Return a budget, for argparse."""
+    if not float(text) > 0:
         raise argparse.ArgumentTypeError(f"expected minutes above zero, got {text}")
-    return minutes
+    return float(text)
 
 
-def _jobs(text: str) -> int:
-    number = int(text)
-    if number < 1:
+def number(text: str) -> int:
+    """Return a count, for argparse."""
+    if int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
-    return number
+    return int(text)
 
 
 def _claims(given: Any, registry: Registry) -> list[Claim]:
@@ -106,14 +114,19 @@ def _data(given: Any, registry: Registry) -> dict[str, str]:
 
 def _list(given: Any, registry: Registry, console: Console) -> int:
     records = Records(given.folder / "records", registry)
-    worker = Worker(registry, records, Path(_RUNS), {}, 1)
+    worker = Worker(registry, records, given.runs, {}, 1)
     table = Table("claim", "figure", "verdict", "to measure", box=None, pad_edge=False)
     for claim in _claims(given, registry):
         left = worker.tasks([claim])
-        minutes = sum(task.run.minutes for task in left)
+        needed = sum(task.run.minutes for task in left)
         lacking = sorted({name for task in left for name in registry.needs(task.run)})
         wants = f", --data {' '.join(f'{name}=…' for name in lacking)}" if lacking else ""
-        rest = f"{len(left)} runs, {minutes:.0f} core minutes{wants}" if left else "nothing"
+        rest = f"{_runs(len(left))}, {needed:.1f} core minutes{wants}" if left else "nothing"
+        absent = [
+            run.records for run in registry.runs_of(claim) if run.records and not records.seeds(run)
+        ]
+        if absent:
+            rest = f"no records in {', '.join(absent)}, which a checkout has"
         table.add_row(claim.name, claim.figure, judge(claim, records).verdict, rest)
     console.print(table)
     return 0
@@ -131,15 +144,25 @@ def _run(given: Any, registry: Registry, console: Console) -> int:
     tasks = worker.tasks(_claims(given, registry))
     if given.seeds is not None:
         tasks = [task for task in tasks if task.seed < given.seeds]
-    minutes = sum(task.run.minutes for task in tasks) / given.jobs
+    needed = sum(task.run.minutes for task in tasks) / given.jobs
     console.print(
-        f"{len(tasks)} runs to do, about {minutes:.0f} minutes by {given.jobs} at a time; the "
+        f"{_runs(len(tasks))} to do, about {needed:.1f} minutes by {given.jobs} at a time; the "
         f"budget is {given.budget:g}",
         highlight=False,
         soft_wrap=True,
     )
-    done = worker.work(tasks, given.budget, console)
-    _written(given, registry, records, worker, console)
+    done = None
+    given.runs.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(given.runs / ".lock", timeout=0):
+            done = worker.work(tasks, given.budget, console)
+    except Timeout:
+        raise ValueError(
+            f"--runs: expected a folder in which nothing runs, got {given.runs}, in which another "
+            "solo-ldm paper does; wait for it, or name another folder"
+        ) from None
+    finally:  # of what is recorded, also after an interruption
+        _written(given, registry, records, worker, console)
     _say_what_is_left(done, given, console)
     return 1 if done.failed else 0
 
@@ -164,21 +187,23 @@ def _table(judgements: Sequence[Judgement]) -> Table:
 def _say_what_is_left(done: Done, given: Any, console: Console) -> None:
     for name, tasks in done.lacking.items():
         runs = ", ".join(sorted({task.run.name for task in tasks}))
-        line = f"{len(tasks)} runs of {runs} want --data {name}=PATH"
+        line = f"{_runs(len(tasks))} of {runs} want --data {name}=PATH"
         console.print(line, style="yellow", soft_wrap=True, highlight=False)
     if done.left:
-        minutes = sum(task.run.minutes for task in done.left) / given.jobs
+        rest = sum(task.run.minutes for task in done.left) / given.jobs
         console.print(
-            f"{len(done.left)} runs did not fit into the budget; the same command goes on with "
-            f"them, about {minutes:.0f} minutes more",
+            f"{_runs(len(done.left))} did not fit into the budget; the same command goes on with "
+            f"them, about {rest:.0f} minutes more",
             style="yellow",
             soft_wrap=True,
             highlight=False,
         )
-    rest = done.left or done.failed
-    chosen = " ".join(["", *given.names])
-    goes_on = f"run{chosen} --budget {given.budget:g}" if rest else "list"
-    folder = "" if str(given.folder) == _FOLDER else f" --folder {given.folder}"
-    console.print(f"next: solo-ldm paper {goes_on}{folder}", soft_wrap=True, highlight=False)
+    folder = shlex.quote(str(given.folder))
+    goes_on = given.again if done.left or done.failed else f"solo-ldm paper list --folder {folder}"
+    console.print(f"next: {goes_on}", soft_wrap=True, highlight=False, markup=False)
     if done.failed:
-        console.print(f"{len(done.failed)} runs failed: their lines are above", style="red")
+        console.print(f"{_runs(len(done.failed))} failed, see above", style="red")
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' * (count != 1)}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from graphlib import CycleError, TopologicalSorter
 from importlib import resources
 from itertools import product
 from typing import Any
@@ -16,7 +18,7 @@ from jmespath.exceptions import JMESPathError
 
 from solo_ldm.config.suggestions import suggestion
 
-RULES = ("above", "below", "within", "beyond")
+RULES = ("above", "below", "between", "within", "beyond")
 
 Point = tuple[tuple[str, str], ...]  # names and levels of a grid's axes
 
@@ -95,9 +97,11 @@ class Test:
         of: name of a measure.
         minus: of the one to subtract, at the same seed.
         correlates: of the one to correlate it with, in place of a difference.
-        across: axes of the grid whose levels are pairs of their own, beside the seeds.
+        across: axes of the grid. Each combination of their levels is a pair, averaged over the
+            seeds, and the interval is over the pairs; without, it is over the seeds.
         above: its 95 % interval has to lie above this,
         below: or below this,
+        between: or between these two,
         within: or nearer to zero than this,
         beyond: or farther from zero than this.
     """
@@ -108,6 +112,7 @@ class Test:
     across: tuple[str, ...] = ()
     above: float | None = None
     below: float | None = None
+    between: tuple[float, float] | None = None
     within: float | None = None
     beyond: float | None = None
 
@@ -124,11 +129,19 @@ class Test:
         return f"{self.of} − {self.minus}" if self.minus else self.of
 
     @property
-    def rule(self) -> tuple[str, float]:
-        """The name of the rule and its number."""
-        return next(
-            (rule, getattr(self, rule)) for rule in RULES if getattr(self, rule) is not None
-        )
+    def rule(self) -> str:
+        """The name of the rule."""
+        return next(rule for rule in RULES if getattr(self, rule) is not None)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The two values that the rule divides by, infinite where there is one."""
+        number = getattr(self, self.rule)
+        if self.rule == "above":
+            return number, math.inf
+        if self.rule == "below":
+            return -math.inf, number
+        return number if self.rule == "between" else (-number, number)
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,7 @@ class Claim:
         figure: of the paper, or its table.
         claim: in a sentence.
         measures: by name.
-        tests: all of them decide.
+        tests: the first one is the claim itself, the others qualify it.
         paper: what the paper has for it.
         unit: of the measures.
         note: what differs from the paper's experiment.
@@ -214,18 +227,32 @@ def load_registry(runs: str | None = None, claims: str | None = None) -> Registr
 
 
 def _claim(name: str, entry: Mapping[str, Any]) -> Claim:
-    measures = {
-        key: _made(Measure, f"{name}.{key}", one) for key, one in entry.get("measures", {}).items()
-    }
-    tests = []
-    for one in entry.get("tests", []):
-        test = _made(Test, f"{name}.tests", {**one, "across": tuple(one.get("across", ()))})
-        if sum(getattr(test, rule) is not None for rule in RULES) != 1:
-            raise ValueError(f"{name}.tests: expected one of {', '.join(RULES)}, got {one}")
-        for measure in filter(None, (test.of, test.minus, test.correlates)):
-            _known(f"{name}.tests", measure, measures)
-        tests.append(test)
-    return _made(Claim, name, {**entry, "name": name, "measures": measures, "tests": tuple(tests)})
+    for key, kind in (("measures", Mapping), ("tests", list)):
+        if not isinstance(entry, Mapping) or not isinstance(entry.get(key), kind) or not entry[key]:
+            raise ValueError(f"{name}: expected measures by name and a list of tests, got {entry}")
+    measures = {key: _made(Measure, f"{name}.{key}", one) for key, one in entry["measures"].items()}
+    tests = tuple(_test(f"{name}.tests", one, measures) for one in entry["tests"])
+    return _made(Claim, name, {**entry, "name": name, "measures": measures, "tests": tests})
+
+
+def _test(where: str, entry: Mapping[str, Any], measures: Mapping[str, Measure]) -> Test:
+    given = {key: tuple(one) if isinstance(one, list) else one for key, one in entry.items()}
+    test = _made(Test, where, given)
+    rules = [rule for rule in RULES if getattr(test, rule) is not None]
+    if len(rules) != 1 or (test.minus and test.correlates):
+        raise ValueError(
+            f"{where}: expected one of {', '.join(RULES)} and one of minus, correlates at most, "
+            f"got {entry}"
+        )
+    numbers = getattr(test, rules[0])
+    pair = rules[0] == "between"
+    numbers = numbers if pair and isinstance(numbers, tuple) else (numbers,)
+    if len(numbers) != 1 + pair or not all(isinstance(one, int | float) for one in numbers):
+        wanted = "two numbers" if pair else "a number"
+        raise ValueError(f"{where}: {rules[0]}: expected {wanted}, got {entry[rules[0]]}")
+    for measure in filter(None, (test.of, test.minus, test.correlates)):
+        _known(where, measure, measures)
+    return test
 
 
 def _made(kind: type[Any], where: str, entry: Mapping[str, Any]) -> Any:
@@ -248,9 +275,17 @@ def _check(registry: Registry) -> None:
             _known(f"{run.name}.command", before, registry.runs)
         if bool(run.command) == bool(run.records):
             raise ValueError(f"{run.name}: expected a command or records, got both or neither")
+        if not isinstance(run.seeds, int) or run.seeds < 1:
+            raise ValueError(f"{run.name}.seeds: expected a number of at least 1, got {run.seeds}")
+        if run.records and run.match.keys() != run.grid.keys():
+            raise ValueError(f"{run.name}.match: expected {', '.join(run.grid)}, got {run.match}")
+        _check_fields(run)
+    _check_order(registry)
     for claim in registry.claims.values():
-        if not claim.tests:
-            raise ValueError(f"{claim.name}: expected tests, got none; a claim needs a rule")
+        for test in claim.tests:
+            for axis in test.across:
+                run = registry.runs.get(claim.measures[test.of].run)
+                _known(f"{claim.name}.tests.across", axis, run.grid if run else {axis: axis})
         for name, measure in claim.measures.items():
             _known(f"{claim.name}.{name}", measure.run, registry.runs)
             try:
@@ -260,6 +295,24 @@ def _check(registry: Registry) -> None:
                 raise ValueError(f"{claim.name}.{name}: {measure.value}: {line}") from error
             if not registry.runs[measure.run].points(_axes(claim, name, measure, registry)):
                 raise ValueError(f"{claim.name}.{name}: no run has the levels {measure.where}")
+
+
+def _check_fields(run: Run) -> None:
+    """Raise a one-line ValueError for a {name} that no run is given."""
+    plain = {"seed", "folder", *run.grid}
+    for _, name, _, _ in string.Formatter().parse(run.command):
+        if name is not None and name.partition("[")[0] not in {*plain, "run", "data"}:
+            raise ValueError(
+                f"{run.name}.command: expected {{{'}, {'.join(sorted(plain))}}}, {{run[NAME]}} or "
+                f"{{data[NAME]}}, got {{{name}}}"
+            )
+
+
+def _check_order(registry: Registry) -> None:
+    try:
+        TopologicalSorter({run.name: run.after for run in registry.runs.values()}).prepare()
+    except CycleError as error:
+        raise ValueError(f"runs: expected an order, got {' → '.join(error.args[1])}") from None
 
 
 def _axes(claim: Claim, name: str, measure: Measure, registry: Registry) -> Mapping[str, str]:

@@ -11,11 +11,14 @@ from typing import Any
 
 import jmespath
 
+import solo_ldm
 from solo_ldm.commands.paper.entries import Measure, Point, Registry, Run
 from solo_ldm.files import read_json, write_text
 
+_CHECKOUT = Path(solo_ldm.__file__).parents[1]
 # What a record keeps of results.json beside the numbers that claims ask for.
 _PROVENANCE = ("hardware", "versions", "commit", "finished", "seconds")
+_KEYS = {"run", "command", "levels", "seed", "minutes", "values", *_PROVENANCE}
 
 
 class Records:
@@ -27,7 +30,7 @@ class Records:
         checkout: where the folders of `records` lie, for runs that are records of `compare`.
     """
 
-    def __init__(self, folder: Path, registry: Registry, checkout: Path = Path()) -> None:
+    def __init__(self, folder: Path, registry: Registry, checkout: Path = _CHECKOUT) -> None:
         self.folder, self.registry, self.checkout = folder, registry, checkout
 
     def path(self, run: Run, point: Point, seed: int) -> Path:
@@ -37,11 +40,28 @@ class Records:
         return self.folder / f"{name}-{self.registry.key(run, point, seed)}.json"
 
     def find(self, run: Run, point: Point, seed: int) -> Mapping[str, Any] | None:
-        """Return the record of a run, or None."""
+        """Return the record of a run, or None.
+
+        Raises:
+            ValueError: in one line, a file that is no record, or that of another run.
+        """
         if run.records:
             return self._compared(run).get((point, seed))
         path = self.path(run, point, seed)
-        return read_json(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        record = read_json(path)
+        values: Any = record.get("values")
+        whole = record.keys() >= _KEYS and isinstance(values, Mapping)
+        if not whole or not all(map(_is_number, values.values())):
+            raise ValueError(f"{path}: expected a record, with numbers; remove it to measure again")
+        about = {"run": run.name, "command": run.command, "levels": dict(point), "seed": seed}
+        for key, expected in about.items():
+            if record[key] != expected:
+                raise ValueError(
+                    f"{path}: expected the record of {key} {expected}, got {record[key]}; remove it"
+                )
+        return record
 
     def keep(
         self, run: Run, point: Point, seed: int, results: Mapping[str, Any], minutes: float
@@ -85,7 +105,7 @@ class Records:
         """Return a number of a run, or None where there is no record of it.
 
         Raises:
-            ValueError: in one line, a record whose results have no such number.
+            ValueError: in one line, a record that is damaged, of another run or without the number.
         """
         run = self.registry.runs[measure.run]
         record = self.find(run, point, seed)
@@ -98,10 +118,7 @@ class Records:
         else:
             found = record["values"][measure.value]
         if not _is_number(found):
-            raise ValueError(
-                f"{self.path(run, point, seed).name}: expected a number at {measure.value}, "
-                f"got {found!r}; the command's results.json has other names"
-            )
+            raise ValueError(f"{run.records}: expected a number at {measure.value}, got {found!r}")
         return measure.scale * found
 
     def seeds(self, run: Run) -> list[int]:

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from solo_ldm.commands.paper.entries import Claim, Registry
 from solo_ldm.commands.paper.picture import write_figure
@@ -15,12 +16,28 @@ from solo_ldm.commands.paper.verdicts import CONFIDENCE, Decision, Estimate, Jud
 from solo_ldm.commands.paper.work import Worker
 from solo_ldm.files import write_atomically, write_text
 
+_TITLE = "# The paper, claim by claim"
 _RULES = {
-    "above": "above {}",
-    "below": "below {}",
-    "within": "within ±{}",
-    "beyond": "beyond ±{}",
+    "above": "above {1:g}",
+    "below": "below {2:g}",
+    "between": "between {1:g} and {2:g}",
+    "within": "within ±{2:g}",
+    "beyond": "beyond ±{2:g}",
 }
+_ENDINGS = (".png", ".pdf", ".txt")
+
+
+def page_of(folder: Path) -> Path:
+    """Return the page of a folder of figures: beside it, with its name."""
+    return folder.parent / f"{folder.name}.md"
+
+
+def check_page(page: Path) -> None:
+    """Raise a one-line ValueError where the page would take the place of another file."""
+    if page.name == ".md":
+        raise ValueError("--folder: expected a folder with a name, as docs/paper")
+    if page.exists() and not page.read_text(encoding="utf-8").startswith(_TITLE):
+        raise ValueError(f"--folder: its page would be {page}, which is another file; rename one")
 
 
 def write_report(
@@ -45,9 +62,12 @@ def write_report(
     for one in judgements:
         if any(one.measures.values()):
             write_figure(folder / one.claim.name, one)
+        else:
+            for ending in _ENDINGS:
+                (folder / f"{one.claim.name}{ending}").unlink(missing_ok=True)
         if worker is not None and one.claim.picture:
             _copy_picture(folder, one.claim, registry, worker)
-    page = folder.with_suffix(".md")
+    page = page_of(folder)
     write_text(page, render(folder, registry, records, judgements))
     return page
 
@@ -60,7 +80,7 @@ def render(
 
 
 def _head(records: Records, judgements: Sequence[Judgement]) -> Iterator[str]:
-    yield "# The paper, claim by claim"
+    yield _TITLE
     yield ""
     yield (
         "Claims of Mikulasch & Zenke, [arXiv 2605.03517](https://arxiv.org/abs/2605.03517), "
@@ -78,11 +98,14 @@ def _head(records: Records, judgements: Sequence[Judgement]) -> Iterator[str]:
         yield f"| {' | '.join([*cells, f'**{one.verdict}**'])} |"
     yield ""
     yield (
-        f"Values are means with their {CONFIDENCE:.0%} t-interval over seeds; of a difference, "
-        "paired over seeds. A test is held where the whole interval lies where its rule asks, "
-        "refuted where all of it lies on the other side, else open, as with one seed. A claim "
-        "holds where all of its tests are held, holds in part where some are, does not hold where "
-        "some are refuted and none is held, else it is open."
+        f"A value is a mean, ± half its {CONFIDENCE:.0%} t-interval: over seeds, of a difference "
+        "over its values at the same seed. Where pairs are counted, each pair of cells is averaged "
+        "over the seeds and the interval is over the pairs, as if they were independent. A "
+        "correlation, over cells, has Fisher's interval. A test is held where the whole interval "
+        "lies where its rule asks, refuted where all of it lies on the other side, else open, as "
+        "with a single value. The first test is the claim itself. A claim holds where all tests "
+        "are held, does not hold where the first is refuted, or some are and none is held; it "
+        "holds in part where some are held, else it is open."
     )
     yield ""
     yield from _provenance(records)
@@ -94,12 +117,14 @@ def _provenance(records: Records) -> Iterator[str]:
         return
     hardware = sorted({str(one["hardware"]) for one in found})
     torch = sorted({str((one["versions"] or {}).get("torch")) for one in found})
+    commits = sorted({str(one["commit"])[:7] for one in found})
     days = sorted(str(one["finished"])[:10] for one in found)
     minutes = sum(one["minutes"] for one in found)
     first, last = days[0], days[-1]
     yield (
         f"{len(found)} runs, {minutes:.0f} minutes of processes together; {', '.join(hardware)}, "
-        f"torch {', '.join(torch)}, {first if first == last else f'{first} to {last}'}."
+        f"torch {', '.join(torch)}, commits {', '.join(commits)}, "
+        f"{first if first == last else f'{first} to {last}'}."
     )
     yield ""
 
@@ -130,8 +155,8 @@ def _sections(folder: Path, registry: Registry, judgements: Sequence[Judgement])
                 yield f"`solo-ldm {run.command}`"
             yield ""
         for name, alt in ((claim.name, claim.claim), (f"{claim.name}-run", "A run of it")):
-            if (folder / f"{name}.png").is_file():
-                yield f"![{alt}]({folder.name}/{name}.png)"
+            if any(one.measures.values()) and (folder / f"{name}.png").is_file():
+                yield f"![{alt}]({quote(folder.name)}/{name}.png)"
                 yield ""
 
 
@@ -153,15 +178,15 @@ def _found(claim: Claim, decision: Decision) -> str:
 def _count(decision: Decision) -> str:
     assert decision.estimate is not None
     seeds, values = decision.estimate.seeds, len(decision.estimate.values)
-    counted = f"{seeds} seed{'s' if seeds > 1 else ''}"
-    return f"{values} pairs, {counted}" if decision.test.across else counted
+    counted = f"{seeds} seed{'s' * (seeds > 1)}"
+    kind = "cells" if decision.test.correlates or decision.test.alone else "pairs"
+    return f"{values} {kind}, {counted}" if decision.test.across else counted
 
 
 def _sentence(claim: Claim, decision: Decision) -> str:
-    rule, value = decision.test.rule
-    asked = _RULES[rule].format(f"{value:g}")
-    pairs = decision.test.across
-    besides = f", a pair for each {' and '.join(pairs)}" if pairs else ""
+    test = decision.test
+    asked = _RULES[test.rule].format(None, *test.ends)
+    besides = f", pairs by {' and '.join(test.across)}" if test.across else ""
     return f"{_found(claim, decision)}{besides}; asked: {asked}. {decision.outcome.capitalize()}."
 
 

@@ -28,16 +28,18 @@ class Estimate:
     """A number with its 95 % interval.
 
     Args:
-        values: those it is of: one for each seed, or for each seed and pair of cells.
+        values: those it is of: one for each seed, or for each pair of cells.
         seeds: how many seeds they are of.
         mean: of the values, or a correlation.
         interval: its ends; None of a single value.
+        points: of a correlation, what is correlated.
     """
 
     values: tuple[float, ...]
     seeds: int
     mean: float
     interval: tuple[float, float] | None
+    points: tuple[tuple[float, float], ...] = ()
 
     @property
     def deviation(self) -> float | None:
@@ -55,14 +57,18 @@ def mean_of(values: Iterable[float], seeds: int) -> Estimate:
     return Estimate(values, seeds, mean, (mean - half, mean + half))
 
 
-def correlation_of(pairs: Sequence[tuple[float, float]], seeds: int) -> Estimate | None:
-    """Return Pearson's correlation with Fisher's interval; None of fewer than four pairs."""
-    if len(pairs) < 4:
+def correlation_of(points: Sequence[tuple[float, float]], seeds: int) -> Estimate | None:
+    """Return Pearson's correlation with Fisher's interval.
+
+    Returns:
+        None of fewer than four points, or where one of the two is the same at all of them.
+    """
+    first, second = zip(*points, strict=True)
+    if len(points) < 4 or len(set(first)) == 1 or len(set(second)) == 1:
         return None
-    found: Any = pearsonr(*zip(*pairs, strict=True))
-    interval = found.confidence_interval(CONFIDENCE)
-    values = tuple(first for first, _ in pairs)
-    return Estimate(values, seeds, float(found.statistic), (interval.low, interval.high))
+    found: Any = pearsonr(first, second)
+    low, high = found.confidence_interval(CONFIDENCE)
+    return Estimate(first, seeds, float(found.statistic), (low, high), tuple(points))
 
 
 @dataclass(frozen=True)
@@ -84,16 +90,19 @@ class Judgement:
 
     @property
     def verdict(self) -> str:
-        """The verdict of all tests together.
+        """The verdict of all tests together, of which the first one is the claim itself.
 
-        holds: each is held; does not hold: some are refuted and none is held; holds in part: some
-        are held, others not; open: none is held or refuted; not measured: nothing is recorded.
+        holds: all are held; does not hold: the first one is refuted, or some are and none is held;
+        holds in part: some are held, others not; open: none is held or refuted; not measured:
+        nothing is recorded.
         """
-        outcomes = {one.outcome for one in self.decisions}
+        outcomes = [one.outcome for one in self.decisions]
         if all(one.estimate is None for one in self.decisions):
             return MISSING
-        if outcomes == {"held"}:
+        if all(outcome == "held" for outcome in outcomes):
             return HOLDS
+        if outcomes[0] == "refuted":
+            return FAILS
         if "held" in outcomes:
             return IN_PART
         return FAILS if "refuted" in outcomes else OPEN
@@ -126,32 +135,33 @@ def decide(test: Test, estimate: Estimate | None) -> Outcome:
     """
     if estimate is None or estimate.interval is None:
         return "open"
-    rule, number = test.rule
     low, high = estimate.interval
-    if rule in ("within", "beyond"):
-        nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
-        near, far = max(abs(low), abs(high)) < number, nearest > number
-        held, refuted = (near, far) if rule == "within" else (far, near)
-    else:
-        held, refuted = (low > number, high < number)
-        if rule == "below":
-            held, refuted = refuted, held
+    first, last = test.ends
+    inside = first < low and high < last
+    outside = high < first or low > last
+    held, refuted = (outside, inside) if test.rule == "beyond" else (inside, outside)
     return "held" if held else "refuted" if refuted else "open"
 
 
 def _of_test(claim: Claim, test: Test, records: Records) -> Estimate | None:
     of = _by_seed(claim.measures[test.of], records, test.across)
-    if test.alone:
-        values = [value for one in of.values() for value in one.values()]
-        return mean_of(values, len(of)) if values else None
-    other = _by_seed(claim.measures[test.minus or test.correlates], records, test.across)
+    other = of
+    if not test.alone:
+        other = _by_seed(claim.measures[test.minus or test.correlates], records, test.across)
     seeds = [seed for seed in of if seed in other and of[seed].keys() == other[seed].keys()]
-    pairs = [(of[seed][level], other[seed][level]) for seed in seeds for level in of[seed]]
-    if not pairs:
+    if not seeds:
         return None
+    points = [(of[seed][level], other[seed][level]) for seed in seeds for level in of[seed]]
+    if test.across:  # seeds of a pair are averaged, so that only pairs count as independent
+        first, second = (
+            {level: statistics.fmean(side[seed][level] for seed in seeds) for level in of[seeds[0]]}
+            for side in (of, other)
+        )
+        points = [(first[level], second[level]) for level in first]
     if test.correlates:
-        return correlation_of(pairs, len(seeds))
-    return mean_of((first - second for first, second in pairs), len(seeds))
+        return correlation_of(points, len(seeds))
+    values = (first - (0.0 if test.alone else second) for first, second in points)
+    return mean_of(values, len(seeds))
 
 
 def _by_seed(

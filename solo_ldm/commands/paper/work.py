@@ -141,7 +141,9 @@ class Worker:
         ]
 
     def work(self, tasks: Sequence[Task], minutes: float, console: Console) -> Done:
-        """Run tasks, none that would end after the budget; end what runs when interrupted.
+        """Run tasks until the budget ends, none that would not end by then.
+
+        What still runs at its end, or when interrupted, is ended; its command goes on from there.
 
         Args:
             tasks: in the order in which they are begun.
@@ -160,7 +162,7 @@ class Worker:
             line = bar.add_task("runs", total=len(waiting), runs="")
             try:
                 while waiting or running:
-                    self._begin(waiting, running, done, ends)
+                    self._begin(waiting, running, done, ends, console)
                     names = ", ".join(one.task.label for one in running)
                     left = len(waiting) + len(running)
                     bar.update(line, runs=names, completed=len(tasks) - len(without) - left)
@@ -168,6 +170,9 @@ class Worker:
                     for one in [one for one in running if one.process.poll() is not None]:
                         running.remove(one)
                         self._end(one, done, console)
+                    if time.monotonic() > ends:
+                        done.left.extend([*(one.task for one in running), *waiting])
+                        break
             finally:
                 for one in running:
                     one.process.terminate()
@@ -184,7 +189,14 @@ class Worker:
                     found.setdefault(name, []).append(task)
         return found
 
-    def _begin(self, waiting: list[Task], running: list[_Started], done: Done, ends: float) -> None:
+    def _begin(
+        self,
+        waiting: list[Task],
+        running: list[_Started],
+        done: Done,
+        ends: float,
+        console: Console,
+    ) -> None:
         """Start tasks that wait for no other, as many as may run."""
         while len(running) < self.jobs:
             unfinished = {*waiting, *(one.task for one in running)}
@@ -195,7 +207,7 @@ class Worker:
             waiting.remove(task)
             before = self._before(task)
             if before & {*done.failed}:
-                done.failed[task] = "a run that it reads failed"
+                self._fail(task, "a run that it reads failed", done, console)
             elif before & {*done.left} or time.monotonic() + self._seconds(task.run) > ends:
                 done.left.append(task)
             else:
@@ -219,26 +231,36 @@ class Worker:
         """Record what a process left, or say what went wrong."""
         task, minutes = one.task, (time.monotonic() - one.since) / 60
         results = self.results(task.run, task.point, task.seed)
+        log = self.place(task.run, task.point, task.seed) / _LOG
         error = None
-        if one.process.returncode or results is None:
-            log = self.place(task.run, task.point, task.seed) / _LOG
+        if one.process.returncode:
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = lines[-1] if lines else "no output"
             error = f"exit code {one.process.returncode}: {last} ({log})"
+        elif results is None:
+            error = f"expected a {_RESULTS} in {log.parent}, got none ({log})"
         else:
-            found = results_in(results)
-            lacking = self.records.keep(task.run, task.point, task.seed, found, minutes)
-            if lacking:
-                error = f"{results / _RESULTS} has no number at {', '.join(lacking)}"
-        if error is None:
-            done.finished.append(task)
-            self._took.setdefault(task.run.name, []).append(minutes)
-        else:
-            done.failed[task] = error
-        text, style = f"{task.label}: {error or f'{minutes:.1f} min'}", "red" if error else ""
-        console.print(text, style=style, highlight=False, soft_wrap=True)
+            try:
+                found = results_in(results)
+                lacking = self.records.keep(task.run, task.point, task.seed, found, minutes)
+                if lacking:
+                    error = f"{results / _RESULTS} has no number at {', '.join(lacking)}"
+            except ValueError as damaged:
+                error = f"{results}: {damaged}"
+        if error is not None:
+            self._fail(task, error, done, console)
+            return
+        done.finished.append(task)
+        self._took.setdefault(task.run.name, []).append(minutes)
+        console.print(f"{task.label}: {minutes:.1f} min", highlight=False, soft_wrap=True)
+
+    def _fail(self, task: Task, why: str, done: Done, console: Console) -> None:
+        done.failed[task] = why
+        line = f"{task.label}: {why}"
+        console.print(line, style="red", highlight=False, soft_wrap=True, markup=False)
 
     def _before(self, task: Task) -> set[Task]:
+        """Return the tasks whose results a task reads."""
         found = set()
         for name in task.run.after:
             run = self.registry.runs[name]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +77,3 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setattr(subprocess, "Popen", Ended)
     monkeypatch.setattr(work, "_LOOK", 0.0)
     return given
-
-
-@pytest.fixture
-def values() -> Callable[[Path, Mapping[str, Any]], None]:
-    """Write a record's values by hand."""
-
-    def write(path: Path, found: Mapping[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        record = {"values": found, "hardware": "h", "versions": {"torch": "2"}, "minutes": 1.0}
-        path.write_text(json.dumps({**record, "finished": "2026-01-01T00:00:00"}))
-
-    return write

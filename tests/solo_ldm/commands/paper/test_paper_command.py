@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from solo_ldm.cli import main
 from solo_ldm.commands.paper import work as work_module
@@ -129,6 +131,13 @@ def test_another_argument_is_another_record(registry):
         (RUNS, CLAIMS.replace(", above: 5", ""), "expected one of above, below"),
         (RUNS, CLAIMS.replace("value: score,", "value: '[',"), r"differs.a: \["),
         (RUNS, CLAIMS.replace("kind: b", "kind: c"), "no run has the levels"),
+        (RUNS.replace("ica seed", "ica {run[second]} seed"), CLAIMS, "first → second → first"),
+        (RUNS.replace("seed={seed}", "seed={sead}"), CLAIMS, "got {sead}"),
+        (RUNS.replace("seeds: 2", "seeds: 0"), CLAIMS, "second.seeds: expected"),
+        (RUNS, CLAIMS.replace("above: 5", "across: [knd], above: 5"), "got knd: did you mean"),
+        (RUNS, CLAIMS.replace("above: 5", "above: abc"), "above: expected a number, got abc"),
+        (RUNS, CLAIMS.replace("above: 5", "between: 5"), "between: expected two numbers, got 5"),
+        (RUNS, CLAIMS.replace("above: 5", "correlates: b, above: 5"), "one of minus, correlates"),
         (RUNS, CLAIMS.replace("run: second", "run: secnd"), "got secnd: did you mean second"),
     ],
 )
@@ -137,12 +146,78 @@ def test_a_registry_that_is_not_whole(runs, claims, says):
         load_registry(runs, claims)
 
 
-def test_a_number_that_is_not_there(registry, tmp_path, values):
-    records = Records(tmp_path, registry)
-    path = records.path(registry.runs["first"], (("kind", "a"),), 0)
-    values(path, {"score": None})
-    with pytest.raises(ValueError, match=r"expected a number at score, got None"):
+def recorded(registry, folder, kind="a", seed=0):
+    records, run = Records(folder, registry), registry.runs["first"]
+    assert not records.keep(run, (("kind", kind),), seed, {"score": 0.5}, 1.0)
+    return records, records.path(run, (("kind", kind),), seed)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["{}", "[]", '{"values": null}', "not JSON", '{"values": {"score": "0.9"}}'],
+)
+def test_a_damaged_record_is_one_line(registry, tmp_path, damage):
+    records, path = recorded(registry, tmp_path)
+    path.write_text(damage)
+    with pytest.raises(ValueError, match=path.name):
         judge(registry.claims["differs"], records)
+
+
+def test_a_record_of_another_seed_is_refused(registry, tmp_path):
+    records, path = recorded(registry, tmp_path)
+    other = records.path(registry.runs["first"], (("kind", "a"),), 1)
+    other.write_bytes(path.read_bytes())
+    with pytest.raises(ValueError, match="expected the record of seed 1, got 0; remove it"):
+        judge(registry.claims["differs"], records)
+
+
+def test_figures_of_what_is_no_longer_recorded_are_removed(work, tmp_path, registry):
+    work("differs", "--seeds", "1")
+    folder = tmp_path / "docs/paper"
+    assert (folder / "differs.png").stat().st_size
+    assert (folder / "differs.pdf").exists()
+    shutil.rmtree(folder / "records")
+    command(["report", "--folder", str(folder)], registry=registry)
+    assert not list(folder.glob("differs.*"))
+    assert "differs.png" not in (tmp_path / "docs/paper.md").read_text()
+
+
+def test_the_page_takes_no_other_files_place(registry, tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("# Mine\n")
+    with pytest.raises(ValueError, match="which is another file; rename one"):
+        command(["report", "--folder", str(tmp_path / "README")], registry=registry)
+    assert (tmp_path / "README.md").read_text() == "# Mine\n"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="expected a folder with a name"):
+        command(["run", "--folder", "."], registry=registry)
+    command(["report", "--folder", "v1.2"], registry=registry)
+    assert Path("v1.2.md").exists()
+
+
+def test_two_at_once_are_refused(work, tmp_path):
+    (tmp_path / "runs").mkdir()
+    with (
+        FileLock(tmp_path / "runs" / ".lock"),
+        pytest.raises(ValueError, match="expected a folder in which nothing runs"),
+    ):
+        work("differs")
+
+
+def test_a_damaged_result_costs_its_run_alone(work, tmp_path, monkeypatch, capsys):
+    kept = Records.keep
+
+    def keep(self, run, point, seed, *rest):
+        if point == (("kind", "a"),):
+            raise ValueError("results.json is no JSON")
+        return kept(self, run, point, seed, *rest)
+
+    monkeypatch.setattr(Records, "keep", keep)
+    code, given = work("differs", "--seeds", "1")
+    assert code == 1
+    assert len(given) == 2
+    assert "first a seed 0" in capsys.readouterr().out
+    assert len(list((tmp_path / "docs/paper/records").iterdir())) == 1
+    assert (tmp_path / "docs/paper.md").exists()
 
 
 def test_unknown_names(registry, tmp_path):
