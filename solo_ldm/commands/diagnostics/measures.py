@@ -197,10 +197,11 @@ def _embedding(found: Measured, shown: Features) -> dict[str, Any]:
     features = shown.features.double().numpy()[chosen]
     points, method = to_plane(features, umap=True)
     found.plane = Plane(points, shown.labels.numpy()[chosen], method)
-    value = trustworthiness(features, points, n_neighbors=min(_NEIGHBOURS, len(points) // 2 - 1))
+    neighbours = min(_NEIGHBOURS, len(points) // 2 - 1)
+    value = trustworthiness(features, points, n_neighbors=neighbours)
     return {
         "method": method,
         "trustworthiness": float(value),
-        "num_neighbours": _NEIGHBOURS,
+        "num_neighbours": neighbours,
         "num_images": len(points),
     }

@@ -57,7 +57,7 @@ def test_interval_of_a_correlation_is_fishers():
     ],
 )
 @pytest.mark.parametrize("sign", [1, -1])
-def test_rules(rule, outcome, sign):
+def test_rules(rule: Any, outcome: str, sign: int):
     kind = next(iter(rule))
     if sign < 0 and kind == "between":
         rule = {kind: (-rule[kind][1], -rule[kind][0])}
