@@ -185,26 +185,27 @@ def new_figure(width: float, height: float, dots_per_inch: int, title: str) -> F
 
 
 def save(path: str | os.PathLike[str], figure: Figure) -> Path:
-    """Write a figure as a PNG or PDF with its label as the title, whole or not at all.
+    """Write a figure as a PNG with its label as the title, whole or not at all.
 
     Args:
-        path: of the file; its folder is made.
+        path: of the PNG; its folder is made.
         figure: what to write.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: in one line, for another ending than .png or .pdf.
+        ValueError: in one line, for another ending than .png.
     """
     path = Path(path)
-    kind = path.suffix.lower()[1:]
-    if kind not in ("png", "pdf"):
-        raise ValueError(f"path: expected a name that ends in .png or .pdf, got {path.name!r}")
-    # Without a date the same figure is the same file.
-    metadata = {
-        "Title": str(figure.get_label()),
-        **({"CreationDate": None} if kind == "pdf" else {}),
-    }
-    write_atomically(path, lambda to: figure.savefig(to, format=kind, metadata=metadata))
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"path: expected a name that ends in .png, got {path.name!r}")
+    metadata = {"Title": str(figure.get_label())}
+    write_atomically(path, lambda to: figure.savefig(to, format="png", metadata=metadata))
     return path
+
+
+def save_pdf(path: Path, figure: Figure) -> None:
+    """Write a figure as a PDF for print; the same figure gives the same file."""
+    metadata = {"Title": str(figure.get_label()), "CreationDate": None}
+    write_atomically(path, lambda to: figure.savefig(to, format="pdf", metadata=metadata))

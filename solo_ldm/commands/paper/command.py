@@ -34,6 +34,7 @@ def command(
     given = _parser().parse_args(argv)
     given.again = shlex.join(["solo-ldm", "paper", *argv])
     check_place("--folder", given.folder)
+    check_place("--runs", given.runs)
     check_page(page_of(given.folder))
     with printing():
         return given.work(given, registry or load_registry(), plain_console(console))

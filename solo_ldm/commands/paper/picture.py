@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from solo_ldm.commands.paper.entries import Test
 from solo_ldm.commands.paper.verdicts import CONFIDENCE, Decision, Estimate, Judgement
 from solo_ldm.files import write_text
-from solo_ldm.plotting.page import new_figure, save
+from solo_ldm.plotting.page import new_figure, save, save_pdf
 from solo_ldm.plotting.style import BLUE, INK, MUTED, ORANGE, RED, name_rows, one_line, styled
 
 # A column of a paper's page is 3.4 inches wide, a page 7.
@@ -55,8 +55,8 @@ def write_figure(stem: Path, judgement: Judgement) -> None:
             _dots(panels[-1], drawn, ORANGE)
             panels[-1].axvline(0, color=MUTED, linewidth=1)
         panels[-1].set_xlabel(claim.unit)
-    for ending in (".png", ".pdf"):
-        save(stem.with_name(f"{stem.name}{ending}"), figure)
+    save(stem.with_name(f"{stem.name}.png"), figure)
+    save_pdf(stem.with_name(f"{stem.name}.pdf"), figure)
     write_text(stem.with_name(f"{stem.name}.txt"), _caption(judgement) + "\n")
 
 

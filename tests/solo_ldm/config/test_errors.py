@@ -103,6 +103,10 @@ def test_commands_without_keys_refuse_arguments_in_one_line(tmp_path, monkeypatc
         "zoo publish": "required: RUN, --name, --licence",
         "zoo publish afile --name x --licence y --zoo afile": "--zoo: expected a folder",
         "zoo publish afile --name x --licence y --evaluation no": "--evaluation: expected a path",
+        "paper": "required: COMMAND",
+        "paper run --folder afile": "--folder: expected a folder that can be made, got afile",
+        "paper run --runs afile": "--runs: expected a folder that can be made, got afile",
+        "paper run --budget 0": "expected minutes above zero, got 0",
         "export a": "required: PATH",
         "export a b --dtype int": "invalid choice: 'int'",
         "export afile afolder.safetensors": "PATH: expected a file to write, got a folder",
@@ -201,7 +205,7 @@ PLACES = {
 
 
 def test_every_command_refuses_a_file_for_its_folder_before_it_writes(tmp_path, monkeypatch):
-    assert {one.split()[0] for one in PLACES} == {*COMMANDS} - {"zoo", "export"}
+    assert {one.split()[0] for one in PLACES} == {*COMMANDS} - {"zoo", "export", "paper"}
     monkeypatch.chdir(tmp_path)
     Path("afile").touch()
     lines = [f"{command} {key}=afile" for command, key in PLACES.items()]
