@@ -34,6 +34,7 @@ def test_an_elementwise_network_has_the_slopes_of_each_input():
     )
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of vmap over batch norm
 def test_a_convolutional_network_agrees_with_functional_differentiation():
     network = nn.Sequential(
         nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(16, 6)
