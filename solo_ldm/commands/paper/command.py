@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from solo_ldm.commands.paper.entries import Claim, Registry, load_registry
+from solo_ldm.commands.paper.entries import Claim, Registry
+from solo_ldm.commands.paper.reading import load_registry
 from solo_ldm.commands.paper.records import Records
 from solo_ldm.commands.paper.report import check_page, page_of, write_report
 from solo_ldm.commands.paper.verdicts import Judgement, judge
@@ -152,17 +153,19 @@ def _run(given: Any, registry: Registry, console: Console) -> int:
         highlight=False,
         soft_wrap=True,
     )
-    done = None
     given.runs.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(given.runs / ".lock")
     try:
-        with FileLock(given.runs / ".lock", timeout=0):
-            done = worker.work(tasks, given.budget, console)
+        lock.acquire(timeout=0)
     except Timeout:
         raise ValueError(
             f"--runs: expected a folder in which nothing runs, got {given.runs}, in which another "
             "solo-ldm paper does; wait for it, or name another folder"
         ) from None
+    try:
+        done = worker.work(tasks, given.budget, console)
     finally:  # of what is recorded, also after an interruption
+        lock.release()
         _written(given, registry, records, worker, console)
     _say_what_is_left(done, given, console)
     return 1 if done.failed else 0

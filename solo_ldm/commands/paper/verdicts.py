@@ -121,11 +121,8 @@ def judge(claim: Claim, records: Records) -> Judgement:
 def estimate(measure: Measure, records: Records) -> Estimate | None:
     """Return a measure at every seed at which all of its runs are recorded, None without one."""
     found = _by_seed(measure, records, ())
-    return (
-        mean_of((value for one in found.values() for value in one.values()), len(found))
-        if found
-        else None
-    )
+    values = [value for one in found.values() for value in one.values()]
+    return mean_of(values, len(found)) if values else None
 
 
 def decide(test: Test, estimate: Estimate | None) -> Outcome:

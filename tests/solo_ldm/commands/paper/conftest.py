@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from solo_ldm.commands.paper import work
-from solo_ldm.commands.paper.entries import Registry, load_registry
+from solo_ldm.commands.paper.entries import Registry
+from solo_ldm.commands.paper.reading import load_registry
 
 RUNS = """
 first:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from solo_ldm.commands.paper.entries import Test as Rule
-from solo_ldm.commands.paper.entries import load_registry
+from solo_ldm.commands.paper.reading import load_registry
 from solo_ldm.commands.paper.records import Records
 from solo_ldm.commands.paper.verdicts import correlation_of, decide, judge, mean_of
 from tests.solo_ldm.commands.paper.conftest import CLAIMS, RUNS
