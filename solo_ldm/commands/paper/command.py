@@ -136,7 +136,7 @@ def _list(given: Any, registry: Registry, console: Console) -> int:
 
 def _report(given: Any, registry: Registry, console: Console) -> int:
     records = Records(given.folder / "records", registry)
-    _written(given, registry, records, None, console)
+    _written(given, registry, records, Worker(registry, records, given.runs, {}, 1), console)
     return 0
 
 
@@ -172,7 +172,7 @@ def _run(given: Any, registry: Registry, console: Console) -> int:
 
 
 def _written(
-    given: Any, registry: Registry, records: Records, worker: Worker | None, console: Console
+    given: Any, registry: Registry, records: Records, worker: Worker, console: Console
 ) -> None:
     judgements = [judge(claim, records) for claim in registry.claims.values()]
     page = write_report(given.folder, registry, records, judgements, worker)

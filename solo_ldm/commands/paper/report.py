@@ -45,7 +45,7 @@ def write_report(
     registry: Registry,
     records: Records,
     judgements: Sequence[Judgement],
-    worker: Worker | None = None,
+    worker: Worker,
 ) -> Path:
     """Write the page and a figure for every claim.
 
@@ -65,7 +65,7 @@ def write_report(
         else:
             for ending in _ENDINGS:
                 (folder / f"{one.claim.name}{ending}").unlink(missing_ok=True)
-        if worker is not None and one.claim.picture:
+        if one.claim.picture:
             _copy_picture(folder, one.claim, registry, worker)
     page = page_of(folder)
     write_text(page, render(folder, registry, records, judgements))
