@@ -30,7 +30,7 @@ _CHUNK_VALUES = 2**21
 
 @checked
 def renderer(
-    rendering: Rendering, frame_size: Steps, generator: torch.Generator
+    rendering: Rendering, frame_size: Steps, generator: torch.Generator, num_inputs: int = 2
 ) -> Callable[[Tensor], Tensor]:
     """Return the function from positions to frames without noise.
 
@@ -44,9 +44,10 @@ def renderer(
         rendering: one of the above.
         frame_size: pixels of a side, from 2.
         generator: source of the random network's weights.
+        num_inputs: k, that the random network sees; the others see positions on the plane.
 
     Returns:
-        Positions (…, 2) -> frames (…, frame_size²), float32, row after row.
+        Positions (…, k) -> frames (…, frame_size²), float32, row after row.
 
     Raises:
         ValueError: a setting out of its range.
@@ -55,7 +56,7 @@ def renderer(
         The authors' code of Mikulasch & Zenke, arXiv 2605.03517.
     """
     if rendering == "random_network":
-        return random_network(2, frame_size**2, generator)
+        return random_network(num_inputs, frame_size**2, generator)
     if rendering == "swirl":
         matrix = swirl_matrix(frame_size).to(torch.float32).T.contiguous()
         return lambda positions: _blobs(positions, frame_size) @ matrix

@@ -1,4 +1,4 @@
-"""Frames of a noisy nonlinear system on the plane: the identification task."""
+"""Frames of noisy nonlinear systems on the plane: the identification task."""
 
 from __future__ import annotations
 
@@ -60,14 +60,16 @@ def nonlinear_system(
     observation_noise: NonNegative = 0.0,
     rendering: Rendering = "swirl",
     frame_size: Steps = 10,
+    num_systems: Count = 1,
     seed: Seed = 0,
 ) -> TimeSeriesData:
-    """Simulate videos of a dot that follows a nonlinear system.
+    """Simulate videos of a dot that follows a nonlinear system, or of several systems at once.
 
     p_{t+1} = Runge–Kutta step of `velocity` from p_t + N(0, process_noise), p_1 uniform on the
-    unit circle; frames are rendered as in `frames.renderer`, with pixel noise
-    N(0, observation_noise). The target is position (2), NaN where the dot has left the frame, which
-    then no longer shows where it is.
+    unit circle; several systems are independent, and one random network sees all of them. Frames
+    are rendered as in `frames.renderer`, with pixel noise
+    N(0, observation_noise). The target is position (2 · num_systems), NaN where the dot has left
+    the frame, which then no longer shows where it is.
 
     Args:
         num_train: sequences to train on.
@@ -78,10 +80,12 @@ def nonlinear_system(
         observation_noise: variance of a pixel.
         rendering: plain, swirl, half_flip or random_network.
         frame_size: pixels of a side.
+        num_systems: more than one needs random_network.
         seed: the same seed gives the same data.
 
     Returns:
-        Videos with frame_size² pixels a frame, float32; 400 MB with the defaults.
+        Videos with frame_size² pixels a frame, float32; 400 MB with the defaults. With several
+        systems they are signals of as many channels, of which nothing can be seen.
 
     Raises:
         ValueError: a setting out of its range.
@@ -89,26 +93,36 @@ def nonlinear_system(
     Source:
         Mikulasch & Zenke, arXiv 2605.03517, and their code, which holds out 32 sequences.
     """
+    if num_systems > 1 and rendering != "random_network":
+        raise ValueError(
+            f"data.rendering: expected random_network with data.num_systems={num_systems}, as a "
+            f"frame has one dot, got {rendering}"
+        )
     pixels = (num_train + num_held_out) * num_steps * frame_size**2
     check_memory("data.num_train", pixels, remedy="lower it, num_held_out, num_steps or frame_size")
     weights, *streams = random_streams(seed, 3)
-    render = renderer(rendering, frame_size, weights)
+    render = renderer(rendering, frame_size, weights, num_inputs=2 * num_systems)
     parts = []
     for count, generator in zip((num_train, num_held_out), streams, strict=True):
-        position = _trajectories(count, num_steps, step_seconds, process_noise, generator)
+        position = _trajectories(
+            count * num_systems, num_steps, step_seconds, process_noise, generator
+        )
+        # systems side by side: x and y of the first, x and y of the second, …
+        position = position.unflatten(0, (count, num_systems)).transpose(1, 2).flatten(-2)
         frames = noisy(render, position, observation_noise, generator)
         if rendering != "random_network":
             seen = in_frame(position, frame_size)[..., None]
             position = torch.where(seen, position, torch.nan)
         parts.append(equal_sequences(frames, {"position": position}, step_seconds))
+    names = "nonlinear system" if num_systems == 1 else f"{num_systems} nonlinear systems"
     return TimeSeriesData(
         train=parts[0],
         held_out=parts[1],
-        kind="frames",
-        frame_shape=(frame_size, frame_size),
+        kind="frames" if num_systems == 1 else "signals",
+        frame_shape=(frame_size, frame_size) if num_systems == 1 else None,
         units={"position": ""},
         description=(
-            f"nonlinear system ({rendering}), process noise variance {process_noise:g}, "
+            f"{names} ({rendering}), process noise variance {process_noise:g}, "
             f"{num_train} + {num_held_out} sequences of {num_steps} frames"
         ),
     )

@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="data that claims ask for: cifar10-jpeg=FOLDER, linear_track=FILE",
+        help="data that claims ask for: cifar10-jpeg=FOLDER, linear_track=FILE, hc-11=FILE",
     )
     argument("--seeds", type=number, default=None, help="at most so many of each run")
     return parser
@@ -143,6 +143,7 @@ def _report(given: Any, registry: Registry, console: Console) -> int:
 def _run(given: Any, registry: Registry, console: Console) -> int:
     records = Records(given.folder / "records", registry)
     worker = Worker(registry, records, given.runs, _data(given, registry), given.jobs)
+    records.check_data(worker.identities)
     tasks = worker.tasks(_claims(given, registry))
     if given.seeds is not None:
         tasks = [task for task in tasks if task.seed < given.seeds]

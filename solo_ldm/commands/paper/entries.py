@@ -149,6 +149,7 @@ class Claim:
         unit: of the measures.
         note: what differs from the paper's experiment.
         picture: of a run, "RUN:FILE", shown beside.
+        optional: on data that few have: the page leaves it out until it is measured.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Claim:
     unit: str = ""
     note: str = ""
     picture: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -13,12 +14,12 @@ import jmespath
 
 import solo_ldm
 from solo_ldm.commands.paper.entries import Measure, Point, Registry, Run
-from solo_ldm.files import read_json, write_text
+from solo_ldm.files import read_json, sha256_of, write_text
 
 _CHECKOUT = Path(solo_ldm.__file__).parents[1]
 # What a record keeps of results.json beside the numbers that claims ask for.
 _PROVENANCE = ("hardware", "versions", "commit", "finished", "seconds")
-_KEYS = {"run", "command", "levels", "seed", "minutes", "values", *_PROVENANCE}
+_KEYS = {"run", "command", "levels", "seed", "minutes", "data", "values", *_PROVENANCE}
 
 
 class Records:
@@ -64,9 +65,23 @@ class Records:
         return record
 
     def keep(
-        self, run: Run, point: Point, seed: int, results: Mapping[str, Any], minutes: float
+        self,
+        run: Run,
+        point: Point,
+        seed: int,
+        results: Mapping[str, Any],
+        minutes: float,
+        data: Mapping[str, str] | None = None,
     ) -> list[str]:
         """Write the record of a finished run: every number that a claim asks of it.
+
+        Args:
+            run: what was run,
+            point: where in its grid,
+            seed: and with which seed.
+            results: of the run.
+            minutes: that it took.
+            data: identities of the user's data, see `identity`, by name.
 
         Returns:
             Where results have no number; nothing is written then.
@@ -81,6 +96,7 @@ class Records:
             "levels": dict(point),
             "seed": seed,
             "minutes": round(minutes, 3),
+            "data": {name: (data or {})[name] for name in self.registry.needs(run)},
             "values": values,
             **{key: results.get(key) for key in _PROVENANCE},
         }
@@ -93,6 +109,17 @@ class Records:
             one for claim in self.registry.claims.values() for one in claim.measures.values()
         ]
         return {one.value for one in measures if one.run == run.name}
+
+    def check_data(self, data: Mapping[str, str]) -> None:
+        """Raise a one-line ValueError where records are of other data than the user gives."""
+        for record in self.provenance():
+            for name, known in record["data"].items():
+                if data.get(name, known) != known:
+                    raise ValueError(
+                        f"--data: expected the {name} that {self.folder} was measured on "
+                        f"({known}), got another ({data[name]}); measure that with a --folder "
+                        "and --runs of its own"
+                    )
 
     def complete(self, run: Run, point: Point, seed: int) -> bool:
         """Return whether a run is recorded with every number that is asked of it."""
@@ -154,6 +181,15 @@ class Records:
     @cached_property
     def _all_compared(self) -> dict[str, list[Mapping[str, Any]]]:
         return {}
+
+
+def identity(path: Path) -> str:
+    """Return sixteen digits that stand for a file, or for the names and sizes in a folder."""
+    if path.is_file():
+        return sha256_of(path)[:16]
+    files = sorted((one.relative_to(path).as_posix(), one) for one in path.rglob("*"))
+    names = "\n".join(f"{name} {one.stat().st_size}" for name, one in files if one.is_file())
+    return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
 def _is_number(found: Any) -> bool:

@@ -59,6 +59,7 @@ def write_report(
     Returns:
         The page.
     """
+    judgements = [one for one in judgements if not one.claim.optional or any(one.measures.values())]
     for one in judgements:
         if any(one.measures.values()):
             write_figure(folder / one.claim.name, one)

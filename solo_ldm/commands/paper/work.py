@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from solo_ldm.commands.paper.entries import Claim, Point, Registry, Run
-from solo_ldm.commands.paper.records import Records
+from solo_ldm.commands.paper.records import Records, identity
 from solo_ldm.files import read_json
 
 _RESULTS, _LOG = "results.json", "log.txt"
@@ -84,6 +84,7 @@ class Worker:
     ) -> None:
         self.registry, self.records, self.folder = registry, records, folder
         self.data, self.jobs = data, jobs
+        self.identities = {name: identity(Path(path)) for name, path in data.items()}
         self._took: dict[str, list[float]] = {}  # minutes of what ended, by run
 
     def tasks(self, claims: Sequence[Claim]) -> list[Task]:
@@ -242,7 +243,9 @@ class Worker:
         else:
             try:
                 found = results_in(results)
-                lacking = self.records.keep(task.run, task.point, task.seed, found, minutes)
+                lacking = self.records.keep(
+                    task.run, task.point, task.seed, found, minutes, self.identities
+                )
                 if lacking:
                     error = f"{results / _RESULTS} has no number at {', '.join(lacking)}"
             except ValueError as damaged:

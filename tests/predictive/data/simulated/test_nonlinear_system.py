@@ -86,3 +86,22 @@ def test_a_position_outside_the_frame_is_not_known():
     assert torch.equal(known, ((everywhere >= -3) & (everywhere <= 2.4)).all(dim=-1))
     assert 0.5 < known.float().mean() < 0.95
     assert torch.equal(shown[known], everywhere[known])
+
+
+def test_several_systems_are_side_by_side_and_each_follows_the_dynamics():
+    settings = {"num_train": 300, "num_held_out": 1, "num_steps": 40, "num_systems": 3}
+    data = nonlinear_system(**settings, rendering="random_network")
+    position = data.train.targets["position"].double()
+    assert position.shape == (300, 40, 6)
+    assert data.train.inputs.shape == (300, 40, 100)
+    systems = position.unflatten(-1, (3, 2))
+    assert (systems[:, 0].norm(dim=-1) - 1).abs().max() < 1e-6
+    noise = (systems[:, 1:] - runge_kutta_step(systems[:, :-1], 0.3)).flatten(-2)
+    covariance = noise.flatten(0, 1).T.cov()
+    # 11,700 draws know a variance to 1.3 %, and a covariance of 0 to 0.001.
+    torch.testing.assert_close(covariance, 0.1 * torch.eye(6).double(), atol=0.006, rtol=0)
+
+
+def test_several_systems_need_a_random_network():
+    with pytest.raises(ValueError, match=r"rendering: expected random_network .* got swirl"):
+        nonlinear_system(num_train=2, num_held_out=1, num_systems=2)

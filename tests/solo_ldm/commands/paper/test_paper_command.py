@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from solo_ldm.cli import main
 from solo_ldm.commands.paper import work as work_module
 from solo_ldm.commands.paper.command import command
 from solo_ldm.commands.paper.reading import load_registry
-from solo_ldm.commands.paper.records import Records
+from solo_ldm.commands.paper.records import Records, identity
 from solo_ldm.commands.paper.report import number, render
 from solo_ldm.commands.paper.verdicts import judge
 from solo_ldm.commands.paper.work import Task, Worker
@@ -142,6 +143,40 @@ def test_another_argument_is_another_record(registry):
 def test_a_registry_that_is_not_whole(runs, claims, says):
     with pytest.raises(ValueError, match=says):
         load_registry(runs, claims)
+
+
+def test_records_of_other_data_are_not_gone_on_with(tmp_path, registry, commands, capsys):
+    images, folder = tmp_path / "images", tmp_path / "p"
+    images.mkdir()
+    (images / "one.png").write_bytes(b"one")
+    options = ["--folder", str(folder), "--runs", str(tmp_path / "r"), "--seeds", "1"]
+    given = ["run", "follows", *options, "--data", f"images={images}"]
+    assert command(given, registry=registry) == 0
+    (record,) = folder.glob("records/second-a-*")
+    assert json.loads(record.read_text())["data"] == {"images": identity(images)}
+    (images / "two.png").write_bytes(b"two")
+    with pytest.raises(ValueError, match=r"--data: expected the images that .* measured on"):
+        command(given, registry=registry)
+
+
+def test_the_identity_of_data_is_that_of_its_content(tmp_path):
+    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two!")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(content)
+    a, b, c = (tmp_path / name for name in "abc")
+    assert identity(a) == identity(b) != identity(c)
+    assert identity(a / "file") == identity(b / "file") != identity(c / "file")
+
+
+def test_an_optional_claim_is_on_the_page_once_it_is_measured(tmp_path, commands):
+    registry = load_registry(RUNS, CLAIMS.replace('figure: "1"', 'figure: "1"\n  optional: true'))
+    options = ["--folder", str(tmp_path / "p"), "--runs", str(tmp_path / "r")]
+    assert command(["report", *options], registry=registry) == 0
+    page = tmp_path / "p.md"
+    assert "The second run follows." in page.read_text()
+    assert "A and b differ." not in page.read_text()
+    assert command(["run", "differs", *options, "--seeds", "1"], registry=registry) == 0
+    assert "A and b differ." in page.read_text()
 
 
 def recorded(registry, folder, kind="a", seed=0):

@@ -74,7 +74,8 @@ def test_one_run_decides_nothing():
 
 def record(records, kind, seed, score, run="first"):
     results = {"score": score, "scores": [{"name": "x", "value": score}]}
-    assert not records.keep(records.registry.runs[run], (("kind", kind),), seed, results, 1.0)
+    data = {"images": "0123"}
+    assert not records.keep(records.registry.runs[run], (("kind", kind),), seed, results, 1.0, data)
 
 
 def test_differences_are_paired_by_seed(registry, tmp_path):
