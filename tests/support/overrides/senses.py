@@ -175,6 +175,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     # time series
     (r"data\.(num_train|num_held_out|num_steps|frame_size|num_sources|num_channels)", size),
     (r"data\.num_cells", width),
+    (r"data\.num_systems", whole(1, 2)),  # more need rendering=random_network
     (r"data\.folds", whole(2, 1e6)),
     (r"data\.fold", whole(0, 1e6)),
     (r"data\.(directional|theta_depth|jump_rate)", share),
