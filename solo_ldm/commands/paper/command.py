@@ -18,7 +18,7 @@ from solo_ldm.commands.paper.entries import Claim, Registry
 from solo_ldm.commands.paper.reading import load_registry
 from solo_ldm.commands.paper.records import Records
 from solo_ldm.commands.paper.report import check_page, page_of, write_report
-from solo_ldm.commands.paper.verdicts import Judgement, judge
+from solo_ldm.commands.paper.verdicts import Judgement, judge, judge_all
 from solo_ldm.commands.paper.work import Done, Worker
 from solo_ldm.config.errors import Parser, printing
 from solo_ldm.config.places import check_place
@@ -175,7 +175,7 @@ def _run(given: Any, registry: Registry, console: Console) -> int:
 def _written(
     given: Any, registry: Registry, records: Records, worker: Worker, console: Console
 ) -> None:
-    judgements = [judge(claim, records) for claim in registry.claims.values()]
+    judgements = judge_all(registry, records)
     page = write_report(given.folder, registry, records, judgements, worker)
     chosen = {claim.name for claim in _claims(given, registry)}
     console.print(_table([one for one in judgements if one.claim.name in chosen]))

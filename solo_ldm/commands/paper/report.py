@@ -17,6 +17,7 @@ from solo_ldm.commands.paper.work import Worker
 from solo_ldm.files import write_atomically, write_text
 
 _TITLE = "# The paper, claim by claim"
+GALLERY, _GALLERY_TITLE = "gallery.md", "# The paper in pictures"
 _RULES = {
     "above": "above {1:g}",
     "below": "below {2:g}",
@@ -47,7 +48,7 @@ def write_report(
     judgements: Sequence[Judgement],
     worker: Worker,
 ) -> Path:
-    """Write the page and a figure for every claim.
+    """Write the page, a figure for every claim and a gallery of the figures.
 
     Args:
         folder: of the figures; the page is beside it, with its name.
@@ -59,7 +60,6 @@ def write_report(
     Returns:
         The page.
     """
-    judgements = [one for one in judgements if not one.claim.optional or any(one.measures.values())]
     for one in judgements:
         if any(one.measures.values()):
             write_figure(folder / one.claim.name, one)
@@ -70,6 +70,7 @@ def write_report(
             _copy_picture(folder, one.claim, registry, worker)
     page = page_of(folder)
     write_text(page, render(folder, registry, records, judgements))
+    write_text(folder / GALLERY, gallery(folder, judgements))
     return page
 
 
@@ -77,10 +78,35 @@ def render(
     folder: Path, registry: Registry, records: Records, judgements: Sequence[Judgement]
 ) -> str:
     """Return the text of the page."""
-    return "\n".join([*_head(records, judgements), *_sections(folder, registry, judgements)]) + "\n"
+    return (
+        "\n".join([*_head(folder, records, judgements), *_sections(folder, registry, judgements)])
+        + "\n"
+    )
 
 
-def _head(records: Records, judgements: Sequence[Judgement]) -> Iterator[str]:
+def gallery(folder: Path, judgements: Sequence[Judgement]) -> str:
+    """Return the text of a page with the figure of every claim and, beside it, that of a run."""
+    lines = [
+        _GALLERY_TITLE,
+        "",
+        f"Each also as PDF, with its caption as text. Numbers and rules: [{page_of(folder).name}]"
+        f"(../{quote(page_of(folder).name)}).",
+        "",
+        "| claim | seeds and verdict | a run |",
+        "| --- | --- | --- |",
+    ]
+    for one in judgements:
+        name, claim = one.claim.name, one.claim.claim
+        link = f"[{claim}](../{quote(page_of(folder).name)}#{name})"
+        pictures = [
+            f"![{alt}]({file}.png)" if (folder / f"{file}.png").is_file() else "–"
+            for file, alt in ((name, claim), (f"{name}-run", "A run of it"))
+        ]
+        lines.append(f"| {link} **{one.verdict}** | {' | '.join(pictures)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _head(folder: Path, records: Records, judgements: Sequence[Judgement]) -> Iterator[str]:
     yield _TITLE
     yield ""
     yield (
@@ -89,6 +115,8 @@ def _head(records: Records, judgements: Sequence[Judgement]) -> Iterator[str]:
         "`solo_ldm/commands/paper/registry/claims.yaml`. This page is "
         "written from the records beside it; nothing in it is written by hand."
     )
+    yield ""
+    yield f"All pictures on one page: [gallery]({quote(folder.name)}/{GALLERY})."
     yield ""
     yield "| figure | claim | the paper | here | verdict |"
     yield "| --- | --- | --- | --- | --- |"

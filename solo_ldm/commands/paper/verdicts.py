@@ -11,7 +11,7 @@ from typing import Any, Literal
 from scipy.stats import pearsonr
 from scipy.stats import t as student
 
-from solo_ldm.commands.paper.entries import Claim, Measure, Test
+from solo_ldm.commands.paper.entries import Claim, Measure, Registry, Test
 from solo_ldm.commands.paper.records import Records
 
 CONFIDENCE = 0.95
@@ -106,6 +106,12 @@ class Judgement:
         if "held" in outcomes:
             return IN_PART
         return FAILS if "refuted" in outcomes else OPEN
+
+
+def judge_all(registry: Registry, records: Records) -> list[Judgement]:
+    """Return the verdicts on all claims but optional ones of which nothing is recorded."""
+    found = [judge(claim, records) for claim in registry.claims.values()]
+    return [one for one in found if not one.claim.optional or any(one.measures.values())]
 
 
 def judge(claim: Claim, records: Records) -> Judgement:

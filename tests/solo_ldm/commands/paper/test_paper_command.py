@@ -17,8 +17,8 @@ from solo_ldm.commands.paper import work as work_module
 from solo_ldm.commands.paper.command import command
 from solo_ldm.commands.paper.reading import load_registry
 from solo_ldm.commands.paper.records import Records, identity
-from solo_ldm.commands.paper.report import number, render
-from solo_ldm.commands.paper.verdicts import judge
+from solo_ldm.commands.paper.report import GALLERY, gallery, number, render
+from solo_ldm.commands.paper.verdicts import judge, judge_all
 from solo_ldm.commands.paper.work import Task, Worker
 from solo_ldm.run.console import plain_console
 from tests.solo_ldm.commands.paper.conftest import CLAIMS, RUNS
@@ -285,7 +285,8 @@ def test_the_page_is_what_the_records_give():
     registry = load_registry()
     folder = ROOT / "docs/paper"
     records = Records(folder / "records", registry, ROOT)
-    judgements = [judge(claim, records) for claim in registry.claims.values()]
+    judgements = judge_all(registry, records)
+    assert (folder / GALLERY).read_text() == gallery(folder, judgements)
     page = (ROOT / "docs/paper.md").read_text()
     assert page == render(folder, registry, records, judgements)
     for one in judgements:
