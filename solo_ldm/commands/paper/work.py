@@ -23,6 +23,7 @@ from solo_ldm.files import read_json
 
 _RESULTS, _LOG = "results.json", "log.txt"
 _LOOK = 0.1  # seconds between two looks at what runs
+_FOR_RUNS = 0.98  # of the budget; the rest is for the start and the page
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class Worker:
         done = Done([], {}, [], self._lacking(tasks))
         without = {task for wanting in done.lacking.values() for task in wanting}
         waiting = [task for task in tasks if task not in without]
-        ends = time.monotonic() + 60 * minutes
+        ends = time.monotonic() + 60 * minutes * _FOR_RUNS
         running: list[_Started] = []
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[runs]}"))
         shown = console.is_terminal
