@@ -237,7 +237,7 @@ class TokenTargets(PatchTargets):
                 f"method_kwargs.num_tokens: expected at most {len(patches)}, the patches of the "
                 f"training images, got {num_tokens}"
             )
-        means = MiniBatchKMeans(num_tokens, random_state=seed, n_init=1)
+        means = MiniBatchKMeans(num_tokens, random_state=seed, n_init=1)  # pyright: ignore[reportArgumentType]
         with threadpool_limits(1):
             means.fit(patches.float().numpy())
         centres = torch.from_numpy(means.cluster_centers_).to(self.centres)
