@@ -112,6 +112,17 @@ def smallest(count: int, device: torch.device) -> int:
     return int(value)
 
 
+def of_first(x: Tensor) -> Tensor:
+    """Return what the first process has, without gradients.
+
+    Args:
+        x: of this process, of the same shape in all; overwritten in all but the first.
+    """
+    if not alone():
+        dist.broadcast(x, src=0)
+    return x
+
+
 def gather(z: Tensor) -> Tensor:
     """Return the samples of all processes, in the order of their ranks, with gradients.
 

@@ -85,8 +85,9 @@ def test_every_baseline_stays_on_the_device_of_its_images():
                 raise
 
 
-def test_the_masked_method_stays_on_the_device_of_its_images():
-    method = masked.build()
+@pytest.mark.parametrize("name", masked.TINY)
+def test_the_masked_method_stays_on_the_device_of_its_images(name):
+    method = masked.build(name=name)
     _, kept, targets = masked.images_and_masks(method, 32)
     method.draw_masks = lambda indexes, step: (there(kept), there(targets))  # drawn by numpy
     assert on_gpu(step(method, views=1))

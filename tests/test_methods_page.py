@@ -30,6 +30,7 @@ NO_METHODS = {
     "compare",
     "solo",
     "ldm",
+    "patches",
     "uncertainty",
     "ica",
     "theorem",

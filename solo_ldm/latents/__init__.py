@@ -4,6 +4,8 @@ from solo_ldm.latents.base import LatentModel, Support
 from solo_ldm.latents.categorical import CategoricalSimplex, FittedCategories
 from solo_ldm.latents.conditional import ConditionalGaussian
 from solo_ldm.latents.correlated import CorrelatedPlane
+from solo_ldm.latents.huber import HuberPlane
+from solo_ldm.latents.logits import ConditionalCategories
 from solo_ldm.latents.plane import GaussianPlane
 from solo_ldm.latents.product import ProductLatent
 from solo_ldm.latents.sphere import VonMisesFisherSphere
@@ -14,18 +16,22 @@ LATENTS: dict[str, type[LatentModel]] = {
     "sphere": VonMisesFisherSphere,
     "correlated": CorrelatedPlane,
     "whitened": WhitenedPlane,
+    "huber": HuberPlane,
     "conditional": ConditionalGaussian,
     "categorical": CategoricalSimplex,
     "categorical_fitted": FittedCategories,
+    "categorical_conditional": ConditionalCategories,
 }
 
 __all__ = [
     "LATENTS",
     "CategoricalSimplex",
+    "ConditionalCategories",
     "ConditionalGaussian",
     "CorrelatedPlane",
     "FittedCategories",
     "GaussianPlane",
+    "HuberPlane",
     "LatentModel",
     "ProductLatent",
     "Support",

@@ -21,7 +21,7 @@ from solo_ldm.entropy import ENTROPIES
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.whitening import Whitening
 from tests.support.methods.cells import ON_SUPPORT
-from tests.support.methods.masked import STEP
+from tests.support.methods.masked import STEP, noise
 from tests.support.methods.masked import build as build_masked
 from tests.support.processes import launch
 from tests.support.toy import plain, toy_config
@@ -63,8 +63,9 @@ CASES: list[Case] = [
 
 
 MASKED_CASES = (
-    ("method_kwargs.target=moving_average",),
-    ("method_kwargs.target=same", "method_kwargs.entropy=kernel"),
+    ("ijepa", "method_kwargs.target=moving_average"),
+    ("ijepa", "method_kwargs.target=same", "method_kwargs.entropy=kernel"),
+    *((name,) for name in ("mae", "simmim", "maskfeat", "data2vec", "beit")),
 )
 
 
@@ -103,10 +104,15 @@ class Loss(nn.Module):
 class MaskedLoss(nn.Module):
     """The masked method's loss of images and their indexes."""
 
-    def __init__(self, *overrides: str) -> None:
+    def __init__(self, name: str, *overrides: str) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.method = build_masked(*overrides).double()
+        self.method = build_masked(*overrides, name=name).double()
+        if name == "beit":
+            # A codebook is that of the first process, whatever the others would have found.
+            rank = dist.get_rank() if dist.is_initialized() else 0
+            self.method.targets.fitted.fill_(False)
+            self.method.targets.prepare(lambda most: [(noise(most, seed=rank), None)], seed=0)
         self.method.classifier = None
 
     def forward(self, images: Tensor, indexes: Tensor) -> Tensor:

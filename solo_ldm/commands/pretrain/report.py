@@ -80,8 +80,10 @@ def _follow_ups(run: Fitted, results: dict[str, Any]) -> list[str]:
         return commands[-1:]  # no command has these images
     if results["results"]:
         commands.insert(0, f"solo-ldm linear {folder.path}  # or solo-ldm knn")
-    if str(results.get("latent")).startswith("categorical"):
+    # What these two read: a latent of an image, and not of a patch.
+    latent = None if run.cfg.method == "masked" else results.get("latent")
+    if str(latent).startswith("categorical"):
         commands.insert(0, f"solo-ldm clusters {folder.path}")
-    if results.get("latent") == "conditional":
+    if latent == "conditional":
         commands.insert(0, f"solo-ldm uncertainty {folder.path}")
     return commands

@@ -1,1 +1,1 @@
-"""JEPA on masked blocks: a vision transformer that predicts hidden blocks of an image."""
+"""Masked modelling: a vision transformer that predicts hidden patches of an image."""

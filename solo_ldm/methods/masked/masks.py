@@ -1,8 +1,9 @@
-"""Masks: the context patches and the target blocks of a batch of images, drawn at random."""
+"""Masks: what they are, and those of separate blocks, drawn at random."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from solo_ldm.data.augment.draws import Bools, Floats, Ints, Uniforms
 _TRIES = 10
 
 # Streams of random numbers, apart from those of the views: independent of the augmentations.
-_SIZES, _PLACES = 2**32, 2**32 + 1
+_SIZES, PLACES = 2**32, 2**32 + 1
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,22 @@ class DrawnMasks:
         return np.sort(chosen[:, :count], axis=1)
 
 
-class BlockMasks:
+class Masks(ABC):
+    """How the masks of images are drawn. Arguments of a constructor besides the grid are keys."""
+
+    @abstractmethod
+    def draw(self, seed: int, epoch: int, step: int, samples: npt.ArrayLike) -> DrawnMasks:
+        """Draw the masks of a batch, the same for an image whatever else is in the batch.
+
+        Args:
+            seed: of the run.
+            epoch: of the run.
+            step: of the epoch.
+            samples: (B,) indexes of the images in the data set.
+        """
+
+
+class BlockMasks(Masks):
     """Target blocks of an image, and a context block without them.
 
     The sizes of the blocks are drawn once a step, the same for all images and processes, so that
@@ -108,19 +124,12 @@ class BlockMasks:
             )
 
     def draw(self, seed: int, epoch: int, step: int, samples: npt.ArrayLike) -> DrawnMasks:
-        """Draw the masks of a batch.
-
-        Args:
-            seed: of the run.
-            epoch: of the run.
-            step: of the epoch.
-            samples: (B,) indexes of the images in the data set.
-        """
+        """Draw the masks of a batch; see `Masks.draw`."""
         sizes = Uniforms(seed, epoch, _SIZES, [step])
         shares = sizes.take(4)[0]
         target = _nearest(self._target_sizes, *self._target_ranges, self.grid, *shares[:2])
         context = _nearest(self._context_sizes, *self._context_ranges, self.grid, *shares[2:])
-        draws = Uniforms(seed, epoch, _PLACES, samples)
+        draws = Uniforms(seed, epoch, PLACES, samples)
         rows, columns = self.grid
         # All tries are drawn, used or not, so that later numbers do not depend on the sizes.
         blocks = self.num_targets + 1

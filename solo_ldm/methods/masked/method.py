@@ -1,12 +1,12 @@
-"""JEPA on masked blocks: context encoder, narrow predictor, target encoder."""
+"""Masked modelling: an encoder of what is seen, a predictor, and targets for what is hidden."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -15,13 +15,14 @@ from solo_ldm.methods.averaging import MovingAverage, progress
 from solo_ldm.methods.base import BaseMethod, Description, finish_step
 from solo_ldm.methods.ldm.method_kwargs import check_run
 from solo_ldm.methods.ldm.settings import TERMS
-from solo_ldm.methods.masked.masks import BlockMasks
-from solo_ldm.methods.masked.predictor import BlockPredictor, at_blocks
+from solo_ldm.methods.masked.predictor import BlockPredictor, LinearPredictor, at_blocks
 from solo_ldm.methods.masked.settings import MaskedSettings, resolve
+from solo_ldm.methods.masked.targets import normalised
 from solo_ldm.methods.masked.tokens import (
     check_backbone,
     check_name,
     encode,
+    encode_blocks,
     fix_positions,
     patches_of,
 )
@@ -30,23 +31,28 @@ from solo_ldm.objective import LDMTerms
 
 
 class Masked(BaseMethod):
-    """Predict the latents of hidden blocks of an image from the patches around them.
+    """Predict hidden patches of an image from the patches that are seen.
 
-    The backbone encodes the context alone; the target network encodes the whole image. It is the
-    backbone itself (target same or detached) or a moving average of it. Latents are the patches
-    after the last normalisation of the network, each normalised over its dimensions once more. The
-    features that are evaluated are the mean of the backbone's patches.
+    The backbone encodes what is seen: hidden patches are left out, or a learned mask token stands
+    for them. What is predicted is data (pixels, gradients, tokens of a codebook: `targets`), or the
+    latents that the target network makes of the whole image. That is the backbone itself (target
+    same or detached) or a moving average of it. Latents are the patches after the last
+    normalisation of the network, or after several of its last blocks, each normalised over its
+    dimensions once more. The features that are evaluated are the mean of the backbone's patches.
 
-    Masks are a function of (seed, epoch, step, image): see `BlockMasks`. All images of a step, in
+    Masks are a function of (seed, epoch, step, image): see `Masks`. All images of a step, in
     all processes, keep equally many patches of context: as many as the smallest context has.
 
     loss = −E[log p(t | c)] − w · H[q(z̄)]
 
-    t is the latent of a patch of a target block, c the context, and z̄ the mean latent of all
+    t is the target of a hidden patch, c the context, and z̄ the mean latent of all
     patches of an image, encoded as a whole by the backbone, on the support of the latent model. The
     entropy is not that of single patches: a network that only encodes their positions, which the
     predictor knows, would be at the optimum of both terms. The mean over all positions is then the
     same for all images. z̄ is also "z" in the health of a run.
+
+    Targets that are data are samples of the empirical distribution: their entropy is no matter of
+    the network, which nothing draws to a collapse, and H may be none.
 
     Args:
         cfg: the completed configuration.
@@ -56,7 +62,9 @@ class Masked(BaseMethod):
         ValueError: in one line: a setting, a backbone or views that do not fit.
 
     Source:
-        Assran et al., I-JEPA, arXiv 2301.08243.
+        Assran et al., I-JEPA, arXiv 2301.08243; He et al., MAE, arXiv 2111.06377; Xie et al.,
+        SimMIM, arXiv 2111.09886; Wei et al., MaskFeat, arXiv 2112.09133; Baevski et al., data2vec,
+        arXiv 2202.03555; Bao et al., BEiT, arXiv 2106.08254.
     """
 
     def __init__(self, cfg: DictConfig, settings: MaskedSettings | None = None) -> None:
@@ -64,20 +72,30 @@ class Masked(BaseMethod):
         settings = settings or self.settings(self.cfg)
         vit = check_backbone(self.backbone, cfg.backbone.name, cfg.data.image_size)
         rows, columns = vit.patch_embed.grid_size  # pyright: ignore[reportGeneralTypeIssues]
-        self.masks = BlockMasks((rows, columns), **settings.masks)
+        self.masks = settings.build_masks((rows, columns))
+        self.targets = settings.build_targets(vit)
         if settings.positions == "sincos":
             fix_positions(vit)
         self.normalise_patches = settings.normalise_patches
         # Latent model p of a patch, estimator H and weight w.
         self.parts = settings.cell.build_cell()
-        self.predictor = BlockPredictor(
-            self.features_dim,
-            self.parts.latent.prediction_dim(self.features_dim),
-            (rows, columns),
-            settings.pred_embed_dim,
-            settings.pred_depth,
-            settings.pred_num_heads,
-        )
+        num_outputs = self.parts.latent.prediction_dim(self.targets.dim)
+        if settings.pred_depth:
+            self.predictor = BlockPredictor(
+                self.features_dim,
+                num_outputs,
+                (rows, columns),
+                settings.pred_embed_dim,
+                settings.pred_depth,
+                settings.pred_num_heads,
+            )
+        else:
+            self.predictor = LinearPredictor(self.features_dim, num_outputs)
+        # What stands for a hidden patch in the encoder; None where it is left out.
+        self.mask_token: torch.nn.Parameter | None = None
+        if settings.hidden == "mask_token":
+            self.mask_token = torch.nn.Parameter(torch.empty(self.features_dim))
+            torch.nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.target: MovingAverage | None = None
         if settings.cell.target == "moving_average":
             self.target = MovingAverage(
@@ -106,9 +124,9 @@ class Masked(BaseMethod):
         return Description(
             headline=settings.headline,
             terms=TERMS,
-            axes={**settings.cell.axes, "predictor": "transformer"},
+            axes=settings.axes,
             settings=settings.as_dict(),
-            on_sphere=settings.cell.support == "sphere",
+            on_sphere=settings.cell.support in ("sphere", "simplex"),
             built_with={"settings": settings},
         )
 
@@ -131,8 +149,11 @@ class Masked(BaseMethod):
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
-        """The host's groups and the predictor."""
-        predictor = {"name": "predictor", "params": self.predictor.parameters()}
+        """The host's groups, and the predictor with the mask token."""
+        params = [*self.predictor.parameters()]
+        if self.mask_token is not None:
+            params.append(self.mask_token)
+        predictor = {"name": "predictor", "params": params}
         return [*super().learnable_params, predictor]
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
@@ -169,7 +190,7 @@ class Masked(BaseMethod):
     def match(
         self, images: Tensor, kept: Tensor, targets: Tensor
     ) -> tuple[LDMTerms, Tensor, tuple[Tensor, Tensor]]:
-        """Predict the target blocks of images and compare with their latents.
+        """Predict the target blocks of images and compare with their targets.
 
         Args:
             images: (B, 3, H, W).
@@ -181,10 +202,11 @@ class Masked(BaseMethod):
             the loss does not need them; the mean latents (B, D) of whole images and of contexts.
         """
         with contextlib.nullcontext() if self.learns_whole else torch.no_grad():
-            whole = encode(self.backbone, images)
-        seen = patches_of(self.backbone, encode(self.backbone, images, kept))
-        wanted = at_blocks(self._latents(self._target(images, whole)), targets).flatten(0, 2)
-        predicted = self.predictor(seen, kept, targets).flatten(0, 2)
+            whole, outputs = encode_blocks(self.backbone, images, self.targets.num_blocks)
+        seen, places = self._see(images, kept)
+        made = self.targets(images, self._target(images, outputs))
+        wanted = at_blocks(made, targets).flatten(0, 2)
+        predicted = self.predictor(seen, places, targets).flatten(0, 2)
         latent = self.parts.latent
         z, of_context = (
             latent.project(self._normal(patches).mean(dim=1))
@@ -195,6 +217,17 @@ class Masked(BaseMethod):
             entropy = self.parts.entropy.marginal(at_least_single(gather(z)))
         terms = LDMTerms(-log_prob - self.parts.weight * entropy, log_prob, entropy)
         return terms, whole, (z, of_context)
+
+    def on_fit_start(self) -> None:
+        """Let the targets look at training images, where they need to."""
+
+        def sample(most: int) -> Any:
+            loaders: Any = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+            return loaders.data.sample_dataloader(most)
+
+        # A loader takes a random number, which a run that goes on does not.
+        with torch.random.fork_rng(devices=[]):
+            self.targets.prepare(sample, self.cfg.seed)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Tell the objective how far the training is."""
@@ -207,19 +240,32 @@ class Masked(BaseMethod):
         if self.target is not None:
             self.target.update(self._averaged(), progress(self.trainer, steps_more=1))
 
-    def _target(self, images: Tensor, whole: Tensor) -> Tensor:
-        """Return the target network's tokens of whole images (B, P + N, D)."""
+    def _see(self, images: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the backbone's patches of what is kept (B, K, D), and their places (B, K).
+
+        With a mask token they are all patches.
+        """
+        tokens = encode(self.backbone, images, kept, self.mask_token)
+        seen = patches_of(self.backbone, tokens)
+        if self.mask_token is None:
+            return seen, kept
+        return seen, torch.arange(seen.shape[1], device=kept.device).expand(len(seen), -1)
+
+    def _target(self, images: Tensor, outputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the target network's patches of whole images, K times (B, N, D).
+
+        Args:
+            images: (B, 3, H, W).
+            outputs: those of the backbone.
+        """
         if self.target is None:
-            return whole.detach() if self.detach_target else whole
+            return [one.detach() for one in outputs] if self.detach_target else outputs
         average: Any = self.target.get_submodule("backbone")
         with torch.no_grad():
-            return encode(average, images)
-
-    def _latents(self, tokens: Tensor) -> Tensor:
-        return self._normal(patches_of(self.backbone, tokens))
+            return encode_blocks(average, images, self.targets.num_blocks)[1]
 
     def _normal(self, patches: Tensor) -> Tensor:
-        return F.layer_norm(patches, patches.shape[-1:]) if self.normalise_patches else patches
+        return normalised(patches) if self.normalise_patches else patches
 
     def _averaged(self) -> dict[str, torch.nn.Module]:
         return {"backbone": self.backbone}

@@ -1,4 +1,4 @@
-"""A narrow transformer that predicts the patches of a block from the context around it."""
+"""What predicts the patches of a block from the context: a narrow transformer, or a linear map."""
 
 from __future__ import annotations
 
@@ -80,6 +80,36 @@ class BlockPredictor(nn.Module):
         ).flatten(0, 1)
         tokens = self.blocks(tokens)[:, -size:]
         return self.head(self.norm(tokens)).unflatten(0, (batch, blocks))
+
+
+class LinearPredictor(nn.Module):
+    """Predict each patch from the token that the encoder has at its place: W c + b.
+
+    The encoder has one there if a mask token stands for what is hidden.
+
+    Args:
+        dim: D, dimension of the encoder's tokens.
+        num_outputs: dimension of the prediction of a patch.
+    """
+
+    def __init__(self, dim: int, num_outputs: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(dim, num_outputs)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, context: Tensor, kept: Tensor, targets: Tensor) -> Tensor:
+        """Return the predictions of the target blocks.
+
+        Args:
+            context: tokens at all places (B, N, D).
+            kept: their indexes (B, N), row by row.
+            targets: indexes of the patches of M blocks (B, M, S).
+
+        Returns:
+            (B, M, S, num_outputs).
+        """
+        return self.head(at_blocks(context, targets))
 
 
 def at_blocks(patches: Tensor, targets: Tensor) -> Tensor:

@@ -124,24 +124,59 @@ def fix_positions(backbone: VisionTransformer) -> None:
     backbone.pos_embed.requires_grad_(False)
 
 
-def encode(backbone: VisionTransformer, images: Tensor, kept: Tensor | None = None) -> Tensor:
+def encode(
+    backbone: VisionTransformer,
+    images: Tensor,
+    kept: Tensor | None = None,
+    mask_token: Tensor | None = None,
+) -> Tensor:
     """Return a transformer's tokens of images, computed from all patches or from some only.
 
-    Patches that are left out are not computed and cannot reach the others.
+    Patches that are left out, or that a mask token stands for, are not seen: their pixels cannot
+    reach the others.
 
     Args:
         backbone: see `check_backbone`.
         images: (B, 3, H, W).
         kept: (B, K) indexes of the patches, row by row; all if not given.
+        mask_token: (D,) what embeds each other patch before its position is added; the others are
+            left out if not given.
 
     Returns:
-        (B, P + K, D): P prefix tokens, such as a class token, and the patches.
+        (B, P + K, D): P prefix tokens, such as a class token, and the patches; with a mask token
+        (B, P + N, D), all patches.
     """
-    tokens = backbone._pos_embed(backbone.patch_embed(images))
-    if kept is not None:
+    tokens = backbone.patch_embed(images)
+    if kept is not None and mask_token is not None:
+        count = tokens.shape[1:-1].numel()
+        hidden = torch.ones(len(tokens), count, dtype=torch.bool, device=tokens.device)
+        hidden = hidden.scatter(1, kept, False).view(tokens.shape[:-1])
+        tokens = torch.where(hidden[..., None], mask_token.to(tokens.dtype), tokens)
+    tokens = backbone._pos_embed(tokens)
+    if kept is not None and mask_token is None:
         prefix = backbone.num_prefix_tokens
         tokens = torch.cat([tokens[:, :prefix], take(tokens[:, prefix:], kept)], dim=1)
     return backbone.norm(backbone.blocks(backbone.norm_pre(tokens)))
+
+
+def encode_blocks(
+    backbone: VisionTransformer, images: Tensor, num_blocks: int
+) -> tuple[Tensor, list[Tensor]]:
+    """Return a transformer's tokens of whole images, and its patches after its last blocks.
+
+    Args:
+        backbone: see `check_backbone`.
+        images: (B, 3, H, W).
+        num_blocks: how many of the last blocks; of one alone, the patches after the last
+            normalisation.
+
+    Returns:
+        (B, P + N, D) tokens after the last normalisation; `num_blocks` times (B, N, D).
+    """
+    if num_blocks > 1:
+        return backbone.forward_intermediates(images, num_blocks, output_fmt="NLC")  # pyright: ignore
+    tokens = encode(backbone, images)
+    return tokens, [patches_of(backbone, tokens)]
 
 
 def patches_of(backbone: VisionTransformer, tokens: Tensor) -> Tensor:

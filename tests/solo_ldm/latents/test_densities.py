@@ -96,8 +96,7 @@ def test_autocast_changes_no_density(name):
     latent = LATENTS[name]()
     latent.at(1.0)
     h1, h2 = torch.randn(32, latent.prediction_dim(10)), torch.randn(32, 10)
-    z1 = h1 if isinstance(latent, ConditionalGaussian) else latent.project(h1)
-    z2 = latent.project(h2)
+    z1, z2 = latent.prediction(h1), latent.project(h2)
     expected = latent.log_prob(z1, z2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = latent.log_prob(z1, z2)
@@ -162,6 +161,7 @@ DEFAULTS_OF_LATENTS = {
     "sphere": {"prediction_precision": 5.0},
     "correlated": {"prediction_precision": 1.0, "ridge": 1e-5},
     "whitened": {"prediction_precision": 1.0, "ridge": 1e-9},
+    "huber": {"prediction_precision": 1.0, "huber_beta": 1.0},
     "conditional": {
         "covariance": "diagonal",
         "covariance_rank": 4,
@@ -176,6 +176,7 @@ DEFAULTS_OF_LATENTS = {
         "softmax_temperature": 1.0,
     },
     "categorical_fitted": {"softmax_temperature": 1.0},
+    "categorical_conditional": {"prediction_precision": 1.0},
 }
 
 
@@ -189,8 +190,8 @@ def test_defaults_are_those_of_the_papers():
         made = LATENTS[name]()
         assert {key: getattr(made, key) for key in expected} == expected
     assert LATENTS["plane"]().schedule(3) == {}
-    needs = {name: kind.needs_predictor for name, kind in LATENTS.items()}
-    assert needs == {name: name == "conditional" for name in LATENTS}
+    needs = {name for name, kind in LATENTS.items() if kind.needs_predictor}
+    assert needs == {"conditional", "categorical_conditional"}
     prevents = {name for name, kind in LATENTS.items() if kind.prevents_collapse}
     assert prevents == {"whitened"}
     follows = {name for name, kind in LATENTS.items() if kind.follows_latents}

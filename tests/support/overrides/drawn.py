@@ -69,7 +69,10 @@ BASES = (
     Base("pretrain", "sphereprob", ("optimizer.name=lars",), (*_LARS, *_LDM)),
     *(
         Base("pretrain", name, (), _PARTS)
-        for name in ("gje", "categorical", "product", "ijepa", "lejepa", "vicreg", "directpred")
+        for name in (
+            *("gje", "categorical", "product", "ijepa", "beit", "mae", "lejepa", "vicreg"),
+            "directpred",
+        )
     ),
     *(Base("pretrain", f"lightly/{name}", (), _PARTS) for name in ("dino", "swav", "moco", "tico")),
     Base("linear", "linear", (_HERE, "data=digits"), (*_TRAINER, *_LARS, "data")),

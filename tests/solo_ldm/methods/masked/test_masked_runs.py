@@ -20,6 +20,7 @@ from solo_ldm.methods.masked.tokens import check_backbone
 from solo_ldm.run.callbacks.finite import StopAtNonFinite
 from solo_ldm.run.configuration import complete
 from tests.support.methods.masked import (
+    TINY,
     build,
     collapse_is_expected,
     images_and_masks,
@@ -43,9 +44,12 @@ def test_the_average_follows_as_tau_says(tmp_path, tau):
 
 
 @collapse_is_expected
-def test_an_interrupted_run_continues_bit_for_bit(tmp_path, monkeypatch):
-    overrides = ("method_kwargs.entropy=sliced", "accumulate_grad_batches=2")
-    whole = run(tmp_path / "whole", *overrides)
+@pytest.mark.parametrize("name", TINY)
+def test_an_interrupted_run_continues_bit_for_bit(tmp_path, monkeypatch, name):
+    overrides = ["accumulate_grad_batches=2"]
+    if name == "ijepa":
+        overrides.append("method_kwargs.entropy=sliced")
+    whole = run(tmp_path / "whole", *overrides, name=name)
     look = StopAtNonFinite.on_train_batch_end
 
     def interrupted(self, trainer, *rest):
@@ -56,11 +60,13 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path, monkeypatch):
     with monkeypatch.context() as cut:
         cut.setattr(StopAtNonFinite, "on_train_batch_end", interrupted)
         with pytest.raises(RuntimeError, match="power cut"):
-            run(tmp_path / "cut", *overrides)
-    resumed = run(tmp_path / "cut", *overrides)
+            run(tmp_path / "cut", *overrides, name=name)
+    resumed = run(tmp_path / "cut", *overrides, name=name)
     expected, actual = state_of(whole), state_of(resumed)
     assert expected.keys() == actual.keys()
-    assert any(key.startswith("target.") for key in expected)
+    assert any(key.startswith("target.") for key in expected) == (name in ("ijepa", "data2vec"))
+    if name == "beit":
+        assert len(expected["targets.centres"].unique(dim=0)) == 8
     assert all(torch.equal(expected[key], actual[key]) for key in expected)
 
 
@@ -79,10 +85,11 @@ def test_the_saved_backbone_is_timms(tmp_path):
 
 
 @pytest.mark.parametrize("data", {one.views.name: name for name, one in DATASETS.items()}.values())
-def test_the_preset_fits_the_views_of_every_data_set(data):
-    overrides = [f"data={data}", "data.train_path=somewhere", "++backbone.kwargs.depth=1"]
+@pytest.mark.parametrize("name", TINY)
+def test_the_preset_fits_the_views_of_every_data_set(name, data):
+    overrides = [f"data={data}", "data.train_path=somewhere", "++backbone.kwargs.depth=2"]
     with initialize_config_module("solo_ldm.configs", version_base="1.3"):
-        cfg = complete(compose("ijepa", overrides=[*overrides, "method_kwargs.pred_depth=1"]))
+        cfg = complete(compose(name, overrides=overrides))
         usual = complete(compose("gaussprob", overrides=overrides[:2]))
     module = ImageDataModule(DataConfig(**cfg.data), cfg.augmentations, 4)
     assert module.image_size == usual.augmentations[0].crop_size
@@ -101,7 +108,23 @@ def test_the_preset_fits_the_views_of_every_data_set(data):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["method_kwargs.latent=whitened"], "expected plane, sphere or conditional"),
+        (["method_kwargs.latent=whitened"], "expected plane, sphere, huber or conditional"),
+        (["method_kwargs.predict=words"], "expected latents, pixels, gradients or tokens"),
+        (["method_kwargs.predict=tokens"], "latent: expected categorical_conditional, got 'plane'"),
+        (["method_kwargs.hidden=zeros"], "expected dropped or mask_token"),
+        (["method_kwargs.masks=lines"], "expected blocks, random or blockwise"),
+        (["method_kwargs.pred_depth=0"], "needs tokens where patches are hidden"),
+        (["method_kwargs.target_blocks=3"], "at most 2, the blocks of the backbone"),
+        (["method_kwargs.mask_share=1"], "mask_share: expected a number above 0 and below 1"),
+        (["method_kwargs.masks=random", "method_kwargs.mask_share=0.999"], "hides 64 of 64"),
+        (["method_kwargs.masks=random", "method_kwargs.mask_unit=3"], "does not divide the 8 × 8"),
+        (
+            [
+                *("method_kwargs.predict=gradients", "backbone.kwargs.patch_size=4"),
+                *("method_kwargs.cell_size=3", "method_kwargs.masks=random"),
+            ],
+            "cell_size=3 does not divide patches of 4 pixels",
+        ),
         (["method_kwargs.over=joint"], "which has one view"),
         (["method_kwargs.target=same"], "nothing against collapse"),
         (["method_kwargs.predictor=mlp"], "its predictor is a transformer"),
