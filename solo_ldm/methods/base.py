@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -101,6 +101,9 @@ class BaseMethod(pl.LightningModule, ABC):
         ValueError: in one line: a setting that cannot work.
     """
 
+    # Protocols of the evaluation that the method has besides those of features.
+    protocols: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
         self.cfg = cfg = self.add_and_assert_specific_cfg(cfg)
@@ -167,6 +170,17 @@ class BaseMethod(pl.LightningModule, ABC):
                 }
             )
         return groups
+
+    def use_images(self, images: Any) -> None:
+        """Take from the data what batches do not carry, such as captions; before training.
+
+        Args:
+            images: an `ImageDataModule`, whose training images batches name by their indexes.
+
+        Raises:
+            ValueError: in one line: they lack what the method needs.
+        """
+        return
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and the schedule that the configuration names."""
@@ -265,7 +279,7 @@ def finish_step(
     z: Sequence[Tensor],
     out: Mapping[str, Any],
     batch_size: int,
-    also_logged: Mapping[str, float] | None = None,
+    also_logged: Mapping[str, float | Tensor] | None = None,
 ) -> dict[str, Any]:
     """Log the terms of a step and return what `training_step` returns.
 
