@@ -66,7 +66,7 @@ class LDMObjective(nn.Module):
             )
         if over == "cross" and not entropy.crosses:
             entropy.estimate_cross(torch.empty(0), torch.empty(0))  # says why not
-        if latent.precision_factor() is not None and not entropy.crosses:
+        if latent.precision_factor() is not None and not entropy.has_kernel:
             raise ValueError(
                 f"learn_precision: expected the entropy of a kernel, which follows the precision "
                 f"(kernel or logistic), got {type(entropy).__name__}: without one, the larger the "

@@ -33,6 +33,8 @@ class EntropyEstimator(nn.Module, ABC):
     not_in_nats: ClassVar[str] = "its estimator does not say how to convert it"
     # Whether it has a value of samples under the density of others, for over=cross.
     crosses: ClassVar[bool] = False
+    # Whether its value is of kernels, which sharpen with a precision that is learned.
+    has_kernel: ClassVar[bool] = False
     # What helps when a batch is smaller than `fewest_samples`.
     remedy: ClassVar[str] = "raise optimizer.batch_size"
 

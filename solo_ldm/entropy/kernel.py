@@ -42,7 +42,7 @@ class KernelEntropy(EntropyEstimator):
         et al., CLIP, arXiv 2103.00020, figure 3.
     """
 
-    crosses = True
+    crosses = has_kernel = True
 
     @checked
     def __init__(

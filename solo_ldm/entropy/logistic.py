@@ -1,4 +1,4 @@
-"""A noise-contrastive estimate of entropy: the pairs of a batch, told apart by logistic regression."""
+"""A noise-contrastive estimate of entropy: logistic regression on the pairs of a batch."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class LogisticEntropy(EntropyEstimator):
 
     H = b − (1/B) Σ_i Σ_j log(1 + exp(e_ij + b)),    e_ij = −β · mean_d (z_i − z_j)² or β · z_iᵀz_j
 
-    As log σ(s) = s − log(1 + eˢ) and log σ(−s) = −log(1 + eˢ), on the sphere with β = κ, over="cross"
-    and a weight of ½, −log p − H is SigLIP's loss
+    As log σ(s) = s − log(1 + eˢ) and log σ(−s) = −log(1 + eˢ), on the sphere with β = κ,
+    over="cross" and a weight of ½, −log p − H is SigLIP's loss
 
     −(1/B) Σ_i log σ(κ z1_iᵀz2_i + b) − (1/B) Σ_i Σ_{j≠i} log σ(−κ z1_iᵀz2_j − b),
 
@@ -45,7 +45,7 @@ class LogisticEntropy(EntropyEstimator):
     """
 
     not_in_nats = "its log-normaliser is learned"
-    crosses = True
+    crosses = has_kernel = True
 
     @checked
     def __init__(

@@ -105,9 +105,7 @@ def retrieval(
         check_finite(name, latents)
     both = ((images, texts, pairs), (texts, images, pairs.flip(1)))
     names = ("image_to_text", "text_to_image")
-    return {
-        name: _recalls(*sides, at, on_plane) for name, sides in zip(names, both, strict=True)
-    }
+    return {name: _recalls(*sides, at, on_plane) for name, sides in zip(names, both, strict=True)}
 
 
 def _recalls(

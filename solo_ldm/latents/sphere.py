@@ -75,7 +75,7 @@ class VonMisesFisherSphere(LatentModel):
         return narrow(kappa * aligned if factor is None else kappa * factor * aligned, z1)
 
     def precision_factor(self) -> Tensor | None:
-        """Return κ, as it is learned, relative to where it started; None where it is not learned."""
+        """Return a learned κ relative to where it started; None where it is not learned."""
         if self.log_precision is None:
             return None
         return (widen(self.log_precision) - math.log(self.prediction_precision)).exp()

@@ -112,11 +112,9 @@ class BaseMethod(pl.LightningModule, ABC):
                 f"backbone.kwargs.{key}: expected arguments of the model alone, got "
                 f"{cfg.backbone.kwargs[key]}; set backbone.name, and crop_size in augmentations"
             )
+        sizes = {"crop_sizes": cfg.data.get("crop_sizes") or ()}
         self.backbone: Any = create_backbone(
-            cfg.backbone.name,
-            cfg.data.image_size,
-            crop_sizes=cfg.data.get("crop_sizes") or (),
-            **cfg.backbone.kwargs,
+            cfg.backbone.name, cfg.data.image_size, **sizes, **cfg.backbone.kwargs
         )
         self.features_dim: int = self.backbone.num_features
         self.num_classes: int = cfg.data.num_classes
@@ -172,15 +170,11 @@ class BaseMethod(pl.LightningModule, ABC):
         return groups
 
     def use_images(self, images: Any) -> None:
-        """Take from the data what batches do not carry, such as captions; before training.
-
-        Args:
-            images: an `ImageDataModule`, whose training images batches name by their indexes.
+        """Take what batches lack, such as captions, from an `ImageDataModule` before training.
 
         Raises:
-            ValueError: in one line: they lack what the method needs.
+            ValueError: in one line: the images have none.
         """
-        return
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and the schedule that the configuration names."""

@@ -98,6 +98,7 @@ def _own_table(cfg: DictConfig) -> DictConfig:
         return cfg
     embedded, own = find_dataset("digits_captions"), find_dataset("captions")
     cfg.data.dataset = "captions"
+    cfg.name = cfg.name.replace("digits_captions", "captions")
     if OmegaConf.to_container(cfg.augmentations) == embedded.views.pretraining:
         cfg.augmentations = own.views.pretraining
     if cfg.backbone.name == embedded.backbone:

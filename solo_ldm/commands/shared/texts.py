@@ -65,7 +65,9 @@ def score_texts(
     wanted = [name for name in protocols if name in TEXTS]
     if not wanted or not len(data.source("val") or ()):
         return {}
-    names = [str(one) for one in class_names or ()] or [one.replace("_", " ") for one in data.classes]
+    names = [str(one) for one in class_names or ()] or [
+        one.replace("_", " ") for one in data.classes
+    ]
     if len(names) != data.num_classes:
         raise ValueError(
             f"class_names: expected {data.num_classes}, one a class of the data, got {len(names)}"
@@ -128,7 +130,7 @@ def _classified(
     latent = method.objective.latent
     precision = float(getattr(latent, "prediction_precision", 1.0))
     factor = latent.precision_factor()
-    precision *= 1.0 if factor is None else float(factor)
+    precision *= 1.0 if factor is None else float(factor.detach())
     labelled = images.labels >= 0
     shares = zero_shot(images.features[labelled], latents, precision, _plane(method))
     return shares, images.labels[labelled]

@@ -63,7 +63,10 @@ def _dataset(suffixes: tuple[str, ...], indexer: Indexer, need: Callable[[], Non
         label_key, labelled = config.label_key, not config.no_labels
         if texts:  # captions are found as labels are
             label_key, labelled = config.caption_key, True
-        return _index(indexer, known, f"data.{split}_path", config.image_key, label_key, labelled)
+        made = _index(indexer, known, f"data.{split}_path", config.image_key, label_key, labelled)
+        if made.guessed in (f".{config.caption_key} members", f"the column {config.caption_key}"):
+            made = made._replace(labels=made.labels if texts else None)
+        return made
 
     def captioned(listing: Listing, config: DataConfig, split: Split) -> Listing:
         if config.caption_key is None:

@@ -214,9 +214,7 @@ class Cross(BaseMethod):
         for average, networks in zip(self.averages or (), self._averaged(), strict=False):
             average.update(networks, progress(self.trainer, steps_more=1))  # pyright: ignore
 
-    def _targets(
-        self, crops: list[Tensor], tokens: Tensor, z: list[Tensor]
-    ) -> list[Tensor] | None:
+    def _targets(self, crops: list[Tensor], tokens: Tensor, z: list[Tensor]) -> list[Tensor] | None:
         """Return what is to be predicted of each view and of the captions, without gradients."""
         if self.averages is None:
             return [one.detach() for one in z] if self.detach_target else None

@@ -81,7 +81,7 @@ def resolve(method_kwargs: Mapping[str, Any]) -> CrossSettings:
     own = {key: given.pop(key) for key in _OWN if key in given}
     text = own.pop("text", {})
     check_arguments("method_kwargs", own, CrossSettings, ("cell", "text"))
-    check_value("method_kwargs.text", text, Mapping)
+    check_value("method_kwargs.text", text, Mapping[str, Any])
     text = {key: value for key, value in text.items() if value is not None}
     check_arguments("method_kwargs.text", text, TextSettings)
     made = TextSettings(**text)

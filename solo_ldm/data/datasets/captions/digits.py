@@ -1,4 +1,4 @@
-"""scikit-learn's digits, each with captions in six languages: images and text without a download."""
+"""scikit-learn's digits with captions in six languages: images and text without a download."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def _read(config: DataConfig, split: Split) -> Listing | None:
     assert found is not None, "digits have one split, of which a share is held out"
     draws = np.random.default_rng(0)
     phrases = [
-        [phrase.format(names.split()[digit]) for names, forms in _LANGUAGES for phrase in forms]
+        # Languages share some.
+        sorted({form.format(names.split()[digit]) for names, forms in _LANGUAGES for form in forms})
         for digit in range(10)
     ]
     captions = [

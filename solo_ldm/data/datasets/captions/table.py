@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from solo_ldm.data.config import DataConfig
-from solo_ldm.data.datasets.base import PHOTOGRAPHS, Dataset, Split, without_val_path
+from solo_ldm.data.datasets.base import PHOTOGRAPHS, Dataset, Split, crop_view, without_val_path
 from solo_ldm.data.datasets.imagenet import VIEWS
 from solo_ldm.data.sources.images import Listing
 from solo_ldm.data.sources.labels import number_labels
@@ -74,9 +75,10 @@ def _of_split(config: DataConfig, split: Split) -> _Table:
         values = [row[place].strip() for place in places]
         file = os.path.join(path.parent, os.path.expanduser(values[0]))
         if not values[0] or not values[1]:
+            lacking = caption if values[0] else image
             raise ValueError(
-                f"{where}: expected an image and its caption, got no {caption if values[0] else image}"
-                "; complete the line or remove it"
+                f"{where}: expected an image and its caption, got no {lacking}; complete the line "
+                "or remove it"
             )
         if file not in found and not os.path.isfile(file):
             raise FileNotFoundError(
@@ -114,11 +116,14 @@ def _check(config: DataConfig) -> None:
         _place(config, "val")
 
 
+# One view by a random crop, as in CLIP: captions say colours, and left from right.
+_VIEWS = replace(VIEWS, name="captions", pretraining=crop_view(224, 0.5, flip=False))
+
 # For images of about 32, 64 or 96 pixels: augmentations=cifar, tiny_imagenet, stl10.
 CAPTIONS = Dataset(
     _read,
     *PHOTOGRAPHS,
-    VIEWS,
+    _VIEWS,
     # Needed: a table. Without a val_path a share of the images is held out.
     paths={"train_path": None, "val_path": None},
     holds_out=without_val_path,
