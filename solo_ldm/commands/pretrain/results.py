@@ -120,7 +120,7 @@ def _content(run: Fitted, description: Description, scores: dict[str, Any]) -> d
         "dataset": cfg.data.dataset,
         "num_train_images": data.num_train_images,
         "num_val_images": data.num_val_images,
-        "scored_on": data.scored_on if data.num_val_images else None,
+        "scored_on": data.scored_on if scores or data.num_val_images else None,
         "num_classes": data.num_classes,
         "data_backend": data.backend,
         "unreadable_images": data.unreadable_summary(),
