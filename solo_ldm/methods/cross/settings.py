@@ -93,6 +93,8 @@ def resolve(method_kwargs: Mapping[str, Any]) -> CrossSettings:
         )
     for key in own:
         own[key] = tuple(own[key])
+    if own.get("class_names") == ():
+        raise ValueError("method_kwargs.class_names: expected a name a class, got none; or null")
     check_prompts("method_kwargs.prompts", own.get("prompts", PROMPTS))
     return CrossSettings(grid.resolve(given), made, **own)
 

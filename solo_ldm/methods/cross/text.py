@@ -128,5 +128,7 @@ def _pretrained(name: str) -> tuple[nn.Module, Tokens]:
         raise ValueError(f"{key}: expected a text model, got none: {reason}") from error
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(f"{key}: expected a fast tokenizer, got {type(tokenizer).__name__}")
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # has no gradients, which processes would wait for
     written = tokenizer.backend_tokenizer.to_str()
     return _OfHuggingFace(model, tokenizer.pad_token_id or 0), Subwords(written, shift=1)

@@ -74,7 +74,7 @@ BASES = (
             "directpred",
         )
     ),
-    Base("pretrain", "siglip", (), _PARTS),
+    Base("pretrain", "siglip", ("data=digits",), _PARTS),  # no path is looked at
     *(Base("pretrain", f"lightly/{name}", (), _PARTS) for name in ("dino", "swav", "moco", "tico")),
     Base("linear", "linear", (_HERE, "data=digits"), (*_TRAINER, *_LARS, "data")),
     Base("linear", "linear", (_HERE, "data=digits", "finetune=true"), (*_TRAINER, *_VIEWS)),

@@ -160,14 +160,16 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"augmentations@(knn|linear|uncertainty|diagnostics)", null_or(mapping)),
     (r"augmentations", never),
     # method_kwargs
-    (r"method_kwargs\.text\.(name|tokens)", null_or(never)),
+    (r"method_kwargs\.text\.(name|tokens|heads)", null_or(never)),
     (r"method_kwargs\.text\.vocabulary", null_or(whole(259, 1e7))),
     (r"method_kwargs\.text\.context", null_or(whole(2, 1e6))),
-    (r"method_kwargs\.text\.heads", null_or(one_of(1, 2, 4))),  # divides the width
     (r"method_kwargs\.text\.\w+", null_or(width)),
-    (r"(method_kwargs\.)?(prompts|class_names)", null_or(never)),
+    (r"(prompts|class_names)@zeroshot", null_or(each(text))),
+    (r"method_kwargs\.(prompts|class_names)", null_or(never)),
+    (r"method_kwargs\.largest_precision", null_or(number(10))),  # where siglip's starts
     (r"method_kwargs\.learn_precision", null_or(flag)),
-    (r"method_kwargs\.bias", null_or(number(-1000, 1000.1))),
+    (r"method_kwargs\.bias",
+     null_or(either(number(1e-20, 1000.1, zero=True), number(-1000, -1e-20)))),
     (r"method_kwargs\.norm", null_or(either(number(1), lambda value: value == math.inf))),
     (r"method_kwargs\.(blocks|loss|context_scale|target_scale|target_aspect)", null_or(never)),
     (r"method_kwargs\.(latent|entropy|over|predictor|target|covariance|positions)", null_or(never)),
