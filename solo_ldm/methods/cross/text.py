@@ -31,8 +31,8 @@ class TextEncoder(nn.Module):
         self.tokens: Tokens = Words()
         self.network: nn.Module
         if settings.name.startswith(HUGGING_FACE):
-            self.network, self.tokens = _pretrained(settings.name.removeprefix(HUGGING_FACE))
-            self.num_features: int = self.network.model.config.hidden_size
+            network, self.tokens = _pretrained(settings.name.removeprefix(HUGGING_FACE))
+            self.network, self.num_features = network, int(network.model.config.hidden_size)
         else:
             self.network, self.num_features = SmallTransformer(settings), settings.width
 
@@ -107,6 +107,8 @@ class _OfHuggingFace(nn.Module):
         pad: its own number of no token.
     """
 
+    model: Any
+
     def __init__(self, model: Any, pad: int) -> None:
         super().__init__()
         self.model, self.pad = model, pad
@@ -116,7 +118,7 @@ class _OfHuggingFace(nn.Module):
         return self.model(input_ids=own, attention_mask=present.long()).last_hidden_state
 
 
-def _pretrained(name: str) -> tuple[nn.Module, Tokens]:
+def _pretrained(name: str) -> tuple[_OfHuggingFace, Tokens]:
     """Load a text model and its tokens from a folder or from the hub."""
     key = f"method_kwargs.text.name={HUGGING_FACE}{name}"
     library = need("transformers", key)
