@@ -23,6 +23,7 @@ COMMANDS = {
     "linear": "solo_ldm.commands.linear",
     "uncertainty": "solo_ldm.commands.uncertainty",
     "clusters": "solo_ldm.commands.clusters",
+    "zeroshot": "solo_ldm.commands.zeroshot",
     "diagnostics": "solo_ldm.commands.diagnostics",
     "compare": "solo_ldm.commands.compare",
     "ica": "solo_ldm.commands.ica",

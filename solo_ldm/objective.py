@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from solo_ldm.config.arguments import NonNegative, checked
 from solo_ldm.entropy import EntropyEstimator
 from solo_ldm.latents import LatentModel, ProductLatent
-from solo_ldm.numerics import at_least_single
+from solo_ldm.numerics import at_least_single, narrow, widen
 
-Over = Literal["joint", "marginal", "pooled"]
+Over = Literal["joint", "marginal", "pooled", "cross"]
 
 
 class LDMTerms(NamedTuple):
@@ -30,6 +30,11 @@ class LDMObjective(nn.Module):
     over="joint":     H = H[q(z1, z2)]
     over="marginal":  H = H[q(z1)] + H[q(z2)], which adds the mutual information I(z1; z2)
     over="pooled":    H = H of the 2B samples of both views together
+    over="cross":     H = H[q(z1), q(z2)] + H[q(z2), q(z1)], cross-entropies −E_q[log r] = H[q] +
+                      KL[q ‖ r]: of views that need not be of one density, as image and text
+
+    Where the latent model learns its precision, kernels of the entropy sharpen by the same factor
+    f: on the sphere exp(f β z_iᵀz_j) is the kernel of latents that are √f as long.
 
     Args:
         latent: the latent model p.
@@ -38,7 +43,8 @@ class LDMObjective(nn.Module):
         weight: w ≥ 0.
 
     Raises:
-        ValueError: an unknown `over`, a negative weight, supports that differ.
+        ValueError: an unknown `over`, or one that the estimator has not; a negative weight,
+            supports that differ, or a learned precision without a kernel that follows it.
 
     Source:
         Mikulasch & Zenke, arXiv 2605.03517.
@@ -57,6 +63,14 @@ class LDMObjective(nn.Module):
             raise ValueError(
                 f"the latent model lives on the {latent.support} but the entropy estimator is for "
                 f"the {entropy.support}: give both the same support"
+            )
+        if over == "cross" and not entropy.crosses:
+            entropy.estimate_cross(torch.empty(0), torch.empty(0))  # says why not
+        if latent.precision_factor() is not None and not entropy.has_kernel:
+            raise ValueError(
+                f"learn_precision: expected the entropy of a kernel, which follows the precision "
+                f"(kernel or logistic), got {type(entropy).__name__}: without one, the larger the "
+                "precision the smaller the loss"
             )
         self.latent = latent
         self.entropy = entropy
@@ -95,7 +109,12 @@ class LDMObjective(nn.Module):
             (p1, p2), (t1, t2) = predictions or (z1, z2), targets or (z1, z2)
             forth, back = self.latent.log_prob(p1, t2), self.latent.log_prob(p2, t1)
             log_prob = 0.5 * (forth + back).mean()
-        entropy = self._entropies[self.over](z1, z2)
+        factor = self.latent.precision_factor()
+        if factor is not None:
+            entropy = self._entropies[self.over](*(factor.sqrt() * widen(z) for z in (z1, z2)))
+            entropy = narrow(entropy, z1)
+        else:
+            entropy = self._entropies[self.over](z1, z2)
         return LDMTerms(-log_prob - self.weight * entropy, log_prob, entropy)
 
     @property
@@ -119,6 +138,7 @@ class LDMObjective(nn.Module):
             "joint": self.entropy.joint,
             "marginal": lambda z1, z2: self.entropy.marginal(z1) + self.entropy.marginal(z2),
             "pooled": self.entropy.pooled,
+            "cross": self.entropy.cross,
         }
 
     def extra_repr(self) -> str:

@@ -7,10 +7,12 @@ of its own samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from solo_ldm.distributed import joined, own_rows, total
 from solo_ldm.numerics import product, product_into
@@ -125,6 +127,46 @@ def mean_log_kernel_sum(
         floor: added to sums; only of Gaussian kernels that include j = i.
     """
     return _MeanLogKernelSum.apply(z, precision, gaussian, without_itself, floor)  # pyright: ignore
+
+
+def reduced_kernels(
+    x: Tensor,
+    y: Tensor,
+    precision: float,
+    gaussian: bool,
+    reduce: Callable[[Tensor, int], Tensor],
+) -> Tensor:
+    """Return a function of each row of the exponents of kernels at x_i centred at y_j, (B,).
+
+    gaussian:  e_ij = −β ‖x_i − y_j‖²
+    else:      e_ij = β x_iᵀy_j
+
+    Args:
+        x: samples (B, D), wide.
+        y: centres (B, D), wide.
+        precision: β.
+        gaussian: which.
+        reduce: makes numbers (rows,) of a block of exponents (rows, B) and the number of its first
+            row.
+    """
+    if gaussian:
+        # Distances ignore a shift, which would cost digits.
+        middle = 0.5 * (x.mean(dim=0) + y.mean(dim=0))
+        x, y = x - middle, y - middle
+
+    def of_block(part: Tensor, start: int) -> Tensor:
+        if not gaussian:
+            return reduce(precision * product(part, y.T), start)
+        squares = part.square().sum(dim=1, keepdim=True) + y.square().sum(dim=1)
+        return reduce(-precision * (squares - 2.0 * product(part, y.T)).clamp_min(0.0), start)
+
+    rows = own_rows(len(x))
+    made = of_block
+    if (rows.stop - rows.start) * len(y) * x.element_size() > _KEPT_BYTES:
+        made = partial(checkpoint, of_block, use_reentrant=False)
+    blocks = row_blocks(rows, len(y), x.element_size())
+    parts: list[Tensor] = [made(x[block], block.start) for block in blocks]  # pyright: ignore
+    return joined(torch.cat(parts))
 
 
 class _MeanLogKernelSum(torch.autograd.Function):

@@ -16,7 +16,7 @@ from solo_ldm.entropy import ENTROPIES, KernelEntropy, LogDetEntropy
 from solo_ldm.methods import find_method
 from solo_ldm.methods.lightly.recipes import RECIPES
 from tests.support.devices import PretendedGPU, moved, on_gpu, there
-from tests.support.methods import lightly, masked
+from tests.support.methods import cross, lightly, masked
 from tests.support.methods.cells import ALL_CELLS, objective
 from tests.support.methods.configurations import method_config
 from tests.support.predictive.filtering_models import data, random_model
@@ -91,6 +91,14 @@ def test_the_masked_method_stays_on_the_device_of_its_images(name):
     _, kept, targets = masked.images_and_masks(method, 32)
     method.draw_masks = lambda indexes, step: (there(kept), there(targets))  # drawn by numpy
     assert on_gpu(step(method, views=1))
+
+
+def test_image_and_text_stay_on_the_device_of_the_images():
+    for preset in ("clip", "siglip"):
+        method = cross.build(preset=preset)
+        tokens = method.draw_captions(torch.arange(32) % 24)
+        method.draw_captions = lambda indexes, tokens=tokens: there(tokens)  # drawn by numpy
+        assert on_gpu(step(method)), preset
 
 
 def test_every_predictor_stays_on_the_device_of_its_latents():

@@ -46,8 +46,10 @@ class DataConfig:
             decides it by a sample of the training files.
         channels: of every image; None means three, or gray for all three.
         image_key: of data=webdataset and hf: extension of the images (left.jpg, or a pattern such
-            as *), or the name of their column; None finds them.
+            as *), or the name of their column; None finds them. Also of data=captions.
         label_key: the same of the labels (cls, fine_label); also a field of .json members.
+        caption_key: the same of the captions (txt, caption); None reads none of shards, and the
+            column caption of data=captions.
     """
 
     dataset: str = MISSING
@@ -68,6 +70,7 @@ class DataConfig:
     channels: Optional[int] = number(1, 256, default=None)
     image_key: Optional[str] = None
     label_key: Optional[str] = None
+    caption_key: Optional[str] = None
 
     @property
     def scores_held_out(self) -> bool:
@@ -100,12 +103,12 @@ def check_data_config(config: DataConfig) -> None:
             "data.score_test: expected data.held_out with it, got none; leave it out, the images "
             "that a set is tested on are scored anyway"
         )
-    for key in ("image_key", "label_key"):
+    for key in ("image_key", "label_key", "caption_key"):
         value = getattr(config, key)
-        if value is not None and config.dataset not in ("webdataset", "hf"):
+        if value is not None and config.dataset not in ("webdataset", "hf", "captions"):
             raise ValueError(
                 f"data.{key}: expected null with data={config.dataset}, got {value}; it is of "
-                "data=webdataset and data=hf"
+                "data=webdataset, data=hf and data=captions"
             )
 
 

@@ -136,11 +136,12 @@ class ImageDataModule:
     @property
     def num_val_images(self) -> int:
         """The number of validation images; 0 when there is no labelled validation split."""
-        return len(self.source("val") or ())
+        return len(source) if (source := self.source("val")) and source.classes else 0
 
-    def num_readable(self, split: Split) -> int:
-        """Return how many images of a split have not been found to be unreadable so far."""
-        return len(self.source(split) or ()) - len(self.unreadable().get(split, ()))
+    def readable(self, split: Split) -> list[int]:
+        """Return the indexes of the images of a split not known to be unreadable."""
+        count = len(self.source(split) or ())
+        return [index for index in range(count) if index not in self._unreadable[split]]
 
     @property
     def num_large_crops(self) -> int:
@@ -224,8 +225,7 @@ class ImageDataModule:
 
     def prepare_data(self) -> None:
         """Fetch what is missing, in one process of each machine."""
-        self.source("train")
-        self.source("val")
+        _ = self.source("train"), self.source("val")
 
     def train_dataloader(self) -> Any:
         """Return batches [indexes (B,), one (B, C, H, W) float32 tensor a view, targets (B,)].
@@ -282,14 +282,14 @@ class ImageDataModule:
             )
         return self._plain_loader(split, source.labelled)
 
-    def sample_dataloader(self, most: int) -> Any:
-        """Return batches of up to `most` plain training images, spread over the set.
+    def sample_dataloader(self, most: int, split: Split = "train") -> Any:
+        """Return batches of up to `most` plain images of a split, spread over the set.
 
         Targets are -1 where an image is unlabelled.
         """
-        count = self.num_train_images
+        count = len(self.source(split) or ())
         indexes = np.linspace(0, count - 1, min(most, count)).astype(np.int64)
-        return self._plain_loader("train", indexes)
+        return self._plain_loader(split, indexes)
 
     def _plain_loader(self, split: Split, indexes: Ints, persistent: bool = False) -> Any:
         source = self._sources[split]

@@ -4,6 +4,7 @@ from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.entropy.coding_rate import CodingRateEntropy
 from solo_ldm.entropy.kernel import KernelEntropy
 from solo_ldm.entropy.logdet import LogDetEntropy, LogDetExpansionEntropy
+from solo_ldm.entropy.logistic import LogisticEntropy
 from solo_ldm.entropy.neighbour import NeighbourEntropy
 from solo_ldm.entropy.none import NoEntropy
 from solo_ldm.entropy.plug_in import PlugInEntropy
@@ -13,6 +14,7 @@ from solo_ldm.entropy.vicreg import VICRegEntropy
 
 ENTROPIES: dict[str, type[EntropyEstimator]] = {
     "kernel": KernelEntropy,
+    "logistic": LogisticEntropy,
     "neighbour": NeighbourEntropy,
     "logdet": LogDetEntropy,
     "logdet_expansion": LogDetExpansionEntropy,
@@ -31,6 +33,7 @@ __all__ = [
     "KernelEntropy",
     "LogDetEntropy",
     "LogDetExpansionEntropy",
+    "LogisticEntropy",
     "NeighbourEntropy",
     "NoEntropy",
     "PlugInEntropy",

@@ -31,6 +31,10 @@ class EntropyEstimator(nn.Module, ABC):
     supports: ClassVar[tuple[Support, ...]] = ("plane", "sphere")
     # Why a value does not determine an entropy, where `to_nats` is not defined.
     not_in_nats: ClassVar[str] = "its estimator does not say how to convert it"
+    # Whether it has a value of samples under the density of others, for over=cross.
+    crosses: ClassVar[bool] = False
+    # Whether its value is of kernels, which sharpen with a precision that is learned.
+    has_kernel: ClassVar[bool] = False
     # What helps when a batch is smaller than `fewest_samples`.
     remedy: ClassVar[str] = "raise optimizer.batch_size"
 
@@ -61,6 +65,13 @@ class EntropyEstimator(nn.Module, ABC):
     def estimate_joint(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the value of paired samples, as `estimate` does, which takes them stacked."""
         return self.estimate(torch.cat([z1, z2], dim=1), num_views=2)
+
+    def estimate_cross(self, z: Tensor, centres: Tensor) -> Tensor:
+        """Return the value of samples under the density of other samples, both (B, D), wide."""
+        raise ValueError(
+            f"over=cross: {type(self).__name__} has no value of one view under the density of the "
+            "other; use KernelEntropy or LogisticEntropy"
+        )
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Convert a value at the training scale into an estimate of the entropy in nats.
@@ -103,6 +114,17 @@ class EntropyEstimator(nn.Module, ABC):
         """Return the entropy of the 2B samples of both views together, as a scalar."""
         check_pair(z1, z2)
         return self.marginal(torch.cat([z1, z2], dim=0))
+
+    def cross(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return H[q(z1), q(z2)] + H[q(z2), q(z1)] of paired samples, both (B, D), as a scalar.
+
+        H[q, r] = −E_q[log r] is the cross-entropy of one view under the density of the other.
+
+        Raises:
+            ValueError: as of `marginal`, or the estimator has none.
+        """
+        check_pair(z1, z2)
+        return self._value(self.estimate_cross, z1, z2) + self._value(self.estimate_cross, z2, z1)
 
     def extra_repr(self) -> str:
         """Show the settings when printed."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from solo_ldm.config.arguments import Bounds, Positive, checked
 from solo_ldm.entropy.base import EntropyEstimator
 from solo_ldm.latents.base import Support
-from solo_ldm.pairs import mean_log_kernel_sum
+from solo_ldm.pairs import mean_log_kernel_sum, reduced_kernels
 
 # Added to every sum of kernels on the plane by the authors' code.
 _FLOOR = 1e-8
@@ -25,7 +25,8 @@ class KernelEntropy(EntropyEstimator):
 
     The sums include j = i and omit 1/B; `leave_one_out` takes j = i (and the 1e-8) out of them.
     On the sphere with β = κ = 1/temperature, over="pooled" and `leave_one_out`, −log p − H is
-    SimCLR's NT-Xent.
+    SimCLR's NT-Xent. With over="cross" kernels at the samples of one view are centred at those of
+    the other, and j = i is the sample's own partner: at a weight of ½, −log p − H is CLIP's loss.
 
     Args:
         support: "plane" (Gaussian kernel) or "sphere" (von Mises–Fisher kernel).
@@ -37,8 +38,11 @@ class KernelEntropy(EntropyEstimator):
 
     Source:
         Mikulasch & Zenke, arXiv 2605.03517; Wang & Isola, arXiv 2005.10242; leave-one-out:
-        Chen et al., SimCLR, arXiv 2002.05709, equation 1.
+        Chen et al., SimCLR, arXiv 2002.05709, equation 1; of one modality under the other: Radford
+        et al., CLIP, arXiv 2103.00020, figure 3.
     """
+
+    crosses = has_kernel = True
 
     @checked
     def __init__(
@@ -57,6 +61,20 @@ class KernelEntropy(EntropyEstimator):
         precision = self.kernel_precision / z.shape[1] if gaussian else self.kernel_precision
         floor = _FLOOR if gaussian and not self.leave_one_out else 0.0
         return -mean_log_kernel_sum(z, precision, gaussian, self.leave_one_out, floor)
+
+    def estimate_cross(self, z: Tensor, centres: Tensor) -> Tensor:
+        """Return −(1/B) Σ_i log Σ_j K(z_i, centre_j), without j = i if `leave_one_out`."""
+        gaussian = self.support == "plane"
+        precision = self.kernel_precision / z.shape[1] if gaussian else self.kernel_precision
+
+        def log_sums(exponents: Tensor, start: int) -> Tensor:
+            if self.leave_one_out:
+                own = torch.zeros_like(exponents, dtype=torch.bool)
+                own.diagonal(start).fill_(True)
+                exponents = exponents.masked_fill(own, -torch.inf)
+            return torch.logsumexp(exponents, dim=1)
+
+        return -reduced_kernels(z, centres, precision, gaussian, log_sums).mean()
 
     def to_nats(self, value: Tensor, num_samples: int, dim: int, num_views: int = 1) -> Tensor:
         """Add log of the number of kernels and their log-normaliser: −mean_i log mean_j K(i, j).

@@ -20,8 +20,8 @@ class NoEntropy(EntropyEstimator):
     """
 
     supports = ("plane", "sphere", "simplex")
-
     not_in_nats = "nothing was estimated"
+    crosses = True
 
     @property
     def fewest_samples(self) -> int:
@@ -29,5 +29,9 @@ class NoEntropy(EntropyEstimator):
         return 1
 
     def estimate(self, z: Tensor, num_views: int = 1) -> Tensor:
+        """Return zero."""
+        return z.new_zeros(())
+
+    def estimate_cross(self, z: Tensor, centres: Tensor) -> Tensor:
         """Return zero."""
         return z.new_zeros(())

@@ -51,6 +51,16 @@ ONLINE_PROTOCOL = Protocol(
     {"trained": "during pretraining, on augmented views, detached features"},
 )
 
+# Of methods that encode texts as well; `solo_ldm.evaluation.texts` has their functions.
+TEXTS: dict[str, Protocol] = {
+    "zero-shot": Protocol(
+        "the class whose prompts, encoded and averaged, are nearest to the image", None, {}
+    ),
+    "retrieval": Protocol(
+        "recall of an image's own captions among all texts, and back", None, {"at": [1, 5, 10]}
+    ),
+}
+
 # These train a network, which no function of features can do; `solo-ldm linear` runs them.
 TRAINED = {
     "linear-offline": "a classifier trained on frozen features of augmented images",
@@ -59,7 +69,7 @@ TRAINED = {
 
 
 def find_protocol(name: str, key: str = "protocol") -> Protocol:
-    """Return a protocol by its name, a key of `PROTOCOLS` or linear-online.
+    """Return a protocol by its name, a key of `PROTOCOLS` or `TEXTS`, or linear-online.
 
     Args:
         name: of the protocol.
@@ -69,7 +79,7 @@ def find_protocol(name: str, key: str = "protocol") -> Protocol:
         ValueError: a protocol that trains a network, or an unknown name, with the nearest one
             where there is one.
     """
-    known = {**PROTOCOLS, ONLINE: ONLINE_PROTOCOL}
+    known = {**PROTOCOLS, ONLINE: ONLINE_PROTOCOL, **TEXTS}
     if name in known:
         return known[name]
     if name in TRAINED:

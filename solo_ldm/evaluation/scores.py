@@ -158,8 +158,8 @@ def evaluate(protocol_name: str, train: Features, test: Features, **record: Any)
     protocol = find_protocol(protocol_name)
     if protocol.predict is None:
         raise ValueError(
-            f"protocol {protocol_name}: needs the classifier that was trained during pretraining; "
-            "list it in evaluation.protocols of a pretraining run, or use main_linear.py"
+            f"protocol {protocol_name}: needs what was trained beside the backbone; list it in "
+            "evaluation.protocols of a pretraining run, or use main_linear.py"
         )
     check_samples(protocol_name, train, test)
     module, _, function = protocol.predict.partition(":")

@@ -114,6 +114,9 @@ class HostedMethod(_Theirs):
             built_with={"settings": settings},
         )
 
+    def use_images(self, images: Any) -> None:
+        """Take nothing: batches hold all that solo-learn's methods learn from."""
+
     def _check_data(self, cfg: DictConfig) -> None:
         name = f"method=solo/{self.solo_name}"
         if cfg.data.num_large_crops != 2 and self.solo_name not in ("wmse", "mae"):

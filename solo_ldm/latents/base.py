@@ -53,8 +53,15 @@ class LatentModel(nn.Module, ABC):
         """Set the share of the training that is done, 0 to 1; for models that warm up."""
         return
 
-    def schedule(self, dim: int) -> dict[str, float]:
-        """Return the values that `at` has set, by name, for the log.
+    def precision_factor(self) -> Tensor | None:
+        """Return by how much a learned precision differs from where it started; None for no such.
+
+        Kernels of an entropy sharpen by the same factor.
+        """
+        return None
+
+    def schedule(self, dim: int) -> dict[str, float | Tensor]:
+        """Return the values that `at` has set or training has moved, by name, for the log.
 
         Args:
             dim: of the latents.

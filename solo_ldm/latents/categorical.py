@@ -86,7 +86,7 @@ class CategoricalSimplex(_Categories):
         """Set the temperature to that of a share of the training that is done."""
         self.progress = float(progress)
 
-    def schedule(self, dim: int) -> dict[str, float]:
+    def schedule(self, dim: int) -> dict[str, float | Tensor]:
         """Return the temperature T of `dim` categories."""
         return {"temperature": self.temperature(dim)}
 

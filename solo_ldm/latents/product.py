@@ -90,7 +90,7 @@ class ProductLatent(LatentModel):
         for model in self._models:
             model.at(progress)
 
-    def schedule(self, dim: int) -> dict[str, float]:
+    def schedule(self, dim: int) -> dict[str, float | Tensor]:
         """Return the values that `at` has set in the blocks; of equal names the last."""
         pairs = zip(self._models, self.dims, strict=True)
         return {key: value for one, size in pairs for key, value in one.schedule(size).items()}

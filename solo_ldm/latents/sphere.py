@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import math
+
+import torch
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from solo_ldm.config.arguments import Positive, checked
@@ -19,20 +22,38 @@ class VonMisesFisherSphere(LatentModel):
     Args:
         prediction_precision: κ, dimensionless; 5 in the paper, 2.5 for joint entropies on
             CIFAR-100 and ImageNet-100.
+        learn_precision: κ is a parameter, by its logarithm, and `prediction_precision` where it
+            starts. The kernel of the entropy sharpens in proportion.
+        largest_precision: κ is clamped to it before each step.
 
     Raises:
-        ValueError: κ is not above zero.
+        ValueError: κ is not above zero, or starts above the largest.
 
     Source:
-        Mikulasch & Zenke, arXiv 2605.03517; the scale is that of the authors' code.
+        Mikulasch & Zenke, arXiv 2605.03517; the scale is that of the authors' code. Learned
+        precision: Radford et al., CLIP, arXiv 2103.00020, section 2.5.
     """
 
     support = "sphere"
 
     @checked
-    def __init__(self, prediction_precision: Positive = 5.0) -> None:
+    def __init__(
+        self,
+        prediction_precision: Positive = 5.0,
+        learn_precision: bool = False,
+        largest_precision: Positive = 100.0,
+    ) -> None:
         super().__init__()
         self.prediction_precision = prediction_precision
+        self.learn_precision, self.largest_precision = learn_precision, largest_precision
+        self.log_precision: nn.Parameter | None = None
+        if learn_precision:
+            if prediction_precision > largest_precision:
+                raise ValueError(
+                    f"prediction_precision: expected at most largest_precision="
+                    f"{largest_precision:g}, got {prediction_precision:g}; raise largest_precision"
+                )
+            self.log_precision = nn.Parameter(torch.tensor(math.log(prediction_precision)))
 
     def project(self, h: Tensor) -> Tensor:
         """Return h / ‖h‖ for each row of `h` (B, D); zero vectors stay zero."""
@@ -48,4 +69,24 @@ class VonMisesFisherSphere(LatentModel):
             ValueError: the shapes differ.
         """
         check_pair(z1, z2)
-        return narrow(self.prediction_precision * (widen(z1) * widen(z2)).sum(dim=1), z1)
+        aligned = (widen(z1) * widen(z2)).sum(dim=1)
+        factor = self.precision_factor()
+        kappa: float | Tensor = self.prediction_precision
+        return narrow(kappa * aligned if factor is None else kappa * factor * aligned, z1)
+
+    def precision_factor(self) -> Tensor | None:
+        """Return a learned κ relative to where it started; None where it is not learned."""
+        if self.log_precision is None:
+            return None
+        return (widen(self.log_precision) - math.log(self.prediction_precision)).exp()
+
+    @torch.no_grad()
+    def at(self, progress: float) -> None:
+        """Clamp a precision that is learned."""
+        if self.log_precision is not None:
+            self.log_precision.clamp_(max=math.log(self.largest_precision))
+
+    def schedule(self, dim: int) -> dict[str, float | Tensor]:
+        """Return the precision, if it is learned."""
+        learned = self.log_precision
+        return {} if learned is None else {"precision": learned.detach().exp()}

@@ -19,6 +19,7 @@ METHODS = {
     "gaussprob": "solo_ldm.methods.ldm.body.GaussProb",
     "sphereprob": "solo_ldm.methods.ldm.body.SphereProb",
     "ldm": "solo_ldm.methods.ldm.body.LDM",
+    "cross": "solo_ldm.methods.cross.method.Cross",
     "masked": "solo_ldm.methods.masked.method.Masked",
     "supervised": "solo_ldm.methods.supervised.Supervised",
 }

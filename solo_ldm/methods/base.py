@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -101,6 +101,9 @@ class BaseMethod(pl.LightningModule, ABC):
         ValueError: in one line: a setting that cannot work.
     """
 
+    # Protocols of the evaluation that the method has besides those of features.
+    protocols: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
         self.cfg = cfg = self.add_and_assert_specific_cfg(cfg)
@@ -109,11 +112,9 @@ class BaseMethod(pl.LightningModule, ABC):
                 f"backbone.kwargs.{key}: expected arguments of the model alone, got "
                 f"{cfg.backbone.kwargs[key]}; set backbone.name, and crop_size in augmentations"
             )
+        sizes = {"crop_sizes": cfg.data.get("crop_sizes") or ()}
         self.backbone: Any = create_backbone(
-            cfg.backbone.name,
-            cfg.data.image_size,
-            crop_sizes=cfg.data.get("crop_sizes") or (),
-            **cfg.backbone.kwargs,
+            cfg.backbone.name, cfg.data.image_size, **sizes, **cfg.backbone.kwargs
         )
         self.features_dim: int = self.backbone.num_features
         self.num_classes: int = cfg.data.num_classes
@@ -167,6 +168,13 @@ class BaseMethod(pl.LightningModule, ABC):
                 }
             )
         return groups
+
+    def use_images(self, images: Any) -> None:
+        """Take what batches lack, such as captions, from an `ImageDataModule` before training.
+
+        Raises:
+            ValueError: in one line: the images have none.
+        """
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and the schedule that the configuration names."""
@@ -265,7 +273,7 @@ def finish_step(
     z: Sequence[Tensor],
     out: Mapping[str, Any],
     batch_size: int,
-    also_logged: Mapping[str, float] | None = None,
+    also_logged: Mapping[str, float | Tensor] | None = None,
 ) -> dict[str, Any]:
     """Log the terms of a step and return what `training_step` returns.
 

@@ -82,17 +82,34 @@ def complete(cfg: DictConfig) -> DictConfig:
 
 def complete_with_images(cfg: DictConfig) -> DictConfig:
     """Complete a configuration, and check the images and the parts it names; see `complete`."""
-    cfg = complete(cfg)
+    cfg = _own_table(complete(cfg))
     parse_augmentations(cfg.augmentations)
     find_dataset(cfg.data.dataset).check(DataConfig(**cfg.data))
     _check_parts(cfg)
     return cfg
 
 
+def _own_table(cfg: DictConfig) -> DictConfig:
+    """Read a table of images and captions in place of the embedded ones, where one is given.
+
+    Views and backbone that are those of the embedded images become those of `data=captions`.
+    """
+    if cfg.data.dataset != "digits_captions" or cfg.data.train_path is None:
+        return cfg
+    embedded, own = find_dataset("digits_captions"), find_dataset("captions")
+    cfg.data.dataset = "captions"
+    cfg.name = cfg.name.replace("digits_captions", "captions")
+    if OmegaConf.to_container(cfg.augmentations) == embedded.views.pretraining:
+        cfg.augmentations = own.views.pretraining
+    if cfg.backbone.name == embedded.backbone:
+        cfg.backbone.name = own.backbone
+    return cfg
+
+
 def _check_parts(cfg: DictConfig) -> None:
     """Check the keys that are arguments of the parts they name."""
     # Imported here: they import torch, which takes seconds.
-    from solo_ldm.evaluation.protocols import find_protocol
+    from solo_ldm.evaluation.protocols import TEXTS, find_protocol
     from solo_ldm.methods import find_method
     from solo_ldm.optim.optimizers import check_optimizer
 
@@ -111,6 +128,11 @@ def _check_parts(cfg: DictConfig) -> None:
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     for protocol in cfg.evaluation.protocols:
         find_protocol(protocol, "evaluation.protocols")
+        if protocol in TEXTS and protocol not in getattr(method, "protocols", ()):
+            raise ValueError(
+                f"evaluation.protocols: expected no {protocol} for method={cfg.method}, which "
+                "encodes no text; leave it out, or set method=cross"
+            )
     if cfg.evaluation.compare_gradients_every:
         from solo_ldm.run.callbacks.gradients import cells_beside
 

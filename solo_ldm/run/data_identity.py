@@ -69,6 +69,8 @@ def identity_of_images(data: ImageDataModule) -> DataIdentity:
         count += len(source)
         images: np.ndarray | Parts = source.images
         _update(digest, source.labels, "\0".join(source.classes))
+        if source.captions is not None:
+            _update(digest, "\1".join("\0".join(texts) for texts in source.captions))
         if isinstance(images, Parts):
             shards.append(images)
         elif images.dtype.kind == "S":

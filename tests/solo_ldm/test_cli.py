@@ -62,7 +62,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["method_kwargs.entropi=kernel"], "did you mean entropy?"),
         (["+method_kwargs.num_neighbors=2"], "did you mean num_neighbours?"),
         (["method_kwargs.entropy=kernal"], "did you mean kernel?"),
-        (["method_kwargs.over=both"], "joint, marginal or pooled"),
+        (["method_kwargs.over=both"], "joint, marginal, pooled or cross"),
         (["method_kwargs.proj_hidden_dim=null"], "missing key method_kwargs.proj_hidden_dim"),
         (["optimizer.lr=fast"], "optimizer.lr"),
         (["data=cifra10"], "cifra10"),

@@ -21,6 +21,8 @@ from solo_ldm.entropy import ENTROPIES
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.whitening import Whitening
 from tests.support.methods.cells import ON_SUPPORT
+from tests.support.methods.cross import build as build_cross
+from tests.support.methods.cross import pairs
 from tests.support.methods.masked import STEP, noise
 from tests.support.methods.masked import build as build_masked
 from tests.support.processes import launch
@@ -120,6 +122,30 @@ class MaskedLoss(nn.Module):
         return self.method.match(images, kept, targets)[0].loss
 
 
+CROSS_CASES = (
+    ("clip",),
+    ("siglip",),
+    ("clip", "method_kwargs.leave_one_out=true", "method_kwargs.predictor=linear"),
+    ("clip", "method_kwargs.over=marginal", "method_kwargs.target=moving_average"),
+)
+
+
+class CrossLoss(nn.Module):
+    """The loss of two views of images and of their captions, by their indexes."""
+
+    def __init__(self, preset: str, *overrides: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.method = build_cross(*overrides, preset=preset).double()
+        self.method.classifier = None
+
+    def forward(self, images: Tensor, indexes: Tensor) -> Tensor:
+        method, views = self.method, [images, images.flip(3)]
+        tokens = method.draw_captions(indexes)
+        z, text = [method(one)["z"] for one in views], method.encode(tokens)
+        return method.match(z, text, method._targets(views, tokens, [*z, text])).loss
+
+
 # Estimators whose cost is that of matrix products; more samples than dimensions and fewer.
 SHARED = ("kernel", "neighbour", "logdet", "coding_rate", "redundancy", "sliced", "vicreg")
 SAMPLES = {
@@ -139,6 +165,7 @@ def losses_and_inputs() -> list[tuple[nn.Module, tuple[Any, ...]]]:
     masked = images(16, 16), torch.arange(100, 116)
     return [
         *((Loss(*case), (crops,)) for case in CASES),
+        *((CrossLoss(*case), pairs()) for case in CROSS_CASES),
         *((MaskedLoss(*case), masked) for case in MASKED_CASES),
     ]
 
@@ -175,7 +202,7 @@ def both(tmp_path_factory) -> list[Any]:
     launch(PROCESSES, train_in_one_of_two_processes, folder)
     ranks = [torch.load(folder / f"rank{rank}.pt") for rank in range(PROCESSES)]
     alone = [value_and_gradients(loss, *inputs) for loss, inputs in losses_and_inputs()]
-    return list(zip((*CASES, *MASKED_CASES), *ranks, alone, strict=True))
+    return list(zip((*CASES, *CROSS_CASES, *MASKED_CASES), *ranks, alone, strict=True))
 
 
 def assert_gradients_are_those_of_one(case: Any, ranks: list[Any], alone: Any) -> None:
@@ -188,7 +215,7 @@ def assert_gradients_are_those_of_one(case: Any, ranks: list[Any], alone: Any) -
 
 
 def test_two_processes_give_the_loss_and_gradients_of_one(both):
-    for case, *ranks, alone in both[: len(CASES)]:
+    for case, *ranks, alone in both[: -len(MASKED_CASES)]:
         for value, _ in ranks:
             torch.testing.assert_close(value, alone[0], atol=1e-9, rtol=0, msg=str(case))
         assert_gradients_are_those_of_one(case, ranks, alone)
@@ -196,7 +223,7 @@ def test_two_processes_give_the_loss_and_gradients_of_one(both):
 
 def test_two_masked_processes_give_the_loss_and_gradients_of_one(both):
     """Masks and their sizes are those of the whole batch, whoever draws them."""
-    for case, *ranks, alone in both[len(CASES) :]:
+    for case, *ranks, alone in both[-len(MASKED_CASES) :]:
         mean = 0.5 * (ranks[0][0] + ranks[1][0])  # log p is the mean over a process's own patches
         torch.testing.assert_close(mean, alone[0], atol=1e-9, rtol=0, msg=str(case))
         assert_gradients_are_those_of_one(case, ranks, alone)

@@ -45,6 +45,7 @@ CASES = [
     (["linear", "nowhere.ckpt"], 2, "nowhere.ckpt"),
     (["uncertainty", "nowhere"], 2, "nowhere"),
     (["clusters", "nowhere"], 2, "nowhere"),
+    (["zeroshot", "nowhere"], 2, "nowhere"),
     (["diagnostics", "nowhere"], 2, "nowhere"),
     (["knn", "zoo:gaussprob-digits", "kk=3"], 2, "did you mean k?"),
     (["ica", "tsk=images"], 2, "did you mean task?"),

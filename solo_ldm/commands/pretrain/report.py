@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from solo_ldm.commands.shared.texts import RETRIEVAL, recalls_in_words
 from solo_ldm.data.datasets.memory import in_memory
 from solo_ldm.run.fit import Fitted
 from solo_ldm.run.record import print_summary
@@ -28,7 +29,9 @@ def _rows(run: Fitted, results: dict[str, Any]) -> Iterator[tuple[str, str | Tex
     for protocol, score in results["results"].items():
         top1 = (f"{score['top1']:.4f}", "bold green")
         yield protocol, Text.assemble(top1, f" top-1 ({_qualified(score)})")
-    if results["results"]:
+    if RETRIEVAL in results:
+        yield from recalls_in_words(results[RETRIEVAL])
+    if results["results"] or RETRIEVAL in results:
         yield "scored on", results["scored_on"]
     else:
         yield "scores", f"none: {_why_none(run)}"
@@ -63,6 +66,8 @@ def _why_none(run: Fitted) -> str:
 def _qualified(score: dict[str, Any]) -> str:
     low, high = score["interval"]
     parts = [f"95 % {low:.3f} to {high:.3f}", f"ECE {score['ece']:.3f}"]
+    if "chance" in score:
+        parts.insert(0, f"chance {score['chance']:.4f}")
     if score["untrained_top1"] is not None:
         parts.insert(0, f"untrained {score['untrained_top1']:.4f}")
     return "; ".join([*parts, f"{score['num_test']} images"])
@@ -80,6 +85,8 @@ def _follow_ups(run: Fitted, results: dict[str, Any]) -> list[str]:
         return commands[-1:]  # no command has these images
     if results["results"]:
         commands.insert(0, f"solo-ldm linear {folder.path}  # or solo-ldm knn")
+    if run.cfg.method == "cross":
+        commands.insert(0, f"solo-ldm zeroshot {folder.path} 'prompts=[\"a drawing of a {{}}\"]'")
     # What these two read: a latent of an image, and not of a patch.
     latent = None if run.cfg.method == "masked" else results.get("latent")
     if str(latent).startswith("categorical"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,8 +11,9 @@ from torch import Tensor
 from solo_ldm.backbones import create_backbone
 from solo_ldm.commands.pretrain.gradients_picture import write_gradients
 from solo_ldm.commands.pretrain.picture import write_report
+from solo_ldm.commands.shared.texts import RETRIEVAL, score_texts
 from solo_ldm.evaluation.features import Features, extract_features
-from solo_ldm.evaluation.protocols import ONLINE
+from solo_ldm.evaluation.protocols import ONLINE, TEXTS
 from solo_ldm.evaluation.scores import evaluate, score_online
 from solo_ldm.evaluation.spectrum import covariance_spectrum
 from solo_ldm.methods.base import Description
@@ -35,21 +36,27 @@ _HEALTH = (
 
 
 def assess(
-    run: Fitted, description: Description, untrained: Mapping[str, Tensor], console: Console
+    run: Fitted,
+    description: Description,
+    untrained: Mapping[str, Tensor],
+    console: Console,
+    before: Any = None,
 ) -> tuple[dict[str, Any], dict[str, Features]]:
     """Score the trained and the untrained backbone by every protocol of the configuration.
 
-    `description` is that of the method, `untrained` the state of the backbone before training.
+    `description` is that of the method, `untrained` the state of the backbone before training,
+    `before` the whole method then, where protocols ask for its texts.
 
     Returns:
         The content of results.json; and the features for the picture of the trained and of the
         untrained backbone: of the test images, or of training images where there is no score.
     """
     cfg, data = run.cfg, run.data
-    before = create_backbone(cfg.backbone.name, data.image_size, **cfg.backbone.kwargs)
-    before.load_state_dict(untrained)
+    backbone = create_backbone(cfg.backbone.name, data.image_size, **cfg.backbone.kwargs)
+    backbone.load_state_dict(untrained)
     # Which images cannot be read is known by now.
-    protocols = cfg.evaluation.protocols if data.num_readable("val") else []
+    asked = cfg.evaluation.protocols if data.readable("val") else []
+    protocols = [one for one in asked if one not in TEXTS] if data.num_val_images else []
 
     def loaders() -> list[Any]:
         if protocols:
@@ -58,14 +65,17 @@ def assess(
 
     features, scores = {}, {}
     with console.status("evaluating") as status:
-        for name, backbone in (("trained", run.module.backbone), ("untrained", before)):
+        for name, network in (("trained", run.module.backbone), ("untrained", backbone)):
             status.update(f"evaluating: features of the {name} backbone")
             features[name] = [
-                extract_features(backbone, loader, run.hardware.device) for loader in loaders()
+                extract_features(network, loader, run.hardware.device) for loader in loaders()
             ]
         for protocol in protocols:
             status.update(f"evaluating: {protocol}")
             scores[protocol] = _score(protocol, run, features)
+        if before is not None:
+            status.update("evaluating: texts")
+            scores |= _of_texts(run, before, asked)
     return _content(run, description, scores), {name: parts[-1] for name, parts in features.items()}
 
 
@@ -82,6 +92,21 @@ def _score(protocol: str, run: Fitted, features: dict[str, list[Features]]) -> d
     return {**score.as_dict(), "untrained_top1": baseline}
 
 
+def _of_texts(run: Fitted, before: Any, protocols: Sequence[str]) -> dict[str, Any]:
+    """Return the scores of a method that encodes texts, by protocol."""
+    settings = run.module.settings
+    return score_texts(
+        {"trained": run.module, "untrained": before},
+        run.data,
+        run.hardware.device,
+        protocols,
+        settings.prompts,
+        settings.class_names,
+        epoch=run.cfg.max_epochs,
+        preprocessing=run.data.preprocessing(),
+    )
+
+
 def _content(run: Fitted, description: Description, scores: dict[str, Any]) -> dict[str, Any]:
     cfg, data = run.cfg, run.data
     measured = (*description.terms, *_HEALTH)
@@ -95,7 +120,7 @@ def _content(run: Fitted, description: Description, scores: dict[str, Any]) -> d
         "dataset": cfg.data.dataset,
         "num_train_images": data.num_train_images,
         "num_val_images": data.num_val_images,
-        "scored_on": data.scored_on if data.num_val_images else None,
+        "scored_on": data.scored_on if scores or data.num_val_images else None,
         "num_classes": data.num_classes,
         "data_backend": data.backend,
         "unreadable_images": data.unreadable_summary(),
@@ -115,7 +140,8 @@ def _content(run: Fitted, description: Description, scores: dict[str, Any]) -> d
         "final_terms": {name.removeprefix("train_"): last[name] for name in description.terms},
         "health": {name: last[name] for name in _HEALTH if last[name] == last[name]},
         "gradient_cosine": cosines_of(_gradients(run)) or None,
-        "results": scores,
+        "results": {name: score for name, score in scores.items() if name != RETRIEVAL},
+        **({RETRIEVAL: scores[RETRIEVAL]} if RETRIEVAL in scores else {}),
     }
 
 

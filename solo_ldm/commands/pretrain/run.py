@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
@@ -9,7 +11,7 @@ from rich.console import Console
 
 from solo_ldm.commands.pretrain.report import print_report
 from solo_ldm.commands.pretrain.results import assess, write_picture
-from solo_ldm.evaluation.protocols import check_num_training
+from solo_ldm.evaluation.protocols import TEXTS, check_num_training
 from solo_ldm.files import weights_written
 from solo_ldm.methods import find_method
 from solo_ldm.run.callbacks.gradients import (
@@ -49,6 +51,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     data = read_data(cfg, hardware)
     data.decoded.console = console
     method = kind(for_method(cfg, data, hardware), **description.built_with)
+    method.use_images(data)
     # Last what is too small: what is wrong in itself is wrong with more images, too.
     data.check_batches(hardware.num_processes)
     check_groups(cfg, data, method, hardware)
@@ -61,6 +64,8 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     for line in unfinished_elsewhere(cfg, folder):
         console.print(line, style="yellow", soft_wrap=True)
     untrained = {key: value.clone() for key, value in method.backbone.state_dict().items()}
+    # What encodes texts is scored as a whole.
+    before = copy.deepcopy(method) if {*cfg.evaluation.protocols} & {*TEXTS} else None
     classes = f"{data.num_classes} classes" if data.num_classes else "no labels"
     if data.num_val_images:
         classes += f"; scored on {data.num_val_images} {data.scored_on}"
@@ -104,7 +109,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     about = {"method": cfg.method, "epoch": cfg.max_epochs}
     normalisation = (data.mean, data.std, about, None, data.pixel_range)
     write_backbone(folder.backbone, method.backbone, built_by, *normalisation)
-    results, features = assess(fitted, description, untrained, console)
+    results, features = assess(fitted, description, untrained, console, before)
     if cfg.evaluation.report:
         write_picture(fitted, description.terms[0], results, features)
     results |= weights_written(folder.path)

@@ -33,7 +33,7 @@ from solo_ldm.weights.pretrained import Pretrained, load_pretrained
 
 # Keys of data that decide which images there are.
 _CHOOSE_IMAGES = ("dataset", "train_path", "val_path", "fraction", "val_fraction")
-_CHOOSE_IMAGES += ("held_out", "score_test", "image_key", "label_key")
+_CHOOSE_IMAGES += ("held_out", "score_test", "image_key", "label_key", "caption_key")
 
 SPLITS: dict[Split, str] = {"train": "training", "val": "test"}
 

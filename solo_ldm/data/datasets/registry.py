@@ -13,6 +13,7 @@ from solo_ldm.config.arguments import check_value
 from solo_ldm.data.config import DataConfig, check_data_config
 from solo_ldm.data.datasets import cifar, custom, digits, imagenet, mnist, stl10, svhn
 from solo_ldm.data.datasets.base import Dataset, Split
+from solo_ldm.data.datasets.captions import CAPTIONS, DIGITS_CAPTIONS
 from solo_ldm.data.datasets.cifar_jpeg import CIFAR10_JPEG
 from solo_ldm.data.datasets.memory import MEMORY
 from solo_ldm.data.datasets.shards import HUGGING_FACE, WEBDATASET
@@ -38,6 +39,8 @@ DATASETS: dict[str, Dataset] = {
     "tiny_imagenet": TINY_IMAGENET,
     "custom": custom.CUSTOM,
     "image_folder": custom.CUSTOM,  # torchvision's name for such folders
+    "captions": CAPTIONS,
+    "digits_captions": DIGITS_CAPTIONS,
     "webdataset": WEBDATASET,
     "hf": HUGGING_FACE,
     "memory": MEMORY,
@@ -104,17 +107,20 @@ class Splits:
 
     @cached_property
     def val(self) -> ImageSource | None:
-        """The validation images; None when there is no labelled split of them."""
+        """The validation images; None when there is no labelled or captioned split of them."""
         config = self._config
-        if not config.no_labels and (config.scores_held_out or self._dataset.holds_out(config)):
+        scored = not config.no_labels or self._whole.captions is not None
+        if scored and (config.scores_held_out or self._dataset.holds_out(config)):
             chosen = self._held_out if config.scores_held_out else self._test
-            return self._whole.subset(chosen) if len(chosen) else None
-        found = None if config.no_labels else self._dataset.read(config, "val")
-        if found is None:
-            _ = self._copies  # they are said
-            return None
-        val = self._source(found, self._whole)
-        return self._without_training_images(val) if self._dataset.own else val
+            val = self._whole.subset(chosen) if len(chosen) else None
+        else:
+            found = self._dataset.read(config, "val") if scored else None
+            if found is None:
+                _ = self._copies  # they are said
+                return None
+            val = self._source(found, self._whole)
+            val = self._without_training_images(val) if self._dataset.own else val
+        return val.without_labels() if val is not None and config.no_labels else val
 
     @cached_property
     def _whole(self) -> ImageSource:
@@ -130,7 +136,7 @@ class Splits:
         if isinstance(found.images, np.ndarray):
             kind = ListImages if found.images.dtype == object else ArrayImages
         about = (config.dataset, found.labels, found.classes, dataset.mean, dataset.std)
-        source: ImageSource = kind(found.images, *about, config.channels)
+        source: ImageSource = kind(found.images, *about, config.channels, captions=found.captions)
         if like is not None:
             source.mean, source.std = like.mean, like.std
         given = None if config.range in (None, "auto") else (config.range[0], config.range[1])
@@ -168,13 +174,15 @@ class Splits:
         return f"test images of {config.dataset}{where}"
 
     @property
-    def _labelled(self) -> bool:
-        return bool(self._whole.classes) and not self._config.no_labels
+    def _scored(self) -> bool:
+        """Whether there is something to score images by."""
+        labelled = bool(self._whole.classes) and not self._config.no_labels
+        return labelled or self._whole.captions is not None
 
     @cached_property
     def _test(self) -> npt.NDArray[np.int64]:
         """The indexes of the images that are tested on, where a set has no split of its own."""
-        if not self._labelled or not self._dataset.holds_out(self._config):
+        if not self._scored or not self._dataset.holds_out(self._config):
             return np.empty(0, np.int64)
         return self._share_of(np.arange(len(self._whole)), "val_fraction")
 
@@ -184,7 +192,7 @@ class Splits:
         source, share = self._whole, self._config.held_out
         if not share:
             return np.empty(0, np.int64)
-        if not self._labelled:
+        if not self._scored:
             raise ValueError(
                 f"data.held_out: expected labelled images, got data.held_out={share:g} without "
                 f"labels; held-out images are there to be scored, leave it out"

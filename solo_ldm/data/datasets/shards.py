@@ -56,20 +56,44 @@ def _dataset(suffixes: tuple[str, ...], indexer: Indexer, need: Callable[[], Non
         if not holds_out(config):
             files(config, "val")
 
-    def index(config: DataConfig, split: Split) -> Index:
+    def index(config: DataConfig, split: Split, texts: bool = False) -> Index:
         found = files(config, split)
         # The training images are asked for once more for the classes of the validation images.
         known = tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in found)
-        about = (f"data.{split}_path", config.image_key, config.label_key, not config.no_labels)
-        return _index(indexer, known, *about)
+        label_key, labelled = config.label_key, not config.no_labels
+        if texts:  # captions are found as labels are
+            label_key, labelled = config.caption_key, True
+        made = _index(indexer, known, f"data.{split}_path", config.image_key, label_key, labelled)
+        if made.guessed in (f".{config.caption_key} members", f"the column {config.caption_key}"):
+            made = made._replace(labels=made.labels if texts else None)
+        return made
+
+    def captioned(listing: Listing, config: DataConfig, split: Split) -> Listing:
+        if config.caption_key is None:
+            return listing
+        try:
+            texts = index(config, split, texts=True).labels
+        except ValueError as error:
+            raise ValueError(str(error).replace("label_key", "caption_key")) from None
+        captions = [_texts(one) for one in texts or ()]
+        if empty := sum(not one for one in captions):
+            raise ValueError(
+                f"data.{split}_path: expected a caption of each image ({config.caption_key}, "
+                f"data.caption_key), got {empty} of {len(captions)} images without; remove these"
+            )
+        return listing._replace(captions=captions)
 
     def read(config: DataConfig, split: Split) -> Listing | None:
         train = _numbered(index(config, "train"), "data.train_path", None)
         if split == "train":
-            return train
-        if not train.classes:
+            return captioned(train, config, split)
+        if not train.classes and config.caption_key is None:
             return None
-        val = _numbered(index(config, "val"), "data.val_path", train.classes)
+        found = index(config, "val")
+        if not train.classes:
+            found = found._replace(labels=None)
+        val = _numbered(found, "data.val_path", train.classes or None)
+        val = captioned(val, config, split)
         if config.val_path is None:
             name = split_of(config.train_path or "", suffixes)
             told = f"data.val_path: the split {name} of {config.train_path}"
@@ -138,7 +162,7 @@ def pattern_of_shards(images: Any, key: str) -> Any:
     return pattern_of(names, key)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _index(indexer: Indexer, known: tuple[tuple[Path, int, int], ...], *about: object) -> Index:
     return indexer([path for path, _, _ in known], *about)  # pyright: ignore[reportArgumentType]
 
@@ -184,6 +208,12 @@ def _label(value: object, key: str) -> int | str | None:
         f"{shown if len(shown) <= 60 else f'{shown[:60]}...'}; data.label_key names other labels, "
         f"data.no_labels=true uses none"
     )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Return the captions that a value holds: one, or a list of them."""
+    values = value if isinstance(value, list) else [value]
+    return tuple(text.strip() for text in values if isinstance(text, str) and text.strip())
 
 
 def _is_number(value: object) -> bool:

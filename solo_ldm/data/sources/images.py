@@ -39,6 +39,7 @@ class Listing(NamedTuple):
         classes: the class names; empty when nothing is labelled.
         notices: a line for each kind of thing that was left out.
         pixel_range: from which the reader has scaled pixels to 8 bits; None for no such.
+        captions: one or several texts of each image; None without.
     """
 
     images: Sequence[str] | Parts | npt.NDArray[np.uint8]
@@ -46,6 +47,7 @@ class Listing(NamedTuple):
     classes: tuple[str, ...]
     notices: tuple[str, ...] = ()
     pixel_range: Range | None = None
+    captions: Sequence[tuple[str, ...]] | None = None
 
 
 @dataclass(eq=False)
@@ -62,6 +64,7 @@ class ImageSource(ABC):
         channels: that every image must have; None means R, G and B, or gray for all three.
         pixel_range: of pixels in files deeper than 8 bits, which becomes 0 ... 255; None refuses
             them.
+        captions: (N,) tuples of texts, one or several an image; None without.
     """
 
     images: Any
@@ -72,10 +75,15 @@ class ImageSource(ABC):
     std: tuple[float, ...]
     channels: int | None = None
     pixel_range: Range | None = None
+    captions: Any = None
 
     def __post_init__(self) -> None:
         self.labels = np.asarray(self.labels, dtype=np.int64)
         self.classes = tuple(self.classes)
+        if self.captions is not None:
+            given, self.captions = self.captions, np.empty(len(self.captions), object)
+            for index, texts in enumerate(given):  # [:] = would make columns of them
+                self.captions[index] = texts
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -109,6 +117,8 @@ class ImageSource(ABC):
         """Return the source of the images at `indexes`, in that order."""
         chosen = copy.copy(self)
         chosen.images, chosen.labels = self.images[indexes], self.labels[indexes]
+        if self.captions is not None:
+            chosen.captions = self.captions[indexes]
         return chosen
 
     def without_labels(self) -> "ImageSource":

@@ -14,11 +14,9 @@ from solo_ldm.distributed import by_rows, gather
 from solo_ldm.methods.averaging import MovingAverage, progress
 from solo_ldm.methods.base import BaseMethod, Description, finish_step
 from solo_ldm.methods.ldm.chunks import Chunks
-from solo_ldm.methods.ldm.direct import DirectPredictor
-from solo_ldm.methods.ldm.heads import perceptron
+from solo_ldm.methods.ldm.heads import predictor_of, projector_of
 from solo_ldm.methods.ldm.method_kwargs import check_run, resolve
 from solo_ldm.methods.ldm.settings import TERMS, LDMSettings
-from solo_ldm.methods.ldm.whitening import Whitening
 from solo_ldm.objective import LDMTerms
 
 if TYPE_CHECKING:
@@ -44,27 +42,9 @@ class LDMBody(_Host):
         settings = settings or self.settings(self.cfg)
         self.objective = settings.build_objective()
         self.detach_target = settings.target == "detached"
-        dim = settings.proj_output_dim
-        self.projector = perceptron(
-            self.features_dim,
-            settings.proj_hidden_dim,
-            dim,
-            settings.proj_layers,
-            settings.proj_batch_norm,
-            settings.proj_output_batch_norm and not settings.proj_output_whitening,
-        )
-        if settings.proj_output_whitening:
-            self.projector.append(Whitening(dim))
-        num_predicted = self.objective.latent.prediction_dim(dim)
-        self.predictor: nn.Module | None = None
-        if settings.predictor == "linear":
-            self.predictor = nn.Linear(dim, num_predicted)
-        elif settings.predictor == "mlp":
-            self.predictor = perceptron(
-                dim, settings.pred_hidden_dim, num_predicted, batch_norm=settings.pred_batch_norm
-            )
-        elif settings.predictor == "direct":
-            self.predictor = DirectPredictor(dim, settings.direct_momentum, settings.direct_ridge)
+        self.projector = projector_of(settings, self.features_dim)
+        num_predicted = self.objective.latent.prediction_dim(settings.proj_output_dim)
+        self.predictor: nn.Module | None = predictor_of(settings, num_predicted)
         self.target: MovingAverage | None = None
         if settings.target == "moving_average":
             self.target = MovingAverage(self._averaged(), settings.base_tau, settings.final_tau)
@@ -97,11 +77,13 @@ class LDMBody(_Host):
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
-        """The host's groups, the projector and, if there is one that learns, the predictor."""
+        """The host's groups, the projector and, if they learn, predictor and objective."""
         extra: list[dict[str, Any]] = [{"name": "projector", "params": self.projector.parameters()}]
         learned = [] if self.predictor is None else list(self.predictor.parameters())
         if learned:
             extra.append({"name": "predictor", "params": learned})
+        if own := list(self.objective.parameters()):
+            extra.append({"name": "objective", "params": own, "weight_decay": 0.0})
         return super().learnable_params + extra
 
     def forward(self, X: Tensor) -> dict[str, Any]:  # noqa: N803

@@ -95,8 +95,9 @@ class Chunks:
         known = [chunk.targets for chunk in kept if chunk.targets is not None]
         targets = [torch.cat(parts) for parts in zip(*known, strict=True)] if known else None
         terms = method.match(views, targets)
-        # A predictor sees the latents of all chunks: its gradients are whole already.
+        # Predictor and objective see the latents of all chunks: their gradients are whole already.
         others = [] if method.predictor is None else list(method.predictor.parameters())
+        others += list(method.objective.parameters())
         others = [one for one in others if one.requires_grad]
         found = torch.autograd.grad(terms.loss, [*views, *others], allow_unused=True)
         terms = LDMTerms(*(term.detach() for term in terms))

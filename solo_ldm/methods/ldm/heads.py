@@ -8,6 +8,9 @@ from torch import nn
 
 from solo_ldm.config.arguments import Count, checked
 from solo_ldm.config.memory import check_layers
+from solo_ldm.methods.ldm.direct import DirectPredictor
+from solo_ldm.methods.ldm.settings import LDMSettings
+from solo_ldm.methods.ldm.whitening import Whitening
 
 
 @checked
@@ -42,3 +45,31 @@ def perceptron(
     layers.append(nn.Linear(widths[-1], num_outputs))
     layers += [nn.BatchNorm1d(num_outputs, affine=False)] if output_batch_norm else []
     return nn.Sequential(*layers)
+
+
+def projector_of(settings: LDMSettings, num_inputs: int) -> nn.Sequential:
+    """Build the projector of a cell, from features to latents before they are on the support."""
+    projector = perceptron(
+        num_inputs,
+        settings.proj_hidden_dim,
+        settings.proj_output_dim,
+        settings.proj_layers,
+        settings.proj_batch_norm,
+        settings.proj_output_batch_norm and not settings.proj_output_whitening,
+    )
+    if settings.proj_output_whitening:
+        projector.append(Whitening(settings.proj_output_dim))
+    return projector
+
+
+def predictor_of(settings: LDMSettings, num_predicted: int) -> nn.Module | None:
+    """Build the predictor of a cell, from latents to `num_predicted` outputs; None without one."""
+    dim = settings.proj_output_dim
+    if settings.predictor == "linear":
+        return nn.Linear(dim, num_predicted)
+    if settings.predictor == "mlp":
+        hidden, batch_norm = settings.pred_hidden_dim, settings.pred_batch_norm
+        return perceptron(dim, hidden, num_predicted, batch_norm=batch_norm)
+    if settings.predictor == "direct":
+        return DirectPredictor(dim, settings.direct_momentum, settings.direct_ridge)
+    return None

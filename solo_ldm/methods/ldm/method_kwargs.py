@@ -172,6 +172,12 @@ def _check_combination(settings: LDMSettings, prefix: str) -> None:
             f"{prefix}.over: expected marginal or pooled, got joint, which cancels the density "
             f"that latent={settings.latent} fits to the batch"
         )
+    if settings.over == "cross" and not ENTROPIES[settings.entropy].crosses:
+        fitting = [name for name in fitting if ENTROPIES[name].crosses]
+        raise ValueError(
+            f"{prefix}.entropy: expected one of {', '.join(fitting) or 'none'} for over=cross, "
+            f"which is of kernels at the other view, got {settings.entropy}"
+        )
     if settings.entropy == "none" and settings.target == "same" and not kind.prevents_collapse:
         raise ValueError(
             f"{prefix}.entropy: none with target=same has nothing against collapse; choose an "

@@ -30,7 +30,7 @@ class LDMSettings:
         proj_output_batch_norm: normalise its outputs, without scale and shift.
         proj_output_whitening: whiten its outputs, which then need no batch normalisation.
         entropy: a name in `solo_ldm.entropy.ENTROPIES`.
-        over: joint, marginal or pooled.
+        over: joint, marginal, pooled or cross.
         prediction_precision: λ or κ; by default the paper's for the cell, None for a latent model
             that has none.
         entropy_weight: factor of the entropy in the loss.

@@ -194,6 +194,7 @@ PLACES = {
     "knn zoo:gaussprob-digits": "output",
     "uncertainty .": "output",
     "clusters .": "output",
+    "zeroshot .": "output",
     "diagnostics .": "output",
     "compare": "copy_to",
     "ica": "output",

@@ -154,11 +154,16 @@ DEFAULTS = {
     },
     "redundancy": {"redundancy_weight": 0.0051, "ridge": 1e-5},
     "plug_in": {},
+    "logistic": {"kernel_precision": 5.0, "bias": -10.0},
     "none": {},
 }
 DEFAULTS_OF_LATENTS = {
     "plane": {"prediction_precision": 5.0},
-    "sphere": {"prediction_precision": 5.0},
+    "sphere": {
+        "prediction_precision": 5.0,
+        "learn_precision": False,
+        "largest_precision": 100.0,
+    },
     "correlated": {"prediction_precision": 1.0, "ridge": 1e-5},
     "whitened": {"prediction_precision": 1.0, "ridge": 1e-9},
     "huber": {"prediction_precision": 1.0, "huber_beta": 1.0},

@@ -111,6 +111,7 @@ class Noisy(nn.Module):
         self.trainer = SimpleNamespace(strategy=backward)
         self.drawn: list[Tensor] = []
         self.predictor = None
+        self.objective = nn.Module()  # with nothing to learn
 
     def latents(self, crops: list[Tensor]) -> list[Tensor]:
         z = [self.projector(crop) for crop in crops]

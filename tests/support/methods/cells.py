@@ -12,6 +12,7 @@ from solo_ldm.entropy import (
     KernelEntropy,
     LogDetEntropy,
     LogDetExpansionEntropy,
+    LogisticEntropy,
     NeighbourEntropy,
     NoEntropy,
     PlugInEntropy,
@@ -26,6 +27,7 @@ SUPPORTS: tuple[Support, ...] = ("plane", "sphere")
 
 ESTIMATORS: dict[str, type[EntropyEstimator]] = {
     "kernel": KernelEntropy,
+    "logistic": LogisticEntropy,
     "neighbour": NeighbourEntropy,
     "logdet": LogDetEntropy,
     "logdet_expansion": LogDetExpansionEntropy,

@@ -74,12 +74,14 @@ BASES = (
             "directpred",
         )
     ),
+    Base("pretrain", "siglip", ("data=digits",), _PARTS),  # no path is looked at
     *(Base("pretrain", f"lightly/{name}", (), _PARTS) for name in ("dino", "swav", "moco", "tico")),
     Base("linear", "linear", (_HERE, "data=digits"), (*_TRAINER, *_LARS, "data")),
     Base("linear", "linear", (_HERE, "data=digits", "finetune=true"), (*_TRAINER, *_VIEWS)),
     Base("knn", "knn", (_HERE,), ("augmentations", "data", "run")),
     Base("uncertainty", "uncertainty", (_HERE,), ("augmentations", "data")),
     Base("clusters", "clusters", (_HERE,), ("run",)),
+    Base("zeroshot", "zeroshot", (_HERE,), ("run",)),
     Base("diagnostics", "diagnostics", (_HERE,), ("augmentations", "data", "run")),
     Base("latents", "latents", ("run=.",)),
     Base("compare", "compare", (), ("folder",)),

@@ -148,7 +148,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"data\.(no_labels|download)|normalise_features", null_or(flag)),
     (r"data\.augmentations\.(mean|std)", null_or(each(share, 1))),
     (r"data\.channels", null_or(whole(1, 1e4))),
-    (r"data\.(image_key|label_key)", lambda value: value is None),  # of shards alone
+    (r"data\.(image_key|label_key|caption_key)", lambda value: value is None),  # of shards alone
     (r"data\.range", lambda value: value in (None, "auto", [1, 2])),
     (r"data\.(train_path|val_path|path)", anything),  # brackets may be part of a path
     (r".*\.entity", names),
@@ -160,6 +160,16 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"augmentations@(knn|linear|uncertainty|diagnostics)", null_or(mapping)),
     (r"augmentations", never),
     # method_kwargs
+    (r"method_kwargs\.text\.(name|tokens|heads)", null_or(never)),
+    (r"method_kwargs\.text\.vocabulary", null_or(whole(259, 1e7))),
+    (r"method_kwargs\.text\.context", null_or(whole(2, 1e6))),
+    (r"method_kwargs\.text\.\w+", null_or(width)),
+    (r"(prompts|class_names)@zeroshot", null_or(each(text))),
+    (r"method_kwargs\.(prompts|class_names)", null_or(never)),
+    (r"method_kwargs\.largest_precision", null_or(number(10))),  # where siglip's starts
+    (r"method_kwargs\.learn_precision", null_or(flag)),
+    (r"method_kwargs\.bias",
+     null_or(either(number(1e-20, 1000.1, zero=True), number(-1000, -1e-20)))),
     (r"method_kwargs\.norm", null_or(either(number(1), lambda value: value == math.inf))),
     (r"method_kwargs\.(blocks|loss|context_scale|target_scale|target_aspect)", null_or(never)),
     (r"method_kwargs\.(latent|entropy|over|predictor|target|covariance|positions)", null_or(never)),
@@ -221,6 +231,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"evaluation\.kinds", each(one_of("linear", "mlp"))),
     (r"evaluation\.(targets)", null_or(each(text))),
     (r"evaluation\.identify", names),
+    (r"protocols@zeroshot", each(one_of("zero-shot", "retrieval"), 1)),
     (r"(evaluation\.)?protocols", each(one_of("knn-20"))),
     # evaluations and studies
     (r"k", each(size, 1)),

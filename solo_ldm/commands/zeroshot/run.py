@@ -1,0 +1,83 @@
+"""Evaluation by texts: from a run's weights to results.json."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from solo_ldm.commands.shared.inputs import images_since
+from solo_ldm.commands.shared.texts import RETRIEVAL, ZERO_SHOT, recalls_in_words, score_texts
+from solo_ldm.config.places import results_folder
+from solo_ldm.files import write_json
+from solo_ldm.methods.cross.method import Cross
+from solo_ldm.methods.cross.settings import check_prompts
+from solo_ldm.run.console import plain_console
+from solo_ldm.run.folder import RunFolder
+from solo_ldm.run.record import Outcome, print_summary, provenance
+from solo_ldm.weights.trained_method import load_method
+
+
+def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
+    """Do the work of `solo_ldm.commands.zeroshot`, with the completed configuration."""
+    console = plain_console(console)
+    started = time.perf_counter()
+    trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator, cfg.data)
+    method = trained.method
+    if not isinstance(method, Cross):
+        raise ValueError(
+            f"{trained.folder.path} encodes no texts: expected a run with method=cross "
+            f"(--config-name clip), got {trained.cfg.method}"
+        )
+    prompts = cfg.prompts or method.settings.prompts
+    check_prompts("prompts", prompts)
+    for notice in (*trained.data.notices, *images_since(trained.folder.path, trained.data)):
+        console.print(notice, style="yellow", soft_wrap=True)
+    folder = results_folder(cfg.output or trained.folder.path / "evaluation/zeroshot")
+    untrained = trained.untrained()
+    untrained.text.tokens = method.text.tokens
+    scores = score_texts(
+        {"trained": method, "untrained": untrained},
+        trained.data,
+        trained.hardware.device,
+        cfg.protocols,
+        prompts,
+        cfg.class_names or method.settings.class_names,
+        epoch=trained.epoch,
+        preprocessing=trained.data.preprocessing(),
+    )
+    if not scores:
+        raise ValueError(
+            f"{trained.cfg.data.dataset}: there are no held-out images with "
+            f"{'labels' if ZERO_SHOT in cfg.protocols else 'captions'} to score; the run needs "
+            "data.val_fraction or data.val_path"
+        )
+    results = {
+        **trained.origin(),
+        "classes": list(trained.data.classes),
+        **scores,
+        "seed": trained.cfg.seed,
+        **provenance(trained.hardware),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    write_json(folder / "results.json", results)
+    title = f"texts of {results['name']}, {results['scored_on']}"
+    print_summary(console, title, _rows(scores), folder)
+    return Outcome(RunFolder(folder), results)
+
+
+def _rows(scores: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
+    if ZERO_SHOT in scores:
+        one = scores[ZERO_SHOT]
+        low, high = one["interval"]
+        told = f" top-1 (chance {one['chance']:.4f}; untrained {one['untrained_top1']:.4f}; "
+        told += f"95 % {low:.3f} to {high:.3f}; {one['num_test']} images)"
+        yield ZERO_SHOT, Text.assemble((f"{one['top1']:.4f}", "bold green"), told)
+        yield "prompts", ", ".join(one["settings"]["prompts"])
+    if RETRIEVAL in scores:
+        yield from recalls_in_words(scores[RETRIEVAL])
+    yield "files", "results.json"

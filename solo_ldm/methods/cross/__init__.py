@@ -1,0 +1,1 @@
+"""Image and text as two views, with an encoder each."""

@@ -1,0 +1,155 @@
+"""Images with captions: a table, shards, digits; and what is wrong with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from solo_ldm.data.config import DataConfig
+from solo_ldm.data.datasets.registry import Splits
+from solo_ldm.run.data_identity import identity_of_images
+from tests.support.data.images import module, refusal, save
+from tests.support.data.shards import arrow_of, parquet_of, png, table_of, tar_of
+
+
+def table(folder, text="image,caption\na.png,a cat\nb.png,a dog\n", name="captions.csv", count=3):
+    for letter in "abcdefgh"[:count]:
+        save(folder / f"{letter}.png", colour=(ord(letter), 20, 30))
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def splits(path, **keys):
+    return Splits(DataConfig("captions", str(path), **{"val_fraction": 0.0, **keys}))
+
+
+def test_an_image_of_several_lines_has_several_captions(tmp_path):
+    text = 'image,caption\na.png,"a cat, asleep"\nb.png,a dog\n\na.png,ein Kätzchen\n'
+    source = splits(table(tmp_path, text)).train
+    assert [*source.captions] == [("a cat, asleep", "ein Kätzchen"), ("a dog",)]
+    assert [source.path(i) for i in range(2)] == [str(tmp_path / f"{x}.png") for x in "ab"]
+    assert source.classes == ()
+    assert source.subset(np.array([1])).captions.tolist() == [("a dog",)]
+
+
+def test_columns_are_named_and_classes_are_read(tmp_path):
+    text = "﻿id\tfile\ttitle\tkind\n1\ta.png\tone\tx\n2\tb.png\ttwo\ty\n3\tc.png\tthree\t\n"
+    path = table(tmp_path, text, "captions.tsv")
+    keys = {"image_key": "file", "caption_key": "title"}
+    source = splits(path, **keys, label_key="kind").train
+    assert [*source.captions] == [("one",), ("two",), ("three",)]
+    assert (source.classes, source.labels.tolist()) == (("x", "y"), [0, 1, -1])
+    assert splits(path, **keys).train.classes == ()
+
+
+def test_images_are_held_out_with_their_captions_even_without_classes(tmp_path):
+    lines = [f"{x}.png,caption {x}" for x in "abcdefgh"]
+    path = table(tmp_path, "image,caption\n" + "\n".join(lines), count=8)
+    found = splits(path, val_fraction=0.25)
+    assert (len(found.train), len(found.val)) == (6, 2)
+    assert {*found.train.captions}.isdisjoint({*found.val.captions})
+    other = table(tmp_path, "image,caption\nc.png,x\nb.png,y\n", "other.csv")
+    train = table(tmp_path, "image,caption\na.png,x\n", "train.csv")
+    found = splits(train, val_path=str(other))
+    assert [*found.val.captions] == [("x",), ("y",)]
+
+
+def test_other_captions_are_other_data(tmp_path):
+    def digest(text):
+        path = table(tmp_path, text)
+        data = module("torchvision", dataset="captions", train_path=str(path), val_fraction=0.0)
+        return identity_of_images(data).digest
+
+    first = digest("image,caption\na.png,a cat\nb.png,a dog\n")
+    assert first == digest("image,caption\na.png,a cat\nb.png,a dog\n\n")
+    assert first != digest("image,caption\na.png,a cat\nb.png,a cow\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "message"),
+    [
+        ("image,text\na.png,x\n", {}, "expected a column caption, got image, text in"),
+        ("image,text\na.png,x\n", {"caption_key": "txt"}, "data.caption_key names another"),
+        ("image,caption\na.png,x\n", {"label_key": "kind"}, "expected a column kind"),
+        ("", {}, "got an empty file"),
+        ("image,caption\n", {}, "lists no images"),
+        (
+            "image,caption\na.png,\n",
+            {},
+            "line 2: expected an image and its caption, got no caption",
+        ),
+        (
+            "image,caption\na.png,x\n ,y\n",
+            {},
+            "line 3: expected an image and its caption, got no im",
+        ),
+        ("image,caption\na.png,x, y\n", {}, "line 2: expected 2 columns, got 3; put texts with"),
+        ("image,caption\nno.png,x\n", {}, "no file"),
+        ("image,caption\na.png\0,x\n", {}, "which is none"),
+        ("image,caption,label\na.png,x,k\nb.png,y,k\n", {}, "the one class k"),
+    ],
+    ids=lambda one: str(one)[:40],
+)
+def test_a_damaged_table_is_one_line(tmp_path, text, keys, message):
+    kind = FileNotFoundError if message == "no file" else ValueError
+    path = table(tmp_path, text)
+    assert message in refusal(kind, dataset="captions", train_path=str(path), **keys)
+
+
+def test_a_table_that_is_not_there_is_one_line(tmp_path):
+    given = {"dataset": "captions", "train_path": str(tmp_path / "no.csv")}
+    assert "no.csv, nothing there" in refusal(FileNotFoundError, **given)
+    assert ", a folder" in refusal(FileNotFoundError, **{**given, "train_path": str(tmp_path)})
+    assert "set it to a table" in refusal(ValueError, dataset="captions", train_path=None)
+    assert "got caption; it is of" in refusal(ValueError, dataset="digits", caption_key="caption")
+
+
+def test_tar_shards_have_captions_in_members_of_a_name(tmp_path):
+    members = {"a.png": png(0), "a.txt": b"a cat ", "b.png": png(1), "b.txt": b"a dog"}
+    place = str(tar_of(tmp_path / "one.tar", members))
+    keys = {"dataset": "webdataset", "train_path": place, "val_fraction": 0.0}
+    source = Splits(DataConfig(**keys, caption_key="txt")).train
+    assert [*source.captions] == [("a cat",), ("a dog",)]
+    assert source.classes == ()
+    assert Splits(DataConfig(**keys)).train.captions is None
+    message = refusal(ValueError, **keys, caption_key="cap")
+    assert "data.caption_key: expected an extension" in message
+    tar_of(tmp_path / "one.tar", members | {"c.png": png(2)})
+    message = refusal(ValueError, **keys, caption_key="txt")
+    assert "expected a caption of each image (txt, data.caption_key), got 1 of 3" in message
+
+
+def test_repeated_texts_are_captions_and_no_labels_where_they_are_asked_for(tmp_path):
+    members = {f"{n}.png": png(n) for n in range(6)} | {
+        f"{n}.txt": b"ab"[n % 2 :][:1] for n in range(6)
+    }
+    keys = {"dataset": "webdataset", "train_path": str(tar_of(tmp_path / "one.tar", members))}
+    assert Splits(DataConfig(**keys)).train.classes == ("a", "b")
+    source = Splits(DataConfig(**keys, caption_key="txt")).train
+    assert (source.classes, source.captions[1]) == ((), ("b",))
+
+
+@pytest.mark.parametrize("form", ["arrow", "parquet"])
+def test_tables_have_captions_in_a_column_one_or_several(tmp_path, form):
+    made = table_of([png(0), png(1)], [0, 1], ("ant", "bee"))
+    made = made.append_column("title", [["an ant", "a bee"]])
+    made = made.append_column("texts", [[["x", "y"], ["z"]]])
+    write = {"arrow": arrow_of, "parquet": parquet_of}[form]
+    path = write(tmp_path / f"one.{form}", made)
+    keys = {"dataset": "hf", "train_path": str(path), "val_fraction": 0.0}
+    source = Splits(DataConfig(**keys, caption_key="title")).train
+    assert [*source.captions] == [("an ant",), ("a bee",)]
+    assert source.classes == ("ant", "bee")
+    source = Splits(DataConfig(**keys, caption_key="texts")).train
+    assert [*source.captions] == [("x", "y"), ("z",)]
+    message = refusal(ValueError, **keys, caption_key="no")
+    assert "data.caption_key: expected one of image, label, title, texts, got no" in message
+
+
+def test_digits_have_the_same_captions_in_every_run():
+    first, again = (Splits(DataConfig("digits_captions")) for _ in range(2))
+    assert first.train.captions.tolist() == again.train.captions.tolist()
+    assert len(first.train) + len(first.val) == 1797
+    assert all(len({*texts}) == 4 for texts in first.train.captions)
+    assert not any("photo" in text for texts in first.train.captions for text in texts)
+    assert first.train.classes[3] == "three"

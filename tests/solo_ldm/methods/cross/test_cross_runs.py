@@ -1,0 +1,224 @@
+"""Runs of image and text: trained, resumed, of a user's own table, refused."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir, initialize_config_module
+from PIL import Image
+
+from solo_ldm.cli import main
+from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.files import read_json
+from solo_ldm.methods.cross.method import Cross
+from solo_ldm.run.callbacks.finite import StopAtNonFinite
+from solo_ldm.run.configuration import complete, complete_with_images
+from solo_ldm.weights.trained_method import load_method
+from tests.support import ROOT
+from tests.support.methods.cross import TINY, build, pairs, run, state_of
+from tests.support.refusals import assert_refused
+from tests.support.toy import toy_config
+
+pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
+
+PROTOCOLS = "evaluation.protocols=[zero-shot,retrieval,knn-20]"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A short run of CLIP on digits with captions."""
+    return run(tmp_path_factory.mktemp("clip"), PROTOCOLS, "max_epochs=1")
+
+
+def test_a_run_says_what_its_texts_are_worth_beside_chance_and_the_untrained(trained):
+    results = read_json(trained.folder.results)
+    score = results["results"]["zero-shot"]
+    assert score["chance"] == 0.1
+    assert score["num_test"] == results["num_val_images"]
+    assert score["settings"]["class_names"][5] == "five"
+    assert 0.0 <= score["untrained_top1"] <= 1.0
+    found = results["retrieval"]["text_to_image"]["recall@10"]
+    assert {"value", "chance", "untrained", "interval", "num_queries"} == found.keys()
+    assert results["retrieval"]["num_images"] == results["num_val_images"]
+    assert (results["latent"], results["entropy"], results["over"]) == ("sphere", "kernel", "cross")
+    assert "train_precision" in trained.folder.metrics.read_text().splitlines()[0]
+
+
+def test_the_command_gives_the_scores_of_the_run_and_those_of_other_prompts(trained, capsys):
+    folder = trained.folder.path
+    main(["zeroshot", str(folder)])
+    found = read_json(folder / "evaluation" / "zeroshot" / "results.json")
+    results = read_json(trained.folder.results)
+    for protocol, known in (
+        ("zero-shot", results["results"]["zero-shot"]),
+        ("retrieval", results["retrieval"]),
+    ):
+        for key in ("top1", "untrained_top1", "image_to_text", "text_to_image"):
+            assert found[protocol].get(key) == known.get(key), key
+    names = ",".join(str(number) for number in range(10))
+    arguments = ["protocols=[zero-shot]", "prompts=['die {}']", f"class_names=[{names}]"]
+    main(["zeroshot", str(folder), *arguments, f"output={folder}/other"])
+    other = read_json(folder / "other" / "results.json")
+    assert other["zero-shot"]["settings"] == {
+        "prompts": ["die {}"],
+        "class_names": list("0123456789"),
+    }
+    assert "retrieval" not in other
+    assert "zero-shot" in capsys.readouterr().out
+
+
+def test_the_command_refuses_in_one_line(trained, capsys):
+    folder = str(trained.folder.path)
+    cases = [
+        ([folder, "prompts=['no class']"], "in place of the name"),
+        ([folder, "class_names=[a,b]"], "class_names: expected 10, one a class"),
+        ([folder, "protocols=[knn-20]"], "expected zero-shot or retrieval"),
+    ]
+    assert_refused("zeroshot", cases, capsys)
+
+
+def test_a_checkpoint_encodes_new_texts(trained):
+    method = load_method(trained.folder.path, "cpu").method
+    assert "fünf" in method.text.tokens.words
+    z = method.encode_texts(["a drawing of a five", "die Ziffer fünf"])
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides"),
+    [
+        ("siglip", ()),
+        ("clip", ("method_kwargs.target=moving_average", "method_kwargs.predictor=mlp")),
+    ],
+)
+def test_an_interrupted_run_continues_bit_for_bit(tmp_path, monkeypatch, preset, overrides):
+    whole = run(tmp_path / "whole", *overrides, preset=preset)
+    look = StopAtNonFinite.on_train_batch_end
+
+    def interrupted(self, trainer, *rest):
+        look(self, trainer, *rest)
+        if trainer.fit_loop.total_batch_idx == 5:  # in the second epoch of four batches
+            raise RuntimeError("power cut")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(StopAtNonFinite, "on_train_batch_end", interrupted)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(tmp_path / "cut", *overrides, preset=preset)
+    expected, actual = state_of(whole), state_of(run(tmp_path / "cut", *overrides, preset=preset))
+    assert expected.keys() == actual.keys()
+    learned = {"text._extra_state", "text.network.words.weight", "objective.latent.log_precision"}
+    assert learned <= expected.keys()
+    assert all(torch.equal(expected[key], actual[key]) for key in expected)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("method_kwargs.entropy=neighbour", "method_kwargs.over=marginal"),
+        ("method_kwargs.entropy=sliced", "method_kwargs.over=joint"),
+        ("method_kwargs.entropy=none", "method_kwargs.target=detached"),
+    ],
+    ids=lambda one: one[0],
+)
+def test_any_cell_matches_image_and_text(overrides):
+    fixed = "method_kwargs.learn_precision=false"
+    predictor = "method_kwargs.predictor=mlp"
+    method = build(fixed, predictor, *overrides).double()
+    images, indexes = pairs()
+    tokens = method.draw_captions(indexes)
+    z = [method(one)["z"] for one in (images, images.flip(3))]
+    text = method.encode(tokens)
+    terms = method.match(z, text, method._targets([images], tokens, [*z, text]))
+    terms.loss.backward()
+    for part in (method.backbone, method.text, method.projector, method.predictors):
+        grads = [one.grad for one in part.parameters() if one.grad is not None]
+        assert grads
+        assert all(one.isfinite().all() for one in grads)
+
+
+# A user's own table.
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A CSV of forty small images with captions, in two classes."""
+    rng = np.random.default_rng(0)
+    with (tmp_path / "captions.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "caption", "label"])
+        for number in range(40):
+            kind = number % 2
+            pixels = rng.integers(0, 60, (20, 20, 3)) + 150 * np.array([kind, 0, 1 - kind])
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{number}.png")
+            colour = ("blue", "red")[kind]
+            writer.writerow([f"{number}.png", f"a {colour} square, number {number}", colour])
+    return tmp_path / "captions.csv"
+
+
+def test_a_table_of_ones_own_needs_its_path_alone(table, tmp_path):
+    overrides = [f"data.train_path={table}", "data.format=torchvision"]
+    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
+        cfg = complete_with_images(compose("clip", overrides=overrides))
+    assert (cfg.data.dataset, cfg.backbone.name) == ("captions", "resnet18")
+    assert (cfg.name, cfg.augmentations[0].crop_size) == ("clip-captions", 224)
+    assert len(cfg.augmentations) == 1
+
+
+def test_a_table_of_ones_own_is_trained_on_and_scored(table, tmp_path):
+    small = ["data.fraction=-1", "optimizer.batch_size=8", "data=captions", "augmentations=digits"]
+    small += ["backbone.name=convnet_small", f"data.train_path={table}", "max_epochs=1"]
+    protocols = "evaluation.protocols=[zero-shot,retrieval]"
+    outcome = run(tmp_path / "runs", *small, protocols, "scheduler.warmup_epochs=0")
+    results = read_json(outcome.folder.results)
+    assert results["results"]["zero-shot"]["num_test"] == 8
+    assert results["results"]["zero-shot"]["settings"]["class_names"] == ["blue", "red"]
+    assert results["retrieval"]["num_texts"] == 8
+    assert results["dataset"] == "captions"
+
+
+def test_without_classes_retrieval_alone_is_scored(table, tmp_path):
+    small = ["data.fraction=-1", "optimizer.batch_size=8", "data=captions", "augmentations=digits"]
+    small += ["backbone.name=convnet_small", f"data.train_path={table}", "max_epochs=1"]
+    small += ["data.no_labels=true", "scheduler.warmup_epochs=0"]
+    outcome = run(tmp_path / "runs", *small, PROTOCOLS)
+    results = read_json(outcome.folder.results)
+    assert results["results"] == {}
+    assert results["num_classes"] == 0
+    assert results["retrieval"]["num_images"] == 8
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip"])
+def test_the_scripts_are_the_presets_for_larger_data(name):
+    folder = str(ROOT / "scripts" / "pretrain" / "captions")
+    with initialize_config_dir(folder, version_base="1.3"):
+        cfg = complete(compose(name, overrides=["hydra.searchpath=[pkg://solo_ldm.configs]"]))
+    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
+        packaged = complete(compose(name))
+    assert (cfg.data.dataset, cfg.augmentations[0].crop_size) == ("captions", 224)
+    found, expected = (Cross.read_settings(one).cell for one in (cfg, packaged))
+    assert str(found.build_objective()) == str(expected.build_objective())
+
+
+# What does not fit is one line.
+
+
+def test_images_without_captions_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"expected images with captions .* data=digits;"
+    ) as caught:
+        pretrain(toy_config(tmp_path, *TINY, "data=digits", name="clip"))
+    assert "\n" not in str(caught.value)
+    assert not any(tmp_path.iterdir())
+
+
+def test_texts_are_scored_of_methods_that_encode_them(tmp_path):
+    with pytest.raises(ValueError, match="expected no zero-shot for method=gaussprob"):
+        pretrain(toy_config(tmp_path, "evaluation.protocols=[zero-shot]"))
+
+
+def test_pairs_of_images_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"an image is paired with its caption, got 0\.5"):
+        build("data.pair_match=0.5")
