@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from solo_ldm.config.arguments import Positive, checked
 from solo_ldm.latents.base import LatentModel
+from solo_ldm.latents.views import mean_product, stacked
 from solo_ldm.numerics import check_pair, narrow, widen
 
 
@@ -49,3 +52,11 @@ class VonMisesFisherSphere(LatentModel):
         """
         check_pair(z1, z2)
         return narrow(self.prediction_precision * (widen(z1) * widen(z2)).sum(dim=1), z1)
+
+    def mean_log_prob(
+        self, predictions: Sequence[Tensor], targets: Sequence[Tensor], num_large: int
+    ) -> Tensor:
+        """Return the mean over samples and pairs of views; see `mean_product`."""
+        t = stacked(targets)
+        p = t if predictions is targets else stacked(predictions)
+        return narrow(self.prediction_precision * mean_product(p, t, num_large), targets[0])
