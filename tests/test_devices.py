@@ -34,7 +34,7 @@ ASKS_THE_DRIVER = {"wmse"}
 PRESETS = (
     *("gaussprob", "sphereprob", "ldm", "simclr", "vicreg", "byol", "simsiam", "cpc", "jepa"),
     *("barlow_twins", "wmse", "lejepa", "directpred", "gje", "gje_entropy", "gje_moving_average"),
-    *("categorical", "categorical_approximate", "categorical_information"),
+    *("categorical", "categorical_approximate", "categorical_information", "emp_ssl"),
 )
 
 

@@ -79,6 +79,22 @@ class LatentModel(nn.Module, ABC):
         """Set the share of the training that is done, 0 to 1; for models that warm up."""
         return
 
+    def allocate(self, dim: int) -> None:
+        """Make what is kept of latents of `dim` dimensions; for models that fit themselves."""
+        return
+
+    def observe(self, views: Sequence[Tensor]) -> None:
+        """Fit what is kept, in buffers, to the latents of a step; for models that fit themselves.
+
+        Args:
+            views: latents of each view (B, D), of all processes.
+        """
+        return
+
+    def health(self, z: Tensor) -> dict[str, float]:
+        """Return what else there is to say about the health of latents (B, D), by name."""
+        return {}
+
     def schedule(self, dim: int) -> dict[str, float]:
         """Return the values that `at` has set, by name, for the log.
 

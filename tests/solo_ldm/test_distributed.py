@@ -45,7 +45,7 @@ CASES: list[Case] = [
     cell("sphere", "neighbour", "marginal", predictor="linear"),
     cell("plane", "logdet", "joint", target="moving_average"),
     *((preset, {}) for preset in ("simclr", "byol", "simsiam", "barlow_twins")),
-    *((preset, {}) for preset in ("lejepa", "jepa", "directpred")),
+    *((preset, {}) for preset in ("lejepa", "jepa", "directpred", "emp_ssl")),
     *((f"categorical{name}", {}) for name in ("", "_approximate", "_information")),
     ("wmse", {"proj_output_dim": 6}),
     *(("gje", {"proj_output_dim": dim, "proj_output_whitening": True}) for dim in (3, 12)),

@@ -172,6 +172,8 @@ class LDMBody(_Host):
             views = list(gather(torch.stack(views, dim=1)).unbind(dim=1))
             if targets is not None:
                 targets = list(gather(torch.stack(targets, dim=1)).unbind(dim=1))
+        if gathered and self.objective.training:
+            self.objective.latent.observe(views)
         predictions = None
         if self.predictor is not None:
             predictions = [self.objective.latent.prediction(self.predictor(z)) for z in views]

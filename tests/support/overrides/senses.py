@@ -167,7 +167,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"method_kwargs\.mask_share", null_or(number(1e-20, 1))),
     (r"method_kwargs\.pred_depth", null_or(whole(0, 1e4))),
     (r"method_kwargs\.(mask_unit|cell_size|target_blocks)", null_or(width)),
-    (r"method_kwargs\.(\w*tau|\w*probability|clip_quantile|\w*momentum)", null_or(share)),
+    (r"method_kwargs\.(\w*tau|\w*probability|clip_quantile|\w*momentum|\w*share)", null_or(share)),
     (r"method_kwargs\.covariance_warm_up", null_or(share)),
     (r"method_kwargs\.(\w*batch_norm|\w*whitening|leave_one_out|norm\w+|use_bn_in_head)",
      null_or(flag)),
