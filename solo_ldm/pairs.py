@@ -115,11 +115,11 @@ class Similar(NamedTuple):
     """The pairs of a sample with those that are most similar to it, and what they count.
 
     Args:
-        count: how many of the other samples, at most B − 2.
+        number: how many of the other samples, at most B − 2.
         weight: factor of their kernels; 0 leaves them out of the sum.
     """
 
-    count: int
+    number: int
     weight: float
 
 
@@ -156,9 +156,9 @@ class _MeanLogKernelSum(torch.autograd.Function):
     gaussian:  ∂/∂z_i = (2β/B) (S z − (Σ_j S_ij) z_i)
     else:      ∂/∂z_i = (β/B) S z
 
-    As e is symmetric, w_ji = exp(e_ij) / (sum of row j): rows of S need rows of e alone. Which pairs
-    are similar is kept as a threshold of e a row. Blocks are calculated in the same memory: new
-    memory would cost more than an exponential.
+    As e is symmetric, w_ji is exp(e_ij) in the sum of row j: rows of S need rows of e alone. Which
+    pairs are similar is kept as a threshold of e a row. Blocks are calculated in the same memory:
+    new memory would cost more than an exponential.
     """
 
     @staticmethod
@@ -186,7 +186,7 @@ class _MeanLogKernelSum(torch.autograd.Function):
             exponent = _exponents(x, block, ctx.how, kept[inside] if keeps else spare[:count])
             shifted = work[:count].copy_(exponent)
             if similar is not None:
-                thresholds.append(_threshold(exponent, block.start, similar.count))
+                thresholds.append(_threshold(exponent, block.start, similar.number))
                 _weigh(shifted, exponent, thresholds[-1][:, None], block.start, similar.weight)
             if floor > 0.0:
                 # Each sum includes exp(0), its own kernel, and is in [1, B]: no shift is needed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 
@@ -106,7 +107,7 @@ def test_no_step_without_a_past_lowers_the_likelihood_of_the_latents(kind):
         model.observe([z])
         weights, scores = parts(model, z)
         found.append(float((weights.log() + scores).logsumexp(dim=1).mean()))
-    assert all(after >= before - 1e-12 for before, after in zip(found, found[1:], strict=False))
+    assert all(after >= before - 1e-12 for before, after in itertools.pairwise(found))
     assert found[-1] > found[0] + 1e-3
 
 
