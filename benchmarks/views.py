@@ -33,7 +33,7 @@ CELLS = (
     ("mean_direction", "coding_rate", "marginal"),
     ("sphere", "kernel", "joint"),
 )
-_SECONDS = 1.0
+_SECONDS = 0.2
 
 
 def by_pairs(objective: LDMObjective, views: Sequence[Tensor]) -> Tensor:

@@ -159,8 +159,8 @@ class LDMBody(_Host):
     ) -> LDMTerms:
         """Gather the latents of all processes once and average the objective over pairs of views.
 
-        See `solo_ldm.objective.LDMObjective.of_views`, which costs no more than a view does where
-        the mathematics allows.
+        In training the latent model observes them first; see `LatentModel.observe`. The cost is
+        linear in the views where the mathematics allows; see `LDMObjective.of_views`.
 
         Args:
             views: latents of each crop (B, D), large crops first. Each pair has at least one large
