@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from solo_ldm.config.arguments import NonNegative, checked
 from solo_ldm.entropy import EntropyEstimator
 from solo_ldm.latents import LatentModel, ProductLatent
+from solo_ldm.latents.views import pairs_of_views, shares_of_views
 from solo_ldm.numerics import at_least_single, narrow, widen
 
 Over = Literal["joint", "marginal", "pooled", "cross"]
@@ -109,13 +110,60 @@ class LDMObjective(nn.Module):
             (p1, p2), (t1, t2) = predictions or (z1, z2), targets or (z1, z2)
             forth, back = self.latent.log_prob(p1, t2), self.latent.log_prob(p2, t1)
             log_prob = 0.5 * (forth + back).mean()
-        factor = self.latent.precision_factor()
-        if factor is not None:
-            entropy = self._entropies[self.over](*(factor.sqrt() * widen(z) for z in (z1, z2)))
-            entropy = narrow(entropy, z1)
-        else:
-            entropy = self._entropies[self.over](z1, z2)
+        together = self._entropies[self.over]
+        entropy = narrow(together(*self._sharpened((z1, z2))), z1)
         return LDMTerms(-log_prob - self.weight * entropy, log_prob, entropy)
+
+    def of_views(
+        self,
+        views: Sequence[Tensor],
+        num_large: int,
+        predictions: Sequence[Tensor] | None = None,
+        targets: Sequence[Tensor] | None = None,
+    ) -> LDMTerms:
+        """Return the means of the loss and its terms over all pairs of views with a large one.
+
+        What is a sum over views is calculated once a view: marginal entropies, and log p where
+        `LatentModel.mean_log_prob` is linear. Entropies of two views together are of each pair.
+
+        Args:
+            views: latents of each view (B, D), large ones first; at least two.
+            num_large: how many are large.
+            predictions: of the other views from each; the views themselves if not given.
+            targets: what is predicted in place of each view; the views themselves if not given.
+
+        Returns:
+            As `forward` does, and of two views exactly that.
+
+        Raises:
+            ValueError: shapes that differ, or fewer samples than the estimator needs.
+        """
+        if len(views) == 2:
+            return self(*views, predictions, targets)
+        views = [at_least_single(z) for z in views]
+        log_prob = self.latent.mean_log_prob(
+            views if predictions is None else predictions,
+            views if targets is None else targets,
+            num_large,
+        )
+        kind, views = views[0], self._sharpened(views)
+        if self.over == "marginal":
+            shares = shares_of_views(len(views), num_large)
+            parts = [
+                share * self.entropy.marginal(z) for share, z in zip(shares, views, strict=True)
+            ]
+            entropy = torch.stack(parts).sum()
+        else:
+            pairs = pairs_of_views(len(views), num_large)
+            together = self._entropies[self.over]
+            entropy = torch.stack([together(views[i], views[j]) for i, j in pairs]).mean()
+        entropy = narrow(entropy, kind)
+        return LDMTerms(-log_prob - self.weight * entropy, log_prob, entropy)
+
+    def _sharpened(self, views: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return latents whose kernels have a learned precision, those given without one."""
+        factor = self.latent.precision_factor()
+        return views if factor is None else [factor.sqrt() * widen(z) for z in views]
 
     @property
     def fewest_samples(self) -> int:
@@ -187,9 +235,28 @@ class ProductObjective(nn.Module):
         Raises:
             ValueError: shapes that differ, or fewer samples than an estimator needs.
         """
+        return self.of_views((z1, z2), 2, predictions, targets)
+
+    def of_views(
+        self,
+        views: Sequence[Tensor],
+        num_large: int,
+        predictions: Sequence[Tensor] | None = None,
+        targets: Sequence[Tensor] | None = None,
+    ) -> LDMTerms:
+        """Return the sums over blocks of what `LDMObjective.of_views` returns for each.
+
+        Args:
+            views: latents of each view (B, D), large ones first; at least two.
+            num_large: how many are large.
+            predictions: as of `LDMObjective`, for all blocks side by side.
+            targets: as of `LDMObjective`, for all blocks side by side.
+
+        Raises:
+            ValueError: shapes that differ, or fewer samples than an estimator needs.
+        """
         nothing = [None] * len(self._blocks)
         split, split_predictions = self.latent.split, self.latent.split_predictions
-        views = zip(split(z1), split(z2), strict=True)
         predicted = (
             nothing
             if predictions is None
@@ -197,9 +264,11 @@ class ProductObjective(nn.Module):
         )
         wanted = nothing if targets is None else zip(*map(split, targets), strict=True)
         terms = []
-        parts = zip(self._blocks, views, predicted, wanted, strict=True)
+        parts = zip(
+            self._blocks, zip(*map(split, views), strict=True), predicted, wanted, strict=True
+        )
         for block, view, prediction, target in parts:
-            loss, log_prob, entropy = block(*view, prediction, target)
+            loss, log_prob, entropy = block.of_views(view, num_large, prediction, target)
             terms.append((loss, log_prob, block.weight * entropy))
         return LDMTerms(*(torch.stack(term).sum() for term in zip(*terms, strict=True)))
 

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from solo_ldm.distributed import joined, own_rows, total
 from solo_ldm.numerics import product, product_into
+from solo_ldm.similar import Similar, threshold_of, weigh
 
 # Of the numbers of a block, which a processor's caches hold, and of the largest matrix of pairs
 # that is kept from the forward to the backward pass.
@@ -112,12 +113,19 @@ def squared_distances(
 
 
 def mean_log_kernel_sum(
-    z: Tensor, precision: float, gaussian: bool, without_itself: bool, floor: float = 0.0
+    z: Tensor,
+    precision: float,
+    gaussian: bool,
+    without_itself: bool,
+    floor: float = 0.0,
+    similar: Similar | None = None,
 ) -> Tensor:
-    """Return (1/B) Σ_i log( Σ_j exp(e_ij) + floor ), differentiable once.
+    """Return (1/B) Σ_i log( Σ_j w_ij exp(e_ij) + floor ), differentiable once.
 
     gaussian:  e_ij = −β ‖z_i − z_j‖²
     else:      e_ij = β z_iᵀz_j
+
+    w_ij is 1, but for the pairs of `similar`, which are another choice for each i.
 
     Args:
         z: samples (B, D), wide.
@@ -125,8 +133,10 @@ def mean_log_kernel_sum(
         gaussian: which.
         without_itself: leave j = i out of the sums.
         floor: added to sums; only of Gaussian kernels that include j = i.
+        similar: pairs whose kernels count otherwise.
     """
-    return _MeanLogKernelSum.apply(z, precision, gaussian, without_itself, floor)  # pyright: ignore
+    how = precision, gaussian, without_itself, floor, similar
+    return _MeanLogKernelSum.apply(z, *how)  # pyright: ignore
 
 
 def reduced_kernels(
@@ -170,18 +180,25 @@ def reduced_kernels(
 
 
 class _MeanLogKernelSum(torch.autograd.Function):
-    """With w_ij = exp(e_ij) / (sum of row i), the gradient weighs pairs by S = w + wᵀ.
+    """With w_ij the share of pair (i, j) in the sum of row i, the gradient weighs by S = w + wᵀ.
 
     gaussian:  ∂/∂z_i = (2β/B) (S z − (Σ_j S_ij) z_i)
     else:      ∂/∂z_i = (β/B) S z
 
-    As e is symmetric, w_ji = exp(e_ij) / (sum of row j): rows of S need rows of e alone. Blocks are
-    calculated in the same memory: new memory would cost more than an exponential.
+    As e is symmetric, w_ji is exp(e_ij) in the sum of row j: rows of S need rows of e alone. Which
+    pairs are similar is kept as a threshold of e a row. Blocks are calculated in the same memory:
+    new memory would cost more than an exponential.
     """
 
     @staticmethod
     def forward(
-        ctx, z: Tensor, precision: float, gaussian: bool, without_itself: bool, floor: float
+        ctx,
+        z: Tensor,
+        precision: float,
+        gaussian: bool,
+        without_itself: bool,
+        floor: float,
+        similar: Similar | None,
     ) -> Tensor:
         x = z - z.mean(dim=0) if gaussian else z
         norm = x.square().sum(dim=1) if gaussian else None
@@ -191,28 +208,33 @@ class _MeanLogKernelSum(torch.autograd.Function):
         keeps = (rows.stop - first) * len(x) * x.element_size() <= _KEPT_BYTES
         kept = x.new_empty(rows.stop - first if keeps else 0, len(x))
         spare, work = (x.new_empty(blocks[0].stop - first, len(x)) for _ in range(2))
-        log_sums = []
+        log_sums, thresholds = [], []
         for block in blocks:
             inside = slice(block.start - first, block.stop - first)
             count = block.stop - block.start
             exponent = _exponents(x, block, ctx.how, kept[inside] if keeps else spare[:count])
             shifted = work[:count].copy_(exponent)
+            if similar is not None:
+                thresholds.append(threshold_of(exponent, block.start, similar.number))
+                weigh(shifted, exponent, thresholds[-1][:, None], block.start, similar.weight)
             if floor > 0.0:
                 # Each sum includes exp(0), its own kernel, and is in [1, B]: no shift is needed.
                 log_sums.append(torch.log(shifted.exp_().sum(dim=1) + floor))
             else:
-                largest = exponent.amax(dim=1)
+                largest = shifted.amax(dim=1)
                 sums = shifted.sub_(largest[:, None]).exp_().sum(dim=1)
                 log_sums.append(sums.log_() + largest)
         log_sum = joined(torch.cat(log_sums))
-        ctx.save_for_backward(x, log_sum, kept)
+        ctx.similar = similar
+        threshold = log_sum if similar is None else joined(torch.cat(thresholds))
+        ctx.save_for_backward(x, log_sum, kept, threshold)
         return log_sum.mean()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
-        x, log_sum, kept = ctx.saved_tensors
-        precision, norm, _ = ctx.how
+        x, log_sum, kept, threshold = ctx.saved_tensors
+        (precision, norm, _), similar = ctx.how, ctx.similar
         rows, gradient = ctx.rows, torch.zeros_like(x)
         first, blocks = rows.start, list(row_blocks(rows, len(x), x.element_size()))
         spare, work, other = (x.new_empty(blocks[0].stop - first, len(x)) for _ in range(3))
@@ -222,14 +244,18 @@ class _MeanLogKernelSum(torch.autograd.Function):
                 exponent = kept[block.start - first : block.stop - first]
             else:
                 exponent = _exponents(x, block, ctx.how, spare[:count])
-            weight = work[:count].copy_(exponent).sub_(log_sum[block, None]).exp_()
-            weight.add_(other[:count].copy_(exponent).sub_(log_sum).exp_())
+            weight, back = work[:count].copy_(exponent), other[:count].copy_(exponent)
+            if similar is not None:
+                weigh(weight, exponent, threshold[block, None], block.start, similar.weight)
+                weigh(back, exponent, threshold, block.start, similar.weight)
+            weight.sub_(log_sum[block, None]).exp_()
+            weight.add_(back.sub_(log_sum).exp_())
             product_into(gradient[block], weight, x, 1.0)
             if norm is not None:
                 gradient[block] -= weight.sum(dim=1, keepdim=True) * x[block]
         # The share of this process counts for all: gradients are added up over processes.
         scale = (1.0 if norm is None else 2.0) * precision / (rows.stop - rows.start)
-        return gradient.mul_(scale * grad_outputs[0]), None, None, None, None
+        return gradient.mul_(scale * grad_outputs[0]), None, None, None, None, None
 
 
 def _exponents(

@@ -68,6 +68,7 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
         ["--batch", "16", "--dim", "4", "--rows", "products of pairs", "kernel, plane"],
         2,
     ),
+    "views": ({"_SECONDS": 0.0}, ["--views", "2", "3", "--batch", "8", "--dim", "4"], 14),
     "kalman": (
         {"SIZES": ((2, 5, 2, 3), (1, 1001, 1, 2))},
         ["--rounds", "1", "--seconds", "0.001"],

@@ -34,7 +34,7 @@ ASKS_THE_DRIVER = {"wmse"}
 PRESETS = (
     *("gaussprob", "sphereprob", "ldm", "simclr", "vicreg", "byol", "simsiam", "cpc", "jepa"),
     *("barlow_twins", "wmse", "lejepa", "directpred", "gje", "gje_entropy", "gje_moving_average"),
-    *("categorical", "categorical_approximate", "categorical_information"),
+    *("categorical", "categorical_approximate", "categorical_information", "emp_ssl"),
 )
 
 
@@ -44,8 +44,10 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numerics, "fast_double", lambda device: True)
 
 
-def run_cell(support: Any, name: str, over: str) -> tuple[Tensor, ...]:
+def run_cell(support: Any, name: str, over: str, **settings: Any) -> tuple[Tensor, ...]:
     cell = objective(support, name, over)
+    for key, value in settings.items():
+        setattr(cell.entropy, key, value)
     with PretendedGPU():
         views = [torch.randn(32, 8, device="cuda") for _ in range(2)]
         return moved(cell)(*(cell.latent.project(h) for h in views))
@@ -71,6 +73,14 @@ def test_every_preset_of_the_grid_stays_on_the_device_of_its_images(tmp_path):
     for name in PRESETS:
         cfg = method_config(tmp_path, name)
         assert on_gpu(step(find_method(cfg.method)(cfg))), name
+
+
+def test_prototypes_and_many_views_stay_on_the_device_of_their_images(tmp_path):
+    for latent in ("prototypes", "prototypes_plane", "mean_direction", "plane", "whitened"):
+        cfg = method_config(tmp_path, "ldm", latent=latent)
+        cfg.data.num_large_crops = 3
+        assert on_gpu(step(find_method("ldm")(cfg), views=3)), latent
+    assert all(map(on_gpu, run_cell("sphere", "kernel", "marginal", similar_share=0.5)))
 
 
 def test_every_baseline_stays_on_the_device_of_its_images():

@@ -6,14 +6,17 @@ from solo_ldm.latents.conditional import ConditionalGaussian
 from solo_ldm.latents.correlated import CorrelatedPlane
 from solo_ldm.latents.huber import HuberPlane
 from solo_ldm.latents.logits import ConditionalCategories
+from solo_ldm.latents.mean_direction import MeanDirectionSphere
 from solo_ldm.latents.plane import GaussianPlane
 from solo_ldm.latents.product import ProductLatent
+from solo_ldm.latents.prototypes import PlanePrototypes, SpherePrototypes
 from solo_ldm.latents.sphere import VonMisesFisherSphere
 from solo_ldm.latents.whitened import WhitenedPlane
 
 LATENTS: dict[str, type[LatentModel]] = {
     "plane": GaussianPlane,
     "sphere": VonMisesFisherSphere,
+    "mean_direction": MeanDirectionSphere,
     "correlated": CorrelatedPlane,
     "whitened": WhitenedPlane,
     "huber": HuberPlane,
@@ -21,6 +24,8 @@ LATENTS: dict[str, type[LatentModel]] = {
     "categorical": CategoricalSimplex,
     "categorical_fitted": FittedCategories,
     "categorical_conditional": ConditionalCategories,
+    "prototypes": SpherePrototypes,
+    "prototypes_plane": PlanePrototypes,
 }
 
 __all__ = [
@@ -33,7 +38,10 @@ __all__ = [
     "GaussianPlane",
     "HuberPlane",
     "LatentModel",
+    "MeanDirectionSphere",
+    "PlanePrototypes",
     "ProductLatent",
+    "SpherePrototypes",
     "Support",
     "VonMisesFisherSphere",
     "WhitenedPlane",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from solo_ldm.config.arguments import shown
+from solo_ldm.latents.views import pairs_of_views
 
 Support = Literal["plane", "sphere", "simplex", "product"]
 
@@ -49,6 +52,29 @@ class LatentModel(nn.Module, ABC):
             ValueError: the shapes differ.
         """
 
+    def mean_log_prob(
+        self, predictions: Sequence[Tensor], targets: Sequence[Tensor], num_large: int
+    ) -> Tensor:
+        """Return the mean of log p over samples and pairs of views with a large one, a scalar.
+
+        Of a pair i < j it is log p(z_i, z_j), and with predictions or targets the mean of
+        log p(t_j | p_i) and log p(t_i | p_j). A model whose log p is a squared distance or an inner
+        product has it at a cost that is linear in the views, others by the pair.
+
+        Args:
+            predictions: (B, D) of each view, large ones first.
+            targets: (B, D) of each view; the same sequence where views are compared as they are.
+            num_large: how many are large.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        pairs = pairs_of_views(len(targets), num_large)
+        values = [self.log_prob(predictions[i], targets[j]).mean() for i, j in pairs]
+        if predictions is not targets:
+            values += [self.log_prob(predictions[j], targets[i]).mean() for i, j in pairs]
+        return torch.stack(values).mean()
+
     def at(self, progress: float) -> None:
         """Set the share of the training that is done, 0 to 1; for models that warm up."""
         return
@@ -59,6 +85,22 @@ class LatentModel(nn.Module, ABC):
         Kernels of an entropy sharpen by the same factor.
         """
         return None
+
+    def allocate(self, dim: int) -> None:
+        """Make what is kept of latents of `dim` dimensions; for models that fit themselves."""
+        return
+
+    def observe(self, views: Sequence[Tensor]) -> None:
+        """Fit what is kept, in buffers, to the latents of a step; for models that fit themselves.
+
+        Args:
+            views: latents of each view (B, D), of all processes.
+        """
+        return
+
+    def health(self, z: Tensor) -> dict[str, float]:
+        """Return what else there is to say about the health of latents (B, D), by name."""
+        return {}
 
     def schedule(self, dim: int) -> dict[str, float | Tensor]:
         """Return the values that `at` has set or training has moved, by name, for the log.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from solo_ldm.config.arguments import Bounds, NonNegative, Positive, checked
 from solo_ldm.latents.base import LatentModel
+from solo_ldm.latents.views import mean_product, stacked
 from solo_ldm.numerics import check_pair, narrow, safe_log, widen
 from solo_ldm.pairs import category_table
 
@@ -121,12 +123,22 @@ class CategoricalSimplex(_Categories):
             ValueError: the shapes differ, or a match probability is not above 1/n.
         """
         check_pair(z1, z2)
-        count = z1.shape[1]
+        match = (widen(z1) * widen(z2)).sum(dim=1)
+        return narrow(self._log_prob(match, z1.shape[1]), z1)
+
+    def mean_log_prob(
+        self, predictions: Sequence[Tensor], targets: Sequence[Tensor], num_large: int
+    ) -> Tensor:
+        """Return the mean over samples and pairs of views; see `mean_product`."""
+        t = stacked(targets)
+        p = t if predictions is targets else stacked(predictions)
+        return narrow(self._log_prob(mean_product(p, t, num_large), t.shape[2]), targets[0])
+
+    def _log_prob(self, match: Tensor, count: int) -> Tensor:
         kappa = 1.0 / self.temperature(count)
         # log(e^κ + n − 1) without overflow.
         log_sum = kappa + math.log1p((count - 1) * math.exp(-kappa))
-        match = (widen(z1) * widen(z2)).sum(dim=1)
-        return narrow(kappa * match - math.log(count) - log_sum, z1)
+        return kappa * match - math.log(count) - log_sum
 
 
 class FittedCategories(_Categories):

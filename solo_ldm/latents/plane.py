@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from solo_ldm.config.arguments import Positive, checked
 from solo_ldm.latents.base import LatentModel
+from solo_ldm.latents.views import mean_square, stacked
 from solo_ldm.numerics import check_pair, narrow, widen
 
 
@@ -44,3 +47,12 @@ class GaussianPlane(LatentModel):
         check_pair(z1, z2)
         square = (widen(z1) - widen(z2)).square().mean(dim=1)
         return narrow(-self.prediction_precision * square, z1)
+
+    def mean_log_prob(
+        self, predictions: Sequence[Tensor], targets: Sequence[Tensor], num_large: int
+    ) -> Tensor:
+        """Return the mean over samples and pairs of views; see `mean_square`."""
+        t = stacked(targets)
+        p = t if predictions is targets else stacked(predictions)
+        mean = mean_square(p, t, num_large) / t.shape[2]
+        return narrow(-self.prediction_precision * mean, targets[0])

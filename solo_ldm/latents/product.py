@@ -90,6 +90,22 @@ class ProductLatent(LatentModel):
         for model in self._models:
             model.at(progress)
 
+    def allocate(self, dim: int) -> None:
+        """Make what each block keeps of its latents."""
+        for model, size in zip(self._models, self.dims, strict=True):
+            model.allocate(size)
+
+    def observe(self, views: Sequence[Tensor]) -> None:
+        """Let each block fit what it keeps."""
+        blocks = zip(*map(self.split, views), strict=True)
+        for model, block in zip(self._models, blocks, strict=True):
+            model.observe(block)
+
+    def health(self, z: Tensor) -> dict[str, float]:
+        """Return what the blocks say; of equal names the last."""
+        pairs = zip(self._models, self.split(z), strict=True)
+        return {key: value for one, block in pairs for key, value in one.health(block).items()}
+
     def schedule(self, dim: int) -> dict[str, float | Tensor]:
         """Return the values that `at` has set in the blocks; of equal names the last."""
         pairs = zip(self._models, self.dims, strict=True)

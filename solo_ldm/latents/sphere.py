@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn.functional import normalize
 
 from solo_ldm.config.arguments import Positive, checked
 from solo_ldm.latents.base import LatentModel
+from solo_ldm.latents.views import mean_product, stacked
 from solo_ldm.numerics import check_pair, narrow, widen
 
 
@@ -70,9 +72,15 @@ class VonMisesFisherSphere(LatentModel):
         """
         check_pair(z1, z2)
         aligned = (widen(z1) * widen(z2)).sum(dim=1)
-        factor = self.precision_factor()
-        kappa: float | Tensor = self.prediction_precision
-        return narrow(kappa * aligned if factor is None else kappa * factor * aligned, z1)
+        return narrow(self._precision() * aligned, z1)
+
+    def mean_log_prob(
+        self, predictions: Sequence[Tensor], targets: Sequence[Tensor], num_large: int
+    ) -> Tensor:
+        """Return the mean over samples and pairs of views; see `mean_product`."""
+        t = stacked(targets)
+        p = t if predictions is targets else stacked(predictions)
+        return narrow(self._precision() * mean_product(p, t, num_large), targets[0])
 
     def precision_factor(self) -> Tensor | None:
         """Return a learned κ relative to where it started; None where it is not learned."""
@@ -90,3 +98,9 @@ class VonMisesFisherSphere(LatentModel):
         """Return the precision, if it is learned."""
         learned = self.log_precision
         return {} if learned is None else {"precision": learned.detach().exp()}
+
+    def _precision(self) -> float | Tensor:
+        """Return κ."""
+        factor = self.precision_factor()
+        kappa: float | Tensor = self.prediction_precision
+        return kappa if factor is None else kappa * factor

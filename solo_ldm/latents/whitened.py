@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from solo_ldm.config.arguments import Positive, checked
 from solo_ldm.latents.base import LatentModel
+from solo_ldm.latents.views import mean_product, stacked
 from solo_ldm.numerics import check_pair, narrow, widen
 
 # As in the log-determinant: Cholesky succeeds on covariances of any size.
@@ -55,17 +58,29 @@ class WhitenedPlane(LatentModel):
             ValueError: the shapes differ, or there are no more samples than dimensions.
         """
         check_pair(z1, z2)
-        if len(z1) <= z1.shape[1]:
-            raise ValueError(
-                f"whitening {z1.shape[1]} dimensions needs more samples than that, got a batch of "
-                f"{len(z1)}: raise optimizer.batch_size or lower method_kwargs.proj_output_dim"
-            )
         with torch.autocast(z1.device.type, enabled=False):
             x1, x2 = (self._direction(widen(z)) for z in (z1, z2))
             gap = 1.0 - (x1 * x2).sum(dim=1)
             return narrow(-2.0 * self.prediction_precision * gap, z1)
 
+    def mean_log_prob(
+        self, predictions: Sequence[Tensor], targets: Sequence[Tensor], num_large: int
+    ) -> Tensor:
+        """Return the mean over samples and pairs of views, each of which is whitened once."""
+        with torch.autocast(targets[0].device.type, enabled=False):
+            t = torch.stack([self._direction(z) for z in stacked(targets)])
+            p = t
+            if predictions is not targets:
+                p = torch.stack([self._direction(z) for z in stacked(predictions)])
+            gap = 1.0 - mean_product(p, t, num_large)
+            return narrow(-2.0 * self.prediction_precision * gap, targets[0])
+
     def _direction(self, z: Tensor) -> Tensor:
+        if len(z) <= z.shape[1]:
+            raise ValueError(
+                f"whitening {z.shape[1]} dimensions needs more samples than that, got a batch of "
+                f"{len(z)}: raise optimizer.batch_size or lower method_kwargs.proj_output_dim"
+            )
         centred = z - z.mean(dim=0)
         covariance = centred.T @ centred / (len(z) - 1)
         variance = covariance.diagonal()

@@ -47,9 +47,12 @@ CASES: list[Case] = [
     cell("sphere", "neighbour", "marginal", predictor="linear"),
     cell("plane", "logdet", "joint", target="moving_average"),
     *((preset, {}) for preset in ("simclr", "byol", "simsiam", "barlow_twins")),
-    *((preset, {}) for preset in ("lejepa", "jepa", "directpred")),
+    *((preset, {}) for preset in ("lejepa", "jepa", "directpred", "emp_ssl")),
     *((f"categorical{name}", {}) for name in ("", "_approximate", "_information")),
     ("wmse", {"proj_output_dim": 6}),
+    ("ldm", {"latent": "prototypes", "num_prototypes": 5}),
+    ("ldm", {"latent": "prototypes_plane", "num_prototypes": 5, "over": "joint"}),
+    cell("sphere", "kernel", "marginal", similar_share=0.4, similar_weight=0.5),
     *(("gje", {"proj_output_dim": dim, "proj_output_whitening": True}) for dim in (3, 12)),
     (
         "product",
@@ -80,7 +83,8 @@ class Loss(nn.Module):
     """A method's loss of three crops, as a module that can be wrapped for distributed training.
 
     Batch norm is in evaluation mode: sharing its statistics is torch's business, not ours. The
-    predictor and whitening are in training mode, as they see the samples of all processes.
+    objective, the predictor and whitening are in training mode, as they see the samples of all
+    processes.
     """
 
     def __init__(self, name: str, method_kwargs: dict[str, Any]) -> None:
@@ -90,6 +94,7 @@ class Loss(nn.Module):
         cfg["data"].update(num_classes=0, image_size=16, num_large_crops=2, num_small_crops=1)
         torch.manual_seed(0)
         self.method = find_method(cfg["method"])(OmegaConf.create(cfg)).double().eval()
+        self.method.objective.train()
         if self.method.predictor is not None:
             self.method.predictor.train()
         for module in self.method.modules():

@@ -21,6 +21,8 @@ class KnnConfig(WeightsOnImagesConfig):
     """A whole configuration. The defaults are in configs/knn.yaml."""
 
     image_size: Optional[int] = number(1, default=None)
+    num_patches: Optional[int] = number(1, default=None)
+    patch_share: Optional[float] = number(above=0, high=1, default=None)
     k: list[int] = number(1)
     temperature: list[float] = number(above=0)
     distance: list[str] = choice("cosine", "euclidean")

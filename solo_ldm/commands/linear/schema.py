@@ -88,6 +88,8 @@ class LinearConfig(TrainingConfig):
     data: LinearDataConfig = field(default_factory=LinearDataConfig)
     augmentations: Any = None
     optimizer: LinearOptimizerConfig = field(default_factory=LinearOptimizerConfig)
+    num_patches: Optional[int] = number(1, default=None)
+    patch_share: Optional[float] = number(above=0, high=1, default=None)
     normalise_features: Optional[bool] = None
     finetune: bool = MISSING
     label_smoothing: float = number(0, below=1)
@@ -174,6 +176,11 @@ def _check_values(cfg: DictConfig) -> None:
         raise ValueError("data.no_labels=true: a classifier needs labels; set it to false")
     if cfg.auto_augment:
         raise ValueError("auto_augment=true is not supported: set it to false")
+    if cfg.num_patches and cfg.protocol in TRAINED:
+        raise ValueError(
+            f"num_patches: expected null for protocol={cfg.protocol}, which has views of its own, "
+            f"got {cfg.num_patches}; set protocol=linear-features"
+        )
     check_distinct("optimizer.lr", cfg.optimizer.lr)
     if cfg.protocol == "finetune" and len(cfg.optimizer.lr) > 1:
         raise ValueError(

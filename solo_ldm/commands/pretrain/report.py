@@ -41,6 +41,8 @@ def _rows(run: Fitted, results: dict[str, Any]) -> Iterator[tuple[str, str | Tex
                     name.replace("_", " "),
                     f"{results['health'][f'z_{name}']:.3g} (of the latents)",
                 )
+    if "z_prototypes_in_use" in results["health"]:
+        yield "prototypes", f"{results['health']['z_prototypes_in_use']:.1f} in use"
     for split, images in results["unreadable_images"].items():
         yield "unreadable", f"{images['count']} of the {split} images; see results.json"
     for split, number in results["clipped_images"].items():

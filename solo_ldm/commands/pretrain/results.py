@@ -31,6 +31,7 @@ _HEALTH = (
     "z_effective_rank",
     "z_mean_cosine",
     "z_alignment",
+    "z_prototypes_in_use",
     "feats_effective_rank",
 )
 

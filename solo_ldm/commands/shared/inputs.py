@@ -24,6 +24,7 @@ from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.data.sources.pixels import UnfitImagesError
 from solo_ldm.data.sources.unreadable import Unreadable
 from solo_ldm.evaluation.features import Features, extract_features
+from solo_ldm.evaluation.patches import PATCH_SHARE, PatchMean
 from solo_ldm.evaluation.scores import FEATURE_LAYER
 from solo_ldm.run.data_identity import identity_of_images
 from solo_ldm.run.folder import RunFolder
@@ -196,7 +197,7 @@ class Evaluation:
         """The origin of the features, for the record of a score."""
         return {
             "epoch": self.pretrained.epoch,
-            "feature_layer": FEATURE_LAYER,
+            "feature_layer": FEATURE_LAYER + self._patches,
             "preprocessing": self.data.preprocessing(),
         }
 
@@ -219,8 +220,16 @@ class Evaluation:
         """Return names of `count` classes; numbers for those that training images lack."""
         return [*self.data.classes, *map(str, range(self.data.num_classes, count))]
 
+    @property
+    def _patches(self) -> str:
+        number, share = self.cfg.num_patches, self.cfg.patch_share or PATCH_SHARE
+        return f", mean of {number} patches of {share:g} of the area" if number else ""
+
     def features(self, split: Split, console: Console, backbone: nn.Module) -> Features:
         """Return a backbone's features of the unaugmented images of a split, with a bar."""
+        if self.cfg.num_patches:
+            share = self.cfg.patch_share or PATCH_SHARE
+            backbone = PatchMean(backbone, self.cfg.num_patches, share)
         loader = self.data.evaluation_dataloader(split)
         with progress_bar(console, f"features of {SPLITS[split]} images") as report:
             return extract_features(backbone, loader, self.hardware.device, partial(report, ""))

@@ -35,12 +35,23 @@ class Views:
         pretraining: the views of pretraining, in solo-learn's schema.
         linear: the one view of the training images of a linear evaluation.
         masked: keys of a configuration of a masked method: one view, and the patches that fit it.
+        patch_share: share of the area of an image in each of many patches of it.
+        num_patches: how many these are.
     """
 
     name: str
     pretraining: list[dict[str, Any]]
     linear: list[dict[str, Any]]
     masked: dict[str, Any]
+    patch_share: float = 0.25
+    num_patches: int = 20
+
+    @property
+    def patches(self) -> list[dict[str, Any]]:
+        """Views of many patches: square crops of one scale, otherwise drawn as in pretraining."""
+        scale = {"crop_min_scale": self.patch_share, "crop_max_scale": self.patch_share}
+        crop = {"enabled": True, **scale, "min_aspect_ratio": 1.0, "max_aspect_ratio": 1.0}
+        return [{**self.pretraining[0], "rrc": crop, "num_crops": self.num_patches}]
 
 
 @dataclass(frozen=True)

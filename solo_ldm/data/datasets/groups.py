@@ -22,6 +22,7 @@ def group_files() -> dict[str, str]:
         contents[f"augmentations/{views.name}"] = views.pretraining
         contents[f"linear_augmentations/{views.name}"] = views.linear
         contents[f"masked/{views.name}"] = views.masked
+        contents[f"patches/{views.name}"] = {"augmentations": views.patches}
     return {f"{name}.yaml": _text(content) for name, content in contents.items()}
 
 

@@ -141,6 +141,9 @@ class LDMBody(_Host):
     ) -> LDMTerms:
         """Gather the latents of all processes once and average the objective over pairs of views.
 
+        In training the latent model observes them first; see `LatentModel.observe`. The cost is
+        linear in the views where the mathematics allows; see `LDMObjective.of_views`.
+
         Args:
             views: latents of each crop (B, D), large crops first. Each pair has at least one large
                 crop; with two crops there is one pair.
@@ -151,19 +154,13 @@ class LDMBody(_Host):
             views = list(gather(torch.stack(views, dim=1)).unbind(dim=1))
             if targets is not None:
                 targets = list(gather(torch.stack(targets, dim=1)).unbind(dim=1))
-        predictions = [self._predict(z) for z in views]
+        if gathered and self.objective.training:
+            self.objective.latent.observe(views)
+        predictions = None
+        if self.predictor is not None:
+            predictions = [self.objective.latent.prediction(self.predictor(z)) for z in views]
         with by_rows() if gathered else nullcontext():
-            pairs = [
-                self.objective(
-                    views[i],
-                    views[j],
-                    None if self.predictor is None else (predictions[i], predictions[j]),
-                    None if targets is None else (targets[i], targets[j]),
-                )
-                for i in range(self.num_large_crops)
-                for j in range(i + 1, len(views))
-            ]
-        return LDMTerms(*(torch.stack(term).mean() for term in zip(*pairs, strict=True)))
+            return self.objective.of_views(views, self.num_large_crops, predictions, targets)
 
     def targets(self, crops: Any, views: list[Tensor]) -> list[Tensor] | None:
         """Return what is to be predicted of each crop (B, D), without gradients.
@@ -184,9 +181,6 @@ class LDMBody(_Host):
 
     def _averaged(self) -> dict[str, nn.Module]:
         return {"backbone": self.backbone, "projector": self.projector}
-
-    def _predict(self, z: Tensor) -> Tensor:
-        return z if self.predictor is None else self.objective.latent.prediction(self.predictor(z))
 
 
 class LDM(LDMBody, BaseMethod):

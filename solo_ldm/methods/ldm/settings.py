@@ -126,8 +126,10 @@ class LDMSettings:
         latent_kwargs = dict(self.latent_kwargs)
         if self.prediction_precision is not None:
             latent_kwargs["prediction_precision"] = self.prediction_precision
+        latent = LATENTS[self.latent](**latent_kwargs)
+        latent.allocate(self.proj_output_dim)
         return LDMObjective(
-            LATENTS[self.latent](**latent_kwargs),
+            latent,
             ENTROPIES[self.entropy](self.support, **self.entropy_kwargs),
             over=self.over,
             weight=self.entropy_weight,

@@ -27,7 +27,7 @@ REFUSED = {
         ("densecl", "detcon", "vicregl"), "it compares positions of feature maps, not vectors"
     ),
     "emp_ssl": "lightly's EMPSSLLoss adds the coding rate that the paper subtracts, so its minimum "
-    "is a collapse",
+    "is a collapse; train --config-name emp_ssl",
 }
 
 

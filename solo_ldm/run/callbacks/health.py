@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from solo_ldm.evaluation.spectrum import Health, diagnose, effective_rank, health
+from solo_ldm.latents import LatentModel
 
 # Epochs in a row that latents must be ill before a warning: many runs start near a collapse.
 _PATIENCE = 3
@@ -27,7 +28,8 @@ class WatchHealth(Callback):
 
     Logged: z_std (mean over dimensions), z_std_min, z_effective_rank, z_mean_cosine (between
     different samples), z_alignment (mean cosine between the two views of a sample) and
-    feats_effective_rank, all from the last samples of the epoch.
+    feats_effective_rank, all from the last samples of the epoch; and what the latent model has to
+    say of them (`LatentModel.health`), such as z_prototypes_in_use.
 
     Args:
         num_samples: how many latents to keep.
@@ -73,6 +75,9 @@ class WatchHealth(Callback):
             "z_alignment": cosine_similarity(z1, z2).mean().item(),
             "feats_effective_rank": effective_rank(feats),
         }
+        latent = getattr(getattr(pl_module, "objective", None), "latent", None)
+        if isinstance(latent, LatentModel):
+            metrics |= {f"z_{name}": value for name, value in latent.health(z1).items()}
         pl_module.log_dict(metrics, rank_zero_only=True)
         warning = diagnose(state, self.previous, self.on_sphere)
         self.previous = state

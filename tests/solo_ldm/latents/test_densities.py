@@ -13,6 +13,8 @@ from solo_ldm.latents import (
     CorrelatedPlane,
     FittedCategories,
     GaussianPlane,
+    LatentModel,
+    MeanDirectionSphere,
     ProductLatent,
     VonMisesFisherSphere,
     WhitenedPlane,
@@ -43,6 +45,31 @@ def test_on_the_sphere_it_is_the_cosine():
     ours = VonMisesFisherSphere(2.5).log_prob(z1, z2)
     torch.testing.assert_close(ours, expected, atol=1e-6, rtol=0)
     assert VonMisesFisherSphere().project(torch.zeros(2, 3)).eq(0.0).all()
+
+
+def test_around_the_mean_direction_it_is_the_largest_likelihood_over_directions():
+    """κ ‖z̄‖ = max_μ (κ/V) Σ_i z_iᵀμ, at μ = z̄/‖z̄‖, for pairs and for many views."""
+    model = MeanDirectionSphere(3.0)
+    z = [model.project(torch.randn(5, 4, dtype=torch.float64)) for _ in range(6)]
+    directions = model.project(torch.randn(20_000, 4, dtype=torch.float64))
+    for views, ours in (
+        (z[:2], model.log_prob(*z[:2]).mean()),
+        (z, model.mean_log_prob(z, z, 6)),
+    ):
+        mean = torch.stack(views).mean(dim=0)
+        largest = 3.0 * (mean @ directions.T).amax(dim=1).mean()
+        assert largest <= ours <= largest + 0.01
+        at_mean = 3.0 * (mean * model.project(mean)).sum(dim=1).mean()
+        torch.testing.assert_close(ours, at_mean, atol=1e-12, rtol=0)
+    predicted = model.mean_log_prob(z[:3], z[3:], 3)  # of predictions it is of pairs
+    torch.testing.assert_close(predicted, LatentModel.mean_log_prob(model, z[:3], z[3:], 3))
+
+
+def test_opposite_views_have_no_mean_direction_and_a_gradient_of_zero():
+    z = MeanDirectionSphere().project(torch.randn(5, 4)).requires_grad_()
+    MeanDirectionSphere().log_prob(z, -z.detach()).sum().backward()
+    assert z.grad is not None
+    assert z.grad.eq(0.0).all()
 
 
 def test_correlated_views_have_their_gaps_weighed_by_their_mean_gap():
@@ -140,7 +167,12 @@ def test_views_of_other_shapes_have_no_density(name):
 
 
 DEFAULTS = {
-    "kernel": {"kernel_precision": 5.0, "leave_one_out": False},
+    "kernel": {
+        "kernel_precision": 5.0,
+        "leave_one_out": False,
+        "similar_share": 0.0,
+        "similar_weight": 0.0,
+    },
     "neighbour": {"num_neighbours": 3, "norm": 2.0, "clip_quantile": 0.9},
     "logdet": {"ridge": 1e-6},
     "logdet_expansion": {"ridge": 1e-6},
@@ -164,6 +196,7 @@ DEFAULTS_OF_LATENTS = {
         "learn_precision": False,
         "largest_precision": 100.0,
     },
+    "mean_direction": {"prediction_precision": 200.0},
     "correlated": {"prediction_precision": 1.0, "ridge": 1e-5},
     "whitened": {"prediction_precision": 1.0, "ridge": 1e-9},
     "huber": {"prediction_precision": 1.0, "huber_beta": 1.0},
@@ -182,6 +215,16 @@ DEFAULTS_OF_LATENTS = {
     },
     "categorical_fitted": {"softmax_temperature": 1.0},
     "categorical_conditional": {"prediction_precision": 1.0},
+    "prototypes": {
+        "prediction_precision": 10.0,
+        "num_prototypes": 32,
+        "prototype_momentum": 0.99,
+    },
+    "prototypes_plane": {
+        "prediction_precision": 5.0,
+        "num_prototypes": 32,
+        "prototype_momentum": 0.99,
+    },
 }
 
 

@@ -13,6 +13,7 @@ from lightly.loss import (
 )
 from lightly.loss.lejepa_loss import SIGReg, lejepa_invariance_loss
 from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
 
 from tests.support.methods.presets import CLOSE, Views, loss_of, preset, value_and_gradients
 
@@ -96,6 +97,60 @@ def test_lejepa_is_lightlys_on_the_same_slices():
     torch.testing.assert_close(ours, value_and_gradients(published), **CLOSE)
 
 
+def patches(count: int) -> list[Tensor]:
+    """Projected patches of the same images, which agree more or less."""
+    generator = torch.Generator().manual_seed(5)
+    image = torch.randn(24, 10, generator=generator, dtype=torch.float64)
+    noise = torch.randn(count, 24, 10, generator=generator, dtype=torch.float64)
+    return list(normalize(image + noise, dim=2))
+
+
+def total_coding_rate(z: Tensor, distortion: float = 0.2) -> Tensor:
+    """R(Z) = ½ log det(I + d/(b ε²) Z Zᵀ) with the ε² = 0.2 of the authors' code."""
+    batch, dim = z.shape
+    return 0.5 * torch.logdet(torch.eye(dim).double() + dim / (batch * distortion) * z.T @ z)
+
+
+@pytest.mark.parametrize("count", [2, 3, 20])
+def test_emp_ssl_is_the_authors_loss_of_many_patches(count):
+    """200 times the mean cosine of patches with their mean, and the coding rate of each patch."""
+    settings = preset(
+        "emp_ssl", "method_kwargs.proj_output_dim=10", "method_kwargs.entropy_weight=5"
+    )
+    leaves = [(3.0 * one).requires_grad_() for one in patches(count)]
+    views = [normalize(one) for one in leaves]
+    mean = torch.stack(views).mean(dim=0)
+    similarity = sum(cosine_similarity(one, mean).mean() for one in views) / count
+    published = -200.0 * similarity - sum(map(total_coding_rate, views)) / count
+    ours = settings.build_objective().of_views(views, count).loss
+    torch.testing.assert_close(ours, published, **CLOSE)
+    gradients = [torch.autograd.grad(one, leaves, retain_graph=True) for one in (ours, published)]
+    torch.testing.assert_close(*gradients, **CLOSE)
+
+
+def test_the_packaged_emp_ssl_weighs_the_whole_coding_rate():
+    settings = preset("emp_ssl")
+    assert settings.entropy_weight == settings.proj_output_dim / 2
+    assert settings.entropy_kwargs["distortion"] ** 2 == pytest.approx(0.2, abs=1e-15)
+
+
+def test_with_tr_zz_in_place_of_the_cosine_emp_ssl_is_a_cell_of_the_plain_sphere():
+    """The paper's equation, D(Z, Z̄) = zᵀz̄ of unit patches and their mean, less a constant."""
+    count, weight = 7, 200.0
+    views = patches(count)
+    mean = torch.stack(views).mean(dim=0)
+    published = (
+        -sum(total_coding_rate(z) + weight * (z * mean).sum(dim=1).mean() for z in views) / count
+    )
+    cell = preset(
+        "emp_ssl",
+        *("method_kwargs.latent=sphere", "method_kwargs.entropy_weight=5"),
+        f"method_kwargs.prediction_precision={weight * (count - 1) / count}",
+    )
+    ours = cell.build_objective().of_views(views, count).loss - weight / count
+    torch.testing.assert_close(ours, published, **CLOSE)
+
+
 def test_wmse_is_lightlys_whitening_the_whole_batch():
     settings = preset("wmse")
     theirs = value_and_gradients(
@@ -130,6 +185,7 @@ def test_jepa_is_the_squared_error_of_predicting_the_average_in_both_directions(
         "wmse",
         "directpred",
         "product",
+        "emp_ssl",
     ],
 )
 def test_a_preset_is_a_file_of_keys_that_the_method_knows(name):

@@ -107,6 +107,7 @@ def write_photographs(folder: Path) -> None:
     [
         ("gaussprob", "torchvision"),
         ("directpred", "torchvision"),  # its target and predictor have states of their own
+        ("emp_ssl", "torchvision"),  # many views; with prototypes, which have a state too
         pytest.param("gaussprob", "dali", marks=needs_dali),
     ],
 )
@@ -116,6 +117,9 @@ def test_killed_in_an_epoch_and_started_again_gives_the_same_weights_bit_for_bit
     overrides = [*RANDOM_NETWORK, f"data.format={form}"]
     if name == "directpred":
         overrides += ["method_kwargs.entropy=sliced"]  # which draws slices each step
+    if name == "emp_ssl":
+        overrides += ["method_kwargs.latent=prototypes", "method_kwargs.prediction_precision=10"]
+        overrides += ["augmentations.0.num_crops=3"]
     if form == "dali":
         write_photographs(tmp_path / "photographs")
         overrides += [f"data.train_path={tmp_path / 'photographs'}", "data.fraction=-1"]

@@ -70,7 +70,8 @@ BASES = (
     *(
         Base("pretrain", name, (), _PARTS)
         for name in (
-            *("gje", "categorical", "product", "ijepa", "beit", "mae", "lejepa", "vicreg"),
+            *("gje", "categorical", "product", "ijepa", "beit", "mae", "lejepa", "emp_ssl"),
+            "vicreg",
             "directpred",
         )
     ),

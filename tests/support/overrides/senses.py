@@ -177,7 +177,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"method_kwargs\.mask_share", null_or(number(1e-20, 1))),
     (r"method_kwargs\.pred_depth", null_or(whole(0, 1e4))),
     (r"method_kwargs\.(mask_unit|cell_size|target_blocks)", null_or(width)),
-    (r"method_kwargs\.(\w*tau|\w*probability|clip_quantile|\w*momentum)", null_or(share)),
+    (r"method_kwargs\.(\w*tau|\w*probability|clip_quantile|\w*momentum|\w*share)", null_or(share)),
     (r"method_kwargs\.covariance_warm_up", null_or(share)),
     (r"method_kwargs\.(\w*batch_norm|\w*whitening|leave_one_out|norm\w+|use_bn_in_head)",
      null_or(flag)),
@@ -235,6 +235,9 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"(evaluation\.)?protocols", each(one_of("knn-20"))),
     # evaluations and studies
     (r"k", each(size, 1)),
+    (r"num_patches@linear", lambda value: value is None),  # the protocol there trains on views
+    (r"num_patches", null_or(size)),
+    (r"patch_share", null_or(number(1e-12, 1 + 1e-12))),
     (r"temperature", each(scale, 1)),
     (r"distance", each(one_of("cosine", "euclidean"), 1)),
     (r"mixup|cutmix", weight),

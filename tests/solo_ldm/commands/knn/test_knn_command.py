@@ -57,6 +57,27 @@ def test_a_run_is_scored_beside_itself_as_at_its_end(gaussprob_run, capsys):
         assert words in shown
 
 
+def test_features_may_be_means_over_patches_which_the_record_says(gaussprob_run, tmp_path, capsys):
+    source = f"pretrained_feature_extractor={gaussprob_run.folder.path}"
+    main(["knn", source, "num_patches=3", f"output={tmp_path / 'knn'}"])
+    found = results_of(tmp_path / "knn")
+    layer = "pooled backbone output, mean of 3 patches of 0.25 of the area"
+    assert found["feature_layer"] == found["results"]["knn-20"]["feature_layer"] == layer
+    places = ["patch_share=1", f"output={tmp_path / 'linear'}"]
+    main(["linear", source, "protocol=knn-20", "num_patches=2", *places])
+    (file,) = (tmp_path / "linear").rglob("results.json")
+    of_patches = json.loads(file.read_text())
+    # A patch of the whole area is the image itself.
+    plain = gaussprob_run.results["results"]["knn-20"]["top1"]
+    assert of_patches["top1"] == pytest.approx(plain, abs=0.005)
+    assert of_patches["feature_layer"].endswith("mean of 2 patches of 1 of the area")
+    capsys.readouterr()
+    refused = [
+        ([source, "num_patches=2"], "num_patches: expected null for protocol=linear-offline")
+    ]
+    assert_refused("linear", refused, capsys)
+
+
 def test_the_online_classifier_is_scored_with_the_run(gaussprob_run):
     score = gaussprob_run.results["results"]["linear-online"]
     assert score["untrained_top1"] is None
