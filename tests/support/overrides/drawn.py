@@ -92,6 +92,7 @@ BASES = (
     Base("predictive", "circular_jumps", (), _SERIES),
     Base("predictive", "nonlinear_system", (), _SERIES),
     Base("predictive", "ornstein_uhlenbeck", (), _SERIES),
+    Base("predictive", "frames", ("data.path=.",), _SERIES),
     Base("decode", "place_cells", (), (*_SERIES, "data.num_cells", "data.running_speed")),
 )  # fmt: skip
 
