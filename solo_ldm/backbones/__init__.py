@@ -16,6 +16,7 @@ from solo_ldm.backbones.small_stem import use_small_stem
 from solo_ldm.backbones.stored import load_weights, read_safetensors
 from solo_ldm.backbones.tiny import ResNetTiny
 from solo_ldm.backbones.trial import WEIGHTS, try_model
+from solo_ldm.backbones.video import TubeletEmbed
 from solo_ldm.config.arguments import Count, check_value
 
 # Images up to this side keep their resolution: a 7×7 stride-2 stem and a pooling layer would
@@ -44,6 +45,7 @@ __all__ = [
     "STEMS",
     "ConvNetSmall",
     "ResNetTiny",
+    "TubeletEmbed",
     "create_backbone",
     "known_name",
     "load_backbone",
