@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -65,7 +65,7 @@ class Dataset:
     std: Channels
     views: Views
     backbone: str = "resnet18"
-    paths: dict[str, str | int | None] = field(default_factory=dict)
+    paths: Mapping[str, str | int | None] = field(default_factory=dict)
     holds_out: Callable[[DataConfig], bool] = lambda config: False
     check: Callable[[DataConfig], object] = lambda config: None
     own: bool = False

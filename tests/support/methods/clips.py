@@ -29,7 +29,7 @@ def config(*overrides: str, name: str = "vjepa") -> DictConfig:
         return compose(name, overrides=[*TINY, *overrides])
 
 
-def build(*overrides: str, frames: int = 8) -> Masked:
+def build(*overrides: str, frames: int = 8) -> Any:
     """Build the method as the host does, in evaluation mode."""
     cfg = complete(config(*overrides))
     about: Any = {"num_classes": 8, "image_size": 16, "num_large_crops": 1, "num_small_crops": 0}

@@ -70,7 +70,7 @@ BASES = (
     *(
         Base("pretrain", name, (), _PARTS)
         for name in (
-            *("gje", "categorical", "product", "ijepa", "beit", "mae", "lejepa", "vicreg"),
+            *("gje", "categorical", "product", "ijepa", "beit", "mae", "vjepa", "lejepa", "vicreg"),
             "directpred",
         )
     ),

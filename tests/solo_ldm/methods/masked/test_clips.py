@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,7 +169,7 @@ def test_an_interrupted_run_continues_bit_for_bit_and_its_backbone_is_read_back(
     expected, actual = state_of(whole), state_of(run(tmp_path / "cut"))
     assert expected.keys() == actual.keys()
     assert all(torch.equal(expected[key], actual[key]) for key in expected)
-    model = load_backbone(whole.folder.backbone)
+    model: Any = load_backbone(whole.folder.backbone)
     x = noise(3, 0)
     torch.testing.assert_close(model(x), model.forward_features(x).mean(dim=1))
 
