@@ -63,7 +63,7 @@ def _masked() -> dict[str, Any]:
         "pred_depth": 2,
         "pred_num_heads": 2,
     }
-    keys["optimizer"] = {"batch_size": 32, "lr": 0.008, "classifier_lr": 0.024}
+    keys["optimizer"] = {"batch_size": 32, "lr": 0.016, "classifier_lr": 0.048}
     keys["scheduler"] = {"warmup_epochs": 2}
     keys["max_epochs"] = 30
     return keys

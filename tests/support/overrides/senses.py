@@ -171,7 +171,8 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"method_kwargs\.bias",
      null_or(either(number(1e-20, 1000.1, zero=True), number(-1000, -1e-20)))),
     (r"method_kwargs\.norm", null_or(either(number(1), lambda value: value == math.inf))),
-    (r"method_kwargs\.(blocks|loss|context_scale|target_scale|target_aspect)", null_or(never)),
+    (r"method_kwargs\.blocks", lambda value: value in (None, [])),  # of latent=product alone
+    (r"method_kwargs\.(loss|context_scale|target_scale|target_aspect)", null_or(never)),
     (r"method_kwargs\.range_(scales|shares)", null_or(never)),
     (r"method_kwargs\.(latent|entropy|over|predictor|target|covariance|positions)", null_or(never)),
     (r"method_kwargs\.(predict|hidden|masks)", null_or(never)),
