@@ -109,7 +109,7 @@ def _check_parts(cfg: dict[str, Any]) -> None:
     from predictive.data.registry import DATASETS
     from predictive.decoding.online import DecoderConfig
     from predictive.encoder import Encoder
-    from predictive.frames import check_backbone
+    from predictive.networks import check_backbone
     from predictive.objective import PredictiveObjective
     from predictive.predictors import PREDICTORS
     from solo_ldm.config.arguments import Rate, check_arguments, check_value

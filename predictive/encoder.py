@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from predictive.averages import causal_mean
 from predictive.data.sequences import as_floats
-from predictive.frames import FrameBackbone, Pooling
-from predictive.networks import Activation, mlp
+from predictive.networks import Activation, FrameBackbone, Pooling, mlp
 from solo_ldm.config.arguments import Bounds, Count, NonNegative, Width, checked
 
 Transform = Literal["none", "sqrt"]
