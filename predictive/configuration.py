@@ -109,6 +109,7 @@ def _check_parts(cfg: dict[str, Any]) -> None:
     from predictive.data.registry import DATASETS
     from predictive.decoding.online import DecoderConfig
     from predictive.encoder import Encoder
+    from predictive.networks import check_backbone
     from predictive.objective import PredictiveObjective
     from predictive.predictors import PREDICTORS
     from solo_ldm.config.arguments import Rate, check_arguments, check_value
@@ -122,6 +123,7 @@ def _check_parts(cfg: dict[str, Any]) -> None:
     check_arguments("data", windows, SequenceModule, ["data", "batch_size", "seed"])
     check_arguments("data", data, DATASETS[cfg["data"]["dataset"]], ["seed"])
     check_arguments("encoder", cfg["encoder"], Encoder, ["input_dim", "latent_dim"])
+    check_backbone(cfg["encoder"])
     known = {name: signature(one).parameters for name, one in PREDICTORS.items()}
     for key in cfg["predictor"]:
         others = [name for name, keys in known.items() if key in keys]

@@ -42,9 +42,12 @@ class PredictiveMethod(pl.LightningModule):
             latent_dim=latent_dim, input_dim=input_dim, **settings
         )
         self.objective = PredictiveObjective(**cfg.objective)
+        if self.encoder.backbone is not None:
+            self.encoder.eval()  # which keeps its statistics of batches
         with torch.no_grad():
             # A short pass gives the predictor's variables and their sizes.
             trial = self(torch.zeros(1, 2, input_dim))
+        self.encoder.train()
         source_dims = {name: value.shape[2] for name, value in trial.variables().items()}
         self.decoders = OnlineDecoders(
             {name: DecoderConfig(**dict(one)) for name, one in cfg.decoders.items()},
@@ -53,19 +56,23 @@ class PredictiveMethod(pl.LightningModule):
         )
         self._held_out: dict[str, Tensor] = {}
 
-    def forward(self, inputs: Tensor, observed: Tensor | None = None) -> Forecast:
+    def forward(
+        self, inputs: Tensor, observed: Tensor | None = None, there: Tensor | None = None
+    ) -> Forecast:
         """Encode inputs (B, T, F) and predict their latents.
 
         Args:
             inputs: (B, T, F).
             observed: true where an input was observed, (B, T); None for all.
+            there: true where a backbone has a frame to see, (B, T); None for all.
         """
-        return self.predictor(self.encoder(inputs, observed), inputs, observed)
+        return self.predictor(self.encoder(inputs, observed, there), inputs, observed)
 
     def forecast(self, batch: Batch) -> Forecast:
         """Return the forecast of a batch; a ValueError in one line where training diverged."""
         try:
-            return self(batch.inputs, batch.known if batch.missing else None)
+            there = None if self.encoder.backbone is None else batch.known
+            return self(batch.inputs, batch.known if batch.missing else None, there)
         except ValueError as error:
             if not self.global_step:
                 raise

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
-from predictive.configuration import complete_predictive
+from predictive.configuration import complete_predictive, plain
 from predictive.method import PredictiveMethod
 from predictive.training import Trained, for_method
+from solo_ldm.backbones.trial import WEIGHTS
 from solo_ldm.files import as_written, read_json
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.hardware import single_device
@@ -39,9 +43,21 @@ def read_run(folder: str | Path) -> tuple[DictConfig, PredictiveMethod]:
     with as_written(run.last):
         # With a history the encoder reads each feature twice.
         channels = 2 if bare.encoder.get("history") else 1
+        bare.encoder = cfg.encoder = for_weights(plain(cfg.encoder), weights)
         method = PredictiveMethod(bare, len(weights["encoder.mean"]) // channels, {})
         method.load_state_dict(weights)
     return cfg, method.eval()
+
+
+def for_weights(encoder: dict[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return settings of an encoder whose weights are known, whatever training began with."""
+    if encoder.get("backbone") is None:
+        return encoder
+    given = encoder["backbone_kwargs"] or {}
+    return encoder | {
+        "backbone_kwargs": {key: value for key, value in given.items() if key not in WEIGHTS},
+        "frame_shape": weights["encoder.backbone.frame_shape"].tolist(),
+    }
 
 
 def read_configuration(folder: str | Path) -> DictConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -17,6 +18,7 @@ from predictive.data.module import SequenceModule
 from predictive.data.recordings.recording import recording_files
 from predictive.data.registry import DATASETS
 from predictive.data.sequences import InputKind, TimeSeriesData
+from predictive.data.video.clips import clip_files
 from predictive.evaluation import check_targets
 from predictive.gradients import CompareEntropyGradients
 from predictive.method import PredictiveMethod
@@ -96,9 +98,27 @@ def build_data(cfg: DictConfig) -> TimeSeriesData:
 
 
 def data_identity(cfg: DictConfig) -> DataIdentity | None:
-    """Return the identity of the recording that a configuration names; None for a simulation."""
-    path = plain(cfg.data).get("path")
-    return None if path is None else identity_of_files(recording_files(path), {"path": path})
+    """Return the identity of the files that a configuration names; None for a simulation."""
+    settings = plain(cfg.data)
+    if settings.get("path") is None:
+        return None
+    named = {key: settings.get(key) for key in ("path", "targets_path")}
+    return identity_of_files(
+        data_files(cfg), {key: path for key, path in named.items() if path is not None}
+    )
+
+
+def data_files(cfg: DictConfig) -> list[Path]:
+    """Return every file that the data of a configuration are read from.
+
+    Raises:
+        FileNotFoundError: in one line: nothing at a path.
+        ValueError: in one line: nothing that can be read there.
+    """
+    settings = plain(cfg.data)
+    if settings["dataset"] == "frames":
+        return clip_files(settings["path"], settings["targets_path"])
+    return recording_files(settings["path"])
 
 
 def build_windows(cfg: DictConfig, data: TimeSeriesData, hardware: Hardware) -> SequenceModule:
@@ -117,9 +137,30 @@ def build_windows(cfg: DictConfig, data: TimeSeriesData, hardware: Hardware) -> 
 def build_method(cfg: DictConfig, data: TimeSeriesData, hardware: Hardware) -> PredictiveMethod:
     """Build the method of a completed configuration, its encoder scaled to the training bins."""
     target_dims = {name: values.shape[2] for name, values in data.train.targets.items()}
-    method = PredictiveMethod(for_method(cfg, hardware), data.train.inputs.shape[2], target_dims)
+    cfg = with_frames(for_method(cfg, hardware), data)
+    method = PredictiveMethod(cfg, data.train.inputs.shape[2], target_dims)
     method.encoder.fit_scale(data.train.inputs, data.train.mask)
     return method
+
+
+def with_frames(cfg: DictConfig, data: TimeSeriesData) -> DictConfig:
+    """Return a configuration whose backbone, if it has one, knows the shape of the data's frames.
+
+    Raises:
+        ValueError: in one line: data that are no frames, or of another shape.
+    """
+    if cfg.encoder.backbone is None:
+        return cfg
+    given, own = cfg.encoder.frame_shape, data.frame_shape
+    if own is None and given is None:
+        raise ValueError(
+            f"encoder.backbone: expected null for data.dataset={cfg.data.dataset}, which has no "
+            f"frames, got {cfg.encoder.backbone}"
+        )
+    if own is not None and given is not None and list(given) != list(own):
+        raise ValueError(f"encoder.frame_shape: expected null or {list(own)}, got {given}")
+    cfg.encoder.frame_shape = list(given or own or ())
+    return cfg
 
 
 def for_method(cfg: DictConfig, hardware: Hardware) -> DictConfig:

@@ -19,8 +19,8 @@ from predictive.evaluation import assess
 from predictive.features import LATENT_STATE
 from predictive.method import PredictiveMethod
 from predictive.predictors import Forecast
-from predictive.runs import read_run
-from predictive.training import build_data, build_method, for_method
+from predictive.runs import for_weights, read_run
+from predictive.training import build_data, build_method, data_files, for_method
 from solo_ldm.backbones.stored import check_values, read_safetensors
 from solo_ldm.files import as_written, read_json
 from solo_ldm.run.folder import identity
@@ -117,8 +117,8 @@ class PredictiveKind(Kind):
             },
             "headline": f"{predictor} predictor, {entropy.replace('_', ' ')} entropy",
             "dataset": results["dataset"],
-            "backbone": f"MLP of {size.get('num_hidden_layers', 1)} × "
-            f"{size.get('hidden_dim', 100)} units",
+            "backbone": size.get("backbone")
+            or f"MLP of {size.get('num_hidden_layers', 1)} × {size.get('hidden_dim', 100)} units",
             "image_size": None,
             "batch_size": results["settings"]["optimizer"]["batch_size"],
         }
@@ -207,6 +207,7 @@ def _method(folder: Path, cfg: DictConfig, hardware: Hardware) -> PredictiveMeth
         raise ValueError(f"{path} does not say what it was trained on: no run of ours wrote it")
     check_values(weights, path)
     with as_written(path):
+        cfg.encoder = for_weights(plain(cfg.encoder), weights)
         method = PredictiveMethod(for_method(cfg, hardware), **about)
         method.load_state_dict(weights)
     return method.eval()
@@ -220,6 +221,6 @@ def _hash_of(cfg: DictConfig) -> str:
     settings = plain(cfg.data)
     path = settings.pop("path", None)
     digest = hashlib.sha256(json.dumps({"seed": cfg.seed, **settings}, sort_keys=True).encode())
-    if path is not None:
-        digest.update(Path(path).expanduser().read_bytes())
+    for file in [] if path is None else data_files(cfg):
+        digest.update(file.expanduser().read_bytes())
     return digest.hexdigest()

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from predictive.data.sequences import Sequences, TimeSeriesData
+from predictive.data.sequences import Sequences, TimeSeriesData, as_floats
 from solo_ldm.config.arguments import Bounds, Count, checked
 from solo_ldm.data.sampler import EpochSampler
 
@@ -126,10 +126,10 @@ class SequenceLoader:
 
 def as_batch(sequences: Sequences) -> Batch:
     """Return sequences as a batch; inputs that are not finite count as missing."""
-    finite = torch.isfinite(sequences.inputs).all(dim=-1)
+    inputs = as_floats(sequences.inputs)
+    finite = torch.isfinite(inputs).all(dim=-1)
     mask = sequences.mask
     missing = bool((mask & ~finite).any())
-    inputs = sequences.inputs
     if missing:
         inputs = torch.where(finite[..., None], inputs, 0.0)
     return Batch(inputs, mask & finite, missing, dict(sequences.targets))

@@ -20,7 +20,7 @@ class Segment:
     """Consecutive time bins without a gap.
 
     Args:
-        inputs: observations, (T, F), float32.
+        inputs: observations, (T, F), float32; or pixels, uint8, see `as_floats`.
         targets: other variables by name, (T, k) each, float32, NaN where unknown.
         start_seconds: time at which the first bin starts.
     """
@@ -35,7 +35,7 @@ class Sequences:
     """Sequences of time bins, each without a gap, padded at their ends to the longest.
 
     Args:
-        inputs: (N, T, F), float32; zero where padded.
+        inputs: (N, T, F), float32, or uint8 of pixels; zero where padded.
         lengths: bins that each sequence has, (N,), int64.
         targets: (N, T, k) each, float32; NaN where unknown or padded. Never seen by the loss.
         start_seconds: time at which each sequence starts, (N,), float64.
@@ -161,6 +161,11 @@ def pad(segments: Sequence[Segment], step_seconds: float = 1.0) -> Sequences:
     )
 
 
+def as_floats(inputs: Tensor) -> Tensor:
+    """Return observations as floats: pixels of 8 bits, which are kept as they are, over 255."""
+    return inputs.to(torch.float32) / 255 if inputs.dtype == torch.uint8 else inputs
+
+
 @dataclass(frozen=True, eq=False)
 class TimeSeriesData:
     """A data set, split into training and held-out sequences.
@@ -170,7 +175,8 @@ class TimeSeriesData:
         held_out: to evaluate on.
         kind: "frames" (videos, the features are the pixels), "spikes" (counts per bin) or
             "signals".
-        frame_shape: rows and columns of a frame; None for other kinds.
+        frame_shape: channels, rows and columns of a frame, whose pixels are the features in this
+            order; None for other kinds.
         units: of each target, for pictures; "" where it has none.
         kinds: of the targets that are not continuous, whose columns are those of their kind.
         features: names of the features, such as cells; () where they have none.
@@ -180,7 +186,7 @@ class TimeSeriesData:
     train: Sequences
     held_out: Sequences
     kind: InputKind
-    frame_shape: tuple[int, int] | None = None
+    frame_shape: tuple[int, int, int] | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, TargetKind] = field(default_factory=dict)
     features: tuple[str, ...] = ()

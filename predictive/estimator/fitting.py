@@ -28,7 +28,10 @@ from solo_ldm.run.hardware import resolve_hardware
 # a time, so that its seed decides on it alone.
 ONE_AT_A_TIME = Lock()
 # What depends on the number of features of an observation.
-_OF_INPUTS = ("encoder.mean", "encoder.scale", "encoder.network.0.weight")
+_OF_INPUTS = (
+    *("encoder.mean", "encoder.scale", "encoder.network.0.weight"),
+    "encoder.backbone.frame_shape",
+)
 
 
 def train_in_memory(

@@ -8,11 +8,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from predictive.configuration import complete_predictive
+from predictive.configuration import complete_predictive, plain
 from predictive.estimator.decoding import TargetDecoder
 from predictive.estimator.reading.names import keep_names, kept_names, numbers_of
 from predictive.method import PredictiveMethod
-from predictive.runs import read_run, read_trained
+from predictive.runs import for_weights, read_run, read_trained
 from predictive.training import for_method
 from solo_ldm.backbones.stored import check_values, read_safetensors
 from solo_ldm.files import as_written
@@ -76,6 +76,7 @@ def read_estimator(kind: type, path: Path) -> Any:
             setattr(estimator, name, about[name])
         keep_names(estimator, about["features"])
         cfg = complete_predictive(_config(about["config_"]))
+        cfg.encoder = for_weights(plain(cfg.encoder), weights)
         method = PredictiveMethod(
             for_method(cfg, single_device("cpu")), about["n_features_in_"], {}
         )

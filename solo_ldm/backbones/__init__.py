@@ -16,6 +16,7 @@ from solo_ldm.backbones.small_stem import use_small_stem
 from solo_ldm.backbones.stored import load_weights, read_safetensors
 from solo_ldm.backbones.tiny import ResNetTiny
 from solo_ldm.backbones.trial import WEIGHTS, try_model
+from solo_ldm.backbones.video import TubeletEmbed
 from solo_ldm.config.arguments import Count, check_value
 
 # Images up to this side keep their resolution: a 7×7 stride-2 stem and a pooling layer would
@@ -44,7 +45,9 @@ __all__ = [
     "STEMS",
     "ConvNetSmall",
     "ResNetTiny",
+    "TubeletEmbed",
     "create_backbone",
+    "known_name",
     "load_backbone",
     "load_weights",
     "read_backbone",
@@ -88,15 +91,7 @@ def create_backbone(
     check_value("backbone image_size", image_size, Count)
     if stem is not None and stem not in STEMS:
         raise ValueError(f"backbone stem: expected one of {', '.join(STEMS)}, got {stem!r}")
-    timm_name = SOLO_LEARN_NAMES.get(name, name)
-    if not timm.is_model(timm_name):
-        bare = re.split("[:/]", name)[-1]  # of timm:NAME, hf-hub:timm/NAME
-        near = difflib.get_close_matches(bare, [*timm.list_models(), *SOLO_LEARN_NAMES], n=3)
-        near = [bare] if timm.is_model(bare) else near
-        hint = f": did you mean {' or '.join(near)}?" if near else ""
-        if timm.is_model(bare):
-            hint += " With backbone.kwargs.pretrained=true it starts from timm's weights."
-        raise ValueError(f"backbone.name={name} is no timm model{hint}")
+    timm_name = known_name(name)
     told, num_features = try_model(name, timm_name, [image_size, *crop_sizes], kwargs)
     try:
         model: Any = timm.create_model(timm_name, num_classes=0, **kwargs, **told)
@@ -118,6 +113,24 @@ def create_backbone(
     if timm_name.startswith("resnet") and stem != "large":
         use_small_stem(model, padding=2 if stem == "solo-learn" else 1)
     return model
+
+
+def known_name(name: str) -> str:
+    """Return timm's name of a backbone.
+
+    Raises:
+        ValueError: in one line: an unknown name.
+    """
+    timm_name = SOLO_LEARN_NAMES.get(name, name)
+    if not timm.is_model(timm_name):
+        bare = re.split("[:/]", name)[-1]  # of timm:NAME, hf-hub:timm/NAME
+        near = difflib.get_close_matches(bare, [*timm.list_models(), *SOLO_LEARN_NAMES], n=3)
+        near = [bare] if timm.is_model(bare) else near
+        hint = f": did you mean {' or '.join(near)}?" if near else ""
+        if timm.is_model(bare):
+            hint += " With backbone.kwargs.pretrained=true it starts from timm's weights."
+        raise ValueError(f"backbone.name={name} is no timm model{hint}")
+    return timm_name
 
 
 def load_backbone(path: str | Path, image_size: int | None = None) -> nn.Module:

@@ -26,6 +26,8 @@ _MOST_BYTES, _MOST_FILES = 256 << 20, 20_000
 _WHOLE, _BLOCKS, _BLOCK = 1 << 30, 1024, 1 << 20
 # Asking for sizes waits for the disk or the network: files a task, tasks at a time.
 _CHUNK, _THREADS = 4096, 16
+# Recordings that a message names one by one.
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,10 @@ def identity_of_files(files: Sequence[Path], places: Mapping[str, Any]) -> DataI
         key: absolute(value) if isinstance(value, (str, Path)) else [absolute(one) for one in value]
         for key, value in places.items()
     }
-    what = f"{', '.join(map(absolute, files))}, {sizes.sum() / 1e6:.4g} MB"
+    shown = ", ".join(map(absolute, files[:_SHOWN]))
+    if len(files) > _SHOWN:
+        shown = f"{len(files)} files from {absolute(files[0])} to {absolute(files[-1])}"
+    what = f"{shown}, {sizes.sum() / 1e6:.4g} MB"
     return _identity(digest, "\0".join(map(os.path.realpath, files)), what, newest, named)
 
 

@@ -21,6 +21,7 @@ from solo_ldm.entropy import ENTROPIES
 from solo_ldm.methods import find_method
 from solo_ldm.methods.ldm.whitening import Whitening
 from tests.support.methods.cells import ON_SUPPORT
+from tests.support.methods.clips import build as build_clips
 from tests.support.methods.cross import build as build_cross
 from tests.support.methods.cross import pairs
 from tests.support.methods.masked import STEP, noise
@@ -70,7 +71,7 @@ CASES: list[Case] = [
 MASKED_CASES = (
     ("ijepa", "method_kwargs.target=moving_average"),
     ("ijepa", "method_kwargs.target=same", "method_kwargs.entropy=kernel"),
-    *((name,) for name in ("mae", "simmim", "maskfeat", "data2vec", "beit")),
+    *((name,) for name in ("mae", "simmim", "maskfeat", "data2vec", "beit", "vjepa")),
 )
 
 
@@ -114,7 +115,8 @@ class MaskedLoss(nn.Module):
     def __init__(self, name: str, *overrides: str) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.method = build_masked(*overrides, name=name).double()
+        method = build_clips() if name == "vjepa" else build_masked(*overrides, name=name)
+        self.method: Any = method.double()
         if name == "beit":
             # A codebook is that of the first process, whatever the others would have found.
             rank = dist.get_rank() if dist.is_initialized() else 0
@@ -163,15 +165,17 @@ def losses_and_inputs() -> list[tuple[nn.Module, tuple[Any, ...]]]:
     """Return every loss with its inputs of the whole batch."""
     generator = torch.Generator().manual_seed(1)
 
-    def images(count: int, size: int) -> Tensor:
-        return torch.randn(count, 3, size, size, dtype=torch.float64, generator=generator)
+    def images(count: int, size: int, channels: int = 3) -> Tensor:
+        shape = (count, channels, size, size)
+        return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
     crops = [images(16, size) for size in (16, 16, 8)]
     masked = images(16, 16), torch.arange(100, 116)
+    clips = images(16, 16, channels=8), masked[1]
     return [
         *((Loss(*case), (crops,)) for case in CASES),
         *((CrossLoss(*case), pairs()) for case in CROSS_CASES),
-        *((MaskedLoss(*case), masked) for case in MASKED_CASES),
+        *((MaskedLoss(*case), clips if case[0] == "vjepa" else masked) for case in MASKED_CASES),
     ]
 
 

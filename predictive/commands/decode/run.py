@@ -70,6 +70,11 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
             f"data.dataset={cfg.data.dataset}; use data=place_cells, or data=recording with "
             "data.split=blocks"
         )
+    if cfg.data.dataset == "frames":
+        raise ValueError(
+            "data.dataset: expected spikes or signals, which targets are decoded from for "
+            "comparison, got frames; use solo-ldm predictive with data.fold=0, 1, …"
+        )
     if cfg.resume_from_checkpoint is not None:
         raise ValueError(
             "resume_from_checkpoint: expected null, as one checkpoint for all folds would have "

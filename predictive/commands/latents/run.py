@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from predictive.commands.latents.sessions import matched, read_sessions, session
 from predictive.configuration import complete_predictive, plain
 from predictive.data.recordings.recording import recording_files
 from predictive.data.sequences import Segment, Sequences, pad
+from predictive.data.video.frames import read, with_targets
 from predictive.filtered import filter_sequences, smooth_sequences, with_lost_features
 from predictive.method import PredictiveMethod
 from predictive.predictors import KalmanPredictor
 from predictive.runs import read_run, read_trained
-from predictive.training import Trained, build_data, data_identity
+from predictive.training import Trained, build_data, data_files, data_identity
 from solo_ldm.config.places import results_folder
 from solo_ldm.files import write_atomically, write_csv, write_json
 from solo_ldm.run.console import plain_console
@@ -105,12 +107,17 @@ def _data(
     console: Console,
 ) -> tuple[Sequences, list[str], dict[str, Any]]:
     """Return the sequences to filter, the names of the model's cells, and what was not matched."""
-    if "path" not in trained.data:
+    if trained.data.dataset == "frames" and "path" in given:
+        return _other_frames(told, given, method)
+    if "path" not in trained.data or trained.data.dataset == "frames":
+        if "path" in trained.data:
+            _check_recording(trained, folder)
         data = build_data(told)
         both = [_segments(part) for part in (data.train, data.held_out)]
         sequences = pad([*both[0], *both[1]], data.train.step_seconds)
         held_out = [False] * len(both[0]) + [True] * len(both[1])
-        names = [str(i) for i in range(method.encoder.input_dim)]
+        is_file = "path" in trained.data  # pixels have no names
+        names = [] if is_file else [str(i) for i in range(method.encoder.input_dim)]
         return sequences, names, {"held_out": held_out}
     known = read_trained(folder)
     if known is None or "path" not in given:
@@ -139,9 +146,28 @@ def _data(
     return pad(parts, known.step_seconds), list(known.features), {"sessions": about}
 
 
+def _other_frames(
+    told: DictConfig, given: dict[str, Any], method: PredictiveMethod
+) -> tuple[Sequences, list[str], dict[str, Any]]:
+    """Return other clips whole, each a sequence."""
+    settings = plain(told.data)
+    keys = ("path", "frame_rate", "frame_size", "frame_columns", "gray")
+    clips, step_seconds = read(**{key: settings[key] for key in keys})
+    expected, (_, *shape) = method.encoder.input_dim, clips[0].frames.shape
+    if math.prod(shape) != expected:
+        raise ValueError(
+            f"data.path: expected frames of {expected} values, as the run was trained on, got "
+            f"channels, rows and columns {tuple(shape)}; set data.frame_size and data.gray as there"
+        )
+    # The targets of the run are those of its own clips.
+    targets = settings["targets"] if given.get("targets_path") else None
+    segments, _ = with_targets(clips, given.get("targets_path"), targets)
+    return pad(segments, step_seconds), [], {"clips": [one.name for one in clips]}
+
+
 def _check_recording(trained: DictConfig, folder: Path) -> None:
     """Raise an error in one line unless the recording of a run is as it was."""
-    gone = [file for file in recording_files(trained.data.path) if not file.is_file()]
+    gone = [file for file in data_files(trained) if not file.is_file()]
     what = f"the recording that {folder} was trained on"
     if gone:
         raise FileNotFoundError(f"data.path: expected {what}, got no file {gone[0]}; restore it")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from predictive.data.sequences import TimeSeriesData
+from predictive.data.sequences import TimeSeriesData, as_floats
 from predictive.data.targets import TargetKind
 from predictive.decoding.score import DecodingScore
 from predictive.evaluation import NOISE, Assessment
@@ -104,7 +104,8 @@ def _frames(run: PredictiveRun, assessment: Assessment) -> _Picture | None:
     if data.frame_shape is None:
         return None
     sequences = held_out.sequences
-    frames = sequences.inputs.reshape(*sequences.inputs.shape[:2], *data.frame_shape).clone()
+    # Of a colour the mean of its channels is shown.
+    frames = as_floats(sequences.inputs).unflatten(2, data.frame_shape).mean(dim=2)
     frames[~held_out.known] = math.nan
     rendering = run.cfg.data.get("rendering", "plain")
     scores = assessment.scores.get("position")

@@ -115,7 +115,7 @@ def moving_dot(
         train=parts[0],
         held_out=parts[1],
         kind="frames",
-        frame_shape=(frame_size, frame_size),
+        frame_shape=(1, frame_size, frame_size),
         units=dict.fromkeys(parts[0].targets, ""),
         description=(
             f"moving dot, {motion} ({rendering}), pixel noise variance {observation_noise:g} "

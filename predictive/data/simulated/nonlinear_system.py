@@ -119,7 +119,7 @@ def nonlinear_system(
         train=parts[0],
         held_out=parts[1],
         kind="frames" if num_systems == 1 else "signals",
-        frame_shape=(frame_size, frame_size) if num_systems == 1 else None,
+        frame_shape=(1, frame_size, frame_size) if num_systems == 1 else None,
         units={"position": ""},
         description=(
             f"{names} ({rendering}), process noise variance {process_noise:g}, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -64,7 +64,7 @@ class Dataset:
         std: of the channels R, G, B, in the range [0, 1].
         views: how its images are drawn.
         backbone: that `data=NAME` chooses.
-        paths: of `data`, where they are not the defaults of `DataConfig`.
+        paths: keys of `data`, such as paths, where they are not the defaults of `DataConfig`.
         holds_out: config -> whether validation is a held-out share of what `read` returns.
         check: config -> raises FileNotFoundError where the set is not; without torch, so that a
             command says so before it imports anything slow.
@@ -76,7 +76,7 @@ class Dataset:
     std: Channels
     views: Views
     backbone: str = "resnet18"
-    paths: dict[str, str | None] = field(default_factory=dict)
+    paths: Mapping[str, str | int | None] = field(default_factory=dict)
     holds_out: Callable[[DataConfig], bool] = lambda config: False
     check: Callable[[DataConfig], object] = lambda config: None
     own: bool = False

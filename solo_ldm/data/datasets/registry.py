@@ -16,6 +16,7 @@ from solo_ldm.data.datasets.base import Dataset, Split
 from solo_ldm.data.datasets.captions import CAPTIONS, DIGITS_CAPTIONS
 from solo_ldm.data.datasets.cifar_jpeg import CIFAR10_JPEG
 from solo_ldm.data.datasets.memory import MEMORY
+from solo_ldm.data.datasets.moving_dots import MOVING_DOTS
 from solo_ldm.data.datasets.shards import HUGGING_FACE, WEBDATASET
 from solo_ldm.data.datasets.tiny_imagenet import TINY_IMAGENET
 from solo_ldm.data.sources.copies import copies_among, describe_copies, name_of
@@ -27,6 +28,7 @@ SPLIT_SEED = 0
 
 DATASETS: dict[str, Dataset] = {
     "digits": digits.DIGITS,
+    "moving_dots": MOVING_DOTS,
     "mnist": mnist.MNIST,
     "fashion_mnist": mnist.FASHION_MNIST,
     "cifar10": cifar.CIFAR10,

@@ -16,7 +16,7 @@ from solo_ldm.data.augment.draws import Bools, Floats, Ints, Uniforms
 _TRIES = 10
 
 # Streams of random numbers, apart from those of the views: independent of the augmentations.
-_SIZES, PLACES = 2**32, 2**32 + 1
+_SIZES, PLACES, RANGES = 2**32, 2**32 + 1, 2**32 + 2
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from solo_ldm.methods.masked.tokens import (
     encode,
     encode_blocks,
     fix_positions,
+    grid_of,
     patches_of,
 )
 from solo_ldm.numerics import at_least_single
@@ -39,6 +40,9 @@ class Masked(BaseMethod):
     same or detached) or a moving average of it. Latents are the patches after the last
     normalisation of the network, or after several of its last blocks, each normalised over its
     dimensions once more. The features that are evaluated are the mean of the backbone's patches.
+
+    A clip is an image whose channels are frames, for a backbone of clips (vit_video): its patches
+    are tubelets, and what a mask hides of one frame it hides of all.
 
     Masks are a function of (seed, epoch, step, image): see `Masks`. All images of a step, in
     all processes, keep equally many patches of context: as many as the smallest context has.
@@ -64,15 +68,16 @@ class Masked(BaseMethod):
     Source:
         Assran et al., I-JEPA, arXiv 2301.08243; He et al., MAE, arXiv 2111.06377; Xie et al.,
         SimMIM, arXiv 2111.09886; Wei et al., MaskFeat, arXiv 2112.09133; Baevski et al., data2vec,
-        arXiv 2202.03555; Bao et al., BEiT, arXiv 2106.08254.
+        arXiv 2202.03555; Bao et al., BEiT, arXiv 2106.08254; Bardes et al., V-JEPA, arXiv
+        2404.08471.
     """
 
     def __init__(self, cfg: DictConfig, settings: MaskedSettings | None = None) -> None:
         super().__init__(cfg)
         settings = settings or self.settings(self.cfg)
         vit = check_backbone(self.backbone, cfg.backbone.name, cfg.data.image_size)
-        rows, columns = vit.patch_embed.grid_size  # pyright: ignore[reportGeneralTypeIssues]
-        self.masks = settings.build_masks((rows, columns))
+        grid = grid_of(vit)
+        self.masks = settings.build_masks(grid)
         self.targets = settings.build_targets(vit)
         if settings.positions == "sincos":
             fix_positions(vit)
@@ -84,7 +89,7 @@ class Masked(BaseMethod):
             self.predictor = BlockPredictor(
                 self.features_dim,
                 num_outputs,
-                (rows, columns),
+                grid,
                 settings.pred_embed_dim,
                 settings.pred_depth,
                 settings.pred_num_heads,

@@ -6,7 +6,7 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from solo_ldm.methods.masked.tokens import positions, take
+from solo_ldm.methods.masked.tokens import positions_of, take
 
 
 class BlockPredictor(nn.Module):
@@ -19,7 +19,7 @@ class BlockPredictor(nn.Module):
     Args:
         dim: D, dimension of the context's patches.
         num_outputs: dimension of the prediction of a patch.
-        grid: rows and columns of patches.
+        grid: rows and columns of patches; of a clip times, rows and columns.
         width: dimension of the predictor's tokens, a multiple of 4 and of num_heads.
         depth: blocks of the transformer.
         num_heads: heads of the attention.
@@ -37,7 +37,7 @@ class BlockPredictor(nn.Module):
         self,
         dim: int,
         num_outputs: int,
-        grid: tuple[int, int],
+        grid: tuple[int, ...],
         width: int,
         depth: int,
         num_heads: int,
@@ -53,7 +53,7 @@ class BlockPredictor(nn.Module):
         self.blocks = nn.Sequential(*(Block(width, num_heads, qkv_bias=True) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, num_outputs)
-        self.register_buffer("place", positions(*grid, width), persistent=False)
+        self.register_buffer("place", positions_of(grid, width), persistent=False)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)

@@ -19,8 +19,12 @@ from solo_ldm.config.arguments import (
 from solo_ldm.methods.ldm import method_kwargs as grid
 from solo_ldm.methods.ldm.settings import LDMSettings
 from solo_ldm.methods.masked.masks import Masks
-from solo_ldm.methods.masked.patch_masks import MASKS
+from solo_ldm.methods.masked.patch_masks import MASKS as OF_IMAGES
 from solo_ldm.methods.masked.targets import TARGETS, PatchTargets
+from solo_ldm.methods.masked.tubes import RangeMasks, Tubes
+
+# What method_kwargs.masks may be.
+MASKS: dict[str, type[Masks]] = {**OF_IMAGES, "ranges": RangeMasks}
 
 # Keys of the cell that patches leave open; there is no projector, and one predictor.
 _CELL = (
@@ -37,7 +41,7 @@ _TARGET = ("target", "base_tau", "final_tau")
 
 # From the smallest to the largest.
 Shares = tuple[Annotated[float, Bounds(above=0, high=1)], ...]
-_RANGES = ("target_scale", "target_aspect", "context_scale")
+_RANGES = ("target_scale", "target_aspect", "context_scale", "range_scales", "range_shares")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class MaskedSettings:
         least_context: smallest number of patches in the context.
         mask_share: of the patches that random and blockwise masks hide.
         mask_unit: side of a unit of random masks, in patches.
+        range_scales: share of the patches in a block of masks of ranges, of each range.
+        range_shares: of the patches that they hide, of each range.
         pred_embed_dim: width of the predictor.
         pred_depth: blocks of the predictor; 0 is a linear map of the encoder's tokens.
         pred_num_heads: heads of the predictor's attention.
@@ -88,6 +94,8 @@ class MaskedSettings:
     least_context: Count = 10
     mask_share: Annotated[float, Bounds(above=0, below=1)] = 0.75
     mask_unit: Count = 1
+    range_scales: Shares = (0.15, 0.7)
+    range_shares: Shares = (0.73, 0.9)
     pred_embed_dim: Width = 384
     pred_depth: Annotated[int, Bounds(0, limit=1000)] = 6
     pred_num_heads: Width = 6
@@ -98,6 +106,9 @@ class MaskedSettings:
         """The method in words."""
         cell = self.cell
         masks = f"{self.mask_share:.0%} of the patches masked, {self.masks}"
+        if self.masks == "ranges":
+            shares = " or ".join(f"{share:.0%}" for share in self.range_shares)
+            masks = f"{shares} of the patches masked"
         if self.masks == "blocks":
             masks = f"{self.num_targets} masked blocks"
         entropy = "no entropy" if cell.entropy == "none" else f"{cell.entropy} entropy of images"
@@ -120,9 +131,21 @@ class MaskedSettings:
             "target": self.cell.target if self.learned else self.predict,
         }
 
-    def build_masks(self, grid: tuple[int, int]) -> Masks:
-        """Build the masks of images of so many rows and columns of patches."""
-        return MASKS[self.masks](grid, **self._arguments(MASKS[self.masks]))  # pyright: ignore
+    def build_masks(self, grid: tuple[int, ...]) -> Masks:
+        """Build the masks of images of so many rows and columns of patches; of clips, over time.
+
+        Raises:
+            ValueError: in one line: masks that do not fit, or clips and what is data of images.
+        """
+        *times, rows, columns = grid
+        kind: Any = MASKS[self.masks]
+        masks = kind((rows, columns), **self._arguments(kind))
+        if times and not self.learned:
+            raise ValueError(
+                f"method_kwargs.predict: expected latents with backbone.name=vit_video, as "
+                f"{self.predict} are of the patches of images, got {self.predict}"
+            )
+        return Tubes(masks, times[0]) if times else masks
 
     def build_targets(self, vit: Any) -> PatchTargets:
         """Build what makes the targets for a backbone."""

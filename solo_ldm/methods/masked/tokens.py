@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,8 +11,11 @@ from timm.models import is_model, is_model_in_modules  # pyright: ignore[reportP
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from solo_ldm.backbones import SOLO_LEARN_NAMES
+from solo_ldm.backbones import SOLO_LEARN_NAMES, TubeletEmbed
+from solo_ldm.backbones.video import tubelet_positions
 
+# Where timm has plain vision transformers, and we those of clips.
+_MODULES = ("vision_transformer", "deit", "video")
 _NEEDED = (
     "method=masked needs one of timm's plain vision transformers, such as vit_tiny_patch16_224"
 )
@@ -50,13 +54,26 @@ def positions(rows: int, columns: int, dim: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=2).flatten(1).float()
 
 
+def positions_of(grid: Sequence[int], dim: int) -> Tensor:
+    """Return the embedding of the positions of a grid: rows and columns, or times before them."""
+    if len(grid) == 3:
+        return tubelet_positions(grid[0], grid[1], grid[2], dim)
+    return positions(grid[0], grid[1], dim)
+
+
+def grid_of(backbone: VisionTransformer) -> tuple[int, ...]:
+    """Return rows and columns of patches of an image; of a clip times, rows and columns."""
+    embed: Any = backbone.patch_embed
+    return tuple(embed.grid_size)
+
+
 def check_name(name: str) -> None:
     """Raise a one-line ValueError for a model of timm that is no vision transformer.
 
     Called before the model is built: others do not know a vision transformer's arguments.
     """
     timm_name = SOLO_LEARN_NAMES.get(name, name)
-    if is_model(timm_name) and not is_model_in_modules(timm_name, ("vision_transformer", "deit")):
+    if is_model(timm_name) and not is_model_in_modules(timm_name, _MODULES):
         raise ValueError(f"backbone.name={name}: {_NEEDED}")
 
 
@@ -72,7 +89,10 @@ def check_backbone(backbone: nn.Module, name: str, image_size: int) -> VisionTra
         ValueError: in one line: no plain vision transformer, or one with other settings than the
             method needs.
     """
-    if type(backbone) is not VisionTransformer or type(backbone.patch_embed) is not PatchEmbed:
+    if type(backbone) is not VisionTransformer or type(backbone.patch_embed) not in (
+        PatchEmbed,
+        TubeletEmbed,
+    ):
         raise ValueError(f"backbone.name={name}: {_NEEDED}")
     embed: Any = backbone.patch_embed
     patch = tuple(embed.patch_size)
@@ -116,8 +136,7 @@ def fix_positions(backbone: VisionTransformer) -> None:
             "the backbone has no position embedding: remove backbone.kwargs.pos_embed, or set "
             "method_kwargs.positions=learned for what it has in its place"
         )
-    rows, columns = backbone.patch_embed.grid_size  # pyright: ignore[reportGeneralTypeIssues]
-    place = positions(rows, columns, backbone.embed_dim)
+    place = positions_of(grid_of(backbone), backbone.embed_dim)
     with torch.no_grad():
         backbone.pos_embed.zero_()
         backbone.pos_embed[0, -len(place) :] = place

@@ -3,7 +3,7 @@
 import pytest
 import torchvision.datasets.utils
 
-from solo_ldm.data.datasets.imagenet100 import IMAGENET100
+from solo_ldm.data.datasets.imagenet import IMAGENET100
 from solo_ldm.data.datasets.tiny_imagenet import URL as TINY_URL
 from tests.support.data.images import load, names_of, refusal, write
 

@@ -70,8 +70,8 @@ BASES = (
     *(
         Base("pretrain", name, (), _PARTS)
         for name in (
-            *("gje", "categorical", "product", "ijepa", "beit", "mae", "lejepa", "emp_ssl"),
-            "vicreg",
+            *("gje", "categorical", "product", "ijepa", "beit", "mae", "vjepa", "lejepa"),
+            *("emp_ssl", "vicreg"),
             "directpred",
         )
     ),
@@ -93,6 +93,7 @@ BASES = (
     Base("predictive", "circular_jumps", (), _SERIES),
     Base("predictive", "nonlinear_system", (), _SERIES),
     Base("predictive", "ornstein_uhlenbeck", (), _SERIES),
+    Base("predictive", "frames", ("data.path=.",), _SERIES),
     Base("decode", "place_cells", (), (*_SERIES, "data.num_cells", "data.running_speed")),
 )  # fmt: skip
 

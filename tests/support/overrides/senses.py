@@ -171,7 +171,9 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"method_kwargs\.bias",
      null_or(either(number(1e-20, 1000.1, zero=True), number(-1000, -1e-20)))),
     (r"method_kwargs\.norm", null_or(either(number(1), lambda value: value == math.inf))),
-    (r"method_kwargs\.(blocks|loss|context_scale|target_scale|target_aspect)", null_or(never)),
+    (r"method_kwargs\.blocks", lambda value: value in (None, [])),  # of latent=product alone
+    (r"method_kwargs\.(loss|context_scale|target_scale|target_aspect)", null_or(never)),
+    (r"method_kwargs\.range_(scales|shares)", null_or(never)),
     (r"method_kwargs\.(latent|entropy|over|predictor|target|covariance|positions)", null_or(never)),
     (r"method_kwargs\.(predict|hidden|masks)", null_or(never)),
     (r"method_kwargs\.mask_share", null_or(number(1e-20, 1))),
@@ -187,7 +189,8 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"method_kwargs\.(\w+_weight|\w*ridge|temperature_decay|huber_beta)", null_or(weight)),
     (r"method_kwargs\.\w+", null_or(scale)),
     # time series
-    (r"data\.(num_train|num_held_out|num_steps|frame_size|num_sources|num_channels)", size),
+    (r"data\.(num_train|num_held_out|num_steps|num_sources|num_channels)", size),
+    (r"data\.frame_size", null_or(size)),
     (r"data\.num_cells", width),
     (r"data\.num_systems", whole(1, 2)),  # more need rendering=random_network
     (r"data\.folds", whole(2, 1e6)),
@@ -208,7 +211,17 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"data\.trials", null_or(flag)),
     (r"data\.stamp", null_or(one_of("centre", "start"))),
     (r"data\.(motion|mixing|rendering|observation_noise_kind)", never),
-    (r"data\.(window|stride)", null_or(size)),
+    (r"data\.(window|stride|frame_columns)", null_or(size)),
+    (r"data\.frame_rate", null_or(scale)),
+    (r"data\.gray", flag),
+    (r"data\.targets_path", names),  # which is read later
+    (r"data\.split", one_of("clips", "blocks", "contiguous")),
+    (r"data\.held_out_position", one_of("start", "middle", "end")),
+    (r"encoder\.backbone_kwargs", null_or(lambda value: isinstance(value, dict))),
+    (r"encoder\.backbone_kwargs\.\w+", anything),  # which the network takes or not
+    (r"encoder\.pooling", null_or(one_of("own"))),
+    (r"encoder\.frame_shape", null_or(each(size))),  # which the data have or not
+    (r"encoder\.backbone", null_or(one_of("convnet_small"))),
     (r"encoder\.feature_dropout", share),
     (r"encoder\.standardise", flag),
     (r"(encoder|predictor)\.(num_hidden_layers|head_num_hidden_layers)", whole(0, 1e4)),

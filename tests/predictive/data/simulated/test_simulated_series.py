@@ -232,5 +232,5 @@ def test_data_sets_describe_themselves_in_one_line():
         data = build(name)
         assert 0 < len(data.description) < 160
         assert "\n" not in data.description
-        shape = None if data.kind != "frames" else (10, 10)
+        shape = None if data.kind != "frames" else (1, 10, 10)
         assert replace(data).frame_shape == shape

@@ -1,0 +1,1 @@
+"""Video: clips of frames from folders of images, arrays and video files."""

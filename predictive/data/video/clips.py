@@ -1,0 +1,102 @@
+"""Where the frames of clips are: folders of images, files of arrays, image stacks, videos."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from solo_ldm.data.sources.decoding import image_suffixes
+
+_ARRAYS = frozenset((".npy", ".npz"))
+# Images of some pages are told from videos by what Pillow opens: GIF is an image.
+_VIDEOS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"))
+
+
+class Source(NamedTuple):
+    """Where a clip, or several of one array, are.
+
+    Args:
+        name: its path below what was given.
+        kind: one image a frame, pages of an image, an array or a video.
+        files: of its frames, in their order, or the one file.
+    """
+
+    name: str
+    kind: Literal["images", "pages", "array", "video"]
+    files: tuple[Path, ...]
+
+
+def find_clips(path: str | Path | Sequence[str | Path]) -> list[Source]:
+    """Return the clips of a path or of a list of these, sorted as numbers in names count.
+
+    A folder's images are the frames of one clip; its folders and its files of arrays and videos
+    are further clips.
+
+    Raises:
+        FileNotFoundError: in one line: nothing at a path.
+        ValueError: in one line: a folder without frames, a file of another kind.
+    """
+    found: list[Source] = []
+    for one in [path] if isinstance(path, str | Path) else path:
+        place = Path(one).expanduser()
+        if not place.exists():
+            raise FileNotFoundError(f"data.path: expected frames, got nothing at {place}")
+        if place.is_dir():
+            found += _of_folder(place, place.name)
+        elif (source := _of_file(place, place.name)) is not None:
+            found.append(source)
+        else:
+            raise ValueError(
+                "data.path: expected a folder of frames, an array (.npy, .npz) or a video "
+                f"({', '.join(sorted(_VIDEOS))}), got {place}"
+            )
+    if not found:
+        raise ValueError("data.path: expected frames, got an empty list")
+    return found
+
+
+def clip_files(
+    path: str | Path | Sequence[str | Path], targets_path: str | Path | None = None
+) -> list[Path]:
+    """Return every file that is read of clips and of their targets."""
+    targets = [] if targets_path is None else [Path(targets_path).expanduser()]
+    return [file for source in find_clips(path) for file in source.files] + targets
+
+
+def _of_folder(folder: Path, name: str) -> list[Source]:
+    images, found = [], []
+    for one in sorted(folder.iterdir(), key=lambda one: natural(one.name)):
+        if one.name.startswith("."):
+            continue
+        below = f"{name}/{one.name}"
+        if one.is_dir():
+            found += _of_folder(one, below)
+        elif one.suffix.lower() in image_suffixes():
+            images.append(one)
+        elif (source := _of_file(one, below)) is not None:
+            found.append(source)
+    if images:
+        found.insert(0, Source(name, "images", tuple(images)))
+    if not found:
+        raise ValueError(
+            f"data.path: expected frames (images, .npy, .npz, videos) in every folder, got none in "
+            f"{folder}"
+        )
+    return found
+
+
+def _of_file(file: Path, name: str) -> Source | None:
+    suffix = file.suffix.lower()
+    if suffix in _ARRAYS:
+        return Source(name, "array", (file,))
+    if suffix in _VIDEOS:
+        return Source(name, "video", (file,))
+    return Source(name, "pages", (file,)) if suffix in image_suffixes() else None
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Return a key by which frame2 comes before frame10."""
+    parts = re.split(r"(\d+)", name.lower())
+    return [(0, int(one), one) if one.isdigit() else (1, 0, one) for one in parts if one]
