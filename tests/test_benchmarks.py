@@ -39,13 +39,6 @@ SMALL = [
     "data.num_workers=0",
     "data.fraction=0.1",
 ]
-SERIES = [
-    "data.num_train=32",
-    "data.num_held_out=8",
-    "data.num_steps=12",
-    "optimizer.batch_size=8",
-    "max_epochs=1",
-]
 SPIKES = [
     "data.num_cells=4",
     "data.duration_seconds=60",
@@ -133,7 +126,6 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
         [*(one for one in SPIKES if one.startswith("data.") and "window" not in one)],
         1,
     ),
-    "time_series": ({"TASKS": slice(0, 6, 5)}, SERIES, 2),
 }
 
 
