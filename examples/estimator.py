@@ -16,7 +16,7 @@ from torch import Tensor
 import solo_ldm
 from solo_ldm.entropy import ENTROPIES, EntropyEstimator
 
-EPOCHS = 20
+EPOCHS = 15
 SAMPLES = 1024
 FOLDER = Path("estimator_example")  # for what is written
 

@@ -24,8 +24,9 @@ from tests.support.toy import toy_config
 
 DOCS = ROOT / "docs"
 # Of these pages all runs here. What is marked sh in place of bash needs what is not here: a GPU,
-# data of one's own, solo-learn. Commands of COMPOSED are composed. Other tests run
-# docs/estimator.md (tests/predictive/estimator), docs/python.md (tests/solo_ldm/commands/pretrain) and examples/.
+# data of one's own, solo-learn. Commands of COMPOSED are composed. Other tests run the code of
+# estimator.md (tests/predictive/estimator), python.md (tests/solo_ldm/commands/pretrain) and of
+# examples/ (tests/test_examples.py).
 PAGES = [
     ROOT / "README.md",
     *(DOCS / name for name in ("install.md", "first-run.md", "reference/api/objective.md")),

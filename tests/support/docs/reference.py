@@ -142,14 +142,14 @@ def _taken(hint: Any, metadata: Any) -> str:
 
 
 def _lines(rows: dict[str, tuple[str, str]], takes: dict[str, str]) -> str:
-    heads = ["key", "default", *(["takes"] if takes else []), "what"]
-    lines = [heads, ["---"] * len(heads)]
+    """Return keys as a list, which fits every width."""
+    lines = []
     for key, (default, comment) in rows.items():
-        value = f"`{default}`" if default else ""
-        kind = [takes.get(key, "")] if takes else []
-        lines.append([f"`{key}`", value, *kind, comment])
-    cells = ([one.replace("|", "\\|") for one in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n\n"
+        value = f" = `{default}`" if default else ""
+        kind = f" · {takes[key]}" if takes.get(key) else ""
+        what = re.sub(r"([*\[\]])", r"\\\1", comment).replace("<", "&lt;")
+        lines.append(f"- **`{key}`**{value}{kind}{'<br>' if what else ''}{what}\n")
+    return "".join([*lines, "\n"])
 
 
 def _rows(path: Path, prefix: str = "") -> dict[str, tuple[str, str]]:
