@@ -19,7 +19,7 @@ from solo_ldm.evaluation.spectrum import Health, diagnose
 from solo_ldm.plotting.page import Panel, write_page
 from solo_ldm.plotting.style import BLUE, RED, heading
 
-EPOCHS = 30
+EPOCHS = 20
 FOLDER = Path("health_example")  # for what is written
 
 # %% [markdown]
@@ -37,6 +37,7 @@ for label, weight in (("healthy", 1.0), ("collapsed", 0.001)):
             data="digits",
             epochs=EPOCHS,
             method_kwargs={"entropy_weight": weight},
+            evaluation={"protocols": ["knn-20", "linear-features"], "report": False},
             output=FOLDER,
             quiet=True,
         )

@@ -23,14 +23,14 @@ pytestmark = [
 # Settings of each, as they stand and as a test has them.
 SMALL = {
     "images": {"SIDE = 48": "SIDE = 96", "EPOCHS = 40": "EPOCHS = 1"},
-    "estimator": {"EPOCHS = 15": "EPOCHS = 1", "SAMPLES = 1024": "SAMPLES = 128"},
+    "estimator": {"EPOCHS = 10": "EPOCHS = 1", "SAMPLES = 1024": "SAMPLES = 128"},
     "comparing": {
         'METHODS = "gaussprob,simclr,barlow_twins"': 'METHODS = "gaussprob,simclr"',
         'SEEDS = "0,1,2"': 'SEEDS = "0"',
         "EPOCHS = 10": "EPOCHS = 1",
     },
-    "health": {"EPOCHS = 30": "EPOCHS = 2"},
-    "cluster": {"EPOCHS = 6": "EPOCHS = 3"},
+    "health": {"EPOCHS = 20": "EPOCHS = 2"},
+    "cluster": {"EPOCHS = 5": "EPOCHS = 3"},
     "solo_learn": {"EPOCHS = 10": "EPOCHS = 1"},
 }
 SLOW = {"cluster": [pytest.mark.slow], "solo_learn": WITH_SOLO_LEARN}  # processes of their own

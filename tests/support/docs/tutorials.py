@@ -66,9 +66,10 @@ def render(name: str) -> Path:
                     parts += _shown(_run(text, names), text, page)
         finally:
             os.chdir(here)
+    threads = torch.get_num_threads()
     parts.append(
-        f"`examples/{name}.py` on {cpu_name()}, {torch.get_num_threads()} threads, solo_ldm "
-        f"{__version__}, torch {torch.__version__}, {date.today()}."
+        f"`examples/{name}.py` on {cpu_name()}, {threads} thread{'s' if threads > 1 else ''}, "
+        f"solo_ldm {__version__}, torch {torch.__version__}, {date.today()}."
     )
     page.write_text("\n\n".join(parts) + "\n")
     return page
