@@ -16,7 +16,7 @@ from solo_ldm.cli import main
 
 METHODS = "gaussprob,simclr,barlow_twins"
 SEEDS = "0,1,2"
-EPOCHS = 10
+EPOCHS = 6
 FOLDER = Path("comparing_example")  # for what is written
 
 # %% [markdown]
@@ -25,7 +25,7 @@ FOLDER = Path("comparing_example")  # for what is written
 # Methods × seeds with the same data, network, optimiser, epochs and protocols. It is the command
 #
 #     solo-ldm compare methods=[gaussprob,simclr,barlow_twins] seeds=[0,1,2] \
-#         overrides=[max_epochs=10]
+#         overrides=[max_epochs=6]
 #
 # in Python; killed, it continues where it was.
 

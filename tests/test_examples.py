@@ -27,7 +27,7 @@ SMALL = {
     "comparing": {
         'METHODS = "gaussprob,simclr,barlow_twins"': 'METHODS = "gaussprob,simclr"',
         'SEEDS = "0,1,2"': 'SEEDS = "0"',
-        "EPOCHS = 10": "EPOCHS = 1",
+        "EPOCHS = 6": "EPOCHS = 1",
     },
     "health": {"EPOCHS = 20": "EPOCHS = 2"},
     "cluster": {"EPOCHS = 5": "EPOCHS = 3"},
