@@ -90,8 +90,10 @@ print(write_page(FOLDER / "health.png", [panels[:2], panels[2:]], "health of two
 
 # %% [markdown]
 # How to read it: the standard deviation of the second run falls, since nothing pays for spread,
-# and the latents of all images become one point. Alignment alone would look perfect: views of an
-# image agree, as everything agrees. Always read it against the mean cosine of *different* images.
+# and the latents of all images become one point. No other curve says it alone. Alignment looks
+# fine: views of an image agree, as everything agrees, which the mean cosine of *different* images
+# tells. The effective rank of the second run is even the higher one: what is left around the point
+# is noise, and noise has every direction.
 #
 # ## What the scores say
 
@@ -107,9 +109,9 @@ for label, run in runs.items():
     )
 
 # %% [markdown]
-# A linear classifier rescales what is left of the features, and digits are easy: the collapsed run
-# may score as the untrained network does, which nobody would notice who looks at accuracy alone.
-# Hence the untrained baseline beside every score, and the health beside both.
+# A linear classifier rescales what is left of the features, and digits are easy: its score of the
+# collapsed run would pass for a result, were there not the untrained network beside it, which is
+# better. Hence the untrained baseline beside every score, and the health beside both.
 #
 # ## In your own loop
 #

@@ -24,7 +24,7 @@ from solo_ldm.plotting.page import Panel, write_page
 IN_NOTEBOOK = "ipykernel" in sys.modules
 FOLDER = None if IN_NOTEBOOK else next(iter(sys.argv[1:]), None)
 SIDE = 48  # of a patch
-EPOCHS = 40
+EPOCHS = 25
 OUTPUT = Path("images_example")  # for what is written
 
 # %% [markdown]
