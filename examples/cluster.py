@@ -89,9 +89,8 @@ def last_row(folder):
 print("| metric of the epoch | one process | two processes |")
 print("| --- | --- | --- |")
 rows = last_row("one"), last_row("two")
-for name in ("train_loss", "log_prob", "entropy"):
-    (key,) = (one for one in rows[0] if one.removeprefix("train_") == name.removeprefix("train_"))
-    print(f"| {name} | {float(rows[0][key]):.6f} | {float(rows[1][key]):.6f} |")
+for name in ("train_ldm_loss", "train_log_prob", "train_entropy"):
+    print(f"| {name} | {float(rows[0][name]):.6f} | {float(rows[1][name]):.6f} |")
 
 # %% [markdown]
 # ## On a cluster

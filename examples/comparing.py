@@ -24,8 +24,7 @@ FOLDER = Path("comparing_example")  # for what is written
 #
 # Methods × seeds with the same data, network, optimiser, epochs and protocols. It is the command
 #
-#     solo-ldm compare methods=[gaussprob,simclr] seeds=[0,1,2] \
-#         overrides=[max_epochs=5]
+#     solo-ldm compare methods=[gaussprob,simclr] seeds=[0,1,2] "overrides=['max_epochs=5']"
 #
 # in Python; killed, it continues where it was.
 
@@ -33,7 +32,7 @@ FOLDER = Path("comparing_example")  # for what is written
 arguments = [
     f"methods=[{METHODS}]",
     f"seeds=[{SEEDS}]",
-    f"overrides=[max_epochs={EPOCHS}]",
+    f"overrides=['max_epochs={EPOCHS}']",
     f"output={FOLDER}",
 ]
 

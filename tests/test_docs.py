@@ -167,7 +167,8 @@ def write_recording(path: Path) -> None:
 
 # What makes a snippet that trains a matter of seconds.
 SMALLER = {
-    "epochs=80": 'epochs=1, backbone={"name": "convnet_small"}, augmentations="cifar", quiet=True',
+    "epochs=80": 'epochs=1, backbone={"name": "convnet_small"}, augmentations="cifar", quiet=True, '
+    'optimizer={"batch_size": 32}',
     "trained_models/gaussprob/RUN": "RUN",
 }
 
