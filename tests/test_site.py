@@ -83,7 +83,7 @@ def test_the_references_are_those_of_the_commands_and_the_configurations(path):
 
 def test_the_reference_has_every_key_of_every_schema():
     page = (DOCS / "reference" / "configuration.md").read_text()
-    for name in reference._SECTIONS:
+    for name in reference.sections():
         section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
         for key, _, hint, _ in reference.declared(None, reference._schema(name), ""):
             if not reference.is_dataclass(hint):

@@ -24,15 +24,19 @@ from tests.support import ROOT
 
 IMAGES, SERIES = ROOT / "solo_ldm" / "configs", ROOT / "predictive" / "configs"
 _HEAD = "<!-- made by python -m tests.support.docs -->\n\n"
-_SECTIONS = {
-    "pretrain": IMAGES / "host.yaml",
-    **{name: IMAGES / f"{name}.yaml" for name in ("knn", "linear", "uncertainty", "clusters")},
-    **{name: IMAGES / f"{name}.yaml" for name in ("diagnostics", "compare", "ica", "theorem")},
-    "predictive": SERIES / "host.yaml",
-    "latents": SERIES / "latents.yaml",
-}
 _NO_KEYS = ("defaults", "hydra", "published")
 _LONGEST = 90
+
+
+def sections() -> dict[str, Path]:
+    """Return the file of the keys of each command that has one of its own."""
+    found = {"pretrain": IMAGES / "host.yaml", "predictive": SERIES / "host.yaml"}
+    for name in COMMANDS:
+        files = (found.get(name), IMAGES / f"{name}.yaml", SERIES / f"{name}.yaml")
+        path = next((one for one in files if one and one.is_file()), None)
+        if path is not None and _command(name) is not None:
+            found[name] = path
+    return {name: found[name] for name in COMMANDS if name in found}
 
 
 def pages() -> dict[Path, str]:
@@ -45,10 +49,10 @@ def commands() -> str:
     """Return the page of the commands: the overview, then the help of each."""
     parts = [_HEAD, "# Commands\n\n", _code(usage())]
     keys = usage().rpartition("WEIGHTS  ")  # what the help of every command ends with
-    for name, module in COMMANDS.items():
+    for name in COMMANDS:
         text = _help(name).replace("".join(keys[1:]), "")
         parts += [f"## {name}\n\n", _code(text)]
-        if isinstance(getattr(import_module(module), name, None), HydraCommand):
+        if _command(name) is not None:
             section = "predictive" if name == "decode" else name
             parts.append(f"[Every key](configuration.md#{section}).\n\n")
             continue
@@ -66,7 +70,7 @@ def configuration() -> str:
         "their schemas. `KEY=VALUE` on the command line overrides one; "
         "`solo-ldm COMMAND --cfg job` prints all of a run. [How](../how-to/configure.md).\n\n",
     ]
-    for name, path in _SECTIONS.items():
+    for name, path in sections().items():
         parts += [f"## {name}\n\n", _table(path, _schema(name))]
         if name == "pretrain":
             parts += _of_methods()
@@ -110,8 +114,14 @@ def _code(text: str) -> str:
     return f"```text\n{text.rstrip()}\n```\n\n"
 
 
+def _command(name: str) -> HydraCommand | None:
+    found = getattr(import_module(COMMANDS[name]), name, None)
+    return found if isinstance(found, HydraCommand) else None
+
+
 def _schema(name: str) -> type:
-    command = getattr(import_module(COMMANDS[name]), name)
+    command = _command(name)
+    assert command is not None
     module, _, schema = command.schema.partition(":")
     return getattr(import_module(module), schema)
 
