@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-EPOCHS = 5
+EPOCHS = 4
 FOLDER = Path("cluster_example").absolute()  # for what is written
 RUN = [sys.executable, "-m", "solo_ldm.cli", "pretrain", "--config-name", "gaussprob"]
 SMALL = [f"max_epochs={EPOCHS}", "evaluation.protocols=[]", "evaluation.report=false"]

@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 import solo_ldm
 
 SOLO_LEARN = Path(os.environ["SOLO_LEARN"]).expanduser().resolve()
-EPOCHS = 10
+EPOCHS = 3
 FOLDER = Path("solo_learn_example").absolute()  # for what is written
 SCRIPTS = Path(solo_ldm.__file__).parents[1] / "scripts"
 

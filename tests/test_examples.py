@@ -28,8 +28,8 @@ SMALL = {
         "EPOCHS = 5": "EPOCHS = 1",
     },
     "health": {"EPOCHS = 20": "EPOCHS = 2"},
-    "cluster": {"EPOCHS = 5": "EPOCHS = 3"},
-    "solo_learn": {"EPOCHS = 10": "EPOCHS = 1"},
+    "cluster": {"EPOCHS = 4": "EPOCHS = 3"},
+    "solo_learn": {"EPOCHS = 3": "EPOCHS = 1"},
 }
 # What starts processes of its own.
 SLOW = {"cluster": pytest.mark.slow, "solo_learn": pytest.mark.solo_learn}
