@@ -2,10 +2,10 @@
 
     python benchmarks/cells.py [--comparison cells] [--train] [--write] [key=value ...]
 
-Comparisons are those of scripts/compare: cifar10_jpeg, whose table is the README's, and cells, on
-digits, whose table is that of docs/digits/cells.md. Runs are found in the comparison's records;
---train trains those that are missing, and continues after an interruption. --write puts the table
-into its page, and the pictures beside it.
+Comparisons are those of scripts/compare: cifar10_jpeg, whose table is that of docs/cells.md (and a
+few rows of it of README.md), and cells, on digits, whose table is that of docs/digits/cells.md.
+Runs are found in the comparison's records; --train trains those that are missing, and continues
+after an interruption. --write puts the table into its page, and the pictures beside it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ SCRIPTS = ROOT / "scripts" / "compare"
 
 # Of each comparison: the page, the folder of the pictures, and overrides.
 PAGES = {
-    "cifar10_jpeg": ("README.md", "docs/cifar10-jpeg", []),
+    "cifar10_jpeg": ("docs/cells.md", "docs/cifar10-jpeg", []),
     "cells": ("docs/digits/cells.md", "docs/digits", ["checkpoint.dir=trained_models/cells"]),
 }
 _CELLS = ("gaussprob", "sphereprob")
+_SHORT = {"cifar10_jpeg": "README.md"}
+_KNOWN = ("simclr", "byol")  # of the README's rows, beside the best cells and the bounds
 
 
 def table(comparison: Comparison) -> Figures:
@@ -62,6 +64,24 @@ def table(comparison: Comparison) -> Figures:
     rows += [row(one) for one in trained if not one.is_bound and not is_cell(one)]
     heads = ["method", "latent", "entropy", "over", *protocols, "seeds", "gain", "minutes"]
     return Figures(heads, rows, about(comparison))
+
+
+def short(comparison: Comparison) -> Figures:
+    """Return the README's rows: the best cell of each latent space, known methods, the bounds."""
+    whole = table(comparison)
+    best: dict[str, tuple[str, ...]] = {}  # the cell's place, by its latent space; in rank order
+    for one in comparison.standings:
+        if one.scores and comparison.configs[one.label][0] in _CELLS:
+            found = one.finished[0].results
+            best.setdefault(found["latent"], (found["latent"], found["entropy"], found["over"]))
+    shown = (*_KNOWN, "supervised", "untrained")
+    rows = [
+        row
+        for row in whole.rows
+        if row[0] in shown or (row[0] in _CELLS and tuple(row[1:4]) in best.values())
+    ]
+    about = f"The best cell of each latent space, {', '.join(_KNOWN)} and the bounds. {whole.about}"
+    return Figures(whole.heads, rows, about)
 
 
 def about(comparison: Comparison) -> str:
@@ -128,6 +148,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     beside = Path(ROOT / folder).relative_to(page.parent).as_posix()
     tables = [table(comparison), *claims(comparison, beside)]
     publish(tables, page, "cells", "cells.py", args, console)
+    if args.comparison in _SHORT:
+        args.csv = None
+        readme = ROOT / _SHORT[args.comparison]
+        publish([short(comparison)], readme, "cells", "cells.py", args, console)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--seconds", type=float, default=4.0, help="of a path in each round")
     options.add_argument("--solo-learn", type=Path, help="a checkout of solo-learn")
-    options.add_argument("--write", action="store_true", help="update README.md")
+    options.add_argument("--write", action="store_true", help="update docs/speed.md")
     args = options.parse_args(arguments)
 
     console = wide_console()
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     rows = [row(name, rounds, speeds.get(PEER)) for name, rounds in by_speed(speeds)]
     figures = Figures(HEADING, rows, f"Median of turns. {about}.")
-    publish([figures], ROOT / "README.md", "data", "data.py", args, console)
+    publish([figures], ROOT / "docs" / "speed.md", "data", "data.py", args, console)
 
 
 def by_speed(speeds: dict[str, list[float]]) -> list[tuple[str, list[float]]]:

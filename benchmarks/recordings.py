@@ -7,7 +7,7 @@ multi-layer decoders are fitted to them there and scored on the held-out time. B
 folds are those of the packaged configurations. Each result is kept in a file of --records and not
 computed again: after an interruption the command continues, and --kept shows what there is. CEBRA
 is compared where it is installed (pip install cebra). --write updates docs/recordings.md, its
-picture and README.md.
+picture, and short tables in docs/how-to/recording.md and README.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -288,8 +289,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         verdicts = replace(verdicts, about=shown)
     publish([rows, verdicts], page, "recordings", "recordings.py", args, console)
     args.csv = None
-    short = [summary(results, names)]
-    publish(short, ROOT / "README.md", "recordings", "recordings.py", args, console)
+    real = {key: value for key, value in names.items() if key not in SIMULATED}
+    for place, shown in (("README.md", real), ("docs/how-to/recording.md", names)):
+        short = summary(results, shown, os.path.relpath(page, (ROOT / place).parent))
+        if short.rows:
+            publish([short], ROOT / place, "recordings", "recordings.py", args, console)
     console.print(f"results in {args.records}", soft_wrap=True, highlight=False, markup=False)
     if args.write:
         draw(results, names, ROOT / "docs" / "recordings.png")

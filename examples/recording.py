@@ -136,5 +136,6 @@ print(f"{path}: the same states after loading: {same}")
 # Latents with their predictions, states coloured by position, position with its interval, training.
 
 # %%
+# Picture: Latents, states coloured by position, decoded position with its interval, training
 picture = model.plot(new_spikes, new_position, FOLDER / "recording.png")
 print(picture)

@@ -4,7 +4,7 @@
 `solo_ldm.latents`, `solo_ldm.entropy` and `solo_ldm.objective` need torch alone.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The module of each function, imported when it is asked for.
 _FACES = {

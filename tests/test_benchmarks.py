@@ -39,13 +39,6 @@ SMALL = [
     "data.num_workers=0",
     "data.fraction=0.1",
 ]
-SERIES = [
-    "data.num_train=32",
-    "data.num_held_out=8",
-    "data.num_steps=12",
-    "optimizer.batch_size=8",
-    "max_epochs=1",
-]
 SPIKES = [
     "data.num_cells=4",
     "data.duration_seconds=60",
@@ -133,7 +126,6 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
         [*(one for one in SPIKES if one.startswith("data.") and "window" not in one)],
         1,
     ),
-    "time_series": ({"TASKS": slice(0, 6, 5)}, SERIES, 2),
 }
 
 
@@ -238,11 +230,11 @@ def test_the_table_of_cells_follows_from_records_alone(benchmarks, tmp_path, mon
     places = [f"{key}={tmp_path}/{key}" for key in ("output", "checkpoint.dir")]
     own = [*places, f"records={tmp_path}/runs"]
     monkeypatch.setattr(cells, "PAGES", {"cells": ("page.md", "docs", own)})
+    monkeypatch.setattr(cells, "_SHORT", {"cells": "README.md"})
     for module in (cells, common):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    (tmp_path / "page.md").write_text(
-        "<!-- cells: made by benchmarks/cells.py -->\n<!-- /cells -->"
-    )
+    for page in ("page.md", "README.md"):
+        (tmp_path / page).write_text("<!-- cells: made by benchmarks/cells.py -->\n<!-- /cells -->")
     cells.main(["--comparison", "cells", "--write"])
     text = (tmp_path / "page.md").read_text()
     assert len(re.findall(r"^\| (?:gauss|sphere)prob .* \| 2 \| \+25.5 \|", text, re.M)) == 12
@@ -251,6 +243,15 @@ def test_the_table_of_cells_follows_from_records_alone(benchmarks, tmp_path, mon
     assert "| plane LogDet leads | plane logdet − plane kernel 0.0 ± 0.9 | not told" in text
     for shown in re.findall(r"\]\((.*?)\)", text):
         assert (tmp_path / shown).is_file()
+    short = (tmp_path / "README.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| (\S+) \|", short, re.M)
+    assert rows == [
+        ("method", "latent"),
+        ("gaussprob", "plane"),
+        ("sphereprob", "sphere"),
+        ("untrained", "–"),
+    ]
+    assert "The best cell of each latent space" in short
 
 
 def test_a_table_replaces_the_one_between_its_marks(benchmarks, tmp_path, monkeypatch):

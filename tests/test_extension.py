@@ -1,4 +1,4 @@
-"""What is added takes the places that CONTRIBUTING.md lists, and nothing else is touched."""
+"""What is added takes the places that docs/how-to/add.md lists, and nothing else is touched."""
 
 from __future__ import annotations
 

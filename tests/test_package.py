@@ -1,4 +1,4 @@
-"""What is installed: the wheel holds the zoo, and the README's way from it to features works."""
+"""What is installed: the wheel holds the zoo, and the page's way from it to features works."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from PIL import Image
 from tests.support import ROOT
 from tests.support.processes import forget, run_child
 
-SECTION = (ROOT / "README.md").read_text().split("## Pretrained models\n")[1].split("\n## ")[0]
+PAGE = (ROOT / "docs" / "how-to" / "pretrained.md").read_text()
+SECTION = PAGE.split("## To features in ten lines\n")[1].split("\n## ")[0]
 (SNIPPET,) = re.findall(r"^```python\n(.*?)^```", SECTION, flags=re.MULTILINE | re.DOTALL)
-# Printed after the README's lines: where they came from, and what they made.
+# Printed after the page's lines: where they came from, and what they made.
 CHECK = """
 import solo_ldm
 print("from", Path(zoo.zoo_folder()).parent, Path(solo_ldm.__file__).parents[1])
@@ -54,13 +55,13 @@ def images(tmp_path) -> Path:
 
 
 def features_with(site: Path) -> None:
-    """Run the README's lines with the packages in a folder."""
+    """Run the page's lines with the packages in a folder."""
     forget("solo_ldm", "predictive", "hubconf")
     sys.path[:] = [str(site), *(path for path in sys.path if Path(path).resolve() != ROOT)]
     exec(SNIPPET + CHECK, {})
 
 
-def test_the_readmes_way_to_features_is_ten_lines():
+def test_the_way_to_features_is_ten_lines():
     lines = [line for line in SNIPPET.splitlines() if line] + ["pip install ."]
     assert len(lines) <= 10
     assert "\npip install .  #" in SECTION
@@ -83,7 +84,7 @@ def test_the_wheel_holds_the_zoo_and_all_that_loading_needs(copy, images, monkey
 
 @pytest.mark.slow
 def test_a_fresh_environment_goes_from_pip_install_to_features(copy, images):
-    """As README says: `pip install .`, then the lines of Python, far from the checkout."""
+    """As the page says: `pip install .`, then the lines of Python, far from the checkout."""
     environment = images / "environment"
     subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, environment], check=True)
     python = environment / "bin" / "python"

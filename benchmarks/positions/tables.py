@@ -150,8 +150,14 @@ def tables(results: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> li
     return [_rows_table(found, results, names), _verdicts(found, results, names)]
 
 
-def summary(results: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Figures:
-    """Return the README's table: ours, the best others that use as much time, CEBRA-Time."""
+def summary(results: Sequence[Mapping[str, Any]], names: Mapping[str, str], page: str) -> Figures:
+    """Return the short table: ours, the best others that use as much time, CEBRA-Time.
+
+    Args:
+        results: of folds and seeds.
+        names: of the data sets to show.
+        page: where docs/recordings.md is from the page of the table.
+    """
     heads = ["data", "decoded from", "uses", "linear", "mlp", "in the 95 % interval"]
     rows = []
     for name, own in lines(results, names).items():
@@ -168,7 +174,7 @@ def summary(results: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> F
     about = (
         "R² of position on held-out time, five folds of 20 s blocks, ± standard deviation over "
         "folds and seeds; each other row is the best of its kind, at the best of six widths. "
-        "[docs/recordings.md](docs/recordings.md) has all rows, ratios, nulls and what was tried."
+        f"[recordings.md]({page}) has all rows, ratios, nulls and what was tried."
     )
     return Figures(heads, rows, about)
 

@@ -21,7 +21,7 @@ from [manifest.yaml](manifest.yaml) by `solo-ldm zoo publish`; no number of ours
     solo-ldm zoo verify [NAME ...] [--data FOLDER]
 
 In Python, `solo_ldm.zoo.load(NAME)` is the model with its preprocessing. Commands that take weights
-take `zoo:NAME`. Each folder of [weights](weights) is a model repository as the Hugging Face hub
+take `zoo:NAME`. Each folder of `weights` is a model repository as the Hugging Face hub
 expects it. Scores are those of the published weights, in bold; "untrained" is the same network
 before training, "over seeds" the mean and the standard deviation of runs that differ in the seed
 alone, of which the first was published, "elsewhere" what others published.

@@ -290,11 +290,12 @@ def test_a_yaml_that_says_its_own_data_and_views_keeps_the_views(tmp_path):
     assert run.results["image_size"] == 12
 
 
-def test_the_lines_of_the_readme_take_an_array_to_features_and_a_score(tmp_path, monkeypatch):
-    section = (ROOT / "README.md").read_text().partition("## From Python")[2]
-    (block,) = re.findall(r"^```python\n(.*?)^```", section.partition("\n## ")[0], re.M | re.S)
+def test_the_lines_of_the_page_take_an_array_to_features_and_a_score(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "python.md").read_text()
+    block, settings = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(compile(block, "README.md", "exec"), names)
+    exec(compile(block, "python.md", "exec"), names)
+    exec(compile(settings.replace("epochs=5", "epochs=1"), "python.md", "exec"), names)
     assert names["features"].shape == (1797, names["run"].backbone.num_features)
     assert names["run"].report._repr_png_().startswith(b"\x89PNG")
