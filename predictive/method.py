@@ -136,6 +136,8 @@ class PredictiveMethod(pl.LightningModule):
             }
             for name, parameters in parts.items()
         ]
+        if learned := list(self.objective.parameters()):
+            groups.append({"name": "objective", "params": learned, "weight_decay": 0.0})
         for name, decoder in self.decoders.decoders.items():
             rate = self.decoders.configs[name].lr * cfg.rate_scale
             groups.append({"name": f"decoder-{name}", "params": decoder.parameters(), "lr": rate})

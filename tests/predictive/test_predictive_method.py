@@ -264,3 +264,10 @@ def test_the_state_of_a_method_is_all_it_needs():
     x = torch.randn(2, 6, FEATURES)
     close(first(x).predictions.mean, second(x).predictions.mean, atol=0)
     close(first(x).predictions.covariance, second(x).predictions.covariance, atol=0)
+
+
+def test_what_an_entropy_learns_is_learned():
+    method = tiny_method("objective.entropy=logistic", "scheduler.name=none")
+    (groups,) = (one.param_groups for one in [method.configure_optimizers()])
+    learned = [id(one) for group in groups for one in group["params"]]
+    assert sorted(learned) == sorted(id(one) for one in method.parameters() if one.requires_grad)

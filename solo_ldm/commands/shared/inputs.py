@@ -222,12 +222,12 @@ class Evaluation:
 
     @property
     def _patches(self) -> str:
-        number, share = self.cfg.num_patches, self.cfg.patch_share or PATCH_SHARE
+        number, share = self.cfg.get("num_patches"), self.cfg.get("patch_share") or PATCH_SHARE
         return f", mean of {number} patches of {share:g} of the area" if number else ""
 
     def features(self, split: Split, console: Console, backbone: nn.Module) -> Features:
         """Return a backbone's features of the unaugmented images of a split, with a bar."""
-        if self.cfg.num_patches:
+        if self.cfg.get("num_patches"):  # not every command takes patches
             share = self.cfg.patch_share or PATCH_SHARE
             backbone = PatchMean(backbone, self.cfg.num_patches, share)
         loader = self.data.evaluation_dataloader(split)

@@ -66,7 +66,7 @@ def test_each_fault_is_one_line(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("data=digitss", "there is no configuration data=digitss: did you mean digits?; data: cif"),
+        ("data=digitss", "there is no configuration data=digitss: did you mean digits?; data: cap"),
         ("augmentations=cifra", "did you mean cifar?"),
         ("+data=digits", "chosen twice"),
         ("+resume_from_checkpoint.x=1", "resume_from_checkpoint"),

@@ -197,6 +197,7 @@ def test_published_sets_keep_their_splits():
     assert [name for name, one in registry.DATASETS.items() if one.own] == [
         "custom",
         "image_folder",
+        "captions",
         "webdataset",
         "hf",
         "memory",

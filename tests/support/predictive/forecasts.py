@@ -7,7 +7,7 @@ from predictive.predictors import Forecast
 
 STOP = "stop_gradient"
 IN_NATS = ("neighbour", "kernel", "logdet", "logdet_expansion", "coding_rate")
-AT_ITS_OWN_SCALE = ("sliced", "vicreg", "redundancy")
+AT_ITS_OWN_SCALE = ("sliced", "vicreg", "redundancy", "logistic")
 CASES = [(STOP, "marginal"), ("contrastive", "marginal"), ("vicreg", "marginal")] + [
     (name, over) for name in IN_NATS for over in ("marginal", "joint")
 ]
