@@ -113,7 +113,7 @@ def _draw_cosine(axes: Axes, steps: Floats, values: Floats) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(max(-1.05, min(low, -0.05)), min(1.05, max(high, 0.3)))
     title = f"Cosine of gradients, mean {values[known].mean():.2f}"
-    heading(axes, title, "nearest neighbour against stop-gradient")
+    heading(axes, title, "H[z_t | past] by neighbours against stop-gradient")
 
 
 def _draw_affine(axes: Axes, values: tuple[float, float]) -> None:

@@ -76,7 +76,7 @@ def _history(run: PredictiveRun, assessment: Assessment) -> _Picture:
         entropy=() if stop_gradient else entropy,
         r2={name: values for name, values in online.items() if values},
         cosine_steps=[row["step"] for row in rows],
-        cosine=[row["marginal"] for row in rows],
+        cosine=[row["joint"] for row in rows],
         affine_r2=(before.to_true.r2, after.to_true.r2) if before and after else None,
     )
 

@@ -157,4 +157,4 @@ def _draw_shares(axes: Axes, found: Found) -> None:
             **{f"AUROC, {name}": areas["neighbour"] for name, areas in values["outside"].items()},
         }
         bars += [Bar(group, network, value) for group, value in shares.items() if value is not None]
-    draw_scores(axes, bars, "Shares", "of the features; AUROC by the nearest neighbour")
+    draw_scores(axes, bars, "Shares", "of the features; AUROC by the nearest neighbours")

@@ -17,7 +17,7 @@ from rich.text import Text
 from solo_ldm.commands.paper.entries import Claim, Registry
 from solo_ldm.commands.paper.reading import load_registry
 from solo_ldm.commands.paper.records import Records
-from solo_ldm.commands.paper.report import check_page, page_of, write_report
+from solo_ldm.commands.paper.report import check_folder, write_report
 from solo_ldm.commands.paper.verdicts import Judgement, judge, judge_all
 from solo_ldm.commands.paper.work import Done, Worker
 from solo_ldm.config.errors import Parser, printing
@@ -36,7 +36,7 @@ def command(
     given.again = shlex.join(["solo-ldm", "paper", *argv])
     check_place("--folder", given.folder)
     check_place("--runs", given.runs)
-    check_page(page_of(given.folder))
+    check_folder(given.folder)
     with printing():
         return given.work(given, registry or load_registry(), plain_console(console))
 
@@ -147,9 +147,10 @@ def _run(given: Any, registry: Registry, console: Console) -> int:
     tasks = worker.tasks(_claims(given, registry))
     if given.seeds is not None:
         tasks = [task for task in tasks if task.seed < given.seeds]
-    needed = sum(task.run.minutes for task in tasks) / given.jobs
+    able = [task for task in tasks if not {*registry.needs(task.run)} - worker.data.keys()]
+    needed = sum(task.run.minutes for task in able) / given.jobs
     console.print(
-        f"{_runs(len(tasks))} to do, about {needed:.1f} minutes by {given.jobs} at a time; the "
+        f"{_runs(len(able))} to do, about {needed:.1f} minutes by {given.jobs} at a time; the "
         f"budget is {given.budget:g}",
         highlight=False,
         soft_wrap=True,
@@ -168,6 +169,12 @@ def _run(given: Any, registry: Registry, console: Console) -> int:
     finally:  # of what is recorded, also after an interruption
         lock.release()
         _written(given, registry, records, worker, console)
+    if able and not done.finished and not done.failed and done.left == able:
+        shortest = min(task.run.minutes for task in able)
+        console.print(
+            f"nothing was begun: the shortest run takes about {shortest:g} minutes; raise --budget",
+            style="yellow",
+        )
     _say_what_is_left(done, given, console)
     return 1 if done.failed else 0
 

@@ -75,6 +75,7 @@ def _dots(
         for end in () if test is None else test.ends:
             if math.isfinite(end):
                 axes.plot([end, end], [row - 0.42, row + 0.42], **_RULE)  # pyright: ignore
+    axes.locator_params(axis="x", nbins=6)
     name_rows(axes, [one_line(name, 52) for name, _, _ in rows])
 
 
@@ -100,7 +101,7 @@ def _caption(judgement: Judgement) -> str:
     parts = [f"{claim.claim.rstrip('.')}{where}.", f"n = {count} {seeds_word}."]
     tests = [one.test for one in judgement.decisions]
     if any(test.correlates for test in tests):
-        parts.append("Dots: cells; in brackets Fisher's 95 % interval of Pearson's correlation.")
+        parts.append("Dots: cells; in brackets the 95 % interval of Spearman's correlation.")
     else:
         parts.append(f"Blue: seeds, their mean and its {CONFIDENCE:.0%} t-interval.")
         over = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -54,7 +54,9 @@ class Records:
         record = read_json(path)
         values: Any = record.get("values")
         whole = record.keys() >= _KEYS and isinstance(values, Mapping)
-        if not whole or not all(map(_is_number, values.values())):
+        numbers = [record.get("minutes"), *values.values()] if whole else []
+        versions = isinstance(record.get("versions"), Mapping | None)
+        if not whole or not versions or not all(map(_is_number, numbers)):
             raise ValueError(f"{path}: expected a record, with numbers; remove it to measure again")
         about = {"run": run.name, "command": run.command, "levels": dict(point), "seed": seed}
         for key, expected in about.items():
@@ -62,6 +64,10 @@ class Records:
                 raise ValueError(
                     f"{path}: expected the record of {key} {expected}, got {record[key]}; remove it"
                 )
+        data: Any = record["data"]
+        if not isinstance(data, Mapping) or data.keys() != {*self.registry.needs(run)}:
+            needs = ", ".join(self.registry.needs(run)) or "none"
+            raise ValueError(f"{path}: expected the identities of its data ({needs}); remove it")
         return record
 
     def keep(
@@ -184,13 +190,15 @@ class Records:
 
 
 def identity(path: Path) -> str:
-    """Return sixteen digits that stand for a file, or for the names and sizes in a folder."""
+    """Return sixteen digits that stand for a file, or for the names and files of a folder."""
     if path.is_file():
         return sha256_of(path)[:16]
     files = sorted((one.relative_to(path).as_posix(), one) for one in path.rglob("*"))
-    names = "\n".join(f"{name} {one.stat().st_size}" for name, one in files if one.is_file())
+    names = "\n".join(f"{name} {sha256_of(one)}" for name, one in files if one.is_file())
     return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
 def _is_number(found: Any) -> bool:
-    return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return False
+    return abs(found) <= sys.float_info.max  # false of NaN too

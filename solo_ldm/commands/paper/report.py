@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,12 +34,20 @@ def page_of(folder: Path) -> Path:
     return folder.parent / f"{folder.name}.md"
 
 
-def check_page(page: Path) -> None:
-    """Raise a one-line ValueError where the page would take the place of another file."""
-    if page.name == ".md":
+def check_folder(folder: Path) -> None:
+    """Raise a one-line ValueError where page, figures or gallery could replace other files."""
+    page, gallery = page_of(folder), folder / GALLERY
+    if page.name in (".md", "...md"):
         raise ValueError("--folder: expected a folder with a name, as docs/paper")
-    if page.exists() and not page.read_text(encoding="utf-8").startswith(_TITLE):
-        raise ValueError(f"--folder: its page would be {page}, which is another file; rename one")
+    for path, title in ((page, _TITLE), (gallery, _GALLERY_TITLE)):
+        if path.exists() and not path.read_bytes().startswith(title.encode()):
+            raise ValueError(f"--folder: it would have {path}, which is another file; rename one")
+    ours = gallery.exists() or (folder / "records").is_dir()
+    if folder.is_dir() and any(folder.iterdir()) and not ours:
+        raise ValueError(
+            f"--folder: expected a new folder, or one that solo-ldm paper has written, got "
+            f"{folder} with other files"
+        )
 
 
 def write_report(
@@ -130,7 +139,7 @@ def _head(folder: Path, records: Records, judgements: Sequence[Judgement]) -> It
         f"A value is a mean, ± half its {CONFIDENCE:.0%} t-interval: over seeds, of a difference "
         "over its values at the same seed. Where pairs are counted, each pair of cells is averaged "
         "over the seeds and the interval is over the pairs, as if they were independent. A "
-        "correlation, over cells, has Fisher's interval. A test is held where the whole interval "
+        "correlation, over cells, is Spearman's, with Fieller's interval. A test is held where the whole interval "
         "lies where its rule asks, refuted where all of it lies on the other side, else open, as "
         "with a single value. The first test is the claim itself. A claim holds where all tests "
         "are held, does not hold where the first is refuted, or some are and none is held; it "
@@ -146,7 +155,8 @@ def _provenance(records: Records) -> Iterator[str]:
         return
     hardware = sorted({str(one["hardware"]) for one in found})
     torch = sorted({str((one["versions"] or {}).get("torch")) for one in found})
-    commits = sorted({str(one["commit"])[:7] for one in found})
+    # "+changes" stays: the tree of such a record was not the commit's.
+    commits = sorted({re.sub(r"^(\w{7})\w*", r"\1", str(one["commit"])) for one in found})
     days = sorted(str(one["finished"])[:10] for one in found)
     minutes = sum(one["minutes"] for one in found)
     first, last = days[0], days[-1]
@@ -233,7 +243,8 @@ def with_interval(estimate: Estimate) -> str:
 def number(value: float, error: float) -> str:
     """Return a number to two digits of its error, at most four places behind the point."""
     places = 3 if not error else min(4, max(0, 1 - math.floor(math.log10(error))))
-    return f"{value:.{places}f}".replace("-", "−")
+    text = f"{value:.{places}f}"
+    return (text if float(text) else text.removeprefix("-")).replace("-", "−")
 
 
 def _copy_picture(folder: Path, claim: Claim, registry: Registry, worker: Worker) -> None:

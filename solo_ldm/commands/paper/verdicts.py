@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scipy.stats import pearsonr
+from scipy.stats import norm, spearmanr
 from scipy.stats import t as student
 
 from solo_ldm.commands.paper.entries import Claim, Measure, Registry, Test
@@ -58,7 +58,9 @@ def mean_of(values: Iterable[float], seeds: int) -> Estimate:
 
 
 def correlation_of(points: Sequence[tuple[float, float]], seeds: int) -> Estimate | None:
-    """Return Pearson's correlation with Fisher's interval.
+    """Return Spearman's rank correlation r, which no single outlier makes.
+
+    Its interval is tanh(artanh r ± 1.96 √(1.06 / (n − 3))): Fieller, Hartley & Pearson 1957.
 
     Returns:
         None of fewer than four points, or where one of the two is the same at all of them.
@@ -66,9 +68,12 @@ def correlation_of(points: Sequence[tuple[float, float]], seeds: int) -> Estimat
     first, second = zip(*points, strict=True)
     if len(points) < 4 or len(set(first)) == 1 or len(set(second)) == 1:
         return None
-    found: Any = pearsonr(first, second)
-    low, high = found.confidence_interval(CONFIDENCE)
-    return Estimate(first, seeds, float(found.statistic), (low, high), tuple(points))
+    found: Any = spearmanr(first, second)
+    r = float(found.statistic)
+    reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(1.06 / (len(points) - 3))
+    middle = math.atanh(min(max(r, -1 + 1e-12), 1 - 1e-12))
+    interval = math.tanh(middle - reach), math.tanh(middle + reach)
+    return Estimate(first, seeds, r, interval, tuple(points))
 
 
 @dataclass(frozen=True)

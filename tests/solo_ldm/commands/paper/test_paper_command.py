@@ -160,12 +160,34 @@ def test_records_of_other_data_are_not_gone_on_with(tmp_path, registry, commands
 
 
 def test_the_identity_of_data_is_that_of_its_content(tmp_path):
-    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two!")):
+    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_bytes(content)
     a, b, c = (tmp_path / name for name in "abc")
     assert identity(a) == identity(b) != identity(c)
     assert identity(a / "file") == identity(b / "file") != identity(c / "file")
+
+
+def test_a_folder_with_other_files_is_refused_and_left_as_it_is(tmp_path, commands):
+    registry, folder = load_registry(RUNS, CLAIMS), tmp_path / "docs"
+    folder.mkdir()
+    (folder / "differs.png").write_bytes(b"mine")
+    options = ["--folder", str(folder), "--runs", str(tmp_path / "r")]
+    with pytest.raises(ValueError, match="expected a new folder"):
+        command(["report", *options], registry=registry)
+    (folder / "records").mkdir()
+    (folder / "gallery.md").write_text("mine")
+    with pytest.raises(ValueError, match=r"gallery\.md, which is another file"):
+        command(["report", *options], registry=registry)
+    assert (folder / "differs.png").read_bytes() == b"mine"
+    assert not (tmp_path / "docs.md").exists()
+
+
+def test_a_budget_that_nothing_fits_into_says_so(tmp_path, commands, capsys):
+    registry = load_registry(RUNS, CLAIMS)
+    options = ["--folder", str(tmp_path / "p"), "--runs", str(tmp_path / "r"), "--budget", "0.01"]
+    assert command(["run", "differs", *options], registry=registry) == 0
+    assert "the shortest run takes about 2 minutes; raise --budget" in capsys.readouterr().out
 
 
 def test_an_optional_claim_is_on_the_page_once_it_is_measured(tmp_path, commands):
@@ -187,10 +209,12 @@ def recorded(registry, folder, kind="a", seed=0):
 
 @pytest.mark.parametrize(
     "damage",
-    ["{}", "[]", '{"values": null}', "not JSON", '{"values": {"score": "0.9"}}'],
+    ["{}", "[]", '{"values": null}', "not JSON", '{"values": {"score": "0.9"}}', None],
 )
 def test_a_damaged_record_is_one_line(registry, tmp_path, damage):
     records, path = recorded(registry, tmp_path)
+    if damage is None:
+        damage = path.read_text().replace('"minutes": 1.0', '"minutes": null')
     path.write_text(damage)
     with pytest.raises(ValueError, match=path.name):
         judge(registry.claims["differs"], records)

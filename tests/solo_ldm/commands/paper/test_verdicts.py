@@ -23,12 +23,12 @@ def test_interval_is_students():
     assert mean_of((1.0,), 1).interval is None
 
 
-def test_interval_of_a_correlation_is_fishers():
-    x, y = (1.0, 2.0, 3.0, 4.0, 5.0), (1.0, 3.0, 2.0, 5.0, 4.0)
+def test_a_correlation_is_of_ranks_and_its_interval_is_fiellers():
+    x, y = (1.0, 2.0, 3.0, 4.0, 50.0), (1.0, 3.0, 2.0, 500.0, 4.0)
     found = correlation_of(list(zip(x, y, strict=True)), 1)
     assert found is not None
     assert found.mean == pytest.approx(0.8)
-    half = 1.959964 / math.sqrt(5 - 3)
+    half = 1.959964 * math.sqrt(1.06 / (5 - 3))
     ends = [math.tanh(math.atanh(0.8) + sign * half) for sign in (-1, 1)]
     assert found.interval == pytest.approx(ends, abs=1e-6)
     assert correlation_of([(1.0, 2.0)] * 3, 1) is None
