@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -48,11 +49,11 @@ def run_example(name: str, *arguments: str) -> None:
 @pytest.mark.parametrize("name", [pytest.param(one, marks=SLOW.get(one, ())) for one in SMALL])
 def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", sys.argv)
-    monkeypatch.setitem(ENTROPIES, "spacing", None)  # taken out again afterwards
     monkeypatch.chdir(tmp_path)
     if name == "solo_learn" and "SOLO_LEARN" not in os.environ:
         pytest.skip("solo-learn is not here: SOLO_LEARN=CHECKOUT pytest -m solo_learn")
-    run_example(name)
+    with mock.patch.dict(ENTROPIES):  # where one is added
+        run_example(name)
     said = capsys.readouterr().out
     if name == "images":
         assert "the same features: True" in said
@@ -70,7 +71,8 @@ def test_neighbours_of_images_are_drawn(tmp_path, monkeypatch, capsys):
     picture = tmp_path / "picture.png"
     run_example("neighbours", str(tmp_path / "images"), str(picture))
     assert capsys.readouterr().out.endswith(f"{picture}\n")
-    assert Image.open(picture).width == 1200
+    with Image.open(picture) as drawn:
+        assert drawn.width == 1200
 
 
 def test_every_example_is_a_tutorial_or_tried_here():
