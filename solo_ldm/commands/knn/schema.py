@@ -7,7 +7,7 @@ from typing import Optional
 
 from omegaconf import DictConfig
 
-from solo_ldm.commands.shared.schema import WeightsOnImagesConfig
+from solo_ldm.commands.shared.schema import WeightsOnImagesConfig, check_patches
 from solo_ldm.config.schema import choice, complete, number
 from solo_ldm.data.choice import choose_data
 from solo_ldm.data.config import check_views
@@ -34,6 +34,7 @@ def complete_knn(cfg: DictConfig) -> DictConfig:
     for key in ("k", "distance", *(("temperature",) if "cosine" in cfg.distance else ())):
         if not cfg[key]:
             raise ValueError(f"{key}: expected at least one value, got an empty list")
+    check_patches(cfg)
     choose_data(cfg.data, None, known_only=True)
     check_views(cfg.augmentations)
     return cfg

@@ -11,7 +11,7 @@ from typing import Any, Literal, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from solo_ldm.commands.shared.schema import ORIGINS, UnknownBackboneConfig
+from solo_ldm.commands.shared.schema import ORIGINS, UnknownBackboneConfig, check_patches
 from solo_ldm.config.arguments import check_value
 from solo_ldm.config.schema import (
     check_distinct,
@@ -176,6 +176,7 @@ def _check_values(cfg: DictConfig) -> None:
         raise ValueError("data.no_labels=true: a classifier needs labels; set it to false")
     if cfg.auto_augment:
         raise ValueError("auto_augment=true is not supported: set it to false")
+    check_patches(cfg)
     if cfg.num_patches and cfg.protocol in TRAINED:
         raise ValueError(
             f"num_patches: expected null for protocol={cfg.protocol}, which has views of its own, "

@@ -140,10 +140,10 @@ def _head(folder: Path, records: Records, judgements: Sequence[Judgement]) -> It
         "over its values at the same seed. Where pairs are counted, each pair of cells is averaged "
         "over the seeds and the interval is over the pairs, as if they were independent. A "
         "correlation, over cells, is Spearman's, with Fieller's interval. A test is held where the "
-        "whole interval lies where its rule asks, refuted where all of it lies on the other side, else open, as "
-        "with a single value. The first test is the claim itself. A claim holds where all tests "
-        "are held, does not hold where the first is refuted, or some are and none is held; it "
-        "holds in part where some are held, else it is open."
+        "whole interval lies where its rule asks, refuted where all of it lies on the other side, "
+        "else open, as with a single value. The first test is the claim itself. A claim holds "
+        "where all tests are held, does not hold where the first is refuted, or some are and none "
+        "is held; it holds in part where some are held, else it is open."
     )
     yield ""
     yield from _provenance(records)

@@ -50,3 +50,12 @@ class WeightsOnImagesConfig(WeightsConfig):
     backbone: UnknownBackboneConfig = field(default_factory=UnknownBackboneConfig)
     augmentations: Any = None
     seed: int = random_seed()
+
+
+def check_patches(cfg: Any) -> None:
+    """Raise a one-line ValueError where patches have a size and no number."""
+    if cfg.patch_share is not None and cfg.num_patches is None:
+        raise ValueError(
+            f"patch_share: expected null without num_patches, got {cfg.patch_share}; set "
+            "num_patches to average features over so many patches"
+        )

@@ -87,6 +87,10 @@ def test_other_captions_are_other_data(tmp_path):
         ("image,caption\nno.png,x\n", {}, "no file"),
         ("image,caption\na.png\0,x\n", {}, "which is none"),
         ("image,caption,label\na.png,x,k\nb.png,y,k\n", {}, "the one class k"),
+        ("image,caption,label\na.png,x,k\na.png,y,l\n", {}, "one label of a.png, got l after k"),
+        ("image,caption,caption\na.png,x,y\n", {}, "expected one column caption, got several"),
+        ('image,caption\na.png,x\nb.png,"y\na.png,z\n', {}, "line 3: expected a row of a table"),
+        (f"image,caption\na.png,{'x' * 140_000}\n", {}, "line 2: expected a row of a table"),
     ],
     ids=lambda one: str(one)[:40],
 )
@@ -94,6 +98,20 @@ def test_a_damaged_table_is_one_line(tmp_path, text, keys, message):
     kind = FileNotFoundError if message == "no file" else ValueError
     path = table(tmp_path, text)
     assert message in refusal(kind, dataset="captions", train_path=str(path), **keys)
+
+
+def test_bytes_that_are_not_utf_8_are_named_with_their_line(tmp_path):
+    path = table(tmp_path, "image,caption\na.png,x\n")
+    path.write_bytes(path.read_bytes() + "b.png,été\n".encode("latin-1"))
+    message = refusal(ValueError, dataset="captions", train_path=str(path))
+    assert "line 3: expected UTF-8, got byte 0xe9" in message
+
+
+def test_an_image_keeps_the_label_that_one_of_its_lines_has(tmp_path):
+    lines = "a.png,x,k\na.png,y,\nb.png,z,\nb.png,v,l\n"
+    path = table(tmp_path, f"image,caption,label\n{lines}")
+    source = Splits(DataConfig(dataset="captions", train_path=str(path), val_fraction=0.0)).train
+    assert [source.classes[one] for one in source.labels] == ["k", "l"]
 
 
 def test_a_table_that_is_not_there_is_one_line(tmp_path):

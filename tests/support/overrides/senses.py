@@ -250,7 +250,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"k", each(size, 1)),
     (r"num_patches@linear", lambda value: value is None),  # the protocol there trains on views
     (r"num_patches", null_or(size)),
-    (r"patch_share", null_or(number(1e-12, 1 + 1e-12))),
+    (r"patch_share", lambda value: value is None),  # it goes with num_patches
     (r"temperature", each(scale, 1)),
     (r"distance", each(one_of("cosine", "euclidean"), 1)),
     (r"mixup|cutmix", weight),

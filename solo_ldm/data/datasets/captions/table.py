@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from solo_ldm.data.sources.images import Listing
 from solo_ldm.data.sources.labels import number_labels
 
 _IMAGE, _CAPTION, _LABEL = "image", "caption", "label"
+_UNKNOWN = "-1"
 
 
 class _Table(NamedTuple):
@@ -45,12 +47,13 @@ def _read(config: DataConfig, split: Split) -> Listing | None:
 def _of_split(config: DataConfig, split: Split) -> _Table:
     key, path = f"data.{split}_path", _place(config, split)
     image, caption = config.image_key or _IMAGE, config.caption_key or _CAPTION
-    text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    text = _text(key, path)
     if "\0" in text:
         raise ValueError(f"{key}: expected a table (CSV, UTF-8), got {path}, which is none")
     heading = text.partition("\n")[0]
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in heading else ",")
-    names = [name.strip() for name in next(rows, [])]
+    rows = _rows(key, path, text, "\t" if "\t" in heading else ",")
+    _, names = next(rows, (0, []))
+    names = [name.strip() for name in names]
     wanted = {"image_key": image, "caption_key": caption}
     if config.label_key or (_LABEL in names and not config.no_labels):
         wanted["label_key"] = config.label_key or _LABEL
@@ -60,13 +63,15 @@ def _of_split(config: DataConfig, split: Split) -> _Table:
                 f"{key}: expected a column {name}, got {', '.join(names) or 'an empty file'} in "
                 f"{path}; data.{option} names another"
             )
+        if names.count(name) > 1:
+            raise ValueError(f"{key}: expected one column {name}, got several in {path}")
     places = [names.index(name) for name in wanted.values()]
     found: dict[str, list[str]] = {}
     labels: dict[str, str] = {}
-    for row in rows:
+    for line, row in rows:
         if not any(one.strip() for one in row):
             continue
-        where = f"{key}: {path}, line {rows.line_num}"
+        where = f"{key}: {path}, line {line}"
         if len(row) != len(names):
             raise ValueError(
                 f"{where}: expected {len(names)} columns, got {len(row)}; put texts with commas in "
@@ -86,12 +91,47 @@ def _of_split(config: DataConfig, split: Split) -> _Table:
             )
         found.setdefault(file, []).append(values[1])
         if "label_key" in wanted:
-            labels[file] = values[2] or "-1"
+            label = labels.setdefault(file, _UNKNOWN)
+            if values[2] and label not in (_UNKNOWN, values[2]):
+                raise ValueError(
+                    f"{where}: expected one label of {values[0]}, got {values[2]} after {label}"
+                )
+            labels[file] = values[2] or label
     if not found:
         raise ValueError(f"{key}: {path} lists no images; expected a line each")
     captions = [tuple(dict.fromkeys(texts)) for texts in found.values()]
     kept = [labels[file] for file in found] if labels else None
     return _Table([*found], captions, kept)
+
+
+def _text(key: str, path: Path) -> str:
+    """Return the text of a file, which has to be UTF-8."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if b"\0" in content:
+            return "\0"
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{key}: {path}, line {line}: expected UTF-8, got byte {content[error.start]:#x}; save "
+            "it as UTF-8"
+        ) from None
+
+
+def _rows(key: str, path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a table with the line in which each starts."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for row in rows:
+            yield line, row
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise ValueError(
+            f"{key}: {path}, line {line}: expected a row of a table (CSV), got one of which csv "
+            f"says {error}; is a double quote not closed?"
+        ) from None
 
 
 def _place(config: DataConfig, split: Split) -> Path:

@@ -76,6 +76,7 @@ def test_features_may_be_means_over_patches_which_the_record_says(gaussprob_run,
         ([source, "num_patches=2"], "num_patches: expected null for protocol=linear-offline")
     ]
     assert_refused("linear", refused, capsys)
+    assert_refused("knn", [([source, "patch_share=0.5"], "expected null without num_p")], capsys)
 
 
 def test_the_online_classifier_is_scored_with_the_run(gaussprob_run):
