@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from PIL import Image
+
 from solo_ldm.data.sources.decoding import image_suffixes
+from solo_ldm.data.sources.pixels import BROKEN_FILE
 
 _ARRAYS = frozenset((".npy", ".npz"))
 # Images of some pages are told from videos by what Pillow opens: GIF is an image.
 _VIDEOS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"))
+# Further images of these are previews of a photograph and layers, no pages.
+_NO_PAGES = ("MPO", "PSD")
 
 
 class Source(NamedTuple):
@@ -31,12 +36,13 @@ class Source(NamedTuple):
 def find_clips(path: str | Path | Sequence[str | Path]) -> list[Source]:
     """Return the clips of a path or of a list of these, sorted as numbers in names count.
 
-    A folder's images are the frames of one clip; its folders and its files of arrays and videos
-    are further clips.
+    A folder's images are the frames of one clip, or each a clip where they have several pages; its
+    folders and its files of arrays and videos are further clips.
 
     Raises:
         FileNotFoundError: in one line: nothing at a path.
-        ValueError: in one line: a folder without frames, a file of another kind.
+        ValueError: in one line: a folder without frames, a file of another kind, images of one page
+            beside images of several.
     """
     found: list[Source] = []
     for one in [path] if isinstance(path, str | Path) else path:
@@ -66,25 +72,45 @@ def clip_files(
 
 
 def _of_folder(folder: Path, name: str) -> list[Source]:
-    images, found = [], []
-    for one in sorted(folder.iterdir(), key=lambda one: natural(one.name)):
-        if one.name.startswith("."):
-            continue
+    shown = (one for one in folder.iterdir() if not one.name.startswith("."))
+    entries = sorted(shown, key=lambda one: natural(one.name))
+    images = _frames_among(entries)
+    found = [Source(name, "images", tuple(images))] if images else []
+    for one in entries:
         below = f"{name}/{one.name}"
         if one.is_dir():
             found += _of_folder(one, below)
-        elif one.suffix.lower() in image_suffixes():
-            images.append(one)
-        elif (source := _of_file(one, below)) is not None:
+        elif one not in images and (source := _of_file(one, below)) is not None:
             found.append(source)
-    if images:
-        found.insert(0, Source(name, "images", tuple(images)))
     if not found:
         raise ValueError(
             f"data.path: expected frames (images, .npy, .npz, videos) in every folder, got none in "
             f"{folder}"
         )
     return found
+
+
+def _frames_among(entries: Sequence[Path]) -> dict[Path, bool | None]:
+    """Return the images of a folder that are frames of one clip: none where they have pages."""
+    suffixes = image_suffixes()
+    images = [one for one in entries if one.suffix.lower() in suffixes and not one.is_dir()]
+    paged = {one: _has_pages(one) for one in images}
+    first = {has: one for one, has in reversed(paged.items())}
+    if True in first and False in first:
+        raise ValueError(
+            "data.path: expected a folder's images to have one page each, a frame, or several "
+            f"each, a clip, got several in {first[True]} and one in {first[False]}; use two folders"
+        )
+    return {} if True in first else paged
+
+
+def _has_pages(file: Path) -> bool | None:
+    """Return whether an image has several pages; None for what Pillow does not open."""
+    try:
+        with Image.open(file) as image:
+            return image.format not in _NO_PAGES and bool(getattr(image, "is_animated", False))
+    except BROKEN_FILE:
+        return None  # refused, or read by tifffile, where frames are read
 
 
 def _of_file(file: Path, name: str) -> Source | None:

@@ -21,6 +21,8 @@ from solo_ldm.config.memory import check_memory
 Split = Literal["clips", "blocks", "contiguous"]
 # Rates that differ by less are written with other digits.
 _SAME_RATE = 1e-3
+# Channels that come first are taken for frames: many clips of so few are likely that.
+_COLOURS, _MANY = 3, 30
 
 
 @checked
@@ -43,7 +45,8 @@ def frames(
     """Read clips of frames and split them into training and held-out sequences.
 
     Args:
-        path: a folder of images, one clip, or of folders, arrays and videos, each a clip; an array
+        path: a folder of images, one clip, or of folders, images of several pages, arrays and
+            videos, each a clip; an array
             (.npy, or "frames" of an .npz) (T, H, W), (T, H, W, C), (N, T, H, W) or
             (N, T, H, W, C); an image of several pages; a video, which takes PyAV; a list of these.
         frame_rate: frames a second; None for that of a video, or 1, so that seconds are frames.
@@ -94,6 +97,12 @@ def frames(
     _, *shape = clips[0].frames.shape
     count = sum(len(one.frames) for one in clips)
     shown = [evened(part, block_seconds, step_seconds) for part in (train, held_out)]
+    swapped = (
+        len(clips) >= _MANY
+        and shape[0] == 1
+        and all(_is_of_array(one) and len(one.frames) == _COLOURS for one in clips)
+    )
+    doubt = "; clips of 3 gray frames: channels of an array come last" if swapped else ""
     name = Path(path).name if isinstance(path, str | Path) else f"{len(path)} paths"
     return TimeSeriesData(
         *(pad(part, step_seconds) for part in shown),
@@ -104,7 +113,7 @@ def frames(
         description=(
             f"{name}: {len(clips)} clip{'s' if len(clips) > 1 else ''} of {count} frames, "
             f"{shape[1]} × {shape[2]} pixels of {shape[0]} channel{'s' if shape[0] > 1 else ''}; "
-            f"{len(shown[0])} sequences to train on, {len(shown[1])} held out"
+            f"{len(shown[0])} sequences to train on, {len(shown[1])} held out{doubt}"
         ),
     )
 
@@ -139,7 +148,8 @@ def read(
                 )
             )  # fmt: skip
         if len(one.frames) < 2:
-            raise ValueError(f"{one.name}: expected a clip of at least 2 frames, got 1")
+            remedy = "; channels of an array come last" if _is_of_array(one) else ""
+            raise ValueError(f"{one.name}: expected a clip of at least 2 frames, got 1{remedy}")
     if len({one.frames.dtype for one in clips}) > 1:
         clips = [one._replace(frames=as_floats(one.frames)) for one in clips]
     rates = {one.rate for one in clips if one.rate is not None}
@@ -149,6 +159,11 @@ def read(
             f"{max(rates):g} frames a second; set it, if they may be taken as one"
         )
     return clips, 1.0 / (frame_rate or next(iter(rates), 1.0))
+
+
+def _is_of_array(clip: Clip) -> bool:
+    """Whether a clip is one of several of an array."""
+    return clip.name.endswith("]")
 
 
 def with_targets(

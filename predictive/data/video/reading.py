@@ -93,6 +93,11 @@ def _pixels_of(file: Path) -> NDArray[Any]:
         raise ValueError(
             f"{file}: expected a frame, got a file that cannot be read: {line}"
         ) from None
+    if pixels.frames > 1:
+        raise ValueError(
+            f"{file}: expected one page, got {pixels.frames} of a kind that Pillow does not open; "
+            "save the stack as an array (.npy)"
+        )
     return _of_pillow(pixels.image) if pixels.values is None else pixels.values
 
 

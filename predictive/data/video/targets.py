@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,8 @@ def read_targets(
     """Read a CSV file of a row for each frame, of all clips one after another.
 
     Columns NAME_0, NAME_1, … are one target NAME; an empty field is unknown. A column "clip" must
-    name the clip of each row.
+    name the clip of each row: by its place, as video/clip1, or by the last part of it, clip1, where
+    no other clip has that.
 
     Args:
         path: of the file; its first row names the columns.
@@ -91,8 +93,13 @@ def read_targets(
 def _check_clips(file: Path, named: NDArray[Any] | None, lengths: Mapping[str, int]) -> None:
     if named is None:
         return
-    expected = np.repeat(np.array(list(lengths)), list(lengths.values()))
-    if (wrong := np.flatnonzero(named != expected)).size:
+    last = [name.rpartition("/")[2] for name in lengths]
+    counts = Counter(last)
+    short = [one if counts[one] == 1 else name for one, name in zip(last, lengths, strict=True)]
+    expected, others = (
+        np.repeat(np.array(names), list(lengths.values())) for names in (list(lengths), short)
+    )
+    if (wrong := np.flatnonzero((named != expected) & (named != others))).size:
         at = int(wrong[0])
         raise ValueError(
             f"{file}, row {at + 2}: expected a frame of the clip {expected[at]}, got {named[at]}; "

@@ -60,11 +60,42 @@ def test_images_arrays_and_stacks_of_the_same_pixels_are_the_same_data(tmp_path,
     np.savez(tmp_path / "all.npz", other=1, frames=values)
     expected = np.moveaxis(values.reshape(5, T, H, W, -1), -1, 2).reshape(5, T, -1)
     stacks = [tmp_path / "stacks" / f"{i}.tif" for i in range(5)]
-    for path in (tmp_path / "images", tmp_path / "arrays", tmp_path / "all.npz", stacks):
+    folders = [tmp_path / name for name in ("images", "arrays", "stacks")]
+    for path in (*folders, tmp_path / "all.npz", stacks):
         data = frames(path)
         found = torch.cat([data.held_out.inputs, data.train.inputs])
         assert (found.numpy() == expected).all(), path
         assert data.frame_shape == (3 if colour else 1, H, W)
+
+
+def test_animated_images_of_a_folder_are_clips_and_photographs_with_previews_are_frames(tmp_path):
+    video = clips(tmp_path / "video", count=1)
+    for folder, suffix in (("gifs", ".gif"), ("photos", ".mpo")):
+        (video / folder).mkdir()
+        for i in (2, 10):
+            first, *others = [Image.fromarray(one) for one in pixels(i)]
+            place = video / folder / f"{i}{suffix}"
+            first.save(place, save_all=True, append_images=others)
+    found = {one.name: (one.kind, len(one.files)) for one in find_clips(video)}
+    assert list(found.items()) == [
+        ("video/clip8", ("images", 6)),
+        ("video/gifs/2.gif", ("pages", 1)),
+        ("video/gifs/10.gif", ("pages", 1)),
+        ("video/photos", ("images", 2)),
+    ]
+    data = frames(video / "gifs")
+    expected = pixels(2).reshape(T, -1)
+    assert (data.held_out.inputs[0].numpy().reshape(T, -1)[:, : H * W] == expected).all()
+
+
+def test_channels_that_come_first_are_taken_for_frames_and_named(tmp_path):
+    for count in (29, 30):
+        np.save(tmp_path / "a.npy", pixels(0, count, 3, H, W))
+        data = frames(tmp_path / "a.npy")
+        assert ("clips of 3 gray frames: channels" in data.description) == (count == 30)
+    np.save(tmp_path / "a.npy", pixels(0, 30, 1, H, W))
+    with pytest.raises(ValueError, match="at least 2 frames, got 1; channels of an array come"):
+        frames(tmp_path / "a.npy")
 
 
 def test_frames_are_made_gray_as_pillow_does_and_resized(tmp_path):
@@ -128,6 +159,20 @@ def test_targets_are_a_row_for_each_frame_with_numbers_angles_and_categories(tmp
     assert data.kinds["side"].categories == ("a", "b")
 
 
+def test_a_clip_is_named_by_its_own_name_where_no_other_has_it(tmp_path):
+    save(tmp_path / "v" / "a" / "x", pixels(0))
+    save(tmp_path / "v" / "b" / "x", pixels(1))
+    save(tmp_path / "v" / "b" / "y", pixels(2))
+    for names, fits in ((["v/a/x", "v/b/x", "y"], True), (["v/a/x", "x", "v/b/y"], False)):
+        rows = [[name, t] for name in names for t in range(T)]
+        table = str(write_targets(tmp_path / "t.csv", rows, ["clip", "n"]))
+        if fits:
+            assert frames(tmp_path / "v", targets_path=table).held_out.targets["n"].sum() == 15
+            continue
+        with pytest.raises(ValueError, match="row 8: expected a frame of the clip v/b/x, got x"):
+            frames(tmp_path / "v", targets_path=table)
+
+
 def broken(folder: Path, what: str) -> dict:
     """Make something that cannot be used, and return the settings that name it."""
     video = clips(folder / "video")
@@ -139,6 +184,15 @@ def broken(folder: Path, what: str) -> dict:
         (video / "clip99").mkdir()
     elif what == "unreadable":
         (video / "clip10" / "frame7.png").write_bytes(b"no image")
+    elif what == "pages":
+        first, *others = [Image.fromarray(one) for one in pixels()]
+        first.save(video / "clip9" / "stack.tif", save_all=True, append_images=others)
+    elif what == "doubles":
+        (folder / "doubles").mkdir()
+        tifffile = pytest.importorskip("tifffile")
+        values = pixels().astype(np.float64)
+        tifffile.imwrite(folder / "doubles" / "a.tif", values, photometric="minisblack")
+        return {"path": folder / "doubles"}
     elif what == "single":
         save(video / "single", pixels(0, 1, H, W))
     elif what == "few":
@@ -167,6 +221,8 @@ def broken(folder: Path, what: str) -> dict:
         ("other clip", r"frames of one size, got .*\(1, 5, 4\) in video/clip8 and \(1, 3, 3\) in"),
         ("empty", "frames .* in every folder, got none in .*clip99"),
         ("unreadable", "clip10/frame7.png: expected a frame, got a file that cannot be read"),
+        ("pages", "one page each, .* got several in .*stack.tif and one in .*frame5.png; use two"),
+        ("doubles", "a.tif: expected one page, got 6 of a kind that Pillow does not open; save"),
         ("single", "video/single: expected a clip of at least 2 frames, got 1"),
         ("few", "data.split: expected clips to train on .* got 1 in all; set data.split=blocks"),
         ("nowhere", "data.path: expected frames, got nothing at .*nowhere"),
