@@ -118,8 +118,8 @@ said = ours(
     *("pretrain", "--config-name", "solo", "method=solo/simclr", "data=digits"),
     *(f"max_epochs={EPOCHS}", f"output={FOLDER / 'here'}"),
 )
-(here,) = (FOLDER / "here").glob("*/*")
-scores = solo_ldm.load(here).scores
+(weights,) = (FOLDER / "here").rglob("backbone.safetensors")
+scores = solo_ldm.load(weights.parent).scores
 print("| protocol | trained | untrained |")
 print("| --- | --- | --- |")
 for protocol, score in scores.items():
@@ -127,6 +127,4 @@ for protocol, score in scores.items():
     print(f"| {protocol} | {score['top1']:.1%} | {'–' if before is None else f'{before:.1%}'} |")
 
 # %% [markdown]
-# The same comparison may hold both: `solo-ldm compare "methods=[gaussprob,{config: solo,
-# overrides: [method=solo/simclr]}]"`. Versions, and which YAMLs train under both hosts: [the
-# plug-in](../how-to/solo-learn.md).
+# Versions, and which YAMLs train under both hosts: [the plug-in](../how-to/solo-learn.md).
