@@ -226,6 +226,34 @@ def composed_of(
             GlobalHydra.instance().hydra = before  # by now another instance
 
 
+def composed_again(cfg: DictConfig, choice: str) -> DictConfig | None:
+    """Compose what Hydra composed for the running command, with another choice of a group.
+
+    Args:
+        cfg: what Hydra composed.
+        choice: GROUP=NAME, in place of the one that is given.
+
+    Returns:
+        None where the configuration is not the command's own, or says the group by itself.
+    """
+    from hydra import compose
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException
+
+    if not (HydraConfig.initialized() and GlobalHydra.instance().is_initialized()):
+        return None
+    known, group = HydraConfig.get(), choice.partition("=")[0]
+    name, given = known.job.config_name, [*known.overrides.hydra, *known.overrides.task]
+    if compose(name, overrides=given) != cfg:
+        return None
+    others = [one for one in given if one.lstrip("+").partition("=")[0] != group]
+    try:
+        return compose(name, overrides=[*others, choice])
+    except HydraException:
+        return None
+
+
 def _named(place: str) -> Any:
     """Import what "module:name" names."""
     module, _, name = place.partition(":")

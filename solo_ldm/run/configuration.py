@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Optional
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from solo_ldm.config import schema
+from solo_ldm.config.command import composed_again
 from solo_ldm.config.schema import choice, learning_rate, mapping, number
 from solo_ldm.config.training import BackboneConfig, PerformanceConfig, TrainingConfig
 from solo_ldm.data.config import DataConfig, parse_augmentations
-from solo_ldm.data.datasets.registry import find_dataset
+from solo_ldm.data.datasets.registry import EMBEDDED, find_dataset
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
 # ruff: noqa: UP045
@@ -82,20 +83,30 @@ def complete(cfg: DictConfig) -> DictConfig:
 
 def complete_with_images(cfg: DictConfig) -> DictConfig:
     """Complete a configuration, and check the images and the parts it names; see `complete`."""
-    cfg = _own_table(complete(cfg))
+    cfg = _own_table(cfg, complete(cfg))
+    _check_places(cfg.data)
     parse_augmentations(cfg.augmentations)
     find_dataset(cfg.data.dataset).check(DataConfig(**cfg.data))
     _check_parts(cfg)
     return cfg
 
 
-def _own_table(cfg: DictConfig) -> DictConfig:
+def names_own_table(cfg: DictConfig) -> bool:
+    """Whether a completed configuration of the embedded captions names a table of one's own."""
+    return cfg.data.dataset == "digits_captions" and cfg.data.train_path is not None
+
+
+def _own_table(composed: DictConfig, cfg: DictConfig) -> DictConfig:
     """Read a table of images and captions in place of the embedded ones, where one is given.
 
-    Views and backbone that are those of the embedded images become those of `data=captions`.
+    It is `data=captions`, with whatever else is given. Where Hydra does not know what is, views and
+    backbone that are those of the embedded images become those of `data=captions`.
     """
-    if cfg.data.dataset != "digits_captions" or cfg.data.train_path is None:
+    if not names_own_table(cfg):
         return cfg
+    again = composed_again(composed, "data=captions")
+    if again is not None:
+        return complete(again)
     embedded, own = find_dataset("digits_captions"), find_dataset("captions")
     cfg.data.dataset = "captions"
     cfg.name = cfg.name.replace("digits_captions", "captions")
@@ -104,6 +115,19 @@ def _own_table(cfg: DictConfig) -> DictConfig:
     if cfg.backbone.name == embedded.backbone:
         cfg.backbone.name = own.backbone
     return cfg
+
+
+def _check_places(data: DictConfig) -> None:
+    """Check that no images are named that an embedded data set would ignore."""
+    if data.dataset not in EMBEDDED:
+        return
+    for key, usual in (("train_path", DataConfig.train_path), ("val_path", None)):
+        if data[key] not in (None, usual):
+            kind = "captions" if data.dataset == "digits_captions" else "image_folder"
+            raise ValueError(
+                f"data.{key}: expected none for data={data.dataset}, which is embedded, got "
+                f"{data[key]}; set data={kind} data.train_path=…"
+            )
 
 
 def _check_parts(cfg: DictConfig) -> None:

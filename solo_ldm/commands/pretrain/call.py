@@ -26,7 +26,7 @@ from solo_ldm.data.datasets.memory import MEMORY, Held, hold, views_for
 from solo_ldm.data.datasets.registry import DATASETS
 from solo_ldm.data.datasets.shards import kind_of_shards, pattern_of_shards
 from solo_ldm.data.sources.collected import collect, side_of
-from solo_ldm.run.configuration import RunConfig, complete
+from solo_ldm.run.configuration import RunConfig, complete, names_own_table
 from solo_ldm.run.console import plain_console
 from solo_ldm.run.trainer import is_helper_process
 
@@ -138,8 +138,10 @@ def _given(overrides: Mapping[str, Any], **named: Any) -> dict[str, Any]:
     return given
 
 
-def _composed(folder: Path | None, name: str, given: Mapping[str, Any]) -> DictConfig:
-    """Return the completed configuration of a name and of keys."""
+def _composed(
+    folder: Path | None, name: str, given: Mapping[str, Any], table: bool = False
+) -> DictConfig:
+    """Return the completed configuration of a name and of keys; with `table`, of data=captions."""
 
     def is_choice(key: str, value: Any) -> bool:
         groups = [one / key for one in (_CONFIGS, folder) if one is not None]
@@ -147,6 +149,8 @@ def _composed(folder: Path | None, name: str, given: Mapping[str, Any]) -> DictC
         return isinstance(value, str) and (made or any(one.is_dir() for one in groups))
 
     choices = [f"{key}={value}" for key, value in given.items() if is_choice(key, value)]
+    if table:
+        choices = [*(one for one in choices if not one.startswith("data=")), "data=captions"]
     try:
         cfg = composed_of(name, folder, choices)
     except ValueError as error:
@@ -161,7 +165,9 @@ def _composed(folder: Path | None, name: str, given: Mapping[str, Any]) -> DictC
     for key, value in given.items():
         if not is_choice(key, value):
             OmegaConf.update(cfg, key, value, merge=True, force_add=True)
-    return complete(cfg)
+    cfg = complete(cfg)
+    # Before the values are mixed: those that are given stay.
+    return _composed(folder, name, given, True) if names_own_table(cfg) and not table else cfg
 
 
 def _has_default_views(cfg: DictConfig) -> bool:

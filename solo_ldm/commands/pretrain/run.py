@@ -11,6 +11,7 @@ from rich.console import Console
 
 from solo_ldm.commands.pretrain.report import print_report
 from solo_ldm.commands.pretrain.results import assess, write_picture
+from solo_ldm.commands.shared.texts import unscored
 from solo_ldm.evaluation.protocols import TEXTS, check_num_training
 from solo_ldm.files import weights_written
 from solo_ldm.methods import find_method
@@ -61,7 +62,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     folder = choose_run(cfg, data=identity, say=console.print)
     _say_finished(cfg, identity, folder, console)
     cfg = settled(cfg, data)
-    for line in unfinished_elsewhere(cfg, folder):
+    for line in (*unfinished_elsewhere(cfg, folder), *unscored(cfg.evaluation.protocols, data)):
         console.print(line, style="yellow", soft_wrap=True)
     untrained = {key: value.clone() for key, value in method.backbone.state_dict().items()}
     # What encodes texts is scored as a whole.

@@ -68,7 +68,7 @@ def score_texts(
     names = [str(one) for one in class_names or ()] or [
         one.replace("_", " ") for one in data.classes
     ]
-    if len(names) != data.num_classes:
+    if ZERO_SHOT in wanted and data.num_val_images and len(names) != data.num_classes:
         raise ValueError(
             f"class_names: expected {data.num_classes}, one a class of the data, got {len(names)}"
         )
@@ -103,6 +103,14 @@ def score_texts(
         about = {"num_images": len(sides["trained"].labels), "num_texts": len(texts)}
         scores[RETRIEVAL] = {**about, **found["trained"], "feature_layer": _LAYER, **record}
     return scores
+
+
+def unscored(protocols: Sequence[str], data: Any, unused: Sequence[str] = ()) -> list[str]:
+    """Return a line if zero-shot is asked for without images to score, and keys that it leaves."""
+    if ZERO_SHOT not in protocols or data.num_val_images:
+        return []
+    left = f"; not used: {', '.join(unused)}" if unused else ""
+    return [f"zero-shot: not scored, as there are no held-out images with labels{left}"]
 
 
 def recalls_in_words(score: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,7 +11,13 @@ from rich.console import Console
 from rich.text import Text
 
 from solo_ldm.commands.shared.inputs import images_since
-from solo_ldm.commands.shared.texts import RETRIEVAL, ZERO_SHOT, recalls_in_words, score_texts
+from solo_ldm.commands.shared.texts import (
+    RETRIEVAL,
+    ZERO_SHOT,
+    recalls_in_words,
+    score_texts,
+    unscored,
+)
 from solo_ldm.config.places import results_folder
 from solo_ldm.files import write_json
 from solo_ldm.methods.cross.method import Cross
@@ -35,7 +41,12 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         )
     prompts = cfg.prompts or method.settings.prompts
     check_prompts("prompts", prompts)
-    for notice in (*trained.data.notices, *images_since(trained.folder.path, trained.data)):
+    given = [key for key in ("prompts", "class_names") if cfg[key]]
+    for notice in (
+        *trained.data.notices,
+        *images_since(trained.folder.path, trained.data),
+        *unscored(cfg.protocols, trained.data, given),
+    ):
         console.print(notice, style="yellow", soft_wrap=True)
     folder = results_folder(cfg.output or trained.folder.path / "evaluation/zeroshot")
     untrained = trained.untrained()

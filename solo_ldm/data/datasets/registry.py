@@ -47,6 +47,8 @@ DATASETS: dict[str, Dataset] = {
     "hf": HUGGING_FACE,
     "memory": MEMORY,
 }
+# Those that come with the package or its dependencies, and read no path.
+EMBEDDED = ("digits", "moving_dots", "digits_captions")
 
 
 def find_dataset(name: str) -> Dataset:

@@ -110,7 +110,7 @@ class Cross(BaseMethod):
         """Keep the captions of the training images, and learn the tokens of them.
 
         Raises:
-            ValueError: in one line: the images have none.
+            ValueError: in one line: the images have none, or other classes than are named.
         """
         captions = images.source("train").captions
         if captions is None:
@@ -118,6 +118,12 @@ class Cross(BaseMethod):
                 f"data: expected images with captions for method=cross, got none in "
                 f"data={images.data.dataset}; data=captions reads a table (CSV), data.caption_key "
                 "names those of shards (webdataset, hf), data=digits_captions needs nothing"
+            )
+        names = self.settings.class_names
+        if names is not None and images.num_classes not in (0, len(names)):
+            raise ValueError(
+                f"method_kwargs.class_names: expected {images.num_classes}, one a class of the "
+                f"data, got {len(names)}; correct them, or leave them out"
             )
         self._texts, self._captions = captions, None
         self.text.learn(text for own in captions for text in own)

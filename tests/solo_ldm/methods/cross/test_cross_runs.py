@@ -10,7 +10,8 @@ import torch
 from hydra import compose, initialize_config_dir, initialize_config_module
 from PIL import Image
 
-from solo_ldm.cli import main
+import solo_ldm
+from solo_ldm.cli import main, run_command
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.files import read_json
 from solo_ldm.methods.cross.method import Cross
@@ -167,6 +168,45 @@ def test_a_table_of_ones_own_needs_its_path_alone(table, tmp_path):
     assert len(cfg.augmentations) == 1
 
 
+def test_what_is_given_with_a_table_of_ones_own_stays(table, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("solo_ldm.commands.pretrain.run.run", lambda cfg, *_: seen.append(cfg))
+    (tmp_path / "mine.yaml").write_text(
+        f"defaults: [clip, _self_]\ndata: {{train_path: {table}}}\n"
+        "backbone: {name: convnet_small}\n"
+    )
+    place, small = f"data.train_path={table}", "backbone.name=convnet_small"
+    clip = ["--config-name", "clip", place]
+    run_command("pretrain", [*clip, small, "augmentations=digits"])
+    run_command("pretrain", ["--config-path", str(tmp_path), "--config-name", "mine"])
+    with pytest.raises(RuntimeError):  # as nothing was trained
+        solo_ldm.pretrain("clip", backbone={"name": "convnet_small"}, **dict([place.split("=")]))
+    for cfg in seen:
+        assert (cfg.data.dataset, cfg.backbone.name) == ("captions", "convnet_small")
+        assert cfg.name == "clip-captions"
+    assert [cfg.augmentations[0].crop_size for cfg in seen] == [16, 224, 224]
+    run_command("pretrain", clip)
+    assert seen[-1].backbone.name == "resnet18"
+
+
+def test_paths_that_embedded_images_would_ignore_are_refused(tmp_path, capsys):
+    mae, clip = (["--config-name", name, f"output={tmp_path}"] for name in ("mae", "clip"))
+    told = "expected none for data=digits, which is embedded, got photographs; set data=image_fold"
+    cases = [
+        ([*mae, "data.train_path=photographs"], f"data.train_path: {told}"),
+        ([*mae, "data.val_path=photographs"], f"data.val_path: {told}"),
+        ([*clip, "data.val_path=b.csv"], "for data=digits_captions, which is embedded, got b.csv"),
+    ]
+    assert_refused("pretrain", cases, capsys)
+
+
+def test_names_of_another_number_of_classes_are_refused_before_training(tmp_path):
+    names = "method_kwargs.class_names=[a,b]"
+    with pytest.raises(ValueError, match=r"^method_kwargs\.class_names: expected 10, .* got 2"):
+        run(tmp_path, names)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_table_of_ones_own_is_trained_on_and_scored(table, tmp_path):
     small = ["data.fraction=-1", "optimizer.batch_size=8", "data=captions", "augmentations=digits"]
     small += ["backbone.name=convnet_small", f"data.train_path={table}", "max_epochs=1"]
@@ -179,7 +219,7 @@ def test_a_table_of_ones_own_is_trained_on_and_scored(table, tmp_path):
     assert results["dataset"] == "captions"
 
 
-def test_without_classes_retrieval_alone_is_scored(table, tmp_path):
+def test_without_classes_retrieval_alone_is_scored(table, tmp_path, capsys):
     small = ["data.fraction=-1", "optimizer.batch_size=8", "data=captions", "augmentations=digits"]
     small += ["backbone.name=convnet_small", f"data.train_path={table}", "max_epochs=1"]
     small += ["data.no_labels=true", "scheduler.warmup_epochs=0"]
@@ -188,6 +228,10 @@ def test_without_classes_retrieval_alone_is_scored(table, tmp_path):
     assert results["results"] == {}
     assert results["num_classes"] == 0
     assert results["retrieval"]["num_images"] == 8
+    told = "zero-shot: not scored, as there are no held-out images with labels"
+    assert capsys.readouterr().out.count(told) == 1
+    main(["zeroshot", str(outcome.folder.path), "prompts=['a {}']", "class_names=[a,b]"])
+    assert f"{told}; not used: prompts, class_names" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip"])
