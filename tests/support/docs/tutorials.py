@@ -79,7 +79,8 @@ def _run(text: str, names: dict[str, Any]) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(text, "example", "exec"), names)
-    return printed.getvalue().strip("\n")
+    # The place is this process's own; a reader's run has another.
+    return printed.getvalue().strip("\n").replace(f"{os.path.realpath('.')}/", "")
 
 
 def _shown(printed: str, text: str, page: Path) -> Iterator[str]:
