@@ -101,13 +101,13 @@ WRONG = [
     (["data.window=long"], "data.window: expected a whole number from 2 or null"),
     (["data.window=6", "data.stride=0"], "data.stride: expected a whole number from 1 or null"),
     (["data.dataset=moving_dots"], "moving_dot, nonlinear_system"),
-    (["data=moving_dots"], "data: calcium, frames, moving_dot"),
+    (["data=moving_dots"], "data: calcium, frames, moving_dot, nonlinear_system"),
     (["predictor=recurent"], "predictor: kalman, recurrent"),
     (["method=kalmann"], "method: expected kalman or recurrent, got 'kalmann'"),
     (["method=recurrent"], "predictor.state_dim: expected no such key for method=recurrent"),
     (
         ["objective.entropy=kernal"],
-        "objective.entropy: expected one of stop_gradient, kernel, logistic",
+        "objective.entropy: expected one of stop_gradient, kernel, logistic, neighbour",
     ),
     (["objective.over=both"], "objective.over: expected marginal or joint, got 'both'"),
     (

@@ -14,7 +14,10 @@ from tests.support.predictive.forecasts import AT_ITS_OWN_SCALE, IN_NATS, padded
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"entropy": "knn"}, "objective.entropy: expected one of stop_gradient, kernel, "),
+        (
+            {"entropy": "knn"},
+            "objective.entropy: expected one of stop_gradient, kernel, logistic, neighbour",
+        ),
         ({"entropy": "plug_in"}, "expected one of .*, got 'plug_in'"),
         ({"over": "pooled"}, "over: expected marginal or joint, got 'pooled'"),
         ({"entropy": "vicreg", "over": "joint"}, "over: expected marginal for entropy=vicreg"),

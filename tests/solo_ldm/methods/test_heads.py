@@ -157,7 +157,7 @@ def test_training_moves_the_average_once_a_step_of_the_optimiser_towards_the_net
             "target: expected same, detached or moving_average, got .*did you mean moving_average",
         ),
         ({"predictor": "deep"}, "predictor: expected none, linear, mlp or direct"),
-        ({"latent": "torus"}, "latent: expected plane, sphere, mean_direction"),
+        ({"latent": "torus"}, "latent: expected plane, sphere, mean_direction, correlated"),
         ({"latent": None}, "missing key method_kwargs.latent"),
     ],
 )
