@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from predictive.filtering import Gaussian
+from predictive.filtering.single import SingleFilter
 from predictive.method import PredictiveMethod
 from predictive.predictors import KalmanPredictor, RecurrentPredictor
 from predictive.predictors.kalman import Carry
@@ -60,10 +61,14 @@ class OnlineFilter:
             self._carry = predictor.start(1)
             return
         assert isinstance(predictor, KalmanPredictor)
-        carry = predictor.start(1)
+        carry, self._single = predictor.start(1), None
         if predictor.observation_noise != "state" and predictor.process_noise == "constant":
             belief = Gaussian(carry.belief.mean.double(), carry.belief.factor.double())
             carry = carry._replace(belief=belief)
+            noise = carry.scale * predictor.log_process_noise.exp()
+            self._single = SingleFilter(
+                carry.transition, carry.offset, predictor.observation_matrix, noise
+            )
         self._carry = carry
 
     @torch.inference_mode()
@@ -81,9 +86,16 @@ class OnlineFilter:
             return OnlineState(self._carry.state[0], None, _first(prediction))
         assert isinstance(predictor, KalmanPredictor)
         assert isinstance(self._carry, Carry)
+        noise = predictor.input_noise(x)
+        if self._single is not None:
+            carry = self._carry
+            belief, prediction = self._single.step(
+                _first(carry.belief), latents[0], (carry.scale * noise)[0], seen is None
+            )
+            self._carry = carry._replace(belief=Gaussian(belief.mean[None], belief.factor[None]))
+            return OnlineState(belief.mean, belief.factor, prediction)
         if seen is not None:
             seen = seen.expand_as(latents)
-        noise = predictor.input_noise(x)
         self._carry, found = predictor.advance(self._carry, latents, noise, seen)
         return OnlineState(found.belief.mean[0], found.belief.factor[0], _first(found.prediction))
 
