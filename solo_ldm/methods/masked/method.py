@@ -30,6 +30,10 @@ from solo_ldm.methods.masked.tokens import (
 from solo_ldm.numerics import at_least_single
 from solo_ldm.objective import LDMTerms
 
+# Of so many images one is seen as a whole where only the online classifier and the health need it:
+# of all, that took half of a step of MAE.
+_WATCHED = 4
+
 
 class Masked(BaseMethod):
     """Predict hidden patches of an image from the patches that are seen.
@@ -107,8 +111,10 @@ class Masked(BaseMethod):
                 self._averaged(), settings.cell.base_tau, settings.cell.final_tau
             )
         self.detach_target = settings.cell.target == "detached"
-        # Whether gradients go through the backbone's view of whole images.
+        # Whether gradients go through the backbone's view of whole images, and whether the loss
+        # needs it at all, which the online classifier and the health of a run always do.
         self.learns_whole = settings.cell.target == "same" or settings.cell.entropy != "none"
+        self.needs_whole = self.learns_whole or (settings.learned and self.detach_target)
 
     @classmethod
     def settings(cls, cfg: DictConfig) -> MaskedSettings:
@@ -174,7 +180,7 @@ class Masked(BaseMethod):
         terms, whole, z = self.match(images, kept, targets)
         feats = self.backbone.forward_head(whole.detach())
         logits = self.classifier(feats) if self.classifier is not None else None
-        out = {"feats": [feats], "loss": self._classifier_loss([logits], labels)}
+        out = {"feats": [feats], "loss": self._classifier_loss([logits], labels[: len(feats)])}
         return finish_step(self, dict(zip(TERMS, terms, strict=True)), z, out, len(images))
 
     def draw_masks(self, indexes: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -203,11 +209,13 @@ class Masked(BaseMethod):
             targets: patches of the target blocks (B, M, S).
 
         Returns:
-            The loss and its terms; the backbone's tokens of whole images, without gradients where
-            the loss does not need them; the mean latents (B, D) of whole images and of contexts.
+            The loss and its terms; the backbone's tokens of whole images; the mean latents (W, D)
+            of whole images and of contexts. Where the loss does not need whole images, they are
+            the first W of the batch, without gradients.
         """
+        watched = images if self.needs_whole else images[: -(-len(images) // _WATCHED)]
         with contextlib.nullcontext() if self.learns_whole else torch.no_grad():
-            whole, outputs = encode_blocks(self.backbone, images, self.targets.num_blocks)
+            whole, outputs = encode_blocks(self.backbone, watched, self.targets.num_blocks)
         seen, places = self._see(images, kept)
         made = self.targets(images, self._target(images, outputs))
         wanted = at_blocks(made, targets).flatten(0, 2)
@@ -215,7 +223,7 @@ class Masked(BaseMethod):
         latent = self.parts.latent
         z, of_context = (
             latent.project(self._normal(patches).mean(dim=1))
-            for patches in (patches_of(self.backbone, whole), seen)
+            for patches in (patches_of(self.backbone, whole), seen[: len(whole)])
         )
         log_prob = latent.log_prob(latent.prediction(predicted), latent.project(wanted)).mean()
         with by_rows():
