@@ -169,3 +169,10 @@ def test_a_tensor_on_another_device_is_found(monkeypatch):
         monkeypatch.setitem(cells.ESTIMATORS, name, kind)
         with pytest.raises(RuntimeError, match="device"):
             run_cell("plane", name, "marginal")
+
+
+def test_no_operation_goes_through_python_afterwards():
+    with PretendedGPU():
+        torch.randn(2, device="cuda")
+    # Other kernels then: slower ones, and of recurrent layers others with gradients than without.
+    assert not torch._C._dispatch_tls_is_dispatch_key_included("PythonDispatcher")

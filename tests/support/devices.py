@@ -21,18 +21,20 @@ class PretendedGPU(FakeTensorMode):
 
     def __init__(self) -> None:
         super().__init__(allow_non_fake_inputs=True)
+        # One for each time it is entered: torch does so within an operation once more.
+        self._dispatchers: list[Any] = []
 
     def __enter__(self) -> PretendedGPU:
         """Let Python decompose what asks a driver first, as recurrent layers do."""
-        self._dispatcher = enable_python_dispatcher()
-        self._dispatcher.__enter__()
+        self._dispatchers.append(enable_python_dispatcher())
+        self._dispatchers[-1].__enter__()
         super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
         """End pretending."""
         super().__exit__(*error)
-        self._dispatcher.__exit__(*error)
+        self._dispatchers.pop().__exit__(*error)
 
     def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation; answer what a check asks."""
