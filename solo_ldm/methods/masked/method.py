@@ -31,7 +31,7 @@ from solo_ldm.numerics import at_least_single
 from solo_ldm.objective import LDMTerms
 
 # Of so many images one is seen as a whole where only the online classifier and the health need it:
-# of all, that took half of a step of MAE.
+# of all, that took a third of a step of MAE.
 _WATCHED = 4
 
 
