@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from solo_ldm.entropy import ENTROPIES
 from solo_ldm.evaluation import spectrum
 from tests.support import ROOT
 from tests.support.docs import reference, tutorials
@@ -36,6 +38,7 @@ def prose(page: Path) -> str:
     return re.sub(r"^```.*?^```|^    .*?$", "", page.read_text(), flags=re.M | re.S)
 
 
+@cache
 def links(page: Path) -> list[tuple[str, str, str]]:
     """Return the links within the repository: the text, the file and the anchor."""
     found = re.findall(r"(!?\[[^\]]*)\]\((?!https?:|mailto:)([^)\s#]*)#?([^)\s]*)\)", prose(page))
@@ -52,6 +55,19 @@ def anchors(page: Path) -> set[str]:
     return names
 
 
+def within_two_clicks(page: Path) -> set[Path]:
+    """Return the pages that a page links, and those that these link."""
+    reached = {page}
+    for _ in range(2):
+        reached |= {
+            (one.parent / target).resolve()
+            for one in reached
+            for _, target, _ in links(one)
+            if target.endswith(".md")
+        }
+    return reached
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_to_a_file_and_a_heading_and_every_picture_says_what_it_shows(page):
     for text, target, anchor in links(page):
@@ -62,16 +78,19 @@ def test_every_link_leads_to_a_file_and_a_heading_and_every_picture_says_what_it
 
 
 @pytest.mark.parametrize("sought", SOUGHT)
-def test_what_readers_look_for_is_within_two_clicks_of_the_front_page(sought):
-    reached = {DOCS / "index.md"}
-    for _ in range(2):
-        reached |= {
-            (page.parent / target).resolve()
-            for page in reached
-            for _, target, _ in links(page)
-            if target.endswith(".md")
-        }
-    assert DOCS / sought in reached
+@pytest.mark.parametrize("front", [DOCS / "index.md", ROOT / "README.md"], ids=["site", "README"])
+def test_what_readers_look_for_is_within_two_clicks_of_the_front_page(front, sought):
+    assert DOCS / sought in within_two_clicks(front)
+
+
+def test_every_page_of_the_navigation_is_within_two_clicks_of_the_front_page_without_it():
+    """A phone hides the navigation behind a menu."""
+    named = re.findall(r"^ +- (?:.+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    outside = {"CHANGELOG.md", "CONTRIBUTING.md", "zoo/README.md"}
+    reached = within_two_clicks(DOCS / "index.md")
+    assert len(named) > 50
+    for name in named:
+        assert (ROOT if name in outside else DOCS) / name in reached, name
 
 
 @pytest.mark.parametrize("path", reference.pages(), ids=lambda path: path.stem)
@@ -119,6 +138,16 @@ def test_the_page_on_health_has_the_limits_of_the_warning():
         f"deviation of {spectrum.EXPLODED_STD:,.0f}",
     ):
         assert limit in page, limit
+
+
+def test_every_estimator_and_every_extra_has_its_row():
+    estimators = (DOCS / "concepts" / "entropies.md").read_text()
+    extras = (DOCS / "install.md").read_text()
+    _, _, declared = (ROOT / "pyproject.toml").read_text().partition("optional-dependencies]")
+    for name in {*ENTROPIES} - {"none"}:
+        assert f"| `{name}` |" in estimators, name
+    for name in re.findall(r"^([\w-]+) = \[", declared.partition("\n[")[0], re.M):
+        assert f"`{name}`" in extras, name
 
 
 def test_every_version_that_is_cited_is_that_of_the_package():

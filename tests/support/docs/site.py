@@ -1,6 +1,8 @@
-"""The site's pages that lie outside docs/, and the links between all pages: a hook of mkdocs.
+"""The site's pages that lie outside docs/, the links between all pages, pictures: a hook of mkdocs.
 
 Links are written as files of the repository, as GitHub shows them; here they become the site's.
+Pictures become links to themselves, so that a phone shows them whole, and names of tests may be
+broken where their words end.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[3]
 OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "zoo/README.md", "zoo/*.png", "zoo/manifest.yaml",
            "zoo/weights/*/README.md", "zoo/weights/*/*.png")  # fmt: skip
 LINK = re.compile(r"(\]\()([^()\s#]+)((?:#[^()\s]*)?\))")
+
+PICTURE = re.compile(r'(?<!">)(<img [^>]*src="([^"]+)"[^>]*>)')
+TEST = re.compile(r"(?<=<code>)test_\w+(?=</code>)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -39,3 +44,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return found[0] if uri is None else f"{found[1]}{os.path.relpath(uri, own)}{found[3]}"
 
     return LINK.sub(moved, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Link pictures to themselves, and let names of tests be broken after their words."""
+    linked = PICTURE.sub(r'<a href="\2">\1</a>', html)
+    return TEST.sub(lambda found: found[0].replace("_", "_<wbr>"), linked)
