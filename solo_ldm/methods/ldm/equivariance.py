@@ -40,7 +40,7 @@ class Equivariance(nn.Module):
 
     where j is i and the positions of other images: those of the same image may well look alike.
     It is the cell of the sphere with the kernel entropy over=cross at a weight of ½, where latents
-    are positions. Images go through the network up to the layer once more; its running averages
+    are positions. Images go through the network up to the layer twice more; its running averages
     stay those of the views.
 
     Args:
