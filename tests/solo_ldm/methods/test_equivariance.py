@@ -202,6 +202,19 @@ def test_a_weight_of_none_is_no_term_bit_for_bit(tmp_path):
     assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
 
 
+def test_beside_a_compiled_network_it_is_the_same(tmp_path):
+    method, batch, logged = step_of(tmp_path, "ldm", **ON)
+    losses = []
+    for compiled in (False, True):
+        if compiled:
+            torch.compiler.reset()
+            method.backbone.compile(backend="eager")
+        losses.append((method.training_step(batch, 0)["loss"].item(), dict(logged)))
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=1e-5)
+    for key, value in losses[0][1].items():
+        torch.testing.assert_close(losses[1][1][key], value, atol=1e-5, rtol=1e-5)
+
+
 def test_images_of_a_step_are_spread_over_the_batch(tmp_path):
     ours = Equivariance(0, 6, num_samples=4)
     seen: list[Tensor] = []
