@@ -83,6 +83,11 @@ def test_prototypes_and_many_views_stay_on_the_device_of_their_images(tmp_path):
     assert all(map(on_gpu, run_cell("sphere", "kernel", "marginal", similar_share=0.5)))
 
 
+def test_soft_equivariance_stays_on_the_device_of_the_images(tmp_path):
+    cfg = method_config(tmp_path, "ldm", equivariance_weight=1.0)
+    assert on_gpu(step(find_method("ldm")(cfg)))
+
+
 def test_every_baseline_stays_on_the_device_of_its_images():
     for name in RECIPES:
         try:

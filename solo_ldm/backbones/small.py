@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from timm.models import build_model_with_cfg, register_model
@@ -58,6 +59,13 @@ class ConvNetSmall(nn.Module):
         """Return the feature maps (B, C, H/4, W/4) of images (B, in_chans, H, W)."""
         return self.layers(x)
 
+    def forward_intermediates(
+        self, x: Tensor, indices: int | list[int] | None = None, **how: Any
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Return the feature maps after convolutions; see `maps_of`."""
+        layers = [self.layers[start : start + 3] for start in range(0, len(self.layers), 3)]
+        return maps_of(layers, x, indices, **how)
+
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool feature maps to (B, C) and classify unless `pre_logits`."""
         pooled = x.mean(dim=(2, 3))
@@ -66,6 +74,45 @@ class ConvNetSmall(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return features (B, C), or logits when there is a classifier."""
         return self.forward_head(self.forward_features(x))
+
+
+def maps_of(
+    stages: Sequence[nn.Module],
+    x: Tensor,
+    indices: int | list[int] | None = None,
+    norm: bool = False,
+    stop_early: bool = False,
+    output_fmt: str = "NCHW",
+    intermediates_only: bool = False,
+) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+    """Return the feature maps (B, C, H, W) after stages of a network, as timm's networks do.
+
+    Args:
+        stages: one after another, from the image to the last map.
+        x: what the first stage takes.
+        indices: numbers of stages, from 0; so many last ones; or None for all.
+        norm: timm's, of networks that end in a normalisation.
+        stop_early: leave out the stages after the last of them.
+        output_fmt: NCHW.
+        intermediates_only: without the last map of all that came before them.
+
+    Raises:
+        ValueError: another format.
+        IndexError: there is no such stage.
+    """
+    if output_fmt != "NCHW":
+        raise ValueError(f"output_fmt: expected NCHW, got {output_fmt}")
+    numbers = range(len(stages))
+    taken = [*numbers[-indices:]] if isinstance(indices, int) else indices
+    taken = [numbers[index] for index in (numbers if taken is None else taken)]
+    maps: list[Tensor] = []
+    for number, stage in enumerate(stages):
+        if stop_early and number > max(taken):
+            break
+        x = stage(x)
+        if number in taken:
+            maps.append(x)
+    return maps if intermediates_only else (x, maps)
 
 
 @register_model

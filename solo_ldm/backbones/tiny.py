@@ -10,6 +10,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models.resnet import BasicBlock, downsample_avg
 from torch import Tensor, nn
 
+from solo_ldm.backbones.small import maps_of
 from solo_ldm.config.arguments import Bounds, Count, checked
 
 # Channels of the first stage: resnet_tiny_32 etc.
@@ -89,6 +90,13 @@ class ResNetTiny(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the feature maps (B, C, H/8, W/8) of images (B, in_chans, H, W)."""
         return self.last(self.stages(self.stem(x)))
+
+    def forward_intermediates(
+        self, x: Tensor, indices: int | list[int] | None = None, **how: Any
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Return the feature maps after stages, those of `feature_info`; see `maps_of`."""
+        first, *others = self.stages
+        return maps_of([nn.Sequential(self.stem, first), *others], x, indices, **how)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool feature maps to (B, C) and classify unless `pre_logits`."""

@@ -54,6 +54,7 @@ CASES: list[Case] = [
     ("ldm", {"latent": "prototypes", "num_prototypes": 5}),
     ("ldm", {"latent": "prototypes_plane", "num_prototypes": 5, "over": "joint"}),
     cell("sphere", "kernel", "marginal", similar_share=0.4, similar_weight=0.5),
+    cell("plane", "kernel", "marginal", equivariance_weight=0.5, equivariance_samples=4),
     *(("gje", {"proj_output_dim": dim, "proj_output_whitening": True}) for dim in (3, 12)),
     (
         "product",
@@ -106,7 +107,9 @@ class Loss(nn.Module):
         large = [self.method(crop)["z"] for crop in crops[:2]]
         small = [self.method.multicrop_forward(crop)["z"] for crop in crops[2:]]
         views = large + small
-        return self.method.match(views, self.method.targets(crops, views)).loss
+        loss = self.method.match(views, self.method.targets(crops, views)).loss
+        extra = self.method.equivariance
+        return loss if extra is None else loss + extra.of_step(self.method, crops, STEP).loss
 
 
 class MaskedLoss(nn.Module):

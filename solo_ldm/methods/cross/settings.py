@@ -96,7 +96,13 @@ def resolve(method_kwargs: Mapping[str, Any]) -> CrossSettings:
     if own.get("class_names") == ():
         raise ValueError("method_kwargs.class_names: expected a name a class, got none; or null")
     check_prompts("method_kwargs.prompts", own.get("prompts", PROMPTS))
-    return CrossSettings(grid.resolve(given), made, **own)
+    cell = grid.resolve(given)
+    if cell.equivariance_weight:
+        raise ValueError(
+            "method_kwargs.equivariance_weight: expected 0 for method=cross, got "
+            f"{cell.equivariance_weight}; leave it out"
+        )
+    return CrossSettings(cell, made, **own)
 
 
 def check_prompts(key: str, prompts: Sequence[str]) -> None:

@@ -14,9 +14,10 @@ from solo_ldm.distributed import by_rows, gather
 from solo_ldm.methods.averaging import MovingAverage, progress
 from solo_ldm.methods.base import BaseMethod, Description, finish_step
 from solo_ldm.methods.ldm.chunks import Chunks
+from solo_ldm.methods.ldm.equivariance import equivariance_of
 from solo_ldm.methods.ldm.heads import predictor_of, projector_of
 from solo_ldm.methods.ldm.method_kwargs import check_run, resolve
-from solo_ldm.methods.ldm.settings import TERMS, LDMSettings
+from solo_ldm.methods.ldm.settings import EQUIVARIANCE, TERMS, LDMSettings
 from solo_ldm.objective import LDMTerms
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class LDMBody(_Host):
         self.target: MovingAverage | None = None
         if settings.target == "moving_average":
             self.target = MovingAverage(self._averaged(), settings.base_tau, settings.final_tau)
+        self.equivariance = equivariance_of(settings, self.cfg, self.backbone)
         whole = self.cfg.get("statistics") == "whole" and self.cfg.accumulate_grad_batches > 1
         self.chunks = Chunks(self.cfg.accumulate_grad_batches) if whole else None
 
@@ -68,7 +70,7 @@ class LDMBody(_Host):
         settings = cls.settings(cfg)
         return Description(
             headline=settings.headline,
-            terms=TERMS,
+            terms=settings.terms,
             axes=settings.axes,
             settings=asdict(settings),
             on_sphere=settings.support in ("sphere", "simplex"),
@@ -77,11 +79,13 @@ class LDMBody(_Host):
 
     @property
     def learnable_params(self) -> list[dict[str, Any]]:
-        """The host's groups, the projector and, if they learn, predictor and objective."""
+        """The host's groups, the projector and what else there is to learn."""
         extra: list[dict[str, Any]] = [{"name": "projector", "params": self.projector.parameters()}]
         learned = [] if self.predictor is None else list(self.predictor.parameters())
         if learned:
             extra.append({"name": "predictor", "params": learned})
+        if self.equivariance is not None:
+            extra.append({"name": "equivariance", "params": self.equivariance.parameters()})
         if own := list(self.objective.parameters()):
             extra.append({"name": "objective", "params": own, "weight_decay": 0.0})
         return super().learnable_params + extra
@@ -116,6 +120,12 @@ class LDMBody(_Host):
         schedule = self.objective.latent.schedule(views[0].shape[1])
         moved = {f"train_{name}": value for name, value in schedule.items()}
         logged = dict(zip(TERMS, terms, strict=True))
+        if self.equivariance is not None:
+            crops = [batch[1]] if isinstance(batch[1], Tensor) else batch[1]
+            more = self.equivariance.of_step(self, crops, batch_idx)
+            logged[TERMS[0]] = terms.loss + self.equivariance.weight * more.loss
+            logged[EQUIVARIANCE] = more.loss
+            moved[f"{EQUIVARIANCE}_cosine"] = more.log_prob.detach() / self.equivariance.precision
         step = finish_step(self, logged, views, out, len(views[0]), moved)
         return step if whole is None else {**step, "loss": whole}
 

@@ -63,7 +63,7 @@ class Chunks:
         indexes, crops, labels = batch
         crops = [crops] if isinstance(crops, Tensor) else crops
         random = _random_state(crops[0].device)
-        with torch.no_grad(), _averages_held(method):
+        with torch.no_grad(), averages_held(method):
             z = method.latents(crops)
         # Autocast would use the weights that it has cast here, without gradients, again.
         torch.clear_autocast_cache()
@@ -132,7 +132,7 @@ def _carry_on(
 
 
 @contextmanager
-def _averages_held(network: nn.Module) -> Iterator[None]:
+def averages_held(network: nn.Module) -> Iterator[None]:
     """Let normalisation use the statistics of the batch without moving its running averages."""
     normal = [one for one in network.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
     white = [one for one in network.modules() if isinstance(one, Whitening)]

@@ -117,6 +117,11 @@ def check_run(cfg: DictConfig, cell: LDMSettings) -> None:
             f"{cfg.optimizer.batch_size}; raise it"
             + (" or lower method_kwargs.num_neighbours" if fewest > 2 else "")
         )
+    if cell.equivariance_weight and together > 1:
+        raise ValueError(
+            "statistics: expected batch for method_kwargs.equivariance_weight above 0, got whole; "
+            "leave one of them out"
+        )
     dim = cell.proj_output_dim
     if cell.proj_output_whitening and cfg.optimizer.batch_size <= dim:
         raise ValueError(

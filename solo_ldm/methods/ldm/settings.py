@@ -15,6 +15,8 @@ PRODUCT = "product"
 
 # Names of the three `LDMTerms` in the log.
 TERMS: tuple[str, ...] = ("train_ldm_loss", "train_log_prob", "train_entropy")
+# Of one more, where equivariance_weight is not 0; the first of all then includes it.
+EQUIVARIANCE = "train_equivariance"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class LDMSettings:
             of the network.
         base_tau: weight of the past in the moving average at the start of the training.
         final_tau: the same at the end.
+        equivariance_weight: factor of `Equivariance` in the loss; 0 builds nothing.
+        equivariance_layer: number of its feature map, from 0; by default the middle one.
+        equivariance_samples: its images of a step, of all processes together.
+        equivariance_precision: its κ.
         entropy_kwargs: the estimator's own settings.
         latent_kwargs: the latent model's own settings.
         blocks: of a product, the cell of each block, with proj_output_dim its dimension. `latent`,
@@ -68,6 +74,10 @@ class LDMSettings:
     target: Literal["same", "detached", "moving_average"] = "same"
     base_tau: Share = 0.99
     final_tau: Share = 1.0
+    equivariance_weight: NonNegative = 0.0
+    equivariance_layer: Annotated[int, Bounds(0, limit=1000)] | None = None
+    equivariance_samples: Annotated[int, Bounds(2)] = 8
+    equivariance_precision: Positive = 2.0
     entropy_kwargs: dict[str, Any] = field(default_factory=dict)
     latent_kwargs: dict[str, Any] = field(default_factory=dict)
     blocks: tuple[LDMSettings, ...] = ()
@@ -76,6 +86,11 @@ class LDMSettings:
     def support(self) -> Support:
         """Where the latents live."""
         return "product" if self.blocks else LATENTS[self.latent].support
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the parts of the loss in the log."""
+        return (*TERMS, EQUIVARIANCE) if self.equivariance_weight else TERMS
 
     @property
     def axes(self) -> dict[str, str | None]:
@@ -106,6 +121,8 @@ class LDMSettings:
             parts.append(f"{self.predictor} predictor")
         if self.target != "same":
             parts.append(f"{self.target.replace('_', ' ')} target")
+        if self.equivariance_weight:
+            parts.append("soft equivariance")
         return ", ".join(parts)
 
     def build_objective(self) -> LDMObjective | ProductObjective:

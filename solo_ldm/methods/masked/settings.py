@@ -185,8 +185,8 @@ def resolve(method_kwargs: Mapping[str, Any]) -> MaskedSettings:
         if key in absent:
             raise ValueError(
                 f"method_kwargs.{key}: expected no such key, as method=masked has no projector "
-                "and its predictor is a transformer (pred_embed_dim, pred_depth, pred_num_heads); "
-                "leave it out"
+                "and no equivariance, and its predictor is a transformer (pred_embed_dim, "
+                "pred_depth, pred_num_heads); leave it out"
             )
     known = [key for key in grid.known_keys() if key not in absent | {"loss"}]
     check_keys("method_kwargs", given, [*known, *_OWN])

@@ -117,6 +117,7 @@ def test_killed_in_an_epoch_and_started_again_gives_the_same_weights_bit_for_bit
     overrides = [*RANDOM_NETWORK, f"data.format={form}"]
     if name == "directpred":
         overrides += ["method_kwargs.entropy=sliced"]  # which draws slices each step
+        overrides += ["method_kwargs.equivariance_weight=1"]  # which draws what moves each step
     if name == "emp_ssl":
         overrides += ["method_kwargs.latent=prototypes", "method_kwargs.prediction_precision=10"]
         overrides += ["augmentations.0.num_crops=3"]

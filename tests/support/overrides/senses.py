@@ -183,6 +183,8 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"method_kwargs\.covariance_warm_up", null_or(share)),
     (r"method_kwargs\.(\w*batch_norm|\w*whitening|leave_one_out|norm\w+|use_bn_in_head)",
      null_or(flag)),
+    (r"method_kwargs\.equivariance_layer", null_or(whole(0, 1000))),
+    (r"method_kwargs\.equivariance_samples", null_or(whole(2))),
     (r"method_kwargs\.proj_layers", null_or(whole(1, 1e4))),
     (r"method_kwargs\.(\w+_dim|num_\w+|\w+_rank|least_context|pred_num_heads)", null_or(width)),
     (r"method_kwargs\.(freeze_last_layer|\w+_epochs|queue_size)", null_or(whole(0))),
