@@ -17,7 +17,16 @@ from solo_ldm.methods.masked.method import Masked
 from solo_ldm.methods.masked.patch_masks import BlockwiseMasks, RandomMasks
 from solo_ldm.methods.masked.targets import TokenTargets
 from solo_ldm.methods.masked.tokens import encode
-from tests.support.methods.masked import EPOCH, SEED, STEP, TINY, build, images_and_masks, noise
+from tests.support.methods.masked import (
+    EPOCH,
+    SEED,
+    STEP,
+    TINY,
+    build,
+    images_and_masks,
+    noise,
+    run,
+)
 
 PRESETS = tuple(TINY)
 MASK_TOKEN = ("simmim", "maskfeat", "data2vec", "beit")
@@ -245,3 +254,10 @@ def test_a_codebook_is_a_function_of_the_images_and_the_seed_and_is_found_once()
     fresh = TokenTargets(build(name="beit").backbone, 65)
     with pytest.raises(ValueError, match="num_tokens: expected at most 64, the patches"):
         fresh.prepare(lambda most: [(noise(1, seed=9), None)], seed=1)
+
+
+def test_more_tokens_than_patches_are_refused_before_anything_is_written(tmp_path):
+    told = r"num_tokens: expected at most 11008, the patches of the 172 .* got 20000; lower it"
+    with pytest.raises(ValueError, match=told):
+        run(tmp_path, "method_kwargs.num_tokens=20000", name="beit")
+    assert not any(tmp_path.iterdir())
