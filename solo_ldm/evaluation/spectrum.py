@@ -232,7 +232,7 @@ def advice(settings: Mapping[str, Any] | None, explosion: bool = False) -> str:
     """Say what to change in a configuration whose latents collapse or explode.
 
     Args:
-        settings: the method's own, complete; None, or a method off the grid, leaves the optimiser's.
+        settings: the method's own, complete; a method off the grid leaves the optimiser's.
         explosion: whether they explode.
     """
     known = {**(settings or {}), **((settings or {}).get("latent_kwargs") or {})}

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from solo_ldm.config.arguments import Bounds, Depth, Width, check_arguments, check_keys, check_value, shortened
+from solo_ldm.config.arguments import (
+    Bounds,
+    Depth,
+    Width,
+    check_arguments,
+    check_keys,
+    check_value,
+    shortened,
+)
 from solo_ldm.methods.ldm import method_kwargs as grid
 from solo_ldm.methods.ldm.settings import LDMSettings
 
@@ -101,7 +109,7 @@ def resolve(method_kwargs: Mapping[str, Any]) -> CrossSettings:
 
 def check_prompts(key: str, prompts: Sequence[str]) -> None:
     """Raise a one-line ValueError unless there are templates with {} once."""
-    example = "'{key}=[\"a photo of a {{}}\",\"{{}}\"]'".format(key=key)
+    example = f'\'{key}=["a photo of a {{}}","{{}}"]\''
     wrong = [one for one in prompts if not isinstance(one, str) or not _is_template(one)]
     if wrong or not prompts:
         raise ValueError(

@@ -224,7 +224,7 @@ class TokenTargets(PatchTargets):
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
 
     def check_count(self, num_images: int) -> None:
-        """Raise a one-line ValueError if so many images have fewer patches than there are tokens."""
+        """Raise a one-line ValueError if so many images have fewer patches than tokens."""
         num_patches, num_tokens = num_images * self.num_patches, len(self.centres)
         if num_patches < num_tokens:
             raise ValueError(

@@ -45,13 +45,13 @@ def test_columns_are_named_and_classes_are_read(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [
-        "image;caption\na.png;a cat, asleep\n".encode(),
+        b"image;caption\na.png;a cat, asleep\n",
         '\ufeff"image";"caption"\r\n"a.png";"a cat, asleep"\r\n'.encode(),
-        "sep=;\r\nImage;Caption\r\na.png;a cat, asleep\r\n".encode(),
+        b"sep=;\r\nImage;Caption\r\na.png;a cat, asleep\r\n",
         "image\tcaption\r\na.png\ta cat, asleep\r\n".encode("utf-16"),
-        'filepath,title\ra.png,"a cat, asleep"\r'.encode(),
-        "image_name| comment_number| comment\na.png| 0| a cat, asleep\n".encode(),
-        'id,file_name,text\n1,.\\a.png,"a cat, asleep"\n'.encode(),
+        b'filepath,title\ra.png,"a cat, asleep"\r',
+        b"image_name| comment_number| comment\na.png| 0| a cat, asleep\n",
+        b'id,file_name,text\n1,.\\a.png,"a cat, asleep"\n',
     ],
     ids=["semicolons", "mark", "sep", "utf-16", "open_clip", "flickr", "windows"],
 )

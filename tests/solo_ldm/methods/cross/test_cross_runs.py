@@ -78,6 +78,9 @@ def test_the_command_refuses_in_one_line(trained, capsys):
     folder = str(trained.folder.path)
     cases = [
         ([folder, "prompts=['no class']"], "in place of the name"),
+        ([folder, "prompts='[a {}, b {}]'"], "in place of the name"),
+        ([folder, "prompts=[]"], "got none; such as 'prompts=["),
+        ([folder, "prompts=[{}]"], "expected templates with {}"),
         ([folder, "class_names=[a,b]"], "class_names: expected 10, one a class"),
         ([folder, "protocols=[knn-20]"], "expected zero-shot or retrieval"),
     ]
