@@ -232,10 +232,13 @@ def advice(settings: Mapping[str, Any] | None, explosion: bool = False) -> str:
     """Say what to change in a configuration whose latents collapse or explode.
 
     Args:
-        settings: the method's own, complete; a method off the grid leaves the optimiser's.
+        settings: the method's own, complete; a method off the grid leaves the optimiser's. None, if
+            it is not known which method it is, takes it for one with an entropy.
         explosion: whether they explode.
     """
-    known = {**(settings or {}), **((settings or {}).get("latent_kwargs") or {})}
+    given = {"entropy": "any", "entropy_weight": 1.0, "prediction_precision": 1.0}
+    known = {**(given if settings is None else settings)}
+    known |= known.get("latent_kwargs") or {}
     has_entropy = known.get("entropy", "none") != "none"
     apart, together = [], []
     if has_entropy:
