@@ -116,6 +116,19 @@ def check_targets(cfg: DictConfig, data: TimeSeriesData) -> None:
         )
 
 
+def unidentifiable(cfg: DictConfig, data: TimeSeriesData) -> list[str]:
+    """Return a line if there are fewer latents than coordinates of the target to identify."""
+    name, latents = cfg.evaluation.identify, cfg.predictor.latent_dim
+    count = 0 if name is None else data.train.targets[name].shape[2]
+    if count <= latents:
+        return []
+    return [
+        f"predictor.latent_dim={latents}: {name}, which is to be identified, has {count} "
+        f"coordinates, and no map of fewer latents gives them all; set predictor.latent_dim={count}"
+        " for a score that tells"
+    ]
+
+
 def check_calibration(cfg: DictConfig, data: TimeSeriesData) -> None:
     """Raise a one-line ValueError if a target has too few bins for an interval to be calibrated."""
     train = for_decoders(data.train)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import get_origin
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,7 +15,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 from solo_ldm.config.errors import leave
-from solo_ldm.config.given import declared, is_part
+from solo_ldm.config.given import declared, is_part, kinds_of
 from solo_ldm.config.places import PLACES
 from solo_ldm.config.schema import aliases, open_keys
 from solo_ldm.config.suggestions import suggestion
@@ -148,7 +149,7 @@ def as_meant(override: str, schema: type, shown: str | None = None, multirun: bo
     is_path = separator and key.lstrip("+") in (*_PATHS, *existing)
     if is_path and not _READ_BY_HYDRA.fullmatch(value):
         override = f"{key}={_path(key.lstrip('+'), value, multirun)}"
-    _check(shown or override, override, multirun)
+    _check(shown or override, override, multirun, _may_be_list(key.lstrip("+"), value, schema))
     return override
 
 
@@ -204,7 +205,15 @@ def _quoted(value: str) -> str:
     return QuotedString(value, Quote.single).with_quotes()
 
 
-def _check(argument: str, override: str, multirun: bool) -> None:
+def _may_be_list(key: str, value: str, schema: type) -> bool:
+    """Whether a list is meant: the schema says so, or leaves it open and the value looks so."""
+    for name, _, hint, _ in declared(None, schema, ""):
+        if name == key and not is_part(hint, {}):
+            return any(get_origin(kind) is list for kind in kinds_of(hint))
+    return value.startswith("[") and value.endswith("]")
+
+
+def _check(argument: str, override: str, multirun: bool, is_list: bool) -> None:
     """Name the argument that Hydra cannot read, and how to quote it."""
     parser = OverridesParser.create()
     try:
@@ -223,11 +232,41 @@ def _check(argument: str, override: str, multirun: bool) -> None:
         raise ValueError(
             f"{argument}: expected KEY=VALUE, where KEY is of letters, digits, _ and dots"
         ) from None
-    sign = "'" if '"' in quoted or "$" in quoted or "\\" in quoted else '"'
-    shown = quoted.replace("'", "'\\''") if sign == "'" else quoted
+    listed = _for_shell(f"{key}={_list_of(value)}")
     if parsed is not None:
+        text = "" if is_list else f", {_for_shell(quoted)} a text"
         raise ValueError(
             f"{argument}: expected one value; --multirun runs one after another, "
-            f"{key}=[{value}] is a list, {sign}{shown}{sign} a text"
+            f"{listed} is a list{text}"
         )
-    raise ValueError(f"{argument}: its value has signs of Hydra's; quote it: {sign}{shown}{sign}")
+    shown = f"each text of the list: {listed}" if is_list else f"it: {_for_shell(quoted)}"
+    raise ValueError(f"{argument}: its value has signs of Hydra's; quote {shown}")
+
+
+def _for_shell(argument: str) -> str:
+    """Return an argument with quotes that bash takes away, and nothing else."""
+    if re.search(r'["$\\!`]', argument):
+        return "'" + argument.replace("'", "'\\''") + "'"
+    return f'"{argument}"'
+
+
+def _list_of(value: str) -> str:
+    """Return the list that is meant, with Hydra's quotes around what needs them.
+
+    A shell may have taken the quotes away. A comma then ends a text, but in templates, with {} in
+    place of a name: each has it once.
+    """
+    inside = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    texts: list[str] = []
+    for part in inside.split(","):
+        if "{}" in inside and texts and not ("{}" in part and "{}" in texts[-1]):
+            texts[-1] += f",{part}"
+        else:
+            texts.append(part)
+    bare = (re.sub(r"""^\s*(["']?)(.*?)\1\s*$""", r"\2", one, flags=re.DOTALL) for one in texts)
+    plain = re.compile(r"[\w.-]+")
+    made = (
+        one if plain.fullmatch(one) else QuotedString(one, Quote.double).with_quotes()
+        for one in bare
+    )
+    return f"[{','.join(made)}]"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -170,7 +171,12 @@ def health(z: Tensor) -> Health:
     )
 
 
-def diagnose(health: Health, previous: Health | None = None, sphere: bool = True) -> str | None:
+def diagnose(
+    health: Health,
+    previous: Health | None = None,
+    sphere: bool = True,
+    settings: Mapping[str, Any] | None = None,
+) -> str | None:
     """Name in one line what is wrong with latents, the likely cause, and what to change.
 
     Args:
@@ -180,6 +186,7 @@ def diagnose(health: Health, previous: Health | None = None, sphere: bool = True
         sphere: whether the direction of a latent means something, as on the sphere and, of
             categories, on the simplex. False on the plane, where a shift of all latents changes
             neither the model nor the entropy, but the mean cosine.
+        settings: the method's own, complete; advice names keys that are among them.
 
     Returns:
         The warning, or None if nothing is wrong.
@@ -191,26 +198,22 @@ def diagnose(health: Health, previous: Health | None = None, sphere: bool = True
         )
     if health.std_mean > EXPLODED_STD:
         return (
-            f"Latents explode (standard deviation {health.std_mean:.1e}): entropy outweighs "
-            "prediction, or the learning rate is too high. Lower entropy_weight or optimizer.lr, "
-            "or raise prediction_precision."
+            f"Latents explode (standard deviation {health.std_mean:.1e}): "
+            f"{advice(settings, explosion=True)}"
         )
     if health.std_mean < (COLLAPSED_STD_SPHERE if sphere else COLLAPSED_STD_PLANE):
         if previous is not None and health.std_mean > RECOVERY * previous.std_mean:
             return None
         return (
             f"Complete collapse (standard deviation {health.std_mean:.1e}): all samples map to one "
-            "point. Raise entropy_weight, or lower prediction_precision or optimizer.lr; without "
-            "an entropy, use a predictor and a detached or moving-average target."
+            f"point. {advice(settings)}"
         )
     if sphere and health.mean_cosine > COLLAPSED_COSINE:
         if previous is not None and 1 - health.mean_cosine > RECOVERY * (1 - previous.mean_cosine):
             return None
         return (
             f"Complete collapse (mean cosine {health.mean_cosine:.4f}): all samples point the same "
-            "way. Raise entropy_weight, or lower prediction_precision (of categories "
-            "match_probability and first_match_probability) or optimizer.lr; without "
-            "an entropy, use a predictor and a detached or moving-average target."
+            f"way. {advice(settings)}"
         )
     available = min(health.num_samples - 1, health.num_dims)
     # In two or three dimensions a rank below two may be all there is: ask for half.
@@ -220,10 +223,46 @@ def diagnose(health: Health, previous: Health | None = None, sphere: bool = True
             return None
         return (
             f"Dimensional collapse (effective rank {health.effective_rank:.1f} of {available}): "
-            "samples differ along few directions. Raise entropy_weight or optimizer.batch_size, "
-            "or lower prediction_precision, which is too high for this entropy estimator."
+            f"samples differ along few directions. {advice(settings)}"
         )
     return None
+
+
+def advice(settings: Mapping[str, Any] | None, explosion: bool = False) -> str:
+    """Say what to change in a configuration whose latents collapse or explode.
+
+    Args:
+        settings: the method's own, complete; a method off the grid leaves the optimiser's. None, if
+            it is not known which method it is, takes it for one with an entropy.
+        explosion: whether they explode.
+    """
+    given = {"entropy": "any", "entropy_weight": 1.0, "prediction_precision": 1.0}
+    known = {**(given if settings is None else settings)}
+    known |= known.get("latent_kwargs") or {}
+    has_entropy = known.get("entropy", "none") != "none"
+    apart, together = [], []
+    if has_entropy:
+        apart = [name for name in ("entropy_weight",) if known.get(name) is not None]
+        precision = "largest_precision" if known.get("learn_precision") else "prediction_precision"
+        names = (precision, "match_probability", "first_match_probability")
+        together = [name for name in names if known.get(name) is not None]
+    elif known.get("target") == "moving_average":
+        apart = ["base_tau"]
+    apart, together = ([f"method_kwargs.{name}" for name in names] for names in (apart, together))
+    if explosion:
+        cause = "entropy outweighs prediction, or the" if has_entropy else "the"
+        lower = [*(apart if has_entropy else []), "optimizer.lr"]
+        more = f", or raise {' or '.join(together)}" if together else ""
+        return f"{cause} learning rate is too high. Lower {' or '.join(lower)}{more}."
+    apart += ["optimizer.batch_size"] if has_entropy else []
+    parts = [f"raise {' or '.join(apart)}"] if apart else []
+    parts.append(f"lower {' or '.join([*together, 'optimizer.lr'])}")
+    if known.get("entropy") == "none":
+        parts.append("give method_kwargs.entropy")
+        if known.get("target") in ("same", "detached"):
+            parts.append("set method_kwargs.target=moving_average")
+    line = ", or ".join(parts)
+    return f"{line[0].upper()}{line[1:]}."
 
 
 def _wide_dtype(features: Tensor) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -83,8 +84,8 @@ def complete(cfg: DictConfig) -> DictConfig:
 
 def complete_with_images(cfg: DictConfig) -> DictConfig:
     """Complete a configuration, and check the images and the parts it names; see `complete`."""
-    cfg = _own_table(cfg, complete(cfg))
-    _check_places(cfg.data)
+    cfg = with_own_table(complete(cfg), lambda choice: composed_again(cfg, choice))
+    check_embedded(cfg.data)
     parse_augmentations(cfg.augmentations)
     find_dataset(cfg.data.dataset).check(DataConfig(**cfg.data))
     _check_parts(cfg)
@@ -96,15 +97,22 @@ def names_own_table(cfg: DictConfig) -> bool:
     return cfg.data.dataset == "digits_captions" and cfg.data.train_path is not None
 
 
-def _own_table(composed: DictConfig, cfg: DictConfig) -> DictConfig:
+def with_own_table(
+    cfg: DictConfig, composed_with: Callable[[str], DictConfig | None]
+) -> DictConfig:
     """Read a table of images and captions in place of the embedded ones, where one is given.
 
     It is `data=captions`, with whatever else is given. Where Hydra does not know what is, views and
     backbone that are those of the embedded images become those of `data=captions`.
+
+    Args:
+        cfg: the completed configuration.
+        composed_with: composes what it was made of with another choice of a group; None where
+            Hydra does not know how.
     """
     if not names_own_table(cfg):
         return cfg
-    again = composed_again(composed, "data=captions")
+    again = composed_with("data=captions")
     if again is not None:
         return complete(again)
     embedded, own = find_dataset("digits_captions"), find_dataset("captions")
@@ -117,7 +125,7 @@ def _own_table(composed: DictConfig, cfg: DictConfig) -> DictConfig:
     return cfg
 
 
-def _check_places(data: DictConfig) -> None:
+def check_embedded(data: DictConfig) -> None:
     """Check that no images are named that an embedded data set would ignore."""
     if data.dataset not in EMBEDDED:
         return

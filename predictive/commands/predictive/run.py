@@ -9,7 +9,7 @@ from rich.console import Console
 
 from predictive.commands.predictive.picture import write_pictures
 from predictive.commands.predictive.results import content_of, report
-from predictive.evaluation import Assessment, assess
+from predictive.evaluation import Assessment, assess, unidentifiable
 from predictive.training import PredictiveRun, build_data, data_identity, train
 from solo_ldm.files import weights_written
 from solo_ldm.run.console import plain_console
@@ -29,6 +29,8 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     hardware = resolve_hardware(cfg)
     with console.status("data"):
         data = build_data(cfg)
+    for line in unidentifiable(cfg, data):
+        console.print(line, style="yellow", soft_wrap=True)
     folder = choose_run(cfg, data=data_identity(cfg), say=console.print)
     trained = train(cfg, data, hardware, folder, console)
     if trained is None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, product
 from pathlib import Path
 
@@ -23,7 +24,15 @@ from solo_ldm.evaluation.protocols import find_protocol
 from solo_ldm.methods import find_method
 from solo_ldm.methods.base import Description
 from solo_ldm.optim.optimizers import check_optimizer
-from solo_ldm.run.configuration import RunConfig, check_groups, complete, for_method, read_data
+from solo_ldm.run.configuration import (
+    RunConfig,
+    check_embedded,
+    check_groups,
+    complete,
+    for_method,
+    read_data,
+    with_own_table,
+)
 from solo_ldm.run.data_identity import DataIdentity, identity_of_images
 from solo_ldm.run.folder import identity
 from solo_ldm.run.hardware import resolve_hardware
@@ -142,15 +151,25 @@ def _compose(spec: EntrySpec, cfg: DictConfig, folder: Path | None) -> dict[int,
     # An entry's own override replaces a shared one: Hydra refuses a group that is chosen twice.
     own = {override_key(one) for one in spec.overrides}
     overrides = [*(one for one in shared if override_key(one) not in own), *spec.overrides]
-    composed = composed_of(spec.config, folder, [as_meant(one, RunConfig) for one in overrides])
-    runs: dict[int, DictConfig] = {}
-    for seed in cfg.seeds:
+    meant = [as_meant(one, RunConfig) for one in overrides]
+
+    def of_seed(composed: DictConfig, seed: int) -> DictConfig:
         one = composed.copy()
         OmegaConf.set_struct(one, False)
         one.seed = seed
         OmegaConf.update(one, "evaluation.protocols", list(cfg.protocols), force_add=True)
         OmegaConf.update(one, "checkpoint.dir", str(cfg.checkpoint.dir), force_add=True)
-        runs[seed] = complete(one)
+        return one
+
+    def composed_with(choice: str, seed: int) -> DictConfig:
+        others = [one for one in meant if override_key(one) != override_key(choice)]
+        return of_seed(composed_of(spec.config, folder, [*others, choice]), seed)
+
+    composed, runs = composed_of(spec.config, folder, meant), dict[int, DictConfig]()
+    for seed in cfg.seeds:
+        one = complete(of_seed(composed, seed))
+        runs[seed] = with_own_table(one, partial(composed_with, seed=seed))
+        check_embedded(runs[seed].data)
         # For people to find a run; the digest in the folder's name identifies it.
         runs[seed].name = f"{runs[seed].name}-seed{seed}"
     return runs
@@ -180,12 +199,14 @@ def _check(cfg: DictConfig, read: dict[str, tuple[ImageDataModule, DataIdentity]
         if not data.num_val_images or not data.num_classes:
             raise ValueError(
                 f"data: expected labelled validation images, got none in {cfg.data.dataset}; give "
-                "class folders (data.train_path, data.val_path), or another set (data=NAME)"
+                "class folders or a table's column of labels (data.train_path, data.val_path), or "
+                "another set (data=NAME)"
             )
         read[key] = data, identity_of_images(data)
     check_optimizer(cfg.optimizer.name, dict(cfg.optimizer.kwargs))
     data, identified = read[key]
     method = find_method(cfg.method)(for_method(cfg, data, hardware))
+    method.use_images(data)
     check_groups(cfg, data, method, hardware)
     return identified
 

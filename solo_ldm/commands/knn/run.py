@@ -24,6 +24,7 @@ from solo_ldm.commands.shared.inputs import (
     evaluation_folder,
     load_images,
     load_weights,
+    named_with_patches,
     other_images,
 )
 from solo_ldm.config.places import results_folder
@@ -94,7 +95,8 @@ def _prepare(cfg: DictConfig, console: Console) -> Evaluation:
         ),
         soft_wrap=True,
     )
-    folder = results_folder(cfg.output or evaluation_folder(pretrained, config.dataset, "knn"))
+    name = named_with_patches("knn", cfg)
+    folder = results_folder(cfg.output or evaluation_folder(pretrained, config.dataset, name))
     sha256 = None if pretrained.weights is None else sha256_of(pretrained.weights)
     return Evaluation(cfg, pretrained, data, hardware, RunFolder(folder), sha256)
 

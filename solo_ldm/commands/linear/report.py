@@ -81,6 +81,7 @@ def _rows(work: Evaluation, results: dict[str, Any]) -> Iterator[tuple[str, str 
             f"{settings['lr']:g} of {', '.join(f'{r:g}' for r in settings['lr_chosen_from'])}, "
             f"chosen by {settings['num_held_out']} held-out training images",
         )
+    yield from work.rows_of_features
     yield "seconds", f"{results['seconds']:.0f}"
     folder = work.folder
     files = (folder.results, folder.confusion, folder.classifier, folder.backbone, folder.metrics)

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from solo_ldm.commands.shared.inputs import rows_of_features
 from solo_ldm.commands.shared.texts import RETRIEVAL, recalls_in_words
 from solo_ldm.data.datasets.memory import in_memory
 from solo_ldm.run.fit import Fitted
@@ -32,6 +33,7 @@ def _rows(run: Fitted, results: dict[str, Any]) -> Iterator[tuple[str, str | Tex
     if RETRIEVAL in results:
         yield from recalls_in_words(results[RETRIEVAL])
     if results["results"] or RETRIEVAL in results:
+        yield from rows_of_features(run.module.backbone)
         yield "scored on", results["scored_on"]
     else:
         yield "scores", f"none: {_why_none(run)}"

@@ -80,7 +80,8 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
             console.print(warning, style="yellow", soft_wrap=True)
     watched: list[Callback] = []
     if cfg.health.enabled:
-        watched.append(WatchHealth(cfg.health.num_samples, description.on_sphere))
+        about = description.on_sphere, description.settings
+        watched.append(WatchHealth(cfg.health.num_samples, *about))
     if every := cfg.evaluation.compare_gradients_every:
         line = resting_on_ridge(cfg.optimizer.batch_size, description.settings["proj_output_dim"])
         if line:

@@ -172,6 +172,29 @@ def evaluation_folder(pretrained: Pretrained, dataset: str, name: str) -> Path:
     return folder / "evaluation" / (name if own else f"{name}-{dataset}")
 
 
+def named_with_patches(name: str, cfg: DictConfig) -> str:
+    """Return the name of a result, another one for each number and share of patches."""
+    number, share = _patches(cfg)
+    return f"{name}-{number}-patches-of-{share:g}" if number else name
+
+
+def _patches(cfg: DictConfig) -> tuple[int | None, float]:
+    """Return the number of patches, None for whole images, and their share of the area."""
+    return cfg.get("num_patches"), cfg.get("patch_share") or PATCH_SHARE  # not of every command
+
+
+def rows_of_features(backbone: Any, patches: str = "") -> list[tuple[str, str]]:
+    """Return a row of a summary: what features are, where that is not what all have.
+
+    Args:
+        backbone: a vision transformer without a class token has the mean of its patches' tokens.
+        patches: what is said of patches that were cut out of the images.
+    """
+    tokens = hasattr(backbone, "patch_embed") and getattr(backbone, "global_pool", None) == "avg"
+    layer = "mean of the tokens of patches" if tokens else FEATURE_LAYER
+    return [("features", layer + patches)] if tokens or patches else []
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """A backbone and the images that it is evaluated on.
@@ -222,14 +245,19 @@ class Evaluation:
 
     @property
     def _patches(self) -> str:
-        number, share = self.cfg.get("num_patches"), self.cfg.get("patch_share") or PATCH_SHARE
+        number, share = _patches(self.cfg)
         return f", mean of {number} patches of {share:g} of the area" if number else ""
+
+    @property
+    def rows_of_features(self) -> list[tuple[str, str]]:
+        """What features are, for a summary, where they are no plain output for a whole image."""
+        return rows_of_features(self.pretrained.backbone, self._patches)
 
     def features(self, split: Split, console: Console, backbone: nn.Module) -> Features:
         """Return a backbone's features of the unaugmented images of a split, with a bar."""
-        if self.cfg.get("num_patches"):  # not every command takes patches
-            share = self.cfg.patch_share or PATCH_SHARE
-            backbone = PatchMean(backbone, self.cfg.num_patches, share)
+        number, share = _patches(self.cfg)
+        if number:
+            backbone = PatchMean(backbone, number, share)
         loader = self.data.evaluation_dataloader(split)
         with progress_bar(console, f"features of {SPLITS[split]} images") as report:
             return extract_features(backbone, loader, self.hardware.device, partial(report, ""))

@@ -32,6 +32,8 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     """Do the work of `solo_ldm.commands.zeroshot`, with the completed configuration."""
     console = plain_console(console)
     started = time.perf_counter()
+    if cfg.prompts is not None:
+        check_prompts("prompts", cfg.prompts)
     trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator, cfg.data)
     method = trained.method
     if not isinstance(method, Cross):
@@ -39,8 +41,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
             f"{trained.folder.path} encodes no texts: expected a run with method=cross "
             f"(--config-name clip), got {trained.cfg.method}"
         )
-    prompts = cfg.prompts or method.settings.prompts
-    check_prompts("prompts", prompts)
+    prompts = method.settings.prompts if cfg.prompts is None else cfg.prompts
     given = [key for key in ("prompts", "class_names") if cfg[key]]
     for notice in (
         *trained.data.notices,

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from solo_ldm.config.arguments import Bounds, Depth, Width, check_arguments, check_keys, check_value
+from solo_ldm.config.arguments import (
+    Bounds,
+    Depth,
+    Width,
+    check_arguments,
+    check_keys,
+    check_value,
+    shortened,
+)
 from solo_ldm.methods.ldm import method_kwargs as grid
 from solo_ldm.methods.ldm.settings import LDMSettings
 
@@ -107,9 +115,17 @@ def resolve(method_kwargs: Mapping[str, Any]) -> CrossSettings:
 
 def check_prompts(key: str, prompts: Sequence[str]) -> None:
     """Raise a one-line ValueError unless there are templates with {} once."""
-    wrong = [one for one in prompts if one.count("{}") != 1 or one.count("{") != 1]
+    example = f'\'{key}=["a photo of a {{}}","{{}}"]\''
+    wrong = [one for one in prompts if not isinstance(one, str) or not _is_template(one)]
     if wrong or not prompts:
         raise ValueError(
             f"{key}: expected templates with {{}} in place of the name of a class, got "
-            f"{wrong[0] if wrong else 'none'!r}"
+            f"{shortened(wrong[0]) if wrong else 'none'}; such as {example}"
         )
+
+
+def _is_template(text: str) -> bool:
+    """Whether a text has {} once, and is no list of texts in quotes of its own."""
+    return text.count("{}") == text.count("{") == text.count("}") == 1 and not (
+        text.startswith("[") and text.endswith("]")
+    )

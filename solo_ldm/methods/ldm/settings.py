@@ -109,9 +109,15 @@ class LDMSettings:
         return "no entropy" if self.entropy == "none" else f"{self.entropy} entropy, {self.over}"
 
     @property
+    def place(self) -> str:
+        """Where the latents live, with the latent model where several live there."""
+        model = self.latent.removesuffix(f"_{self.support}").replace("_", " ")
+        return f"{'' if model == self.support else f'{model} '}on the {self.support}"
+
+    @property
     def headline(self) -> str:
         """The cell in words."""
-        parts = [f"{self.entropy_name}, on the {self.support}"]
+        parts = [f"{self.entropy_name}, {self.place}"]
         if self.blocks:
             each = (
                 f"{one.latent} of {one.proj_output_dim} ({one.entropy_name})" for one in self.blocks

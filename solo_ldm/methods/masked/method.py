@@ -231,6 +231,10 @@ class Masked(BaseMethod):
         terms = LDMTerms(-log_prob - self.parts.weight * entropy, log_prob, entropy)
         return terms, whole, (z, of_context)
 
+    def use_images(self, images: Any) -> None:
+        """Check before anything is written that there are enough images for the targets."""
+        self.targets.check_count(images.num_train_images)
+
     def on_fit_start(self) -> None:
         """Let the targets look at training images, where they need to."""
 

@@ -115,7 +115,7 @@ class MaskedSettings:
         target = "" if cell.target == "same" else f", {cell.target.replace('_', ' ')} target"
         if not self.learned:
             target = f", {self.predict} as targets"
-        return f"{masks}, {entropy}, on the {cell.support}{target}"
+        return f"{masks}, {entropy}, {cell.place}{target}"
 
     @property
     def learned(self) -> bool:

@@ -41,6 +41,10 @@ class PatchTargets(nn.Module, ABC):
         # Of the target network, whose outputs are asked for.
         self.num_blocks = num_blocks
 
+    def check_count(self, num_images: int) -> None:
+        """Raise a one-line ValueError if so many training images are too few to prepare."""
+        return
+
     def prepare(self, sample: Callable[[int], Iterable[Any]], seed: int) -> None:
         """Look at training images before the first step; not again where a run goes on.
 
@@ -219,6 +223,15 @@ class TokenTargets(PatchTargets):
         self.register_buffer("centres", torch.zeros(num_tokens, self.pixels.dim))
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
 
+    def check_count(self, num_images: int) -> None:
+        """Raise a one-line ValueError if so many images have fewer patches than tokens."""
+        num_patches, num_tokens = num_images * self.num_patches, len(self.centres)
+        if num_patches < num_tokens:
+            raise ValueError(
+                f"method_kwargs.num_tokens: expected at most {num_patches}, the patches of the "
+                f"{num_images} training images, got {num_tokens}; lower it, or give more images"
+            )
+
     def prepare(self, sample: Callable[[int], Iterable[Any]], seed: int) -> None:
         """Fit the centres, on one core so that they are a function of the images and the seed.
 
@@ -232,11 +245,7 @@ class TokenTargets(PatchTargets):
         num_tokens = len(self.centres)
         images = sample(math.ceil(_PATCHES_A_TOKEN * num_tokens / self.num_patches))
         patches = torch.cat([self.pixels(one, ()).flatten(0, 1).cpu() for one, _ in images])
-        if len(patches) < num_tokens:
-            raise ValueError(
-                f"method_kwargs.num_tokens: expected at most {len(patches)}, the patches of the "
-                f"training images, got {num_tokens}"
-            )
+        self.check_count(len(patches) // self.num_patches)  # of images that can be read
         means = MiniBatchKMeans(num_tokens, random_state=seed, n_init=1)  # pyright: ignore[reportArgumentType]
         with threadpool_limits(1):
             means.fit(patches.float().numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
@@ -34,11 +35,15 @@ class WatchHealth(Callback):
     Args:
         num_samples: how many latents to keep.
         on_sphere: whether they have unit length.
+        settings: of the method, which warnings give advice about.
     """
 
-    def __init__(self, num_samples: int, on_sphere: bool) -> None:
+    def __init__(
+        self, num_samples: int, on_sphere: bool, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self.num_samples = num_samples
         self.on_sphere = on_sphere
+        self.settings = settings
         self.kept: deque[tuple[Tensor, Tensor, Tensor]] = deque()
         self.previous: Health | None = None
         self.epochs_ill = 0
@@ -79,7 +84,7 @@ class WatchHealth(Callback):
         if isinstance(latent, LatentModel):
             metrics |= {f"z_{name}": value for name, value in latent.health(z1).items()}
         pl_module.log_dict(metrics, rank_zero_only=True)
-        warning = diagnose(state, self.previous, self.on_sphere)
+        warning = diagnose(state, self.previous, self.on_sphere, self.settings)
         self.previous = state
         self.epochs_ill = 0 if warning is None else self.epochs_ill + 1
         ended = trainer.current_epoch + 1 == trainer.max_epochs

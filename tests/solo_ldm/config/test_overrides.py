@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from solo_ldm.cli import run_command
 from solo_ldm.commands.compare.entries import prepare_entries
 from solo_ldm.commands.compare.schema import complete_compare
 from solo_ldm.commands.knn.schema import KnnConfig
+from solo_ldm.commands.zeroshot.schema import ZeroShotConfig
 from solo_ldm.config.overrides import Arguments, for_hydra
 from solo_ldm.run.configuration import RunConfig, complete
 from tests.support.refusals import assert_refused
@@ -139,8 +141,9 @@ def test_paths_of_a_comparison_s_overrides_are_taken_as_they_are_meant():
     cfg = OmegaConf.create(
         {
             "methods": ["gaussprob"],
-            "overrides": ["data=digits", "data.train_path=a=(b)", "optimizer.batch_size=64"],
+            "overrides": ["data=image_folder", "data.train_path=a=(b)"],
             "seeds": [0],
+            "train": False,  # there are no such images
         }
     )
     (entry,) = prepare_entries(complete_compare(cfg))
@@ -159,6 +162,38 @@ def test_a_value_that_hydra_cannot_read_is_named_with_quotes_that_let_it(capsys)
         (told,) = re.findall(r"quote it: (.*)$|is a list, (.*) a text$", str(refused.value))
         (quoted,) = shlex.split("".join(told))
         assert values(quoted) == {"name": one.removeprefix("name=")}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("prompts=[a photo of a {}, in ink]", ["a photo of a {}, in ink"]),
+        ("prompts=[in ink, a {}!,{}]", ["in ink, a {}!", "{}"]),
+        ("prompts=a photo of a {}", ["a photo of a {}"]),
+        ("prompts=[someone's {},a {}]", ["someone's {}", "a {}"]),
+        ('prompts=[the "{}" here,"a {}"]', ['the "{}" here', "a {}"]),
+        ("prompts=[$HOME {},`id` {}]", ["$HOME {}", "`id` {}"]),
+        ("class_names=zero,one", ["zero", "one"]),
+        ("class_names=[a(b),c d]", ["a(b)", "c d"]),
+    ],
+)
+def test_a_list_that_hydra_cannot_read_is_told_as_bash_takes_it(given, meant):
+    with pytest.raises(ValueError, match=r"quote each text of the list|is a list") as refused:
+        values(given, schema=ZeroShotConfig)
+    told = re.search(
+        r"quote each text of the list: (.*)$|another, (.*) is a list", str(refused.value)
+    )
+    assert told is not None
+    (argument,) = in_bash(told[1] or told[2])
+    assert values(argument, schema=ZeroShotConfig) == {given.partition("=")[0]: meant}
+
+
+def in_bash(words: str) -> list[str]:
+    """Return the arguments that bash makes of words."""
+    command = ["bash", "-c", f"printf '%s\\0' {words}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")[
+        :-1
+    ]
 
 
 def test_what_is_no_override_or_option_is_one_line(capsys):

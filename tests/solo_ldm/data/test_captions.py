@@ -42,6 +42,27 @@ def test_columns_are_named_and_classes_are_read(tmp_path):
     assert splits(path, **keys).train.classes == ()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"image;caption\na.png;a cat, asleep\n",
+        '\ufeff"image";"caption"\r\n"a.png";"a cat, asleep"\r\n'.encode(),
+        b"sep=;\r\nImage;Caption\r\na.png;a cat, asleep\r\n",
+        "image\tcaption\r\na.png\ta cat, asleep\r\n".encode("utf-16"),
+        b'filepath,title\ra.png,"a cat, asleep"\r',
+        b"image_name| comment_number| comment\na.png| 0| a cat, asleep\n",
+        b'id,file_name,text\n1,.\\a.png,"a cat, asleep"\n',
+    ],
+    ids=["semicolons", "mark", "sep", "utf-16", "open_clip", "flickr", "windows"],
+)
+def test_separators_names_and_encodings_of_other_programs_are_read(tmp_path, content):
+    path = table(tmp_path)
+    path.write_bytes(content)
+    source = splits(path).train
+    assert [*source.captions] == [("a cat, asleep",)]
+    assert len(source) == 1
+
+
 def test_images_are_held_out_with_their_captions_even_without_classes(tmp_path):
     lines = [f"{x}.png,caption {x}" for x in "abcdefgh"]
     path = table(tmp_path, "image,caption\n" + "\n".join(lines), count=8)
@@ -68,7 +89,11 @@ def test_other_captions_are_other_data(tmp_path):
 @pytest.mark.parametrize(
     ("text", "keys", "message"),
     [
-        ("image,text\na.png,x\n", {}, "expected a column caption, got image, text in"),
+        ("image,words\na.png,x\n", {}, "expected a column caption, got image, words in"),
+        ("image,text,title\na.png,x,y\n", {}, "expected a column caption, got image, text, title"),
+        ("a.png,x\nb.png,y\n", {}, "and the first line has to name the columns"),
+        ("image\na.png\n", {}, "got image alone in"),
+        ("image;caption\na.png,x\n", {}, "and semicolons between columns, as in the first line"),
         ("image,text\na.png,x\n", {"caption_key": "txt"}, "data.caption_key names another"),
         ("image,caption\na.png,x\n", {"label_key": "kind"}, "expected a column kind"),
         ("", {}, "got an empty file"),

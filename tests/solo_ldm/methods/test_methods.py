@@ -70,6 +70,13 @@ def test_a_cell_is_named_by_its_choices():
     named = resolve({**SIZES, **byol}, "plane")
     assert named.headline == "no entropy, on the plane, mlp predictor, moving average target"
     assert named.axes["over"] is None
+    for latent, place in (
+        ("prototypes", "prototypes on the sphere"),
+        ("prototypes_plane", "prototypes on the plane"),
+        ("mean_direction", "mean direction on the sphere"),
+    ):
+        settings = {**SIZES, "latent": latent, "over": "marginal"}
+        assert resolve(settings).headline == f"kernel entropy, marginal, {place}"
     blocks = [{"latent": "plane", "dim": 3, "entropy": "logdet"}, {"latent": "sphere", "dim": 2}]
     product = resolve({"proj_hidden_dim": 8, "latent": "product", "blocks": blocks})
     assert product.support == "product"

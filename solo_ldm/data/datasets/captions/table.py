@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,13 @@ from solo_ldm.data.sources.images import Listing
 from solo_ldm.data.sources.labels import number_labels
 
 _IMAGE, _CAPTION, _LABEL = "image", "caption", "label"
+# What columns are called elsewhere; one of these is taken where no key names a column.
+_ALSO = {
+    _IMAGE: ("filepath", "filename", "file_name", "image_path", "image_name", "file", "path"),
+    _CAPTION: ("title", "text", "sentence", "comment", "description"),
+}
+# What separates columns, of equals the first: Excel writes semicolons where commas are decimal.
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _UNKNOWN = "-1"
 
 
@@ -46,22 +55,28 @@ def _read(config: DataConfig, split: Split) -> Listing | None:
 
 def _of_split(config: DataConfig, split: Split) -> _Table:
     key, path = f"data.{split}_path", _place(config, split)
-    image, caption = config.image_key or _IMAGE, config.caption_key or _CAPTION
     text = _text(key, path)
     if "\0" in text:
         raise ValueError(f"{key}: expected a table (CSV, UTF-8), got {path}, which is none")
-    heading = text.partition("\n")[0]
-    rows = _rows(key, path, text, "\t" if "\t" in heading else ",")
-    _, names = next(rows, (0, []))
-    names = [name.strip() for name in names]
+    separator, names, above = _heading(config, text)
+    rows = _rows(key, path, text, separator)
+    for _ in range(above + 1):
+        next(rows, None)
+    image = config.image_key or _called(_IMAGE, names)
+    caption = config.caption_key or _called(_CAPTION, names)
     wanted = {"image_key": image, "caption_key": caption}
-    if config.label_key or (_LABEL in names and not config.no_labels):
-        wanted["label_key"] = config.label_key or _LABEL
+    label = config.label_key or _called(_LABEL, names)
+    if config.label_key or (label in names and not config.no_labels):
+        wanted["label_key"] = label
     for option, name in wanted.items():
         if name not in names:
+            headless = names and os.path.isfile(os.path.join(path.parent, names[0]))
+            also = ", and the first line has to name the columns" if headless else ""
+            alone = " alone" if len(names) == 1 else ""
+            also += ", separated by " + ", ".join(_SEPARATORS.values()) if alone else ""
             raise ValueError(
-                f"{key}: expected a column {name}, got {', '.join(names) or 'an empty file'} in "
-                f"{path}; data.{option} names another"
+                f"{key}: expected a column {name}, got {', '.join(names) or 'an empty file'}"
+                f"{alone} in {path}; data.{option} names another{also}"
             )
         if names.count(name) > 1:
             raise ValueError(f"{key}: expected one column {name}, got several in {path}")
@@ -73,12 +88,16 @@ def _of_split(config: DataConfig, split: Split) -> _Table:
             continue
         where = f"{key}: {path}, line {line}"
         if len(row) != len(names):
+            signs = _SEPARATORS[separator]
+            fewer = f", and {signs} between columns, as in the first line"
             raise ValueError(
-                f"{where}: expected {len(names)} columns, got {len(row)}; put texts with commas in "
-                "double quotes"
+                f"{where}: expected {len(names)} columns, got {len(row)}; put texts with {signs} "
+                f"in double quotes{fewer if len(row) < len(names) else ''}"
             )
         values = [row[place].strip() for place in places]
         file = os.path.join(path.parent, os.path.expanduser(values[0]))
+        if "\\" in values[0] and not os.path.lexists(file):  # written on Windows
+            file = file.replace("\\", "/")
         if not values[0] or not values[1]:
             lacking = caption if values[0] else image
             raise ValueError(
@@ -104,9 +123,45 @@ def _of_split(config: DataConfig, split: Split) -> _Table:
     return _Table([*found], captions, kept)
 
 
+def _heading(config: DataConfig, text: str) -> tuple[str, list[str], int]:
+    """Return what separates the columns, their names, and lines above them.
+
+    A separator may stand in a line of its own (sep=;), as Excel reads it. Else it is what gives the
+    first line the most of the columns that are needed, or the most columns.
+    """
+    named = re.match(r"sep=(.)\r?\n", text)
+    above = 1 if named and named[1] in _SEPARATORS else 0
+    keys = ((config.image_key, _IMAGE), (config.caption_key, _CAPTION))
+
+    def names(separator: str) -> list[str]:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        try:
+            return [name.strip() for name in [next(rows, []) for _ in range(above + 1)][-1]]
+        except csv.Error:  # another separator may do
+            return []
+
+    def fits(found: list[str]) -> tuple[int, int]:
+        return sum((given or _called(own, found)) in found for given, own in keys), len(found)
+
+    read = {one: names(one) for one in ([named[1]] if named and above else _SEPARATORS)}
+    separator = max(read, key=lambda one: fits(read[one]))
+    return separator, read[separator], above
+
+
+def _called(own: str, names: list[str]) -> str:
+    """Return the name of a column: `own`, or what it is in this table if one alone is like it."""
+    for known in ((own,), _ALSO.get(own, ())):
+        like = [name for name in names if name.casefold() in known]
+        if own not in names and len(like) == 1:
+            return like[0]
+    return own
+
+
 def _text(key: str, path: Path) -> str:
-    """Return the text of a file, which has to be UTF-8."""
+    """Return the text of a file, which has to be UTF-8, or UTF-16 that says so."""
     content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Excel's "Unicode text"
+        return content.decode("utf-16", errors="replace")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

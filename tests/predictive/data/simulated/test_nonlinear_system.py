@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from scipy.integrate import solve_ivp
 from skimage.transform import swirl
 
 from predictive.data.simulated.nonlinear_system import nonlinear_system, runge_kutta_step, velocity
+from predictive.evaluation import unidentifiable
 from tests.support.predictive.series import angles
 
 
@@ -105,3 +107,15 @@ def test_several_systems_are_side_by_side_and_each_follows_the_dynamics():
 def test_several_systems_need_a_random_network():
     with pytest.raises(ValueError, match=r"rendering: expected random_network .* got swirl"):
         nonlinear_system(num_train=2, num_held_out=1, num_systems=2)
+
+
+@pytest.mark.parametrize(("latents", "lines"), [(2, 1), (4, 0)])
+def test_fewer_latents_than_coordinates_to_identify_are_told(latents, lines):
+    few = {"num_train": 2, "num_held_out": 2, "num_steps": 3, "num_systems": 2}
+    data = nonlinear_system(**few, rendering="random_network")
+    about = {"evaluation": {"identify": "position"}, "predictor": {"latent_dim": latents}}
+    told = unidentifiable(OmegaConf.create(about), data)
+    assert len(told) == lines
+    assert all("has 4 coordinates" in one and "\n" not in one for one in told)
+    about["evaluation"]["identify"] = None
+    assert unidentifiable(OmegaConf.create(about), data) == []

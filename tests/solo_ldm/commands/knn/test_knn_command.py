@@ -59,9 +59,11 @@ def test_a_run_is_scored_beside_itself_as_at_its_end(gaussprob_run, capsys):
 
 def test_features_may_be_means_over_patches_which_the_record_says(gaussprob_run, tmp_path, capsys):
     source = f"pretrained_feature_extractor={gaussprob_run.folder.path}"
-    main(["knn", source, "num_patches=3", f"output={tmp_path / 'knn'}"])
-    found = results_of(tmp_path / "knn")
+    main(["knn", source, "num_patches=3"])
+    # Beside that of whole images and of other patches.
+    found = results_of(gaussprob_run.folder.path / "evaluation" / "knn-3-patches-of-0.25")
     layer = "pooled backbone output, mean of 3 patches of 0.25 of the area"
+    assert "mean of 3 patches of 0.25" in " ".join(capsys.readouterr().out.split())
     assert found["feature_layer"] == found["results"]["knn-20"]["feature_layer"] == layer
     places = ["patch_share=1", f"output={tmp_path / 'linear'}"]
     main(["linear", source, "protocol=knn-20", "num_patches=2", *places])

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir, initialize_config_module
+from omegaconf import OmegaConf
 from PIL import Image
 
 import solo_ldm
 from solo_ldm.cli import main, run_command
+from solo_ldm.commands.compare.entries import prepare_entries
+from solo_ldm.commands.compare.schema import complete_compare
 from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.files import read_json
 from solo_ldm.methods.cross.method import Cross
@@ -75,6 +78,9 @@ def test_the_command_refuses_in_one_line(trained, capsys):
     folder = str(trained.folder.path)
     cases = [
         ([folder, "prompts=['no class']"], "in place of the name"),
+        ([folder, "prompts='[a {}, b {}]'"], "in place of the name"),
+        ([folder, "prompts=[]"], "got none; such as 'prompts=["),
+        ([folder, "prompts=[{}]"], "expected templates with {}"),
         ([folder, "class_names=[a,b]"], "class_names: expected 10, one a class"),
         ([folder, "protocols=[knn-20]"], "expected zero-shot or retrieval"),
     ]
@@ -187,6 +193,23 @@ def test_what_is_given_with_a_table_of_ones_own_stays(table, tmp_path, monkeypat
     assert [cfg.augmentations[0].crop_size for cfg in seen] == [16, 224, 224]
     run_command("pretrain", clip)
     assert seen[-1].backbone.name == "resnet18"
+
+
+def test_a_comparison_is_of_the_table_of_ones_own(table):
+    small = ["augmentations=digits", "data.fraction=-1", "optimizer.batch_size=8"]
+    small += ["backbone.name=convnet_small", "method_kwargs.text.width=16"]
+    given = {"methods": ["clip", "siglip"], "seeds": [0, 1]}
+    given["overrides"] = [*small, f"data.train_path={table}"]
+    first, second = prepare_entries(complete_compare(OmegaConf.create(given)))
+    for cfg in (*first.runs.values(), *second.runs.values()):
+        assert (cfg.data.dataset, cfg.data.train_path) == ("captions", str(table))
+        assert cfg.augmentations[0].crop_size == 16
+    assert first.runs[1].name == "clip-captions-seed1"
+    assert first.data is second.data
+    given["overrides"] = ["data.train_path=photographs"]
+    given["methods"] = ["mae"]
+    with pytest.raises(ValueError, match="expected none for data=digits, which is embedded"):
+        prepare_entries(complete_compare(OmegaConf.create(given)))
 
 
 def test_paths_that_embedded_images_would_ignore_are_refused(tmp_path, capsys):

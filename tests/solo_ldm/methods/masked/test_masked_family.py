@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -13,11 +14,25 @@ from lightly.models.modules import MaskedVisionTransformerDecoderTIMM, MaskedVis
 from skimage.feature import hog
 from torch import Tensor
 
+from solo_ldm.backbones import create_backbone
+from solo_ldm.commands.shared.inputs import rows_of_features
+from solo_ldm.evaluation.spectrum import advice, diagnose, health
 from solo_ldm.methods.masked.method import Masked
 from solo_ldm.methods.masked.patch_masks import BlockwiseMasks, RandomMasks
 from solo_ldm.methods.masked.targets import TokenTargets
 from solo_ldm.methods.masked.tokens import encode
-from tests.support.methods.masked import EPOCH, SEED, STEP, TINY, build, images_and_masks, noise
+from solo_ldm.run.configuration import complete
+from tests.support.methods.masked import (
+    EPOCH,
+    SEED,
+    STEP,
+    TINY,
+    build,
+    config,
+    images_and_masks,
+    noise,
+    run,
+)
 
 PRESETS = tuple(TINY)
 MASK_TOKEN = ("simmim", "maskfeat", "data2vec", "beit")
@@ -245,3 +260,40 @@ def test_a_codebook_is_a_function_of_the_images_and_the_seed_and_is_found_once()
     fresh = TokenTargets(build(name="beit").backbone, 65)
     with pytest.raises(ValueError, match="num_tokens: expected at most 64, the patches"):
         fresh.prepare(lambda most: [(noise(1, seed=9), None)], seed=1)
+
+
+def test_more_tokens_than_patches_are_refused_before_anything_is_written(tmp_path):
+    told = r"num_tokens: expected at most 11072, the patches of the 173 .* got 20000; lower it"
+    with pytest.raises(ValueError, match=told):
+        run(tmp_path, "method_kwargs.num_tokens=20000", name="beit")
+    assert not any(tmp_path.iterdir())
+
+
+def test_summaries_say_that_features_are_means_of_patches_and_headlines_what_the_model_is():
+    method = build(name="simmim")
+    assert rows_of_features(method.backbone) == [("features", "mean of the tokens of patches")]
+    assert rows_of_features(create_backbone("convnet_small", 16)) == []
+    headline = Masked.describe(complete(config(name="simmim"))).headline
+    assert "no entropy, huber on the plane, pixels as targets" in headline
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "told"),
+    [
+        ("simmim", [], "Lower optimizer.lr, or give method_kwargs.entropy."),
+        ("data2vec", [], "Raise method_kwargs.base_tau, or lower optimizer.lr, or give "),
+        ("ijepa", ["method_kwargs.target=detached"], "or set method_kwargs.target=moving_average."),
+        ("ijepa", ["method_kwargs.entropy=sliced"], "Raise method_kwargs.entropy_weight or optim"),
+    ],
+)
+def test_advice_against_collapse_names_keys_of_the_method(name, overrides, told):
+    cfg = complete(config(*overrides, name=name))
+    settings = Masked.describe(cfg).settings
+    line = advice(settings)
+    assert told in line
+    complete_keys = {*settings, *settings["latent_kwargs"], *settings["entropy_kwargs"]}
+    for explosion in (False, True):
+        keys = re.findall(r"method_kwargs\.(\w+)", advice(settings, explosion))
+        assert complete_keys >= {*keys}
+    point = health(torch.ones(64, 4))
+    assert line in (diagnose(point, sphere=False, settings=settings) or "")
