@@ -28,6 +28,7 @@ _CONTEXT.set_forkserver_preload(
         "solo_ldm.commands.pretrain.run",
         "solo_ldm.commands.linear.run",
         "predictive.commands.predictive.run",
+        "sklearn.datasets",
     ]
 )
 _SECONDS = 300.0

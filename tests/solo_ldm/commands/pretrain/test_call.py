@@ -6,15 +6,16 @@ import random
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.datasets
 import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from PIL import Image
-from sklearn.datasets import load_digits
 
 import solo_ldm
 from solo_ldm.cli import main
@@ -25,7 +26,7 @@ from tests.support import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
-DIGITS: Any = load_digits()
+DIGITS: Any = sklearn.datasets.load_digits()
 PIXELS = np.rint(DIGITS.images * (255 / 16)).astype(np.uint8)[:160]
 LABELS = DIGITS.target[:160]
 TOY: dict[str, Any] = {
@@ -294,8 +295,11 @@ def test_the_lines_of_the_page_take_an_array_to_features_and_a_score(tmp_path, m
     page = (ROOT / "docs" / "python.md").read_text()
     block, settings = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
     monkeypatch.chdir(tmp_path)
+    few = SimpleNamespace(images=DIGITS.images[:320], target=DIGITS.target[:320])
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
+    assert f"# ({len(DIGITS.images)}, " in block
     names: dict[str, Any] = {}
     exec(compile(block, "python.md", "exec"), names)
     exec(compile(settings.replace("epochs=5", "epochs=1"), "python.md", "exec"), names)
-    assert names["features"].shape == (1797, names["run"].backbone.num_features)
+    assert names["features"].shape == (320, names["run"].backbone.num_features)
     assert names["run"].report._repr_png_().startswith(b"\x89PNG")
