@@ -6,7 +6,6 @@ import random
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -270,20 +269,16 @@ def test_a_data_set_of_torch_trains_with_its_labels_and_sizes_and_other_images_t
 
 
 def test_a_yaml_that_says_its_own_data_and_views_keeps_the_views(tmp_path):
-    view = {"rrc": {"enabled": True}, "crop_size": 12, "num_crops": 2}
     own = {
         "method": "gaussprob",
         "data": {"dataset": "cifar10", "train_path": "./datasets", "num_workers": 0},
-        "augmentations": [view],
+        "augmentations": [{"rrc": {"enabled": True}, "crop_size": 12, "num_crops": 2}],
         **{key: value for key, value in TOY.items() if isinstance(value, dict)},
         "optimizer": {"name": "sgd", "batch_size": 64, "lr": 0.1, "classifier_lr": 0.1},
     }
     OmegaConf.save(own, tmp_path / "own.yaml")
-    given = {
-        "output": tmp_path / "runs",
-        "optimizer": {"lr": np.float64(0.05)},
-        "resolution": np.ones(1),
-    }
+    given = {"optimizer": {"lr": np.float64(0.05)}, "resolution": np.ones(1)}
+    given["output"] = tmp_path / "runs"
     run = solo_ldm.pretrain(tmp_path / "own.yaml", PIXELS, LABELS, epochs=1, **given)
     args = read_json(run.folder / "args.json")
     assert args["data"]["dataset"] == "memory"
@@ -295,7 +290,7 @@ def test_the_lines_of_the_page_take_an_array_to_features_and_a_score(tmp_path, m
     page = (ROOT / "docs" / "python.md").read_text()
     block, settings = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
     monkeypatch.chdir(tmp_path)
-    few = SimpleNamespace(images=DIGITS.images[:320], target=DIGITS.target[:320])
+    few = type(DIGITS)(images=DIGITS.images[:320], target=DIGITS.target[:320])
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
     assert f"# ({len(DIGITS.images)}, " in block
     names: dict[str, Any] = {}
