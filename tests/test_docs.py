@@ -66,10 +66,8 @@ SHORT = ["max_epochs=1", "optimizer.batch_size=2", "evaluation.report=false"]
 SHORT_DATA = {
     "figure8": ["data.num_train=8", "data.num_held_out=4", "data.num_steps=12"],
     "nonlinear_system": ["data.num_train=8", "data.num_held_out=4", "evaluation.identify=null"],
-    "place_cells": [
-        *("data.duration_seconds=120", "data.folds=2", "data.num_cells=6", "data.stride=50"),
-    ],
-    "recording": ["data.folds=2", "data.stride=30", "predictor.latent_dim=4"],
+    "place_cells": ["data.duration_seconds=120", "data.folds=2", "data.num_cells=6"],
+    "recording": ["data.folds=2", "predictor.latent_dim=4"],
 }
 
 
