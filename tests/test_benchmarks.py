@@ -117,7 +117,7 @@ TOYS: dict[str, tuple[dict[str, Any], list[str], int]] = {
         [
             *("--seeds", "1", "--only", "place_cells", "--records", "runs"),
             *(one for one in SPIKES if not one.startswith("evaluation.")),
-            *("data.duration_seconds=40", "data.stride=20", "predictor.latent_dim=3"),
+            *("data.duration_seconds=40", "predictor.latent_dim=3"),
         ],
         14,
     ),
