@@ -15,6 +15,9 @@ import pytest  # noqa: E402
 from hydra.core.hydra_config import HydraConfig  # noqa: E402
 
 from tests.support import ROOT  # noqa: E402
+from tests.support.yamls import parse_once  # noqa: E402
+
+parse_once()
 
 
 @pytest.fixture(autouse=True)

@@ -20,15 +20,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*few.*:UserWarning"),
 ]
 
+FEW = {'data="digits",': 'data="digits", **{"data.fraction": 0.2},'}
 # Settings of each, as they stand and as a test has them.
 SMALL = {
     "images": {"SIDE = 48": "SIDE = 96", "EPOCHS = 25": "EPOCHS = 1"},
-    "estimator": {"EPOCHS = 10": "EPOCHS = 1", "SAMPLES = 1024": "SAMPLES = 128"},
+    "estimator": {"EPOCHS = 10": "EPOCHS = 1", "SAMPLES = 1024": "SAMPLES = 128", **FEW},
     "comparing": {
         'SEEDS = "0,1,2"': 'SEEDS = "0"',
         "EPOCHS = 5": "EPOCHS = 1",
     },
-    "health": {"EPOCHS = 20": "EPOCHS = 2"},
+    "health": {"EPOCHS = 20": "EPOCHS = 2", **FEW},
     "cluster": {"EPOCHS = 4": "EPOCHS = 3"},
     "solo_learn": {"EPOCHS = 3": "EPOCHS = 1"},
 }

@@ -135,20 +135,20 @@ class HydraCommand:
 
     def _names(self) -> list[str]:
         """Return the packaged configurations of a run: those that build on host.yaml."""
+        folder = self._folder()
+        paths = sorted(folder.rglob("*.yaml"))
+        names = [str(path.relative_to(folder).with_suffix("")) for path in paths]
+        return [name for name in names if self._is_run(name)]
+
+    def _is_run(self, name: str) -> bool:
+        """Return whether a packaged configuration builds on host.yaml."""
         from omegaconf import DictConfig, OmegaConf
 
-        folder = self._folder()
-        built_on: dict[str, list[str]] = {}
-        for path in sorted(folder.rglob("*.yaml")):
-            content = OmegaConf.load(path)
-            bases = content.get("defaults", []) if isinstance(content, DictConfig) else []
-            name = str(path.relative_to(folder).with_suffix(""))
-            built_on[name] = [one.removeprefix("/") for one in bases if isinstance(one, str)]
-
-        def is_run(name: str) -> bool:
-            return any(one == "host" or is_run(one) for one in built_on.get(name, ()))
-
-        return [name for name in built_on if is_run(name)]
+        path = self._folder() / f"{name}.yaml"
+        content = OmegaConf.load(path) if path.is_file() else None
+        bases = content.get("defaults", []) if isinstance(content, DictConfig) else []
+        built_on = [one.removeprefix("/") for one in bases if isinstance(one, str)]
+        return "host" in built_on or any(map(self._is_run, built_on))
 
     def _check_name(self, given: Arguments) -> None:
         """Leave with the nearest name if there is no configuration of the name given."""
@@ -157,12 +157,11 @@ class HydraCommand:
             leave(f"give --config-name: {', '.join(self._names())} or a YAML with --config-path")
         mine = own is not None and (own / f"{name}.yaml").is_file()
         packaged = (self._folder() / f"{name}.yaml").is_file()
-        names = self._names() if self.default is None else []
-        if name is None or mine or (packaged and (not names or name in names)):
+        if name is None or mine or (packaged and (self.default or self._is_run(name))):
             return
+        names = self._names()
         if packaged:
             leave(f"--config-name: {name} is a part of configurations; give {', '.join(names)}")
-        names = names or self._names()
         names += [] if own is None else [path.stem for path in own.glob("*.yaml") if path.is_file()]
         near = suggestion(name, names)
         for suffix in (".yaml", ".yml"):

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_only
 
 from solo_ldm.run.callbacks.finite import StopAtNonFinite
+from tests.support.yamls import parse_once
 
 # Each pytest process has one server, which imports these once and forks a child at each call.
 # DALI is not among them: its threads do not survive a fork.
@@ -28,6 +29,7 @@ _CONTEXT.set_forkserver_preload(
         "solo_ldm.commands.pretrain.run",
         "solo_ldm.commands.linear.run",
         "predictive.commands.predictive.run",
+        "sklearn.datasets",
     ]
 )
 _SECONDS = 300.0
@@ -157,6 +159,7 @@ def _enter(
 ) -> None:
     # A child's own children would else be the server's, and not notice that it was killed.
     multiprocessing.set_start_method(method, force=True)
+    parse_once()
     os.environ.clear()
     os.environ.update(environment)
     with path.open("w") as stream:

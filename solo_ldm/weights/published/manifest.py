@@ -6,7 +6,9 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import lru_cache
 from importlib.resources import files as packaged
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +70,15 @@ def read_manifest(folder: Path | None = None) -> dict[str, Entry]:
     folder = folder or zoo_folder()
     recover(folder)
     path = folder / "manifest.yaml"
-    content = read_yaml(path) if path.is_file() else {}
-    entries = [_entry(f"{path}, {name}", str(name), one) for name, one in content.items()]
-    return {one.name: one for one in sorted(entries, key=lambda one: (one.kind, one.name))}
+    return {one.name: one for one in _entries(path, path.read_bytes())} if path.is_file() else {}
+
+
+@lru_cache(maxsize=4)  # a command asks for an entry several times, and to read all takes a while
+def _entries(path: Path, content: bytes) -> list[Entry]:
+    """Return what a manifest of this content says."""
+    written = _parsed(path, content)
+    entries = [_entry(f"{path}, {name}", str(name), one) for name, one in written.items()]
+    return sorted(entries, key=lambda one: (one.kind, one.name))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -79,19 +87,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: in one line: another content.
     """
+    return _parsed(path, path.read_bytes())
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
         # A few aliases can stand for more than any memory holds. We write none.
-        if any(isinstance(one, yaml.AliasEvent) for one in yaml.parse(path.read_bytes())):
+        events = yaml.parse(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        if any(isinstance(one, yaml.AliasEvent) for one in events):
             raise ValueError("it has aliases")
-        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+        found: Any = OmegaConf.to_container(OmegaConf.load(StringIO(content.decode())))
     except (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
         what = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{path} is no YAML of keys and values ({what})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected keys and values, got a {type(content).__name__}")
-    return content
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected keys and values, got a {type(found).__name__}")
+    return found
 
 
 def write_manifest(folder: Path, entries: Mapping[str, Entry]) -> None:

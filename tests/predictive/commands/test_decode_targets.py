@@ -32,8 +32,9 @@ def test_an_angle_and_a_category_are_decoded_over_all_folds(tmp_path, kind):
         f"data.path={path}", "data.running_only=false", "data.block_seconds=5", "data.folds=2",
         "data.bin_seconds=0.025",
         "data.targets={head: degrees, cue: categorical}", "~decoders.position",
-        "optimizer.batch_size=8", "data.window=40", "max_epochs=1", "encoder.hidden_dim=8",
-        "predictor.latent_dim=3", "evaluation.kinds=[linear]", "evaluation.smoothing_seconds=[0.5]",
+        "optimizer.batch_size=8", "data.window=40", "data.stride=20", "max_epochs=1",
+        "encoder.hidden_dim=8", "predictor.latent_dim=3", "evaluation.kinds=[linear]",
+        "evaluation.smoothing_seconds=[0.5]",
     ]  # fmt: skip
     outcome = decode(config(tmp_path / "runs", *given, name="recording"), Console(quiet=True))
     assert outcome is not None

@@ -23,6 +23,7 @@ DIGITS = [
     "max_epochs=3",
     "scheduler.warmup_epochs=1",
     "data.num_workers=0",
+    "data.format=torchvision",  # a child need not load DALI: test_runs.py kills one that has
     "data.fraction=0.2",
     "optimizer.batch_size=64",
     "method_kwargs.proj_hidden_dim=16",
@@ -35,7 +36,10 @@ DIGITS = [
 RUNS = {
     "pretrain": ["--config-name", "gaussprob", *DIGITS],
     "predictive": ["--config-name", "figure8", *SMALL["figure8"], "evaluation.report=false"],
-    "linear": ["untrained:convnet_small", "data=digits", "max_epochs=3", "data.fraction=0.2"],
+    "linear": [
+        *("untrained:convnet_small", "data=digits", "max_epochs=3", "data.fraction=0.2"),
+        "data.format=torchvision",
+    ],
     "decode": ["--config-name", "place_cells", "data.num_cells=8", "data.duration_seconds=60"],
 }
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.datasets
 import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from PIL import Image
-from sklearn.datasets import load_digits
 
 import solo_ldm
 from solo_ldm.cli import main
@@ -25,7 +25,7 @@ from tests.support import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::solo_ldm.run.callbacks.health.CollapseWarning")
 
-DIGITS: Any = load_digits()
+DIGITS: Any = sklearn.datasets.load_digits()
 PIXELS = np.rint(DIGITS.images * (255 / 16)).astype(np.uint8)[:160]
 LABELS = DIGITS.target[:160]
 TOY: dict[str, Any] = {
@@ -269,20 +269,16 @@ def test_a_data_set_of_torch_trains_with_its_labels_and_sizes_and_other_images_t
 
 
 def test_a_yaml_that_says_its_own_data_and_views_keeps_the_views(tmp_path):
-    view = {"rrc": {"enabled": True}, "crop_size": 12, "num_crops": 2}
     own = {
         "method": "gaussprob",
         "data": {"dataset": "cifar10", "train_path": "./datasets", "num_workers": 0},
-        "augmentations": [view],
+        "augmentations": [{"rrc": {"enabled": True}, "crop_size": 12, "num_crops": 2}],
         **{key: value for key, value in TOY.items() if isinstance(value, dict)},
         "optimizer": {"name": "sgd", "batch_size": 64, "lr": 0.1, "classifier_lr": 0.1},
     }
     OmegaConf.save(own, tmp_path / "own.yaml")
-    given = {
-        "output": tmp_path / "runs",
-        "optimizer": {"lr": np.float64(0.05)},
-        "resolution": np.ones(1),
-    }
+    given = {"optimizer": {"lr": np.float64(0.05)}, "resolution": np.ones(1)}
+    given["output"] = tmp_path / "runs"
     run = solo_ldm.pretrain(tmp_path / "own.yaml", PIXELS, LABELS, epochs=1, **given)
     args = read_json(run.folder / "args.json")
     assert args["data"]["dataset"] == "memory"
@@ -294,8 +290,11 @@ def test_the_lines_of_the_page_take_an_array_to_features_and_a_score(tmp_path, m
     page = (ROOT / "docs" / "python.md").read_text()
     block, settings = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
     monkeypatch.chdir(tmp_path)
+    few = type(DIGITS)(images=DIGITS.images[:320], target=DIGITS.target[:320])
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
+    assert f"# ({len(DIGITS.images)}, " in block
     names: dict[str, Any] = {}
     exec(compile(block, "python.md", "exec"), names)
     exec(compile(settings.replace("epochs=5", "epochs=1"), "python.md", "exec"), names)
-    assert names["features"].shape == (1797, names["run"].backbone.num_features)
+    assert names["features"].shape == (320, names["run"].backbone.num_features)
     assert names["run"].report._repr_png_().startswith(b"\x89PNG")

@@ -179,6 +179,7 @@ def test_the_preset_learns_the_direction_of_the_dots_better_than_an_untrained_ne
     small = (
         *("max_epochs=4", "data.num_workers=0", f"checkpoint.dir={tmp_path}"),
         *("evaluation.protocols=[linear-features]", "evaluation.report=false"),
+        *("backbone.kwargs.depth=2", "method_kwargs.pred_depth=1"),
     )
     with initialize_config_module("solo_ldm.configs", version_base="1.3"):
         outcome = pretrain(compose("vjepa", overrides=list(small)))
