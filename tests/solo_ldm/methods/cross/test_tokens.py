@@ -94,7 +94,7 @@ def test_a_package_that_is_not_installed_is_one_line(monkeypatch):
         ({"text": {"tokens": "letters"}}, "expected words or bpe"),
         ({"text": 3}, "expected a mapping"),
         ({"prompts": ["a photo"]}, "in place of the name of a class, got 'a photo'"),
-        ({"prompts": []}, "got 'none'"),
+        ({"prompts": []}, "got none; such as"),
         ({"promts": ["{}"]}, "did you mean prompts"),
         ({"over": "cross", "entropy": "neighbour"}, "expected one of kernel, logistic"),
         ({"learn_precision": True, "entropy": "neighbour"}, "expected the entropy of a kernel"),
