@@ -146,7 +146,7 @@ def extract_features(
     device = home if device is None else torch.device(device)
     num_batches = len(dataloader) if hasattr(dataloader, "__len__") else None  # type: ignore[arg-type]
     modes = {module: module.training for module in backbone.modules()}
-    features, labels = [], []
+    features, labels, done = _Rows(), _Rows(), 0
     try:
         backbone.to(device).eval()
         layout = _memory_format_of(backbone)
@@ -161,19 +161,45 @@ def extract_features(
                 )
                 output = backbone(images)
                 _check_output(output, len(images))
-                features.append(output.to("cpu", torch.float32))
-                labels.append(targets.reshape(-1).to("cpu", torch.int64))
+                features.add(output.to("cpu", torch.float32))
+                labels.add(targets.reshape(-1).to("cpu", torch.int64))
+                done += 1
                 if progress is not None:
-                    progress(len(features), num_batches)
+                    progress(done, num_batches)
     finally:
         backbone.to(home)
         # Not backbone.train(mode): parts may have been frozen in evaluation mode one by one.
         for module, mode in modes.items():
             module.training = mode
-    if not features:
+    if not done:
         raise ValueError("dataloader: expected at least one batch, got none; is the folder empty?")
     # Outside inference mode, so that the result is an ordinary tensor that autograd may save.
-    return Features(torch.cat(features), torch.cat(labels))
+    return Features(features.all(), labels.all())
+
+
+class _Rows:
+    """Rows that come in batches, in one piece of memory.
+
+    Small tensors kept from every batch would lie in the memory of the large ones that it freed,
+    which the next batch could then not take again: gigabytes for 60,000 small images.
+    """
+
+    def __init__(self) -> None:
+        self._held: Tensor | None = None
+        self._count = 0
+
+    def add(self, rows: Tensor) -> None:
+        end = self._count + len(rows)
+        if self._held is None or end > len(self._held):
+            larger = rows.new_empty(max(2 * end, 4096), *rows.shape[1:])
+            larger[: self._count] = rows[:0] if self._held is None else self._held[: self._count]
+            self._held = larger
+        self._held[self._count : end] = rows
+        self._count = end
+
+    def all(self) -> Tensor:
+        assert self._held is not None
+        return self._held[: self._count].clone()
 
 
 def _device_of(module: nn.Module) -> torch.device:
