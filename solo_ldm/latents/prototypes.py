@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, autocast
 from torch.nn.functional import normalize
 
-from solo_ldm.config.arguments import Bounds, Count, Positive, checked
+from solo_ldm.config.arguments import Bounds, Positive, checked
 from solo_ldm.latents.base import LatentModel
 from solo_ldm.latents.views import pairs_of_views
 from solo_ldm.numerics import check_pair, narrow, widen
@@ -44,7 +44,7 @@ class _Prototypes(LatentModel):
     def __init__(
         self,
         prediction_precision: Positive,
-        num_prototypes: Count,
+        num_prototypes: Annotated[int, Bounds(2)],
         prototype_momentum: Annotated[float, Bounds(0, below=1)],
     ) -> None:
         super().__init__()
@@ -148,11 +148,11 @@ class SpherePrototypes(_Prototypes):
 
     Args:
         prediction_precision: κ, dimensionless.
-        num_prototypes: K.
+        num_prototypes: K; of one alone both views would be drawn independently.
         prototype_momentum: m, the weight of the past in the statistics, in [0, 1).
 
     Raises:
-        ValueError: κ is not above zero, K is below 1, m out of its range.
+        ValueError: κ is not above zero, K is below 2, m out of its range.
 
     Source:
         Arteaga et al., Why Prototypes Collapse, arXiv 2510.20108 (a Gaussian mixture by online EM,
@@ -166,7 +166,7 @@ class SpherePrototypes(_Prototypes):
     def __init__(
         self,
         prediction_precision: Positive = 10.0,
-        num_prototypes: Count = 32,
+        num_prototypes: Annotated[int, Bounds(2)] = 32,
         prototype_momentum: Annotated[float, Bounds(0, below=1)] = 0.99,
     ) -> None:
         super().__init__(prediction_precision, num_prototypes, prototype_momentum)
@@ -187,11 +187,11 @@ class PlanePrototypes(_Prototypes):
 
     Args:
         prediction_precision: λ, dimensionless.
-        num_prototypes: K.
+        num_prototypes: K; of one alone both views would be drawn independently.
         prototype_momentum: m, the weight of the past in the statistics, in [0, 1).
 
     Raises:
-        ValueError: λ is not above zero, K is below 1, m out of its range.
+        ValueError: λ is not above zero, K is below 2, m out of its range.
 
     Source:
         As of `SpherePrototypes`.
@@ -203,7 +203,7 @@ class PlanePrototypes(_Prototypes):
     def __init__(
         self,
         prediction_precision: Positive = 5.0,
-        num_prototypes: Count = 32,
+        num_prototypes: Annotated[int, Bounds(2)] = 32,
         prototype_momentum: Annotated[float, Bounds(0, below=1)] = 0.99,
     ) -> None:
         super().__init__(prediction_precision, num_prototypes, prototype_momentum)

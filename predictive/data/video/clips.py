@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import mode
 from typing import Literal, NamedTuple
 
 from PIL import Image
@@ -17,6 +19,8 @@ _ARRAYS = frozenset((".npy", ".npz"))
 _VIDEOS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"))
 # Further images of these are previews of a photograph and layers, no pages.
 _NO_PAGES = ("MPO", "PSD")
+# Of the steps between numbers in names, others than the usual one: times have no usual step.
+_UNUSUAL = 0.1
 
 
 class Source(NamedTuple):
@@ -120,6 +124,22 @@ def _of_file(file: Path, name: str) -> Source | None:
     if suffix in _VIDEOS:
         return Source(name, "video", (file,))
     return Source(name, "pages", (file,)) if suffix in image_suffixes() else None
+
+
+def leap_in(source: Source) -> tuple[str, int] | None:
+    """Return the frame before the first leap of the numbers in names, and how many it leaves out.
+
+    None where there is none, or names are not numbered by one step.
+    """
+    numbers = [re.findall(r"\d+", one.stem)[-1:] for one in source.files]
+    if source.kind != "images" or len(numbers) < 3 or [] in numbers:
+        return None
+    steps = [int(later) - int(one) for (one,), (later,) in pairwise(numbers)]
+    usual = mode(steps)
+    if usual < 1 or len(steps) - steps.count(usual) > max(1.0, _UNUSUAL * len(steps)):
+        return None
+    leaps = ((at, step) for at, step in enumerate(steps) if step > usual)
+    return next(((source.files[at].name, step // usual - 1) for at, step in leaps), None)
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

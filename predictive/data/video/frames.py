@@ -12,7 +12,7 @@ import numpy as np
 from predictive.data.sequences import Segment, TimeSeriesData, as_floats, pad
 from predictive.data.splitting import Position, evened, split_blocks, split_contiguous
 from predictive.data.targets import TargetKind
-from predictive.data.video.clips import find_clips
+from predictive.data.video.clips import find_clips, leap_in
 from predictive.data.video.reading import Clip, read_clips
 from predictive.data.video.targets import read_targets
 from solo_ldm.config.arguments import Bounds, Count, Positive, checked
@@ -103,6 +103,13 @@ def frames(
         and all(_is_of_array(one) and len(one.frames) == _COLOURS for one in clips)
     )
     doubt = "; clips of 3 gray frames: channels of an array come last" if swapped else ""
+    if leaps := [one for one in clips if one.leap]:
+        (last, missing), other = leaps[0].leap or ("", 0), len(leaps) - 1
+        doubt += (
+            f"; {leaps[0].name}: {missing} numbers are missing after {last}, and frames are taken "
+            "one after another: put what follows a pause into a folder of its own"
+            + (f" ({other} more clips have such pauses)" if other else "")
+        )
     name = Path(path).name if isinstance(path, str | Path) else f"{len(path)} paths"
     return TimeSeriesData(
         *(pad(part, step_seconds) for part in shown),
@@ -135,7 +142,7 @@ def read(
         found = read_clips(source, gray, size)
         total += sum(one.frames.numel() for one in found)
         check_memory("data.path", total, remedy="lower data.frame_size", bytes_each=1)
-        clips += found
+        clips += [one._replace(leap=leap_in(source)) for one in found]
     first = clips[0]
     for one in clips:
         if one.frames.shape[1:] != first.frames.shape[1:]:

@@ -31,11 +31,13 @@ class Clip(NamedTuple):
         name: for messages.
         frames: (T, C, H, W), uint8, or float32 of what is deeper.
         rate: frames a second, if the file says so.
+        leap: see `leap_in`.
     """
 
     name: str
     frames: Tensor
     rate: float | None = None
+    leap: tuple[str, int] | None = None
 
 
 def read_clips(source: Source, gray: bool, size: Sequence[int] | None) -> list[Clip]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Optional
 
-from omegaconf import MISSING, DictConfig, ListConfig
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from solo_ldm.config.schema import as_object, check_distinct, complete, number, random_seed
 
@@ -36,7 +37,7 @@ class CompareConfig:
 
     ALIASES: ClassVar[dict[str, str]] = {"folder": "output"}
 
-    name: str = MISSING
+    name: Optional[str] = None
     methods: list[Any] = MISSING
     overrides: list[str] = MISSING
     seeds: list[int] = random_seed()
@@ -77,6 +78,9 @@ def complete_compare(cfg: DictConfig) -> DictConfig:
     Raises:
         ValueError: one line naming the key or the entry that is unknown, missing or wrong.
     """
+    if cfg.get("name") is None:
+        cfg = cfg.copy()
+        OmegaConf.update(cfg, "name", _data_of(cfg.get("overrides")), force_add=True)
     cfg = complete(cfg, CompareConfig, "compare.yaml")
     for key in ("seeds", "protocols"):
         check_distinct(key, cfg[key])
@@ -87,6 +91,13 @@ def complete_compare(cfg: DictConfig) -> DictConfig:
     _check_overrides("overrides", cfg.overrides)
     parse_entries(cfg.methods)
     return cfg
+
+
+def _data_of(overrides: Any) -> str:
+    """Return a name for a comparison: that of the data of all its runs."""
+    split = (str(one).partition("=") for one in overrides or ())
+    given = {key: value for key, _, value in split}
+    return given.get("data") or Path(given.get("data.train_path", "")).stem or "comparison"
 
 
 def parse_entries(methods: Sequence[Any] | ListConfig) -> list[EntrySpec]:

@@ -152,7 +152,13 @@ class Cross(BaseMethod):
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
-        """Return the latents (N, D) of texts, on the CPU; in evaluation mode, if that is set."""
+        """Return the latents (N, D) of texts, on the CPU; in evaluation mode, if that is set.
+
+        Raises:
+            ValueError: in one line: no list of texts, or an empty one.
+        """
+        if isinstance(texts, str) or not len(texts):
+            raise ValueError(f"texts: expected a list of one text or more, got {texts!r:.80}")
         starts = range(0, len(texts), batch_size)
         parts = (self.text.tokenise(texts[start : start + batch_size]) for start in starts)
         return torch.cat([self.encode(one.to(self.device)).float().cpu() for one in parts])

@@ -84,7 +84,7 @@ class MaskedSettings:
     normalise_pixels: bool = True
     num_orientations: Count = 9
     cell_size: Count = 8
-    num_tokens: Width = 8192
+    num_tokens: Annotated[int, Bounds(2, limit=10_000_000)] = 8192
     hidden: Literal["dropped", "mask_token"] = "dropped"
     masks: str = "blocks"
     num_targets: Count = 4

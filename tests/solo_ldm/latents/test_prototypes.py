@@ -201,3 +201,8 @@ def test_blocks_of_a_product_fit_their_own_dimensions():
     alone.observe([z[:, 3:], z[:, 3:]])
     torch.testing.assert_close(model.models[1].state_dict(), alone.state_dict())
     assert model.health(z) == alone.health(z[:, 3:])
+
+
+def test_one_prototype_is_refused_as_views_would_have_nothing_in_common():
+    with pytest.raises(ValueError, match="num_prototypes: expected a whole number from 2"):
+        SpherePrototypes(num_prototypes=1)

@@ -47,6 +47,17 @@ def test_a_folder_of_folders_is_clips_sorted_by_their_numbers_kept_as_bytes(tmp_
     assert "5 clips of 30 frames, 5 × 4 pixels of 1 channel; 4 sequences" in data.description
 
 
+def test_numbers_that_are_missing_among_frames_are_named(tmp_path):
+    folder = clips(tmp_path / "video")
+    assert "missing" not in frames(folder).description
+    (folder / "clip9" / "frame10.png").rename(folder / "clip9" / "frame25.png")
+    told = "video/clip9: 15 numbers are missing after frame9.png, and frames are taken one after"
+    assert told in frames(folder).description
+    for i, file in enumerate(sorted((folder / "clip9").iterdir())):  # times have no usual step
+        file.rename(folder / "clip9" / f"{1000 + 7 * i * i}.png")
+    assert "missing" not in frames(folder).description
+
+
 @pytest.mark.parametrize("colour", [False, True])
 def test_images_arrays_and_stacks_of_the_same_pixels_are_the_same_data(tmp_path, colour):
     values = pixels(0, 5, T, H, W, *([3] if colour else []))

@@ -42,6 +42,22 @@ def test_the_default_comparison_is_ten_methods_and_three_seeds_under_one_budget(
     assert budget_differences(prepare_entries(cfg)) == {}
 
 
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["data=cifar10", "data.train_path=/data"], "cifar10"),
+        (["data.train_path=my/captions.csv", "max_epochs=1"], "captions"),
+        (["max_epochs=1"], "comparison"),
+    ],
+)
+def test_a_comparison_is_called_by_its_data(overrides, name):
+    with initialize_config_module("solo_ldm.configs", version_base="1.3"):
+        cfg = compose("compare")
+    cfg.overrides = overrides
+    found = complete_compare(cfg)
+    assert (found.name, found.output) == (name, f"comparisons/{name}")
+
+
 def test_the_comparison_of_cells_is_the_papers_twelve():
     cfg = packaged("cells", ROOT / "scripts" / "compare")
     cfg.seeds = cfg.seeds[:1]

@@ -90,6 +90,9 @@ def test_the_command_refuses_in_one_line(trained, capsys):
 def test_a_checkpoint_encodes_new_texts(trained):
     method = load_method(trained.folder.path, "cpu").method
     assert "fünf" in method.text.tokens.words
+    for wrong in ("five", []):
+        with pytest.raises(ValueError, match="texts: expected a list of one text or more, got"):
+            method.encode_texts(wrong)
     z = method.encode_texts(["a drawing of a five", "die Ziffer fünf"])
     torch.testing.assert_close(z.norm(dim=1), torch.ones(2))
 

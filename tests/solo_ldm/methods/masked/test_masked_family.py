@@ -266,6 +266,8 @@ def test_more_tokens_than_patches_are_refused_before_anything_is_written(tmp_pat
     told = r"num_tokens: expected at most 11072, the patches of the 173 .* got 20000; lower it"
     with pytest.raises(ValueError, match=told):
         run(tmp_path, "method_kwargs.num_tokens=20000", name="beit")
+    with pytest.raises(ValueError, match=r"num_tokens: expected .* from 2"):
+        run(tmp_path, "method_kwargs.num_tokens=1", name="beit")
     assert not any(tmp_path.iterdir())
 
 
