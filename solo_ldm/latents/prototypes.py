@@ -26,7 +26,9 @@ class _Prototypes(LatentModel):
                   = log p(z1) + log p(z2) + log Σ_k r_k(z1) r_k(z2) / π_k
 
     with p(z) = Σ_k π_k f_k(z) and r_k(z) = π_k f_k(z) / p(z): the densities of the views and the
-    information that their assignments share. π and the prototypes μ are no parameters. Each step
+    information that their assignments share. With the densities of both belong the entropies of
+    both: an entropy that is the mean of the views' has the weight 2. With 1 the latents fall on one
+    prototype. π and the prototypes μ are no parameters. Each step
     `observe` fits p to the latents of all views by online expectation maximisation, with moving
     averages of its sufficient statistics,
 
