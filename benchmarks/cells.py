@@ -2,8 +2,9 @@
 
     python benchmarks/cells.py [--comparison cells] [--train] [--write] [key=value ...]
 
-Comparisons are those of scripts/compare: cifar10_jpeg, whose table is that of docs/cells.md (and a
-few rows of it of README.md), and cells, on digits, whose table is that of docs/digits/cells.md.
+Comparisons are those of scripts/compare: cifar10_jpeg, whose table, above that of the masked
+methods, is that of docs/cells.md (and a few rows of it of README.md), and cells, on digits, whose
+table is that of docs/digits/cells.md.
 Runs are found in the comparison's records; --train trains those that are missing, and continues
 after an interruption. --write puts the table into its page, and the pictures beside it.
 """
@@ -11,17 +12,19 @@ after an interruption. --write puts the table into its page, and the pictures be
 from __future__ import annotations
 
 import statistics
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from common import ROOT, Figures, parser, publish, wide_console
 from hydra import compose, initialize_config_dir
+from rich.console import Console
 
 from solo_ldm.commands.compare import compare
 from solo_ldm.commands.compare.contrasts import contrasts_of, grid_text, verdicts
 from solo_ldm.commands.compare.ranking import NOTHING, Standing, spread_text, untrained_spreads
 from solo_ldm.commands.compare.run import CELLS, CONTRASTS
-from solo_ldm.commands.compare.table import Comparison, agreed
+from solo_ldm.commands.compare.table import Comparison, agreed, marks
 
 SCRIPTS = ROOT / "scripts" / "compare"
 
@@ -30,13 +33,37 @@ PAGES = {
     "cifar10_jpeg": ("docs/cells.md", "docs/cifar10-jpeg", []),
     "cells": ("docs/digits/cells.md", "docs/digits", ["checkpoint.dir=trained_models/cells"]),
 }
+# Those with other networks whose rows follow, and their folders.
+_OTHERS = {"cifar10_jpeg": {"cifar10_jpeg_masked": "docs/cifar10-jpeg-masked"}}
 _CELLS = ("gaussprob", "sphereprob")
 _SHORT = {"cifar10_jpeg": "README.md"}
 _KNOWN = ("simclr", "byol")  # of the README's rows, beside the best cells and the bounds
 
 
-def table(comparison: Comparison) -> Figures:
-    """Return the table: the cells, the bounds, and the other methods in rank order."""
+_HEADS = ("method", "latent", "entropy", "over")
+
+
+def table(comparison: Comparison, *others: Comparison) -> Figures:
+    """Return the table: the cells, the bounds, and the other methods in rank order.
+
+    Args:
+        comparison: the content.
+        others: with other networks, whose rows follow, each with a column for its network.
+    """
+    heads = [*_HEADS, *comparison.protocols, "seeds", "gain", "minutes"]
+    if not others:
+        return Figures(heads, rows_of(comparison), about([comparison]))
+    several = [one for one in (comparison, *others) if one.finished]
+    rows = [
+        [*row[: len(_HEADS)], _agreed(one, "backbone"), *row[len(_HEADS) :]]
+        for one in several
+        for row in rows_of(one)
+    ]
+    return Figures([*_HEADS, "network", *heads[len(_HEADS) :]], rows, about(several))
+
+
+def rows_of(comparison: Comparison) -> list[list[str]]:
+    """Return the rows of a comparison."""
     protocols, rank_by = comparison.protocols, comparison.rank_by
     trained = [one for one in comparison.standings if one.scores]
     order = {label: number for number, label in enumerate(comparison.cells)}
@@ -47,7 +74,8 @@ def table(comparison: Comparison) -> Figures:
     def row(one: Standing) -> list[str]:
         found = one.finished[0].results
         name = comparison.configs[one.label][0] if is_cell(one) else one.label
-        axes = [str(found.get(axis) or NOTHING) for axis in ("latent", "entropy", "over")]
+        name = f"{name} {marks(comparison, one)}".rstrip()
+        axes = [str(found.get(axis) or NOTHING) for axis in _HEADS[1:]]
         scores = [spread_text(one.scores[protocol]) for protocol in protocols]
         gains = [run.top1(rank_by) - (run.untrained_top1(rank_by) or 0.0) for run in one.finished]
         gain = f"+{100 * statistics.fmean(gains):.1f}".replace("+-", "−")
@@ -62,8 +90,7 @@ def table(comparison: Comparison) -> Figures:
     rows.append([*untrained, str(seeds), NOTHING, NOTHING])
     rows += [row(one) for one in trained if one.is_bound]
     rows += [row(one) for one in trained if not one.is_bound and not is_cell(one)]
-    heads = ["method", "latent", "entropy", "over", *protocols, "seeds", "gain", "minutes"]
-    return Figures(heads, rows, about(comparison))
+    return rows
 
 
 def short(comparison: Comparison) -> Figures:
@@ -84,24 +111,34 @@ def short(comparison: Comparison) -> Figures:
     return Figures(whole.heads, rows, about)
 
 
-def about(comparison: Comparison) -> str:
+def about(comparisons: Sequence[Comparison]) -> str:
     """Return the protocol of the table."""
-    runs = comparison.finished
-    made = agreed(
-        runs,
-        lambda run: (
-            f"{run['num_val_images']} test images of {run['dataset']}, mean ± standard deviation "
-            f"over the seeds (one: no ±); {run['backbone']}, {run['epochs']} epochs, batch "
-            f"{run['batch_size']}, {run['precision']}, {run['hardware']}, solo_ldm "
-            f"{run['versions']['solo_ldm']}, torch {run['versions']['torch']}"
-        ),
-    )
+    first = comparisons[0]
+    runs = [run for one in comparisons for run in one.finished]
     days = sorted({run.results["finished"][:10] for run in runs})
     when = " to ".join(dict.fromkeys((days[0], days[-1])))
-    return (
-        f"Top-1 in percent on {made}, {when}. Gain: over the same network untrained, in points of "
-        f"{comparison.rank_by}. Minutes: of training, with what else ran on the cores."
+    budgets = "; ".join(
+        f"{_agreed(one, 'backbone')}: {_agreed(one, 'epochs')} epochs, batch "
+        f"{_agreed(one, 'batch_size')}, {_agreed(one, 'precision')}"
+        for one in comparisons
     )
+    differences = {label: line for one in comparisons for label, line in one.differences.items()}
+    notes = "".join(f"\n\n† {label}: {line}." for label, line in differences.items())
+    versions = (
+        f"{name} {agreed(runs, lambda run, name=name: run['versions'][name])}"
+        for name in ("solo_ldm", "torch")
+    )
+    return (
+        f"Top-1 in percent on {_agreed(first, 'num_val_images')} test images of "
+        f"{_agreed(first, 'dataset')}, mean ± standard deviation over the seeds (one: no ±). "
+        f"{budgets}; {agreed(runs, lambda run: run['hardware'])}, {', '.join(versions)}, {when}. "
+        f"Gain: over the same network untrained, in points of {first.rank_by}. Minutes: of "
+        f"training, with what else ran on the cores.{notes}"
+    )
+
+
+def _agreed(comparison: Comparison, key: str) -> str:
+    return agreed(comparison.finished, lambda run: run[key])
 
 
 def claims(comparison: Comparison, folder: str) -> list[Figures]:
@@ -137,21 +174,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = wide_console()
     name, folder, own = PAGES[args.comparison]
     page = ROOT / name
-    own = [*own, f"train={str(args.train).lower()}", "hydra.searchpath=[pkg://solo_ldm.configs]"]
-    with initialize_config_dir(str(SCRIPTS), version_base="1.3"):
-        cfg = compose(args.comparison, overrides=own)
-    cfg.overrides += args.overrides
-    cfg.copy_to = str(ROOT / folder) if args.write else None
-    comparison = compare(cfg, console)
+    comparison = comparison_of(args.comparison, folder, own, args, console)
     if comparison.failed:
         raise SystemExit(1)
+    others = [
+        comparison_of(other, place, [], args, console)
+        for other, place in _OTHERS.get(args.comparison, {}).items()
+    ]
     beside = Path(ROOT / folder).relative_to(page.parent).as_posix()
-    tables = [table(comparison), *claims(comparison, beside)]
+    tables = [table(comparison, *others), *claims(comparison, beside)]
     publish(tables, page, "cells", "cells.py", args, console)
     if args.comparison in _SHORT:
         args.csv = None
         readme = ROOT / _SHORT[args.comparison]
         publish([short(comparison)], readme, "cells", "cells.py", args, console)
+
+
+def comparison_of(
+    name: str, folder: str, own: list[str], args: Namespace, console: Console
+) -> Comparison:
+    """Return a comparison of scripts/compare from its records, and train what is missing if asked.
+
+    Args:
+        name: of its file.
+        folder: of its pictures, which --write updates.
+        own: overrides of the comparison.
+        args: of the command line.
+        console: for its progress.
+    """
+    own = [*own, f"train={str(args.train).lower()}", "hydra.searchpath=[pkg://solo_ldm.configs]"]
+    with initialize_config_dir(str(SCRIPTS), version_base="1.3"):
+        cfg = compose(name, overrides=own)
+    cfg.overrides += args.overrides
+    cfg.copy_to = str(ROOT / folder) if args.write else None
+    return compare(cfg, console)
 
 
 if __name__ == "__main__":

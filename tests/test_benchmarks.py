@@ -252,6 +252,12 @@ def test_the_table_of_cells_follows_from_records_alone(benchmarks, tmp_path, mon
         ("untrained", "–"),
     ]
     assert "The best cell of each latent space" in short
+    capsys.readouterr()
+    given = Namespace(train=False, write=False, overrides=[])
+    comparison = cells.comparison_of("cells", "docs", own, given, common.wide_console())
+    both = cells.table(comparison, comparison)  # as if of another network
+    assert both.heads[4] == "network"
+    assert [row[4] for row in both.rows] == ["convnet_small"] * 26
 
 
 def test_a_table_replaces_the_one_between_its_marks(benchmarks, tmp_path, monkeypatch):

@@ -181,6 +181,17 @@ def check_value(key: str, value: Any, hint: Any) -> None:
         raise ValueError(f"{key}: expected {spelt(hint, value)}, got {shortened(value)}{near}")
 
 
+def check_templates(key: str, templates: Sequence[str]) -> None:
+    """Raise a one-line ValueError unless there are texts with {} once, for the name of a class."""
+    example = f'\'{key}=["a photo of a {{}}","{{}}"]\''
+    wrong = [one for one in templates if not isinstance(one, str) or not _is_template(one)]
+    if wrong or not templates:
+        raise ValueError(
+            f"{key}: expected templates with {{}} in place of the name of a class, got "
+            f"{shortened(wrong[0]) if wrong else 'none'}; such as {example}"
+        )
+
+
 def shortened(value: Any) -> str:
     """Return a value as code, without the middle of what is long."""
     text = repr(value)
@@ -233,6 +244,13 @@ def _fits(value: Any, hint: Any, bounded: bool = False) -> bool:
     if hint is not Any and inspect.isclass(origin or hint):
         return isinstance(value, origin or hint)
     return True
+
+
+def _is_template(text: str) -> bool:
+    """Whether a text has {} once, and is no list of texts in quotes of its own."""
+    return text.count("{}") == text.count("{") == text.count("}") == 1 and not (
+        text.startswith("[") and text.endswith("]")
+    )
 
 
 def _length(hint: Any) -> int | None:

@@ -7,7 +7,14 @@ from typing import Annotated, Any, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from solo_ldm.config.arguments import Bounds, Count, NonNegative, check_arguments, check_value
+from solo_ldm.config.arguments import (
+    Bounds,
+    Count,
+    NonNegative,
+    check_arguments,
+    check_templates,
+    check_value,
+)
 from solo_ldm.config.schema import as_object, choice, number
 
 # Field types are spelt Optional[X] because OmegaConf reads them at run time on Python 3.10.
@@ -50,6 +57,8 @@ class DataConfig:
         label_key: the same of the labels (cls, fine_label); also a field of .json members.
         caption_key: the same of the captions (txt, caption); None reads none of shards, and the
             column caption of data=captions.
+        class_captions: templates with {} for the name of an image's class, such as "a photo of a
+            {}": its captions, where a labelled set has none of its own.
     """
 
     dataset: str = MISSING
@@ -71,6 +80,7 @@ class DataConfig:
     image_key: Optional[str] = None
     label_key: Optional[str] = None
     caption_key: Optional[str] = None
+    class_captions: Optional[list[str]] = None
 
     @property
     def scores_held_out(self) -> bool:
@@ -109,6 +119,13 @@ def check_data_config(config: DataConfig) -> None:
             raise ValueError(
                 f"data.{key}: expected null with data={config.dataset}, got {value}; it is of "
                 "data=webdataset, data=hf and data=captions"
+            )
+    if config.class_captions is not None:
+        check_templates("data.class_captions", config.class_captions)
+        if config.no_labels:
+            raise ValueError(
+                "data.class_captions: expected null with data.no_labels=true, as sentences about "
+                "classes are labels; leave one of them out"
             )
 
 

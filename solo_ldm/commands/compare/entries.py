@@ -14,11 +14,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from solo_ldm import configs
 from solo_ldm.commands.compare.runs import OFFLINE
 from solo_ldm.commands.compare.schema import EntrySpec, override_key, parse_entries
 from solo_ldm.config.command import composed_of
 from solo_ldm.config.errors import one_line
-from solo_ldm.config.overrides import as_meant
+from solo_ldm.config.overrides import Arguments, for_hydra
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.evaluation.protocols import find_protocol
 from solo_ldm.methods import find_method
@@ -151,7 +152,8 @@ def _compose(spec: EntrySpec, cfg: DictConfig, folder: Path | None) -> dict[int,
     # An entry's own override replaces a shared one: Hydra refuses a group that is chosen twice.
     own = {override_key(one) for one in spec.overrides}
     overrides = [*(one for one in shared if override_key(one) not in own), *spec.overrides]
-    meant = [as_meant(one, RunConfig) for one in overrides]
+    given = Arguments([], overrides, spec.config, folder, multirun=False, shows=False)
+    meant = for_hydra(given, RunConfig, groups=Path(configs.__file__).parent)
 
     def of_seed(composed: DictConfig, seed: int) -> DictConfig:
         one = composed.copy()

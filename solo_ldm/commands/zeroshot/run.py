@@ -18,10 +18,10 @@ from solo_ldm.commands.shared.texts import (
     score_texts,
     unscored,
 )
+from solo_ldm.config.arguments import check_templates
 from solo_ldm.config.places import results_folder
 from solo_ldm.files import write_json
 from solo_ldm.methods.cross.method import Cross
-from solo_ldm.methods.cross.settings import check_prompts
 from solo_ldm.run.console import plain_console
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.run.record import Outcome, print_summary, provenance
@@ -33,7 +33,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     console = plain_console(console)
     started = time.perf_counter()
     if cfg.prompts is not None:
-        check_prompts("prompts", cfg.prompts)
+        check_templates("prompts", cfg.prompts)
     trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator, cfg.data)
     method = trained.method
     if not isinstance(method, Cross):

@@ -13,7 +13,7 @@ from solo_ldm.config.arguments import check_value
 from solo_ldm.data.config import DataConfig, check_data_config
 from solo_ldm.data.datasets import cifar, custom, digits, imagenet, mnist, stl10, svhn
 from solo_ldm.data.datasets.base import Dataset, Split
-from solo_ldm.data.datasets.captions import CAPTIONS, DIGITS_CAPTIONS
+from solo_ldm.data.datasets.captions import CAPTIONS, DIGITS_CAPTIONS, with_captions
 from solo_ldm.data.datasets.cifar_jpeg import CIFAR10_JPEG
 from solo_ldm.data.datasets.memory import MEMORY
 from solo_ldm.data.datasets.moving_dots import MOVING_DOTS
@@ -135,7 +135,8 @@ class Splits:
     def _source(self, found: Listing, like: ImageSource | None) -> ImageSource:
         """Return a source of what was read; its pixels are taken as those of `like`."""
         config, dataset = self._config, self._dataset
-        self.notices += found.notices
+        found = with_captions(config, found)
+        self.notices += [line for line in found.notices if line not in self.notices]
         kind = FileImages
         if isinstance(found.images, np.ndarray):
             kind = ListImages if found.images.dtype == object else ArrayImages

@@ -117,7 +117,8 @@ class Cross(BaseMethod):
             raise ValueError(
                 f"data: expected images with captions for method=cross, got none in "
                 f"data={images.data.dataset}; data=captions reads a table (CSV), data.caption_key "
-                "names those of shards (webdataset, hf), data=digits_captions needs nothing"
+                "names those of shards (webdataset, hf), data.class_captions makes sentences of "
+                "classes, data=digits_captions needs nothing"
             )
         names = self.settings.class_names
         if names is not None and images.num_classes not in (0, len(names)):

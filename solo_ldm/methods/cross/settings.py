@@ -12,8 +12,8 @@ from solo_ldm.config.arguments import (
     Width,
     check_arguments,
     check_keys,
+    check_templates,
     check_value,
-    shortened,
 )
 from solo_ldm.methods.ldm import method_kwargs as grid
 from solo_ldm.methods.ldm.settings import LDMSettings
@@ -103,7 +103,7 @@ def resolve(method_kwargs: Mapping[str, Any]) -> CrossSettings:
         own[key] = tuple(own[key])
     if own.get("class_names") == ():
         raise ValueError("method_kwargs.class_names: expected a name a class, got none; or null")
-    check_prompts("method_kwargs.prompts", own.get("prompts", PROMPTS))
+    check_templates("method_kwargs.prompts", own.get("prompts", PROMPTS))
     cell = grid.resolve(given)
     if cell.equivariance_weight:
         raise ValueError(
@@ -111,21 +111,3 @@ def resolve(method_kwargs: Mapping[str, Any]) -> CrossSettings:
             f"{cell.equivariance_weight}; leave it out"
         )
     return CrossSettings(cell, made, **own)
-
-
-def check_prompts(key: str, prompts: Sequence[str]) -> None:
-    """Raise a one-line ValueError unless there are templates with {} once."""
-    example = f'\'{key}=["a photo of a {{}}","{{}}"]\''
-    wrong = [one for one in prompts if not isinstance(one, str) or not _is_template(one)]
-    if wrong or not prompts:
-        raise ValueError(
-            f"{key}: expected templates with {{}} in place of the name of a class, got "
-            f"{shortened(wrong[0]) if wrong else 'none'}; such as {example}"
-        )
-
-
-def _is_template(text: str) -> bool:
-    """Whether a text has {} once, and is no list of texts in quotes of its own."""
-    return text.count("{}") == text.count("{") == text.count("}") == 1 and not (
-        text.startswith("[") and text.endswith("]")
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -196,3 +198,40 @@ def test_digits_have_the_same_captions_in_every_run():
     assert all(len({*texts}) == 4 for texts in first.train.captions)
     assert not any("photo" in text for texts in first.train.captions for text in texts)
     assert first.train.classes[3] == "three"
+
+
+def test_sentences_about_classes_are_captions_of_any_labelled_images():
+    sentences = ["the digit {}", "{}"]
+    source = Splits(DataConfig("digits", class_captions=sentences)).val
+    assert source is not None
+    assert [*source.captions] == [(f"the digit {label}", f"{label}") for label in source.labels]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"class_captions": ["a digit"]}, "with {} in place of the name of a class, got 'a digit'"),
+        ({"class_captions": []}, "got none; such as"),
+        ({"class_captions": ["{}"], "no_labels": True}, "null with data.no_labels=true"),
+        ({"dataset": "digits_captions", "class_captions": ["{}"]}, "have captions of their own"),
+    ],
+)
+def test_sentences_that_cannot_be_captions_are_one_line(keys, said):
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        _ = Splits(DataConfig(**{"dataset": "digits", **keys})).train
+    assert str(caught.value).startswith("data.class_captions: expected")
+    assert "\n" not in str(caught.value)
+
+
+def test_sentences_about_classes_need_a_class_of_each_image(tmp_path):
+    path = table(tmp_path, "a.png 0\nb.png -1\nc.png 1\n", "list.txt")
+    with pytest.raises(ValueError, match="a label of each image, got 1 of 3 without") as caught:
+        _ = Splits(DataConfig("custom", str(path), val_fraction=0.0, class_captions=["a {}"])).train
+    assert "\n" not in str(caught.value)
+
+
+def test_one_caption_for_all_images_is_said(tmp_path):
+    path = table(tmp_path, "image,caption\na.png,a cat\nb.png,a cat\n")
+    images = Splits(DataConfig("captions", str(path), val_fraction=0.0))
+    assert len(images.train) == 2
+    assert "data: all captions are 'a cat', so that nothing can be learned" in images.notices[0]

@@ -149,6 +149,7 @@ MEANINGS: list[tuple[str, Sense]] = [
     (r"data\.augmentations\.(mean|std)", null_or(each(share, 1))),
     (r"data\.channels", null_or(whole(1, 1e4))),
     (r"data\.(image_key|label_key|caption_key)", lambda value: value is None),  # of shards alone
+    (r"data\.class_captions", null_or(never)),
     (r"data\.range", lambda value: value in (None, "auto", [1, 2])),
     (r"data\.(train_path|val_path|path)", anything),  # brackets may be part of a path
     (r".*\.entity", names),
