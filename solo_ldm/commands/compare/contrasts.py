@@ -252,9 +252,9 @@ def contrasts_markdown(found: Contrasts, comparison: Comparison, picture: str) -
         "cells that agree on the other axes, each with the settings of its entry, and over the "
         "seeds that have them all, with its 95 % interval (Student's t over seeds; none of one "
         f"seed). By {rank_by}, a difference reads equal where its whole interval lies within a "
-        "point of 0, different where it does not and leaves out 0, and is not told apart otherwise. Test images: what another draw of as many would add, "
-        "95 %, if the two sides erred independently. There is no correction for multiple "
-        "comparisons.",
+        "point of 0, different where it does not and leaves out 0, and is not told apart "
+        "otherwise. Test images: what another draw of as many would add, 95 %, if the two sides "
+        "erred independently. There is no correction for multiple comparisons.",
         *_one_seed(found, rank_by),
         "",
         f"![Differences between cells]({picture})",
