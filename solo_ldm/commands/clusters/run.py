@@ -17,7 +17,8 @@ from rich.text import Text
 from scipy.special import entr
 
 from solo_ldm.commands.clusters.picture import NUM_PICTURED, Pictured, write_clusters
-from solo_ldm.commands.shared.inputs import images_since, pictured, plain_images, spread
+from solo_ldm.commands.shared.inputs import images_since, spread
+from solo_ldm.commands.shared.views import pictured, plain_images
 from solo_ldm.config.places import results_folder
 from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.data.sources.unreadable import Unreadable

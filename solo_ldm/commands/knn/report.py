@@ -99,7 +99,7 @@ def print_report(work: Evaluation, scores: list[Score], console: Console) -> Non
         )
         rows.append((NAMED, text))
     chosen = f"{best.top1:.4f} with {label_of(best)}; chosen on these images: optimistic"
-    rows.append(("best", chosen))
+    rows += [("best", chosen), work.row_of_null]
     rows += work.rows_of_features
     if len(scores) > _ROWS:
         rows.append(("settings", f"{len(scores)}, all in results.json"))

@@ -62,6 +62,7 @@ def _rows(work: Evaluation, results: dict[str, Any]) -> Iterator[tuple[str, str 
             f"{results['scored_on']})",
         ),
     )
+    yield work.row_of_null
     if results["top5"] is not None:
         yield "top-5", f"{results['top5']:.4f}"
     if results["seeds"] is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -14,6 +15,7 @@ from solo_ldm import zoo
 from solo_ldm.commands.pretrain.values import plain
 from solo_ldm.commands.shared.inputs import load_images
 from solo_ldm.commands.shared.schema import ORIGINS
+from solo_ldm.commands.shared.texts import Latents
 from solo_ldm.config.arguments import shortened
 from solo_ldm.config.errors import one_line_exceptions
 from solo_ldm.data.config import DataConfig, check_range
@@ -24,6 +26,7 @@ from solo_ldm.files import read_json
 from solo_ldm.run.folder import RunFolder
 from solo_ldm.weights import published
 from solo_ldm.weights.pretrained import Pretrained, load_pretrained
+from solo_ldm.weights.trained_method import load_method
 
 _BATCH = 256
 # Of a score, what fits a line; results has all of it.
@@ -139,27 +142,75 @@ class Run:
         Raises:
             ValueError: in one line: images that do not fit.
         """
-        trained = self._pretrained
         with one_line_exceptions():
-            given = plain("data_range", data_range)
-            check_range("data_range", given)
-            known = trained.pixel_range if given is None else given
-            listing = collect(
-                [images] if isinstance(images, (str, Path)) else images,
-                pixel_range=None if known in (None, "auto") else (known[0], known[1]),
-                guessed=given is None,
-                channels=None if trained.num_channels == 3 else trained.num_channels,
-                key="images",
-                labelled=False,
+            return self._of(images, data_range, self.backbone)
+
+    def encode_images(self, images: Any, data_range: tuple[float, float] | None = None) -> Tensor:
+        """Return the latents of images in the space that a run of image and text shares.
+
+        Args:
+            images: as of `features`.
+            data_range: as of `features`.
+
+        Returns:
+            (N, D) in float32, on the CPU; on the sphere, products with `encode_texts` are cosines.
+
+        Raises:
+            ValueError: in one line: images that do not fit, or a run of another method.
+        """
+        with one_line_exceptions():
+            return self._of(images, data_range, Latents(self._method))
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Return the latents of texts in the space that a run of image and text shares.
+
+        Args:
+            texts: one or more.
+
+        Returns:
+            (N, D) in float32, on the CPU.
+
+        Raises:
+            ValueError: in one line: no list of texts, or a run of another method.
+        """
+        with one_line_exceptions():
+            return self._method.encode_texts(texts)
+
+    @cached_property
+    def _method(self) -> Any:
+        """The whole method of a run of image and text, whose data have to be where they were."""
+        method = None if self._zoo else load_method(self.folder).method
+        if not hasattr(method, "encode_texts"):
+            raise ValueError(
+                f"{self._title}: expected a run of method=cross (clip, siglip) to encode images "
+                "and texts in one space; features(images) has those of any run"
             )
-            for notice in listing.notices:
-                warnings.warn(notice, stacklevel=2)
-            held = hold(listing)
-            config = DataConfig("memory", held.place, no_labels=True, num_workers=0)
-            device = next(trained.backbone.parameters()).device
-            data = load_images(config, trained, _BATCH, 0, device)
-            loader = data.sample_dataloader(data.num_train_images)  # all, in order
-            return extract_features(trained.backbone, loader).features
+        return method
+
+    def _of(
+        self, images: Any, data_range: tuple[float, float] | None, network: nn.Module
+    ) -> Tensor:
+        """Return what a network makes of images, preprocessed as those of the training."""
+        trained = self._pretrained
+        given = plain("data_range", data_range)
+        check_range("data_range", given)
+        known = trained.pixel_range if given is None else given
+        listing = collect(
+            [images] if isinstance(images, (str, Path)) else images,
+            pixel_range=None if known in (None, "auto") else (known[0], known[1]),
+            guessed=given is None,
+            channels=None if trained.num_channels == 3 else trained.num_channels,
+            key="images",
+            labelled=False,
+        )
+        for notice in listing.notices:
+            warnings.warn(notice, stacklevel=3)
+        held = hold(listing)
+        config = DataConfig("memory", held.place, no_labels=True, num_workers=0)
+        device = next(network.parameters()).device
+        data = load_images(config, trained, _BATCH, 0, device)
+        loader = data.sample_dataloader(data.num_train_images)  # all, in order
+        return extract_features(network, loader, device).features
 
     def __repr__(self) -> str:
         lines = [f"{self._title} in {self.folder}"]

@@ -13,16 +13,12 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
 from solo_ldm.commands.shared.progress import progress_bar
-from solo_ldm.data.backends.base import PlainImages
-from solo_ldm.data.backends.torchvision import EvaluationImages
 from solo_ldm.data.config import DataConfig, parse_augmentations
 from solo_ldm.data.module import ImageDataModule, Split
-from solo_ldm.data.sources.images import ImageSource
 from solo_ldm.data.sources.pixels import UnfitImagesError
-from solo_ldm.data.sources.unreadable import Unreadable
 from solo_ldm.evaluation.features import Features, extract_features
 from solo_ldm.evaluation.patches import PATCH_SHARE, PatchMean
 from solo_ldm.evaluation.scores import FEATURE_LAYER
@@ -234,10 +230,25 @@ class Evaluation:
             "dataset": self.data.data.dataset,
             "scored_on": self.data.scored_on,
             "classes": list(self.data.classes),
+            "most_frequent_class": self.most_frequent_class,
             "unreadable_images": self.data.unreadable_summary(),
             "clipped_images": self.data.clipped(),
             **provenance(self.hardware),
         }
+
+    @property
+    def most_frequent_class(self) -> float:
+        """The share of the scored images that are of one class: what a constant answer scores."""
+        source = self.data.source("val")
+        assert source is not None, "there are labelled images, which was checked"
+        labels = source.labels[source.labels >= 0]
+        return float(np.bincount(labels).max() / len(labels))
+
+    @property
+    def row_of_null(self) -> tuple[str, str]:
+        """A row of a summary: what the score is to be compared with."""
+        untrained = f"untrained:{self.pretrained.backbone_name}"
+        return "null", f"{self.most_frequent_class:.4f}, the most frequent class (and {untrained})"
 
     def class_names(self, count: int) -> list[str]:
         """Return names of `count` classes; numbers for those that training images lack."""
@@ -266,35 +277,3 @@ class Evaluation:
 def spread(count: int, at_most: int) -> np.ndarray:
     """Return numbers below `count`, `at_most` so many, evenly spread and ascending."""
     return np.linspace(0, count - 1, min(at_most, count)).astype(np.int64)
-
-
-def plain_images(
-    data: ImageDataModule,
-    source: ImageSource,
-    indexes: np.ndarray,
-    unreadable: Unreadable | None = None,
-) -> Tensor:
-    """Return images of a source as a data module evaluates them (B, 3, H, W).
-
-    Args:
-        data: whose image size and normalisation are used.
-        source: of the images.
-        indexes: (B,) of the images in it.
-        unreadable: where images that cannot be read, and are left out, are noted.
-    """
-    how = (data.image_size, data.mean, data.std, unreadable or Unreadable(source))
-    images = EvaluationImages(PlainImages(source, indexes, *how))
-    return images.__getitems__(list(range(len(indexes))))[0]
-
-
-def pictured(
-    data: ImageDataModule, source: ImageSource, indexes: np.ndarray, values: np.ndarray
-) -> list[tuple[np.ndarray, float]]:
-    """Return images (H, W, 3) in [0, 1] of a source, not normalised, each with a value (B,)."""
-    if not len(indexes):
-        return []
-    mean, std = (torch.tensor(part).view(-1, 1, 1) for part in (data.mean, data.std))
-    images = (plain_images(data, source, indexes) * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
-    if data.num_channels != 3:  # the first three, or the first one in gray
-        images = images[..., [0, 1, 2] if data.num_channels > 3 else [0, 0, 0]]
-    return list(zip(images.numpy(), values.tolist(), strict=True))

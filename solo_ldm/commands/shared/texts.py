@@ -18,21 +18,26 @@ _LAYER = "latents of images and of texts"
 ZERO_SHOT, RETRIEVAL = TEXTS
 
 
-class _Latents(nn.Module):
-    """The latents that a method makes of images."""
+class Latents(nn.Module):
+    """The latents that a method makes of images.
+
+    Args:
+        method: whose forward returns them as "z".
+    """
 
     def __init__(self, method: Any) -> None:
         super().__init__()
         self.method = method
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return (B, D) of images (B, C, H, W)."""
         return self.method(images)["z"]
 
 
 def image_latents(method: Any, data: Any, device: torch.device) -> Features:
     """Return the latents of the held-out images that can be read, and their labels."""
     loader = data.sample_dataloader(len(data.source("val")), "val")
-    return extract_features(_Latents(method), loader, device)
+    return extract_features(Latents(method), loader, device)
 
 
 def score_texts(
@@ -106,11 +111,15 @@ def score_texts(
 
 
 def unscored(protocols: Sequence[str], data: Any, unused: Sequence[str] = ()) -> list[str]:
-    """Return a line if zero-shot is asked for without images to score, and keys that it leaves."""
-    if ZERO_SHOT not in protocols or data.num_val_images:
-        return []
-    left = f"; not used: {', '.join(unused)}" if unused else ""
-    return [f"zero-shot: not scored, as there are no held-out images with labels{left}"]
+    """Return a line for each protocol that has no images to score, with keys that it leaves."""
+    lines = []
+    if ZERO_SHOT in protocols and not data.num_val_images:
+        left = f"; not used: {', '.join(unused)}" if unused else ""
+        lines.append(f"zero-shot: not scored, as there are no held-out images with labels{left}")
+    source = data.source("val")
+    if RETRIEVAL in protocols and (source is None or source.captions is None):
+        lines.append("retrieval: not scored, as there are no held-out images with captions")
+    return lines
 
 
 def recalls_in_words(score: Mapping[str, Any]) -> list[tuple[str, str]]:

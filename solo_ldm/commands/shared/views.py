@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_ldm.commands.shared.inputs import plain_images
-from solo_ldm.data.backends.base import TrainViews
-from solo_ldm.data.backends.torchvision import MultiViewImages
+from solo_ldm.data.backends.base import PlainImages, TrainViews
+from solo_ldm.data.backends.torchvision import EvaluationImages, MultiViewImages
 from solo_ldm.data.config import ViewSpec
 from solo_ldm.data.module import ImageDataModule
 from solo_ldm.data.sources.images import ImageSource
+from solo_ldm.data.sources.unreadable import Unreadable
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,35 @@ def view_specs(data: ImageDataModule, views: Sequence[ViewSpec] | None = None) -
     large = [view for view in each if view.crop_size == data.image_size]
     normalised = {"num_crops": 1, "mean": data.mean, "std": data.std}
     return [replace(view, **normalised) for view in (large * 2)[:2]]
+
+
+def plain_images(
+    data: ImageDataModule,
+    source: ImageSource,
+    indexes: np.ndarray,
+    unreadable: Unreadable | None = None,
+) -> Tensor:
+    """Return images of a source as a data module evaluates them (B, 3, H, W).
+
+    Args:
+        data: whose image size and normalisation are used.
+        source: of the images.
+        indexes: (B,) of the images in it.
+        unreadable: where images that cannot be read, and are left out, are noted.
+    """
+    how = (data.image_size, data.mean, data.std, unreadable or Unreadable(source))
+    images = EvaluationImages(PlainImages(source, indexes, *how))
+    return images.__getitems__(list(range(len(indexes))))[0]
+
+
+def pictured(
+    data: ImageDataModule, source: ImageSource, indexes: np.ndarray, values: np.ndarray
+) -> list[tuple[np.ndarray, float]]:
+    """Return images (H, W, 3) in [0, 1] of a source, not normalised, each with a value (B,)."""
+    if not len(indexes):
+        return []
+    mean, std = (torch.tensor(part).view(-1, 1, 1) for part in (data.mean, data.std))
+    images = (plain_images(data, source, indexes) * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
+    if data.num_channels != 3:  # the first three, or the first one in gray
+        images = images[..., [0, 1, 2] if data.num_channels > 3 else [0, 0, 0]]
+    return list(zip(images.numpy(), values.tolist(), strict=True))

@@ -14,8 +14,8 @@ from rich.console import Console
 from torch import Tensor
 from torch.distributions import Distribution
 
-from solo_ldm.commands.shared.inputs import images_since, pictured
-from solo_ldm.commands.shared.views import Images, view_specs
+from solo_ldm.commands.shared.inputs import images_since
+from solo_ldm.commands.shared.views import Images, pictured, view_specs
 from solo_ldm.commands.uncertainty.images import image_sets
 from solo_ldm.commands.uncertainty.picture import NUM_PICTURED, write_uncertainty
 from solo_ldm.config.places import results_folder

@@ -1,6 +1,6 @@
 """Classify images by texts alone, and find images and texts by each other.
 
-    solo-ldm zeroshot RUN [KEY=VALUE ...]
+    solo-ldm zeroshot RUN [data=NAME] [KEY=VALUE ...]
 
 Keys and defaults are in configs/zeroshot.yaml.
 """
@@ -11,6 +11,7 @@ zeroshot = HydraCommand(
     run="solo_ldm.commands.zeroshot.run:run",
     schema="solo_ldm.commands.zeroshot.schema:ZeroShotConfig",
     default="zeroshot",
+    complete="solo_ldm.commands.zeroshot.schema:complete_zeroshot",
     positional="pretrained_feature_extractor",
 )
 main = zeroshot.main

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from solo_ldm.commands.shared.inputs import images_since
+from solo_ldm.commands.shared.inputs import (
+    evaluation_folder,
+    load_images,
+    load_weights,
+    other_images,
+)
 from solo_ldm.commands.shared.texts import (
     RETRIEVAL,
     ZERO_SHOT,
@@ -20,6 +27,8 @@ from solo_ldm.commands.shared.texts import (
 )
 from solo_ldm.config.arguments import check_templates
 from solo_ldm.config.places import results_folder
+from solo_ldm.data.choice import choose_data
+from solo_ldm.data.config import DataConfig
 from solo_ldm.files import write_json
 from solo_ldm.methods.cross.method import Cross
 from solo_ldm.run.console import plain_console
@@ -34,43 +43,49 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     started = time.perf_counter()
     if cfg.prompts is not None:
         check_templates("prompts", cfg.prompts)
-    trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator, cfg.data)
+    trained = load_method(cfg.pretrained_feature_extractor, cfg.accelerator)
     method = trained.method
     if not isinstance(method, Cross):
         raise ValueError(
             f"{trained.folder.path} encodes no texts: expected a run with method=cross "
             f"(--config-name clip), got {trained.cfg.method}"
         )
-    prompts = method.settings.prompts if cfg.prompts is None else cfg.prompts
-    given = [key for key in ("prompts", "class_names") if cfg[key]]
+    pretrained = load_weights(cfg, None)
+    config = _images_of(cfg, trained.cfg.data)
+    data = load_images(config, pretrained, cfg.batch_size, cfg.seed, trained.hardware.device)
+    own = config.dataset == trained.cfg.data.dataset
+    given = {key: cfg[key] for key in ("prompts", "class_names") if cfg[key]}
     for notice in (
-        *trained.data.notices,
-        *images_since(trained.folder.path, trained.data),
-        *unscored(cfg.protocols, trained.data, given),
+        *data.notices,
+        *other_images(pretrained, data),
+        *unscored(cfg.protocols, data, [*given]),
     ):
         console.print(notice, style="yellow", soft_wrap=True)
-    folder = results_folder(cfg.output or trained.folder.path / "evaluation/zeroshot")
     untrained = trained.untrained()
     untrained.text.tokens = method.text.tokens
     scores = score_texts(
         {"trained": method, "untrained": untrained},
-        trained.data,
+        data,
         trained.hardware.device,
         cfg.protocols,
-        prompts,
-        cfg.class_names or method.settings.class_names,
+        method.settings.prompts if cfg.prompts is None else cfg.prompts,
+        cfg.class_names or (method.settings.class_names if own else None),
         epoch=trained.epoch,
-        preprocessing=trained.data.preprocessing(),
+        preprocessing=data.preprocessing(),
     )
     if not scores:
         raise ValueError(
-            f"{trained.cfg.data.dataset}: there are no held-out images with "
-            f"{'labels' if ZERO_SHOT in cfg.protocols else 'captions'} to score; the run needs "
-            "data.val_fraction or data.val_path"
+            f"{config.dataset}: there are no held-out images with "
+            f"{'labels' if ZERO_SHOT in cfg.protocols else 'captions'} to score; give data with "
+            "them, and with data.val_fraction or data.val_path"
         )
+    name = _named("zeroshot", {**given, **{k: v for k, v in cfg.data.items() if v is not None}})
+    folder = results_folder(cfg.output or evaluation_folder(pretrained, config.dataset, name))
     results = {
         **trained.origin(),
-        "classes": list(trained.data.classes),
+        "dataset": config.dataset,
+        "scored_on": data.scored_on,
+        "classes": list(data.classes),
         **scores,
         "seed": trained.cfg.seed,
         **provenance(trained.hardware),
@@ -80,6 +95,22 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
     title = f"texts of {results['name']}, {results['scored_on']}"
     print_summary(console, title, _rows(scores), folder)
     return Outcome(RunFolder(folder), results)
+
+
+def _images_of(cfg: DictConfig, trained_on: DictConfig) -> DataConfig:
+    """Return which images are scored: those given, else the run's, with labels if it had them."""
+    given = {str(key): value for key, value in cfg.data.items() if value is not None}
+    if given.get("dataset", trained_on.dataset) == trained_on.dataset:
+        given = {"no_labels": trained_on.no_labels, **given}
+    return choose_data(given, OmegaConf.to_container(trained_on))  # pyright: ignore
+
+
+def _named(name: str, given: Mapping[str, Any]) -> str:
+    """Return the name of results, another one for each choice of what is given."""
+    if not given:
+        return name
+    chosen = json.dumps(OmegaConf.to_container(OmegaConf.create(dict(given))), sort_keys=True)
+    return f"{name}-{hashlib.sha256(chosen.encode()).hexdigest()[:8]}"
 
 
 def _rows(scores: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:

@@ -21,6 +21,8 @@ from solo_ldm.methods.ldm.settings import TERMS
 from solo_ldm.objective import LDMTerms
 
 _TOKENS = "._extra_state"
+# Images whose captions are measured before the training.
+_LOOKED_AT = 10_000
 
 
 class Cross(BaseMethod):
@@ -128,6 +130,9 @@ class Cross(BaseMethod):
             )
         self._texts, self._captions = captions, None
         self.text.learn(text for own in captions for text in own)
+        line = self.text.cut([text for own in captions[:_LOOKED_AT] for text in own])
+        if line and line not in images.notices:
+            images.notices.append(line)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the tokens of the checkpoint, which its weights are of, and the host's hook."""

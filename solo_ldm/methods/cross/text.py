@@ -46,6 +46,16 @@ class TextEncoder(nn.Module):
         """Return texts as (N, L) int64; `PAD` where a text has ended."""
         return self.tokens.batch(texts, self.settings.context)
 
+    def cut(self, texts: Sequence[str]) -> str | None:
+        """Return a line if texts are longer than the context, to which they are cut."""
+        most = self.settings.context
+        long = sum(len(self.tokens.encode(text)) > most for text in texts)
+        if not long:
+            return None
+        return (
+            f"method_kwargs.text.context: {long} of {len(texts)} captions are cut to {most} tokens"
+        )
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Return features (N, F) of tokens (N, L)."""
         present = tokens != PAD

@@ -196,14 +196,25 @@ class LDMBody(_Host):
 class LDM(LDMBody, BaseMethod):
     """Any cell of the grid; `method_kwargs.latent` names the latent model."""
 
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """Check the views before anything is built."""
+        large, small = cfg.data.num_large_crops, cfg.data.num_small_crops
+        if large + small < 2:
+            raise ValueError(
+                f"augmentations: expected two views of an image or more for method={cfg.method}, "
+                "got 1; raise num_crops"
+            )
+        return cfg
 
-class GaussProb(LDMBody, BaseMethod):
+
+class GaussProb(LDM):
     """Latents matched to a Gaussian on the plane; see `solo_ldm.latents.GaussianPlane`."""
 
     latent = "plane"
 
 
-class SphereProb(LDMBody, BaseMethod):
+class SphereProb(LDM):
     """Latents matched to a von Mises–Fisher distribution; see `VonMisesFisherSphere`."""
 
     latent = "sphere"

@@ -35,6 +35,9 @@ REFERENCE_TYPES = {
 # Keys of a cell itself; those of its latent model and of its estimator come from their registries.
 CELL_KEYS = [one.name for one in fields(LDMSettings) if not one.name.endswith("_kwargs")]
 
+# Settings of an estimator that no packaged configuration sets: given, they are meant to be read.
+_MEANT = ("similar_share", "similar_weight")
+
 # Keys of a cell that a block of a product may set; the network as a whole has the others.
 _BLOCK_KEYS = {"latent", "entropy", "over", "prediction_precision", "entropy_weight"}
 
@@ -155,6 +158,12 @@ def _cell(given: Mapping[str, Any], prefix: str) -> LDMSettings:
         keys = _own_keys(kind)
         chosen[part] = {key: value for key, value in given.items() if key in keys}
         check_arguments(prefix, chosen[part], kind, ("support",))
+    for key in _MEANT if prefix == "method_kwargs" else ():  # beside blocks they are defaults
+        if key in given and key not in chosen["entropy_kwargs"]:
+            raise ValueError(
+                f"{prefix}.{key}: expected null for entropy={entropy}, which does not read it, got "
+                f"{given[key]}; leave it out, or set {prefix}.entropy=kernel"
+            )
     precision = _default_precision(latent, entropy)
     if precision is None and "prediction_precision" in chosen:
         raise ValueError(f"{prefix}.prediction_precision: latent={latent} has none; leave it out")

@@ -7,11 +7,13 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch import nn
 
+from solo_ldm.commands.pretrain import pretrain
 from solo_ldm.methods.averaging import MovingAverage
 from solo_ldm.methods.ldm.body import LDM
 from solo_ldm.methods.ldm.heads import perceptron
 from solo_ldm.run.trainer import without_lightnings_advice
 from tests.support.methods.configurations import method_config
+from tests.support.toy import toy_config
 
 
 def batch(size: int = 12):
@@ -159,12 +161,22 @@ def test_training_moves_the_average_once_a_step_of_the_optimiser_towards_the_net
         ({"predictor": "deep"}, "predictor: expected none, linear, mlp or direct"),
         ({"latent": "torus"}, "latent: expected plane, sphere, mean_direction, correlated"),
         ({"latent": None}, "missing key method_kwargs.latent"),
+        (
+            {"entropy": "logdet", "similar_share": 0.1},
+            "similar_share: expected null for entropy=logdet, which does not read it, got 0.1",
+        ),
     ],
 )
 def test_choices_that_do_not_exist_are_one_line(tmp_path, kwargs, message):
     with pytest.raises(ValueError, match=message) as caught:
         LDM(method_config(tmp_path, "ldm", **kwargs))
     assert "\n" not in str(caught.value)
+
+
+def test_one_view_of_an_image_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="two views of an image or more for method=ldm, got 1"):
+        pretrain(toy_config(tmp_path, "augmentations.0.num_crops=1", name="simclr"))
+    assert not any(tmp_path.iterdir())
 
 
 def test_solo_learns_place_of_the_moving_average_is_refused_rather_than_ignored(tmp_path):

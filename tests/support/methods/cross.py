@@ -32,6 +32,7 @@ def build(*overrides: str, preset: str = "clip", **data: int) -> Cross:
     captions = [tuple(f"{word} {a}" for a in ("cat", "dog")) for word in WORDS] * 2
     images = SimpleNamespace(
         source=lambda split: SimpleNamespace(captions=captions),
+        notices=[],
         data=SimpleNamespace(dataset="toy"),
     )
     method.use_images(images)

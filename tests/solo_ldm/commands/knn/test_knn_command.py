@@ -53,7 +53,15 @@ def test_a_run_is_scored_beside_itself_as_at_its_end(gaussprob_run, capsys):
     assert len(found["source_sha256"]) == 64
     assert {"commit", "hardware", "versions", "seconds", "feature_layer"} <= set(found)
     shown = capsys.readouterr().out
-    for words in ("k = 9999 left out", "knn-20", "confusion.png", "next: solo-ldm linear"):
+    largest = max(sum(row) for row in before["confusion"])
+    assert found["most_frequent_class"] == largest / before["num_test"]
+    for words in (
+        ", the most frequent class",
+        "k = 9999 left out",
+        "knn-20",
+        "confusion.png",
+        "next: solo-ldm linear",
+    ):
         assert words in shown
 
 

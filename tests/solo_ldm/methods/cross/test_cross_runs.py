@@ -10,12 +10,15 @@ import torch
 from hydra import compose, initialize_config_dir, initialize_config_module
 from omegaconf import OmegaConf
 from PIL import Image
+from torch.nn.functional import normalize
 
 import solo_ldm
 from solo_ldm.cli import main, run_command
 from solo_ldm.commands.compare.entries import prepare_entries
 from solo_ldm.commands.compare.schema import complete_compare
 from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.data.config import DataConfig
+from solo_ldm.data.datasets.registry import Splits
 from solo_ldm.files import read_json
 from solo_ldm.methods.cross.method import Cross
 from solo_ldm.run.callbacks.finite import StopAtNonFinite
@@ -72,6 +75,37 @@ def test_the_command_gives_the_scores_of_the_run_and_those_of_other_prompts(trai
     }
     assert "retrieval" not in other
     assert "zero-shot" in capsys.readouterr().out
+
+
+def test_other_data_and_other_prompts_are_scored_in_folders_of_their_own(trained, capsys):
+    """Digits without captions are the same images, so that the score is that of the run."""
+    folder = trained.folder.path
+    before = {*(folder / "evaluation").glob("*")}
+    names = "zero,one,two,three,four,five,six,seven,eight,nine"
+    main(["zeroshot", str(folder), "data=digits", f"class_names=[{names}]"])
+    main(["zeroshot", str(folder), "prompts=['die {}']", "protocols=[zero-shot]"])
+    told = capsys.readouterr().out
+    assert told.count("retrieval: not scored, as there are no held-out images with captions") == 1
+    made = {*(folder / "evaluation").glob("*")} - before
+    found = {(one := read_json(path / "results.json"))["dataset"]: one for path in made}
+    assert found.keys() == {"digits", "digits_captions"}
+    expected = read_json(trained.folder.results)["results"]["zero-shot"]
+    for key in ("top1", "untrained_top1", "num_test"):
+        assert found["digits"]["zero-shot"][key] == expected[key]
+    assert found["digits_captions"]["zero-shot"]["settings"]["prompts"] == ["die {}"]
+
+
+def test_images_and_texts_are_encoded_in_one_space_in_python(trained):
+    made = solo_ldm.load(trained.folder.path)
+    held_out = Splits(DataConfig("digits_captions")).val
+    assert held_out is not None
+    images = made.encode_images(held_out.images)
+    score = read_json(trained.folder.results)["results"]["zero-shot"]
+    prompts = score["settings"]["prompts"]
+    texts = [one.replace("{}", name) for name in held_out.classes for one in prompts]
+    of_classes = made.encode_texts(texts).reshape(10, len(prompts), -1).mean(dim=1)
+    nearest = (images @ normalize(of_classes, dim=1).T).argmax(dim=1).numpy()
+    assert (nearest == held_out.labels).mean() == pytest.approx(score["top1"])
 
 
 def test_the_command_refuses_in_one_line(trained, capsys):
@@ -233,9 +267,10 @@ def test_names_of_another_number_of_classes_are_refused_before_training(tmp_path
     assert not any(tmp_path.iterdir())
 
 
-def test_a_table_of_ones_own_is_trained_on_and_scored(table, tmp_path):
+def test_a_table_of_ones_own_is_trained_on_and_scored(table, tmp_path, capsys):
     small = ["data.fraction=-1", "optimizer.batch_size=8", "data=captions", "augmentations=digits"]
     small += ["backbone.name=convnet_small", f"data.train_path={table}", "max_epochs=1"]
+    small += ["method_kwargs.text.context=6"]
     protocols = "evaluation.protocols=[zero-shot,retrieval]"
     outcome = run(tmp_path / "runs", *small, protocols, "scheduler.warmup_epochs=0")
     results = read_json(outcome.folder.results)
@@ -243,6 +278,7 @@ def test_a_table_of_ones_own_is_trained_on_and_scored(table, tmp_path):
     assert results["results"]["zero-shot"]["settings"]["class_names"] == ["blue", "red"]
     assert results["retrieval"]["num_texts"] == 8
     assert results["dataset"] == "captions"
+    assert "text.context: 32 of 32 captions are cut to 6 tokens" in capsys.readouterr().out
 
 
 def test_without_classes_retrieval_alone_is_scored(table, tmp_path, capsys):

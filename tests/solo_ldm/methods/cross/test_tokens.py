@@ -96,6 +96,7 @@ def test_a_package_that_is_not_installed_is_one_line(monkeypatch):
         ({"prompts": ["a photo"]}, "in place of the name of a class, got 'a photo'"),
         ({"prompts": []}, "got none; such as"),
         ({"promts": ["{}"]}, "did you mean prompts"),
+        ({"temperature": 0.07}, "did you mean prediction_precision"),
         ({"over": "cross", "entropy": "neighbour"}, "expected one of kernel, logistic"),
         ({"learn_precision": True, "entropy": "neighbour"}, "expected the entropy of a kernel"),
     ],

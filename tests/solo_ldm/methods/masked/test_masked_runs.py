@@ -142,6 +142,7 @@ def test_the_preset_fits_the_views_of_every_data_set(name, data):
         (["method_kwargs.predictor=mlp"], "its predictor is a transformer"),
         (["method_kwargs.proj_output_dim=32"], "has no projector"),
         (["+method_kwargs.num_target=3"], "did you mean num_targets"),
+        (["+method_kwargs.mask_ratio=0.5"], "did you mean mask_share"),
         (["method_kwargs.num_targets=0"], "a whole number from 1"),
         (["method_kwargs.target_scale=[0.3,0.2]"], r"\[smallest, largest\]"),
         (["method_kwargs.target_scale=0.2"], "a list of numbers"),
