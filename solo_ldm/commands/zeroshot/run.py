@@ -14,6 +14,7 @@ from solo_ldm.commands.shared.inputs import images_since
 from solo_ldm.commands.shared.texts import (
     RETRIEVAL,
     ZERO_SHOT,
+    nothing_to_score,
     recalls_in_words,
     score_texts,
     unscored,
@@ -63,11 +64,8 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         preprocessing=trained.data.preprocessing(),
     )
     if not scores:
-        raise ValueError(
-            f"{trained.cfg.data.dataset}: there are no held-out images with "
-            f"{'labels' if ZERO_SHOT in cfg.protocols else 'captions'} to score; the run needs "
-            "data.val_fraction or data.val_path"
-        )
+        lacking = nothing_to_score(cfg.protocols, trained.data)
+        raise ValueError(f"{trained.cfg.data.dataset}: {lacking}")
     results = {
         **trained.origin(),
         "classes": list(trained.data.classes),
@@ -77,8 +75,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         "seconds": round(time.perf_counter() - started, 3),
     }
     write_json(folder / "results.json", results)
-    title = f"texts of {results['name']}, {results['scored_on']}"
-    print_summary(console, title, _rows(scores), folder)
+    print_summary(console, f"texts of {results['name']}", _rows(results), folder)
     return Outcome(RunFolder(folder), results)
 
 
@@ -92,4 +89,5 @@ def _rows(scores: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
         yield "prompts", ", ".join(one["settings"]["prompts"])
     if RETRIEVAL in scores:
         yield from recalls_in_words(scores[RETRIEVAL])
+    yield "scored on", scores["scored_on"]
     yield "files", "results.json"

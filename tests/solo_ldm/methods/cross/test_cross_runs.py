@@ -71,7 +71,8 @@ def test_the_command_gives_the_scores_of_the_run_and_those_of_other_prompts(trai
         "class_names": list("0123456789"),
     }
     assert "retrieval" not in other
-    assert "zero-shot" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(row in said for row in ("zero-shot", "scored on"))
 
 
 def test_the_command_refuses_in_one_line(trained, capsys):
@@ -90,7 +91,7 @@ def test_the_command_refuses_in_one_line(trained, capsys):
 def test_a_checkpoint_encodes_new_texts(trained):
     method = load_method(trained.folder.path, "cpu").method
     assert "fünf" in method.text.tokens.words
-    for wrong in ("five", []):
+    for wrong in ("five", [], [5], ["five", None]):
         with pytest.raises(ValueError, match="texts: expected a list of one text or more, got"):
             method.encode_texts(wrong)
     z = method.encode_texts(["a drawing of a five", "die Ziffer fünf"])
@@ -255,9 +256,13 @@ def test_without_classes_retrieval_alone_is_scored(table, tmp_path, capsys):
     assert results["num_classes"] == 0
     assert results["retrieval"]["num_images"] == 8
     told = "zero-shot: not scored, as there are no held-out images with labels"
-    assert capsys.readouterr().out.count(told) == 1
+    assert (said := capsys.readouterr().out).count(told) == 1
+    assert f"next: solo-ldm zeroshot {outcome.folder.path} 'protocols=[retrieval]'" in said
     main(["zeroshot", str(outcome.folder.path), "prompts=['a {}']", "class_names=[a,b]"])
     assert f"{told}; not used: prompts, class_names" in capsys.readouterr().out
+    case = [str(outcome.folder.path), "protocols=[zero-shot]"]
+    lacking = "expected held-out images with labels, got 8 without; protocols=[retrieval] needs"
+    assert_refused("zeroshot", [(case, lacking)], capsys)
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip"])
