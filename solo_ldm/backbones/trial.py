@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ import numpy as np
 import timm
 import torch
 from torch import Tensor, nn
+
+from solo_ldm.backbones.video import OF_CLIPS
 
 # What concerns weights; a trial needs none.
 WEIGHTS = ("pretrained", "checkpoint_path")
@@ -68,10 +71,15 @@ def _try(
             except Exception as error:  # of any model: what a forward pass may raise
                 failed["told" if way else "as it is"] = error
     if failed.keys() == {"built"}:
-        what = f"backbone.kwargs: expected what timm's {name} takes, got {dict(kwargs)}"
+        reason = _line(failed["built"])
+        what, got = f"backbone.kwargs: expected what timm's {name} takes, got ", str(dict(kwargs))
         if not kwargs:
-            what = f"backbone.name={name} cannot be built"
-        raise ValueError(f"{what}: {_line(failed['built'])}")
+            what, got = f"backbone.name={name} cannot be built", ""
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", reason)
+        if unknown and (key := unknown[1]) in kwargs:
+            got, reason = f"{key}={kwargs[key]}", f"{unknown[0]}; leave it out"
+            reason += ", as clips need backbone.name=vit_video" if key in OF_CLIPS else ""
+        raise ValueError(f"{what}{got}: {reason}")
     reason = _line(failed.get("told") or failed["as it is"])
     if len(sizes) > 1:
         _try(name, timm_name, sizes[:1], kwargs)  # it may be no crop of another size that fails

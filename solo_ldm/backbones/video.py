@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from solo_ldm.config.arguments import Count, checked
 
+# What no network of images takes.
+OF_CLIPS = ("tubelet", "colours")
+
 
 class TubeletEmbed(nn.Module):
     """Embed tubelets, t frames × p × p pixels each, of clips (B, T·C, H, W).
@@ -73,7 +76,10 @@ class TubeletEmbed(nn.Module):
         """
         expected = (self.grid_size[0] * self.depth, *self.img_size)
         if tuple(clips.shape[1:]) != expected:
-            raise ValueError(f"clips: expected (B, {expected}), got {tuple(clips.shape)}")
+            raise ValueError(
+                f"clips: expected (B, {', '.join(map(str, expected))}), got {tuple(clips.shape)}; "
+                "data.channels says how many frames a clip has (docs/video.md)"
+            )
         times = self.grid_size[0]
         parts = clips.reshape(len(clips) * times, self.depth, *self.img_size)
         tokens = self.proj(parts).flatten(2).mT
@@ -101,7 +107,7 @@ def vit_video(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
         Arnab et al., ViViT, arXiv 2103.15691, for tubelets; Bardes et al., V-JEPA, arXiv
         2404.08471.
     """
-    about = {key: kwargs.pop(key) for key in ("tubelet", "colours") if key in kwargs}
+    about = {key: kwargs.pop(key) for key in OF_CLIPS if key in kwargs}
     sizes = {"patch_size": 16, "embed_dim": 192, "depth": 12, "num_heads": 3, **kwargs}
     sizes["embed_layer"] = partial(TubeletEmbed, **about)
     return build_model_with_cfg(VisionTransformer, "vit_video", pretrained, **sizes)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.cells import cell_len
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -128,7 +129,10 @@ def print_summary(
     body.add_column()
     for label, text in rows:
         body.add_row(label, text)
-    console.print(Panel(body, title=Text(title), expand=False))
+    fits = cell_len(title) <= console.width - 6  # a frame cuts what does not
+    if not fits:
+        console.print(Text(title), soft_wrap=True)
+    console.print(Panel(body, title=Text(title) if fits else None, expand=False))
     lines = [f"in {folder}"]
     lines += [f"{'next: ' if i == 0 else '      '}{line}" for i, line in enumerate(follow_ups)]
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)

@@ -89,8 +89,11 @@ def _follow_ups(run: Fitted, results: dict[str, Any]) -> list[str]:
         return commands[-1:]  # no command has these images
     if results["results"]:
         commands.insert(0, f"solo-ldm linear {folder.path}  # or solo-ldm knn")
-    if run.cfg.method == "cross":
-        commands.insert(0, f"solo-ldm zeroshot {folder.path} 'prompts=[\"a drawing of a {{}}\"]'")
+    if run.cfg.method == "cross" and run.data.source("val"):
+        key = (
+            'prompts=["a drawing of a {}"]' if run.data.num_val_images else "protocols=[retrieval]"
+        )
+        commands.insert(0, f"solo-ldm zeroshot {folder.path} '{key}'")
     # What these two read: a latent of an image, and not of a patch.
     latent = None if run.cfg.method == "masked" else results.get("latent")
     if str(latent).startswith("categorical"):

@@ -138,6 +138,16 @@ def recalls_in_words(score: Mapping[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
+def nothing_to_score(protocols: Sequence[str], data: Any) -> str:
+    """Say why `score_texts` has no score, and what would have one."""
+    kind = "labels" if ZERO_SHOT in protocols else "captions"
+    count = len(data.source("val") or ())
+    got = f"{count} without" if count else "none; the run needs data.val_fraction or data.val_path"
+    if count and RETRIEVAL not in protocols:
+        got += "; protocols=[retrieval] needs captions alone"
+    return f"expected held-out images with {kind}, got {got}"
+
+
 def _classified(
     method: Any, images: Features, prompts: Sequence[str], names: Sequence[str]
 ) -> tuple[Tensor, Tensor]:

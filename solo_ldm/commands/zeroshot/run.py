@@ -21,6 +21,7 @@ from solo_ldm.commands.shared.inputs import (
 from solo_ldm.commands.shared.texts import (
     RETRIEVAL,
     ZERO_SHOT,
+    nothing_to_score,
     recalls_in_words,
     score_texts,
     unscored,
@@ -51,7 +52,7 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
             f"(--config-name clip), got {trained.cfg.method}"
         )
     pretrained = load_weights(cfg, None)
-    config = _images_of(cfg, trained.cfg.data)
+    config = images_of(cfg.data, trained.cfg.data)
     data = load_images(config, pretrained, cfg.batch_size, cfg.seed, trained.hardware.device)
     own = config.dataset == trained.cfg.data.dataset
     given = {key: cfg[key] for key in ("prompts", "class_names") if cfg[key]}
@@ -74,12 +75,11 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         preprocessing=data.preprocessing(),
     )
     if not scores:
-        raise ValueError(
-            f"{config.dataset}: there are no held-out images with "
-            f"{'labels' if ZERO_SHOT in cfg.protocols else 'captions'} to score; give data with "
-            "them, and with data.val_fraction or data.val_path"
-        )
-    name = _named("zeroshot", {**given, **{k: v for k, v in cfg.data.items() if v is not None}})
+        raise ValueError(f"{config.dataset}: {nothing_to_score(cfg.protocols, data)}")
+    asked = {
+        key: value for key, value in cfg.data.items() if value is not None or key == "held_out"
+    }
+    name = _named("zeroshot", {**given, **asked})
     folder = results_folder(cfg.output or evaluation_folder(pretrained, config.dataset, name))
     results = {
         **trained.origin(),
@@ -92,17 +92,21 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome:
         "seconds": round(time.perf_counter() - started, 3),
     }
     write_json(folder / "results.json", results)
-    title = f"texts of {results['name']}, {results['scored_on']}"
-    print_summary(console, title, _rows(scores), folder)
+    print_summary(console, f"texts of {results['name']}", _rows(results), folder)
     return Outcome(RunFolder(folder), results)
 
 
-def _images_of(cfg: DictConfig, trained_on: DictConfig) -> DataConfig:
-    """Return which images are scored: those given, else the run's, with labels if it had them."""
-    given = {str(key): value for key, value in cfg.data.items() if value is not None}
-    if given.get("dataset", trained_on.dataset) == trained_on.dataset:
-        given = {"no_labels": trained_on.no_labels, **given}
-    return choose_data(given, OmegaConf.to_container(trained_on))  # pyright: ignore
+def images_of(given: Mapping[Any, Any], trained_on: Mapping[Any, Any]) -> DataConfig:
+    """Return which images are scored: those given, else the run's, with labels if it had them.
+
+    Args:
+        given: keys of data of the command; see `choose_data`.
+        trained_on: those of the run.
+    """
+    given = dict(given)
+    if given.get("dataset") in (None, trained_on["dataset"]) and given.get("no_labels") is None:
+        given["no_labels"] = trained_on["no_labels"]
+    return choose_data(given, trained_on)
 
 
 def _named(name: str, given: Mapping[str, Any]) -> str:
@@ -123,4 +127,5 @@ def _rows(scores: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
         yield "prompts", ", ".join(one["settings"]["prompts"])
     if RETRIEVAL in scores:
         yield from recalls_in_words(scores[RETRIEVAL])
+    yield "scored on", scores["scored_on"]
     yield "files", "results.json"

@@ -210,14 +210,19 @@ def _of_eight_bits(pixels: Pixels, image: Image.Image, channels: int | None) -> 
 
 
 def _other_channels(pixels: Pixels, found: int, wanted: int) -> str:
+    has = f"{found} channel{'' if found == 1 else 's'}, data.channels is {wanted}"
     if pixels.frames > 1:
+        count = pixels.frames
+        gray = f"data.channels={count} takes its pages, such as the {count} frames of a clip; else "
         return (
-            f"it has {pixels.pages} and {found} channel{'' if found == 1 else 's'}, data.channels "
-            f"is {wanted}; write the channels of an image as one page "
+            f"it has {pixels.pages} and {has}; {gray if found == 1 else ''}write the channels of "
+            f"an image as one page "
             f"(tifffile.imwrite(FILE, ARRAY, planarconfig='contig', photometric='minisblack') of "
             f"an array (H, W, C)), or one page a channel"
         )
-    return f"it has {found} channels, data.channels is {wanted}; set data.channels={found}"
+    more = f", or write {wanted} channels, such as frames of a clip, as one TIFF of {wanted} pages"
+    more = f"{more} (docs/video.md)" if found < wanted != 3 else ""
+    return f"it has {has}; set data.channels={found}{more}"
 
 
 def _is_opaque(image: Image.Image) -> bool:

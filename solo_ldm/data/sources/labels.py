@@ -41,6 +41,7 @@ def number_labels(
         ValueError: in one line: labels of another form or number, a single class, or one that the
             training images do not have.
     """
+    without = "set data.no_labels=true" if said else "leave them out"
     said = said or ("labels" if key == "data" else f"{key}_labels")
     if labels is None and like is not None:
         raise ValueError(f"{said}: expected the labels of {key}, got none; they are scored by them")
@@ -58,8 +59,8 @@ def number_labels(
     classes = classes if like is None else tuple(like)
     if found and like is None and len(found) == 1:
         raise ValueError(
-            f"{said}: expected two classes or more, got the one class {found[0]}; leave "
-            f"{said} out to train without them"
+            f"{said}: expected two classes or more, got the one class {found[0]}; {without} to "
+            "train without labels"
         )
     for one in found:
         if one not in classes:

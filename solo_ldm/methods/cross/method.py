@@ -163,7 +163,7 @@ class Cross(BaseMethod):
         Raises:
             ValueError: in one line: no list of texts, or an empty one.
         """
-        if isinstance(texts, str) or not len(texts):
+        if isinstance(texts, str) or not len(texts) or not all(isinstance(t, str) for t in texts):
             raise ValueError(f"texts: expected a list of one text or more, got {texts!r:.80}")
         starts = range(0, len(texts), batch_size)
         parts = (self.text.tokenise(texts[start : start + batch_size]) for start in starts)

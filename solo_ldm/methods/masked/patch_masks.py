@@ -66,6 +66,7 @@ class BlockwiseMasks(Masks):
         mask_share: s, of the patches to hide.
         target_scale: smallest and largest share of the patches in a rectangle.
         target_aspect: smallest and largest height / width of a rectangle.
+        key: that says s, for messages.
 
     Raises:
         ValueError: a share that leaves or hides nothing.
@@ -80,10 +81,11 @@ class BlockwiseMasks(Masks):
         mask_share: float = 0.4,
         target_scale: Sequence[float] = (0.08, 0.4),
         target_aspect: Sequence[float] = (0.3, 1 / 0.3),
+        key: str = "mask_share",
     ) -> None:
         self.grid = grid
         self._scale, self._aspect = tuple(target_scale), tuple(target_aspect)
-        self._count = _hidden(math.prod(grid), mask_share, "patches")
+        self._count = _hidden(math.prod(grid), mask_share, "patches", key)
 
     def draw(self, seed: int, epoch: int, step: int, samples: npt.ArrayLike) -> DrawnMasks:
         """Draw the masks of a batch; see `Masks.draw`."""
@@ -121,14 +123,15 @@ class BlockwiseMasks(Masks):
         return covered
 
 
-def _hidden(count: int, share: float, what: str) -> int:
+def _hidden(count: int, share: float, what: str, key: str = "mask_share") -> int:
     """Return how many of so many are hidden: at least one, and not all."""
     # A share such as 0.6 of 5 is 3 of them.
     hidden = math.ceil(count * share - 1e-9)
     if not 0 < hidden < count:
         raise ValueError(
-            f"method_kwargs.mask_share={share} hides {hidden} of {count} {what}: change it, or "
-            "make the patches smaller"
+            f"method_kwargs.{key}: {share} hides {hidden} of {count} {what}; change it, or make "
+            "the patches smaller (backbone.kwargs.patch_size) or the crops larger "
+            "(augmentations.0.crop_size)"
         )
     return hidden
 

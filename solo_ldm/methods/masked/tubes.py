@@ -67,7 +67,7 @@ class RangeMasks(Masks):
         target_aspect: Sequence[float] = (0.75, 1.5),
     ) -> None:
         self.ranges = [
-            BlockwiseMasks(grid, share, (scale, scale), target_aspect)
+            BlockwiseMasks(grid, share, (scale, scale), target_aspect, "range_shares")
             for scale, share in zip(range_scales, range_shares, strict=True)
         ]
 

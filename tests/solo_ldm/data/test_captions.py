@@ -113,7 +113,13 @@ def test_other_captions_are_other_data(tmp_path):
         ("image,caption\na.png,x, y\n", {}, "line 2: expected 2 columns, got 3; put texts with"),
         ("image,caption\nno.png,x\n", {}, "no file"),
         ("image,caption\na.png\0,x\n", {}, "which is none"),
-        ("image,caption,label\na.png,x,k\nb.png,y,k\n", {}, "the one class k"),
+        (
+            "image,caption,label\na.png,x,k\nb.png,y,k\n",
+            {},
+            "the one class k; set data.no_labels=true to train without labels",
+        ),
+        ('\n[{"image": "a.png", "caption": "x"}]', {}, "a table (CSV, UTF-8), got JSON in"),
+        ('{"image": "a.png", "caption": "x"}\n', {}, "a table (CSV, UTF-8), got JSON in"),
         ("image,caption,label\na.png,x,k\na.png,y,l\n", {}, "one label of a.png, got l after k"),
         ("image,caption,caption\na.png,x,y\n", {}, "expected one column caption, got several"),
         ('image,caption\na.png,x\nb.png,"y\na.png,z\n', {}, "line 3: expected a row of a table"),
@@ -125,6 +131,13 @@ def test_a_damaged_table_is_one_line(tmp_path, text, keys, message):
     kind = FileNotFoundError if message == "no file" else ValueError
     path = table(tmp_path, text)
     assert message in refusal(kind, dataset="captions", train_path=str(path), **keys)
+
+
+def test_a_table_of_one_class_is_read_without_labels(tmp_path):
+    path = table(tmp_path, "image,caption,label\na.png,x,k\nb.png,y,k\n")
+    for keys in ({}, {"label_key": "label"}):
+        source = splits(path, no_labels=True, **keys).train
+        assert (source.classes, len(source)) == ((), 2)
 
 
 def test_bytes_that_are_not_utf_8_are_named_with_their_line(tmp_path):

@@ -1,5 +1,7 @@
 """Images of other channels than red, green and blue."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from PIL import Image
 from solo_ldm.data import DataConfig
 from solo_ldm.data.augment.photometric import adjust_contrast, equalize, grayscale
 from solo_ldm.data.datasets.registry import Splits
+from tests.support import ROOT
 from tests.support.data.images import VIEWS, close, epoch_of, module, needs_dali
 
 tifffile = pytest.importorskip("tifffile")
@@ -49,7 +52,28 @@ def test_pages_of_a_tiff_are_channels_where_they_are_asked_for_else_the_first_is
     assert "of 3 pages of 30 × 32 pixels; data.channels=N takes N gray pages" in first.notices[0]
     message = refused(tmp_path, channels=6)
     assert "it has 3 pages of 30 × 32 pixels and 1 channel, data.channels is 6" in message
+    assert "data.channels=3 takes its pages, such as the 3 frames of a clip" in message
     assert "planarconfig='contig'" in message
+
+
+def test_clips_of_colours_are_written_as_the_page_on_video_says(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "video.md").read_text()
+    code = next(one for one in re.findall(r"```python\n(.*?)```", page, re.S) if "imwrite" in one)
+    monkeypatch.chdir(tmp_path)
+    clips = np.random.default_rng(0).integers(0, 256, (2, 8, 20, 24, 3), np.uint8)
+    for number, frames in enumerate(clips):
+        exec(code, {"frames": frames, "np": np, "tifffile": tifffile})
+        (tmp_path / "clip.tif").rename(tmp_path / f"clip{number}.tif")
+    found = levels(splits(tmp_path, val_fraction=0.0, channels=24).train)
+    expected = [np.concatenate([*frames], axis=2) for frames in clips]
+    assert np.array_equal(found, expected)
+
+
+def test_frames_in_files_of_their_own_are_asked_for_as_pages_of_one(tmp_path):
+    Image.fromarray(stacks(1)[0][..., 0]).save(tmp_path / "frame0.png")
+    message = refused(tmp_path, channels=8)
+    assert "it has 1 channel, data.channels is 8; set data.channels=1, or write 8 " in message
+    assert "such as frames of a clip, as one TIFF of 8 pages (docs/video.md)" in message
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])

@@ -231,7 +231,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (GRAY, LABELS - 5, "labels: expected numbers from 0, .* got -5"),
     (GRAY, LABELS / 2, "labels: expected whole numbers, or names, got float"),
     (GRAY, [None] * 6, "labels: expected whole numbers, or names, got object"),
-    (GRAY, LABELS * 0, "labels: expected two classes or more, got the one class 0"),
+    (GRAY, LABELS * 0, "labels: expected two classes or more, got the one class 0; leave them out"),
 ]
 
 

@@ -45,6 +45,15 @@ def test_names_are_printed_as_they_are_in_lines_tables_and_summaries(given):
         stream.seek(0)
 
 
+@pytest.mark.parametrize("length", [74, 75, 200])
+def test_a_title_is_never_cut(length):
+    stream = io.StringIO()
+    title = "T" * length
+    print_summary(PlainConsole(file=stream, width=80), title, [("a", "b")], Path("p"))
+    assert title in stream.getvalue()
+    assert ("╭─ T" in stream.getvalue()) == (length == 74)
+
+
 def test_no_command_makes_a_console_of_its_own():
     """So that all of them print text as it is; `Console(quiet=True)` prints nothing."""
     made = []

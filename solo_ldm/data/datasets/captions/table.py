@@ -58,6 +58,11 @@ def _of_split(config: DataConfig, split: Split) -> _Table:
     text = _text(key, path)
     if "\0" in text:
         raise ValueError(f"{key}: expected a table (CSV, UTF-8), got {path}, which is none")
+    if text.lstrip()[:1] in ("{", "["):
+        raise ValueError(
+            f"{key}: expected a table (CSV, UTF-8), got JSON in {path}; write a line for each "
+            f"image, below a first line {_IMAGE},{_CAPTION}"
+        )
     separator, names, above = _heading(config, text)
     rows = _rows(key, path, text, separator)
     for _ in range(above + 1):
@@ -66,7 +71,7 @@ def _of_split(config: DataConfig, split: Split) -> _Table:
     caption = config.caption_key or _called(_CAPTION, names)
     wanted = {"image_key": image, "caption_key": caption}
     label = config.label_key or _called(_LABEL, names)
-    if config.label_key or (label in names and not config.no_labels):
+    if not config.no_labels and (config.label_key or label in names):
         wanted["label_key"] = label
     for option, name in wanted.items():
         if name not in names:

@@ -17,6 +17,7 @@ from solo_ldm.cli import main, run_command
 from solo_ldm.commands.compare.entries import prepare_entries
 from solo_ldm.commands.compare.schema import complete_compare
 from solo_ldm.commands.pretrain import pretrain
+from solo_ldm.commands.zeroshot.run import images_of
 from solo_ldm.data.config import DataConfig
 from solo_ldm.data.datasets.registry import Splits
 from solo_ldm.files import read_json
@@ -74,7 +75,8 @@ def test_the_command_gives_the_scores_of_the_run_and_those_of_other_prompts(trai
         "class_names": list("0123456789"),
     }
     assert "retrieval" not in other
-    assert "zero-shot" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(row in said for row in ("zero-shot", "scored on"))
 
 
 def test_other_data_and_other_prompts_are_scored_in_folders_of_their_own(trained, capsys):
@@ -93,6 +95,15 @@ def test_other_data_and_other_prompts_are_scored_in_folders_of_their_own(trained
     for key in ("top1", "untrained_top1", "num_test"):
         assert found["digits"]["zero-shot"][key] == expected[key]
     assert found["digits_captions"]["zero-shot"]["settings"]["prompts"] == ["die {}"]
+
+
+def test_images_without_labels_stay_so_and_test_images_are_scored_where_they_are_asked_for():
+    trained_on = {"dataset": "digits_captions", "held_out": 0.1, "no_labels": True}
+    assert images_of({"train_path": None}, trained_on).scores_held_out
+    assert images_of({"train_path": None}, trained_on).no_labels
+    asked = images_of({"held_out": None}, trained_on)
+    assert (asked.held_out, asked.score_test) == (0.1, True)
+    assert not images_of({"dataset": "digits"}, trained_on).no_labels
 
 
 def test_images_and_texts_are_encoded_in_one_space_in_python(trained):
@@ -124,7 +135,7 @@ def test_the_command_refuses_in_one_line(trained, capsys):
 def test_a_checkpoint_encodes_new_texts(trained):
     method = load_method(trained.folder.path, "cpu").method
     assert "fünf" in method.text.tokens.words
-    for wrong in ("five", []):
+    for wrong in ("five", [], [5], ["five", None]):
         with pytest.raises(ValueError, match="texts: expected a list of one text or more, got"):
             method.encode_texts(wrong)
     z = method.encode_texts(["a drawing of a five", "die Ziffer fünf"])
@@ -291,9 +302,13 @@ def test_without_classes_retrieval_alone_is_scored(table, tmp_path, capsys):
     assert results["num_classes"] == 0
     assert results["retrieval"]["num_images"] == 8
     told = "zero-shot: not scored, as there are no held-out images with labels"
-    assert capsys.readouterr().out.count(told) == 1
+    assert (said := capsys.readouterr().out).count(told) == 1
+    assert f"next: solo-ldm zeroshot {outcome.folder.path} 'protocols=[retrieval]'" in said
     main(["zeroshot", str(outcome.folder.path), "prompts=['a {}']", "class_names=[a,b]"])
     assert f"{told}; not used: prompts, class_names" in capsys.readouterr().out
+    case = [str(outcome.folder.path), "protocols=[zero-shot]"]
+    lacking = "expected held-out images with labels, got 8 without; protocols=[retrieval] needs"
+    assert_refused("zeroshot", [(case, lacking)], capsys)
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip"])

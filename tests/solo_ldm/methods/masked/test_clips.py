@@ -196,7 +196,14 @@ def test_the_preset_learns_the_direction_of_the_dots_better_than_an_untrained_ne
         (["backbone.kwargs.patch_size=3"], "frames of 16 pixels are no whole number of patches"),
         (["method_kwargs.predict=pixels"], "expected latents with backbone.name=vit_video"),
         (["backbone.kwargs.embed_dim=20"], "a multiple of 8"),
-        (["method_kwargs.range_shares=[0.99,0.999]"], "hides 16 of 16 patches"),
+        (
+            ["method_kwargs.range_shares=[0.99,0.999]"],
+            r"range_shares: 0\.99 hides 16 of 16 patches; .*patch_size.*\.0\.crop_size",
+        ),
+        (
+            ["backbone.name=vit_tiny_patch16_224"],
+            r"patch16_224 takes, got tubelet=2: .*, as clips need backbone\.name=vit_video",
+        ),
         (["method_kwargs.range_shares=[0.5]"], r"\[smallest, largest\]"),
     ],
 )
@@ -210,3 +217,5 @@ def test_clips_of_another_shape_are_refused_in_one_line():
     model = create_backbone("vit_video", 16, in_chans=8, patch_size=4, embed_dim=16, num_heads=2)
     with pytest.raises(ValueError, match="clips: expected"):
         model(torch.zeros(2, 6, 16, 16))
+    with pytest.raises(ValueError, match=r"got \(1, 3, 16, 16\); data\.channels says how many fr"):
+        create_backbone("vit_video", 16, patch_size=4, embed_dim=16, num_heads=2, depth=1)
