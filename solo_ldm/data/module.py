@@ -135,8 +135,9 @@ class ImageDataModule:
 
     @property
     def num_val_images(self) -> int:
-        """The number of validation images; 0 when there is no labelled validation split."""
-        return len(source) if (source := self.source("val")) and source.classes else 0
+        """The number of validation images that have labels."""
+        source = self.source("val")
+        return 0 if source is None else len(source.labelled)
 
     def readable(self, split: Split) -> list[int]:
         """Return the indexes of the images of a split not known to be unreadable."""

@@ -68,6 +68,10 @@ def run(cfg: DictConfig, console: Console | None = None) -> Outcome | None:
     # What encodes texts is scored as a whole.
     before = copy.deepcopy(method) if {*cfg.evaluation.protocols} & {*TEXTS} else None
     classes = f"{data.num_classes} classes" if data.num_classes else "no labels"
+    source = data.source("train")
+    labelled = 0 if source is None else len(source.labelled)
+    if data.num_classes and labelled < data.num_train_images:
+        classes += f" of {labelled} labelled ones"
     if data.num_val_images:
         classes += f"; scored on {data.num_val_images} {data.scored_on}"
     size = data.decoded.num_bytes

@@ -248,3 +248,10 @@ def test_one_caption_for_all_images_is_said(tmp_path):
     images = Splits(DataConfig("captions", str(path), val_fraction=0.0))
     assert len(images.train) == 2
     assert "data: all captions are 'a cat', so that nothing can be learned" in images.notices[0]
+
+
+def test_images_that_are_scored_are_those_with_labels(tmp_path):
+    text = "image,caption,label\na.png,a cat,cat\nb.png,a dog,dog\nc.png,a bird,\n"
+    path = str(table(tmp_path, text))
+    data = module("torchvision", dataset="captions", train_path=path, val_path=path)
+    assert (data.num_train_images, data.num_val_images) == (3, 2)
