@@ -10,7 +10,7 @@ from importlib.metadata import version
 from inspect import cleandoc
 
 from solo_ldm.config.command import HydraCommand
-from solo_ldm.config.errors import leave, one_line_errors, printing
+from solo_ldm.config.errors import leave, one_line_errors, printing, warnings_in_one_line
 from solo_ldm.config.interruption import interruptible
 from solo_ldm.config.suggestions import suggestion
 from solo_ldm.files import escape_unprintable
@@ -76,7 +76,7 @@ def run_command(name: str, argv: Sequence[str] | None = None) -> None:
         with one_line_errors(), printing():
             print(f"{cleandoc(module.__doc__ or '')}\n\n{_KEYS}")
         return
-    with interruptible(name, arguments), one_line_errors():
+    with interruptible(name, arguments), warnings_in_one_line(), one_line_errors():
         code = module.main(arguments)
     if code:
         sys.exit(code)

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -169,6 +170,23 @@ def printing() -> Iterator[None]:
         if error.errno is not None:
             error.filename = error.filename or "standard output"
         raise
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Show warnings of this package without a path and a line of code, for a command's user."""
+    before, package = warnings.formatwarning, os.path.dirname(os.path.dirname(__file__))
+
+    def formatted(message: Any, category: Any, filename: str, *place: Any) -> str:
+        if filename.startswith(package):
+            return f"warning: {message}\n"
+        return before(message, category, filename, *place)
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def one_line(error: BaseException, schema: Callable[[], type] | None = None) -> str:

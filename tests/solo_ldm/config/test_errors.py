@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+import solo_ldm
 from solo_ldm.cli import COMMANDS, main
 from solo_ldm.commands.pretrain import pretrain
-from solo_ldm.config.errors import Left, one_line, one_line_errors
+from solo_ldm.config.errors import Left, one_line, one_line_errors, warnings_in_one_line
 from solo_ldm.config.places import check_place
 from solo_ldm.files import write_atomically
 from tests.support.processes import run_child
@@ -80,6 +82,15 @@ BUGS = [
     AssertionError("never"),
     RecursionError("maximum recursion depth exceeded"),
 ]
+
+
+def test_warnings_of_ours_are_one_line_without_a_place_and_others_keep_it():
+    usual = warnings.formatwarning("x", UserWarning, __file__, 1)
+    with warnings_in_one_line():
+        own = warnings.formatwarning("latents collapse", UserWarning, solo_ldm.__file__, 1)
+        assert own == "warning: latents collapse\n"
+        assert warnings.formatwarning("x", UserWarning, __file__, 1) == usual
+    assert "latents collapse" in warnings.formatwarning("latents collapse", UserWarning, "a", 1)
 
 
 def test_a_bug_keeps_its_trace_and_so_does_everything_on_request(monkeypatch):
