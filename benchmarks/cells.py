@@ -14,6 +14,7 @@ from __future__ import annotations
 import statistics
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from common import ROOT, Figures, parser, publish, wide_console
@@ -95,20 +96,18 @@ def rows_of(comparison: Comparison) -> list[list[str]]:
 
 def short(comparison: Comparison) -> Figures:
     """Return the README's rows: the best cell of each latent space, known methods, the bounds."""
-    whole = table(comparison)
-    best: dict[str, tuple[str, ...]] = {}  # the cell's place, by its latent space; in rank order
+    best: dict[str, str] = {}  # the label by its latent space; in rank order
     for one in comparison.standings:
         if one.scores and comparison.configs[one.label][0] in _CELLS:
-            found = one.finished[0].results
-            best.setdefault(found["latent"], (found["latent"], found["entropy"], found["over"]))
-    shown = (*_KNOWN, "supervised", "untrained")
-    rows = [
-        row
-        for row in whole.rows
-        if row[0] in shown or (row[0] in _CELLS and tuple(row[1:4]) in best.values())
+            best.setdefault(one.finished[0].results["latent"], one.label)
+    kept = [
+        one
+        for one in comparison.standings
+        if one.is_bound or one.label in (*_KNOWN, *best.values())
     ]
-    about = f"The best cell of each latent space, {', '.join(_KNOWN)} and the bounds. {whole.about}"
-    return Figures(whole.heads, rows, about)
+    few = table(replace(comparison, standings=tuple(kept)))
+    about = f"The best cell of each latent space, {', '.join(_KNOWN)} and the bounds. {few.about}"
+    return Figures(few.heads, few.rows, about)
 
 
 def about(comparisons: Sequence[Comparison]) -> str:
@@ -122,19 +121,24 @@ def about(comparisons: Sequence[Comparison]) -> str:
         f"{_agreed(one, 'batch_size')}, {_agreed(one, 'precision')}"
         for one in comparisons
     )
-    differences = {label: line for one in comparisons for label, line in one.differences.items()}
-    notes = "".join(f"\n\n† {label}: {line}." for label, line in differences.items())
+    notes = [
+        f"† {label} ({_agreed(one, 'backbone')}): {line}."
+        for one in comparisons
+        for label, line in one.differences.items()
+        if label in {run.label for run in one.finished}
+    ]
     versions = (
         f"{name} {agreed(runs, lambda run, name=name: run['versions'][name])}"
         for name in ("solo_ldm", "torch")
     )
-    return (
+    protocol = (
         f"Top-1 in percent on {_agreed(first, 'num_val_images')} test images of "
         f"{_agreed(first, 'dataset')}, mean ± standard deviation over the seeds (one: no ±). "
         f"{budgets}; {agreed(runs, lambda run: run['hardware'])}, {', '.join(versions)}, {when}. "
         f"Gain: over the same network untrained, in points of {first.rank_by}. Minutes: of "
-        f"training, with what else ran on the cores.{notes}"
+        "training, with what else ran on the cores."
     )
+    return "\n\n".join([protocol, *notes])
 
 
 def _agreed(comparison: Comparison, key: str) -> str:
