@@ -101,9 +101,7 @@ def short(comparison: Comparison) -> Figures:
         if one.scores and comparison.configs[one.label][0] in _CELLS:
             best.setdefault(one.finished[0].results["latent"], one.label)
     kept = [
-        one
-        for one in comparison.standings
-        if one.is_bound or one.label in (*_KNOWN, *best.values())
+        one for one in comparison.standings if one.label in (*_KNOWN, "supervised", *best.values())
     ]
     few = table(replace(comparison, standings=tuple(kept)))
     about = f"The best cell of each latent space, {', '.join(_KNOWN)} and the bounds. {few.about}"

@@ -43,7 +43,7 @@ _CLASSIC = {
 def draw_cells(comparison: Comparison, found: Contrasts) -> Figure:
     """Draw the cells by latent and estimator, what the entropy is over side by side, and the rest.
 
-    All on one axis, that of the protocol that ranks; the untrained network, the one that learns
+    All on one axis, that of the protocol that ranks; the untrained network, the best that learns
     from labels and a classic result are lines.
     """
     protocol = comparison.rank_by
@@ -51,6 +51,7 @@ def draw_cells(comparison: Comparison, found: Contrasts) -> Figure:
     overs = list(dict.fromkeys(cell[2] for cell in found.cells))
     inside = {one.label for one in found.cells.values()}
     bounds = [one for one in comparison.standings if one.is_bound]
+    bounds = sorted(bounds, key=lambda one: -one.scores[protocol].mean)[:1]
     others = [
         one
         for one in comparison.standings
@@ -66,7 +67,7 @@ def draw_cells(comparison: Comparison, found: Contrasts) -> Figure:
             _draw(axes, row + _offset(number, len(shown)), one, protocol, _COLOURS[number])
         _at_right(axes, row, " | ".join(spread_text(one.scores[protocol]) for one in shown))
     for row, one in enumerate(others, start=len(families)):
-        _draw(axes, row, one, protocol, COLOURS[7])
+        _draw(axes, row, one, protocol, INK if one.is_bound else COLOURS[7])
         _at_right(axes, row, spread_text(one.scores[protocol]))
     if len(overs) > 1:
         _at_right(axes, -0.8, " | ".join(overs))
@@ -77,6 +78,8 @@ def draw_cells(comparison: Comparison, found: Contrasts) -> Figure:
     axes.set_xlabel(f"{protocol}, top-1 (%)")
     handles = [_point(_COLOURS[number], f"over: {over}") for number, over in enumerate(overs)]
     handles += [_point(COLOURS[7], "another cell or method")] if others else []
+    labelled = [one for one in others if one.is_bound]
+    handles += [_point(INK, "another that learns from labels")] if labelled else []
     if any(len(one.finished) > 1 for one in (*found.cells.values(), *others)):
         mean: dict[str, Any] = {"linestyle": "none", "marker": "|", "markeredgewidth": 1.8}
         handles.append(Line2D([], [], color=INK, label="mean of seeds", markersize=11, **mean))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy.stats import t as student
@@ -72,6 +72,7 @@ class Standing:
         collapsed: number of finished runs whose latents had collapsed or exploded.
         finished: results of the finished runs, by seed.
         failed: results of the others, by seed.
+        is_bound: whether the method learns from labels: an upper bound, which is not ranked.
     """
 
     label: str
@@ -81,11 +82,7 @@ class Standing:
     collapsed: int
     finished: tuple[Result, ...]
     failed: tuple[Result, ...]
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether the method learns from labels: an upper bound, which is not ranked."""
-        return _learns_from_labels(self.finished)
+    is_bound: bool
 
     @property
     def effective_rank(self) -> float | None:
@@ -103,6 +100,7 @@ def rank_methods(
     protocols: Sequence[str],
     rank_by: str,
     on_sphere: Mapping[str, bool] | None = None,
+    from_labels: Collection[str] = (),
 ) -> list[Standing]:
     """Rank methods by the mean over seeds of a protocol's top-1; bounds and failed ones go last.
 
@@ -111,6 +109,7 @@ def rank_methods(
         protocols: in the order of the table.
         rank_by: the protocol that ranks.
         on_sphere: whether a method's latents have unit length, by label.
+        from_labels: which methods learn from labels, besides supervised.
     """
     runs = {label: sorted(given, key=lambda run: run.seed) for label, given in results.items()}
     finished = {label: [run for run in given if run.finished] for label, given in runs.items()}
@@ -119,7 +118,8 @@ def rank_methods(
         for label, given in finished.items()
         if given
     }
-    rated = [label for label in scores if not _learns_from_labels(finished[label])]
+    supervised = {label for label in scores if finished[label][0].results["method"] == "supervised"}
+    rated = [label for label in scores if label not in (*supervised, *from_labels)]
     ranked = sorted(rated, key=lambda label: -scores[label][rank_by].mean)
     means = {label: round(scores[label][rank_by].mean, 9) for label in ranked}
     standings = []
@@ -137,6 +137,7 @@ def rank_methods(
                 collapsed=sum(_collapsed(run, sphere) for run in finished[label]),
                 finished=tuple(finished[label]),
                 failed=tuple(run for run in runs[label] if not run.finished),
+                is_bound=label in bounds,
             )
         )
     return standings
@@ -224,10 +225,6 @@ def margin_text(margin: Margin) -> str:
     size = percent(abs(margin.mean), margin.half_width)
     sign = "" if size.startswith("0.0") else "+" if margin.mean > 0 else "−"
     return f"{sign}{size}"
-
-
-def _learns_from_labels(runs: Sequence[Result]) -> bool:
-    return bool(runs) and runs[0].results.get("method") == "supervised"
 
 
 def _collapsed(run: Result, sphere: bool) -> bool:

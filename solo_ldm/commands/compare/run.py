@@ -192,7 +192,9 @@ def _ranked(
 ) -> Comparison:
     on_sphere = {entry.label: entry.description.on_sphere for entry in entries}
     results = {entry.label: results[entry.label] for entry in entries}
-    standings = rank_methods(results, list(cfg.protocols), cfg.rank_by, on_sphere)
+    # Sentences about classes are labels.
+    from_labels = [entry.label for entry in entries if entry.cfg.data.class_captions is not None]
+    standings = rank_methods(results, list(cfg.protocols), cfg.rank_by, on_sphere, from_labels)
     return Comparison(
         name=cfg.name,
         protocols=tuple(cfg.protocols),

@@ -21,9 +21,10 @@ from solo_ldm.commands.compare.contrasts import (
 )
 from solo_ldm.commands.compare.grid_picture import draw_cells, draw_contrasts
 from solo_ldm.commands.compare.picture import draw_comparison
+from solo_ldm.commands.compare.ranking import rank_methods
 from solo_ldm.commands.compare.runs import Result
 from solo_ldm.commands.compare.table import Comparison
-from tests.support.studies.fabricated import comparison_of, failed, result
+from tests.support.studies.fabricated import PROTOCOLS, comparison_of, failed, result
 
 RANK_BY = "linear-features"
 GRID = [
@@ -201,13 +202,20 @@ def test_a_method_that_learns_from_labels_is_a_bound_and_not_the_best():
         ("e", None, False),
     ]
     assert made.standings[0].margin is made.standings[1].margin is None
+    sentences = {"x": [result("x", 0, 0.9)], "clip": [result("clip", 0, 0.95)]}
+    standings = rank_methods(sentences, PROTOCOLS, "linear-features", from_labels=["clip"])
+    assert [(one.label, one.rank, one.is_bound) for one in standings] == [
+        ("x", 1, False),
+        ("clip", None, True),
+    ]
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_no_text_of_the_pictures_is_cut_off(seeds):
     others = {"a method of a rather long name": [result("a", s, 0.5) for s in range(seeds)]}
     bound = [cell(("", "", ""), s, 0.9, method="supervised") for s in range(seeds)]
-    made, found = contrasts({**twelve(seeds), **others, "supervised": bound})
+    less = [cell(("", "", ""), s, 0.8, method="supervised") for s in range(seeds)]
+    made, found = contrasts({**twelve(seeds), **others, "less": less, "supervised": bound})
     for one in (one for standing in made.standings for one in standing.finished):
         one.results["dataset"] = "cifar10-jpeg"
     for draw in (draw_cells, draw_contrasts):
@@ -222,4 +230,5 @@ def test_no_text_of_the_pictures_is_cut_off(seeds):
     shown = [one.get_text() for one in draw_cells(made, found).axes[0].texts]
     assert any(one.startswith("untrained") for one in shown)
     assert any(one.startswith("supervised 90") for one in shown)
+    assert not any(one.startswith("less 80") for one in shown)  # a row, as one bound is a line
     assert any("Coates & Ng 79.6" in one for one in shown)
