@@ -77,19 +77,20 @@ def _draw_panel(axes: Axes, comparison: Comparison, protocol: str) -> None:
     axes.set_xlabel("top-1 (%)")
     axes.xaxis.set_major_locator(MaxNLocator(6, min_n_ticks=3))
     scored = [one for one in comparison.standings if one.scores]
-    # Of several networks that of most methods.
-    untrained = next(iter(untrained_spreads(comparison.standings, protocol).values()), None)
+    untrained = [one.mean for one in untrained_spreads(comparison.standings, protocol).values()]
     if scored:
         means = [one.scores[protocol].mean for one in scored]
         values = [value for one in scored for value in one.scores[protocol].values]
-        base = [] if untrained is None else [untrained.mean]
-        low, high = visible_range(means, values + base)
+        low, high = visible_range(means, values + untrained)
         pad = max(0.04 * (high - low), 0.001)
         # What lies outside is written at the left.
         left = pad if min(values) >= low else 4 * pad
+        left = left if len(untrained) < 2 or min(untrained) >= low else 8 * pad
         axes.set_xlim(100 * (low - left), 100 * (high + pad))
-        if untrained is not None:
-            _draw_untrained(axes, untrained.mean, low)
+        if len(untrained) == 1:
+            _draw_untrained(axes, untrained[0], low)
+        elif untrained:
+            _draw_own_untrained(axes, scored, protocol, low)
         for row, one in enumerate(comparison.standings):
             if one.scores:
                 _draw_row(axes, row, one, protocol, low)
@@ -128,6 +129,19 @@ def _draw_untrained(axes: Axes, mean: float, low: float) -> None:
         axes, f"untrained {100 * mean:.1f}", (100 * mean, -0.75), (4 if inner else -4, 0), size=9,
         color=MUTED, ha="left" if inner else "right",
     )  # fmt: skip
+
+
+def _draw_own_untrained(
+    axes: Axes, standings: Sequence[Standing], protocol: str, low: float
+) -> None:
+    """Mark each method's own untrained network, where methods have several networks."""
+    for row, one in enumerate(standings):
+        for mean in (spread.mean for spread in untrained_spreads([one], protocol).values()):
+            if mean < low:
+                _at_edge(axes, row, f"◂ untrained {100 * mean:.1f}")
+            else:
+                band = [row - 0.33, row + 0.33]
+                axes.plot([100 * mean] * 2, band, color=MUTED, linestyle=":", linewidth=2, zorder=1)
 
 
 def _at_edge(
@@ -182,6 +196,8 @@ def _explain(figure: Figure, comparison: Comparison) -> None:
         handles.append(
             Line2D([], [], label="mean", marker="|", markersize=11, markeredgewidth=1.8, **bare)
         )
+    if len(untrained_spreads(standings, comparison.rank_by)) > 1:
+        handles.append(Line2D([], [], color=MUTED, label="untrained", linestyle=":", linewidth=2))
     if any(map(is_equal, standings)):
         label = "beside a rank: not told from the best"
         handles.append(Line2D([], [], label=label, marker="$=$", markersize=8, **bare))

@@ -118,6 +118,9 @@ def test_each_untrained_network_has_a_row_of_its_own():
     rows = rows_of(markdown(comparison_of(results), "comparison.png"))
     assert rows[-2][1:6] == ["untrained convnet_small", "", "", "50.0", "50.0"]
     assert rows[-1][1:6] == ["untrained vit", "", "", "20.0", "20.0"]
+    texts = [one.get_text() for one in draw_comparison(comparison_of(results)).axes[0].texts]
+    shown = [one for one in texts if "untrained" in one]
+    assert shown == ["◂ untrained 50.0", "◂ untrained 20.0", "◂ untrained 50.0"]
 
 
 def test_the_footnote_names_what_is_not_above_its_untrained_network():
