@@ -196,16 +196,13 @@ class LDMBody(_Host):
 class LDM(LDMBody, BaseMethod):
     """Any cell of the grid; `method_kwargs.latent` names the latent model."""
 
-    @classmethod
-    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Check the views before anything is built."""
-        large, small = cfg.data.num_large_crops, cfg.data.num_small_crops
-        if large + small < 2:
+    def use_images(self, images: Any) -> None:
+        """Check before anything is written that there are views to match."""
+        if images.num_large_crops + images.num_small_crops < 2:
             raise ValueError(
-                f"augmentations: expected two views of an image or more for method={cfg.method}, "
-                "got 1; raise num_crops"
+                f"augmentations: expected two views of an image or more for "
+                f"method={self.cfg.method}, got 1; raise num_crops"
             )
-        return cfg
 
 
 class GaussProb(LDM):

@@ -115,7 +115,7 @@ def test_images_that_do_not_fit_a_run_are_answered_with_what_it_takes(satellite,
     gray = [one[..., 0] for one in stacks(1)]
     bright = [one + np.uint16(20000) for one in stacks(4, np.uint16, scale=3000)]
     takes = rf"; {outcome.folder.path} takes 4 channels and pixels in \[0, 4095\]: give images like"
-    for name, arrays, found in (("gray", gray, "it has 1 channels"), ("bright", bright, "100 %")):
+    for name, arrays, found in (("gray", gray, "it has 1 channel,"), ("bright", bright, "100 %")):
         files(tmp_path / name, arrays, **({"planarconfig": "contig"} if name == "bright" else {}))
         config = DataConfig(dataset="custom", train_path=str(tmp_path / name), num_workers=0)
         with pytest.raises(ValueError, match=found + ".*" + takes) as caught:
