@@ -39,8 +39,6 @@ _OTHERS = {"cifar10_jpeg": {"cifar10_jpeg_masked": "docs/cifar10-jpeg-masked"}}
 _CELLS = ("gaussprob", "sphereprob")
 _SHORT = {"cifar10_jpeg": "README.md"}
 _KNOWN = ("simclr", "byol")  # of the README's rows, beside the best cells and the bounds
-
-
 _HEADS = ("method", "latent", "entropy", "over")
 
 

@@ -197,7 +197,11 @@ class LDM(LDMBody, BaseMethod):
     """Any cell of the grid; `method_kwargs.latent` names the latent model."""
 
     def use_images(self, images: Any) -> None:
-        """Check before anything is written that there are views to match."""
+        """Check before anything is written that there are views to match.
+
+        Raises:
+            ValueError: in one line: there is one.
+        """
         if images.num_large_crops + images.num_small_crops < 2:
             raise ValueError(
                 f"augmentations: expected two views of an image or more for "
